@@ -12,11 +12,12 @@ from dataclasses import replace
 from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
+from app.domain.onset import Since
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.changes import with_beginning
+from remediations.causes.changes import Measured, measured_since, with_beginning
 from remediations.causes.investigate import neighbour_findings
 from remediations.causes.report import ORIGIN, deployed_at, origin_finding
 from remediations.evidence.error_lines import TOKENS
@@ -147,11 +148,12 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.said for g in log.groups])
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
-    moment = deployed_at(found.seen)
+    moment, measured = deployed_at(found.seen), Measured()
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
         newest = [p for p in found.seen.alive if found.seen.newest(p)]
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
-    origin = origin_finding(found.seen, log)
+        measured = await measured_since(scene, params.error_query, newest, moment)
+    origin = origin_finding(found, log, measured)
     cause = findings_of(found)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
 
@@ -283,10 +285,10 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
     if origin is None:
         return None
     if origin.data["rollout"] is not True:
+        older = "find what began before the rollout: an older version meets it as well"
+        advice = f"look at what changed {origin.data['instead']}" if origin.data["instead"] else ""
         return refuse(
-            ROLL_BACK,
-            origin.text,
-            f"look at what changed {origin.data['instead']}" if origin.data["instead"] else "",
+            ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")
         )
     if origin.data["dependency"] is True and not _named_healthy(diagnosis, errors):
         if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):

@@ -14,7 +14,8 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.report import CHANGED, MISSING, is_missing, time_of
+from remediations.causes.creation import CHANGED, MISSING, is_missing
+from remediations.causes.report import time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods

@@ -1,9 +1,11 @@
-"""What a manifest says: paths and values of fields, exact quantities, containers with their resources, what a pod needs by name. Pure."""
+"""What a manifest says: paths and values of fields, exact quantities, containers with their resources, what a pod needs by name, and what
+two pod templates differ in. Pure."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
 from typing import Any
 
@@ -272,3 +274,69 @@ def claims_of(spec: Mapping[str, Any]) -> list[str]:
     """Names of the PersistentVolumeClaims that a pod spec mounts."""
     sources = (v.get("persistentVolumeClaim") or {} for v in spec.get("volumes") or ())
     return [s["claimName"] for s in sources if s.get("claimName")]
+
+
+# Which parts of a pod template changed from one revision to the next. Pure.
+#
+# Paths are those of `Cause.fields`: `containers[app].image`, `nodeSelector`, `metadata.labels`; resources, variables and
+# volumes are told one by one.
+
+_LISTS = ("containers", "initContainers")
+_PARTS = frozenset({"resources", "limits", "requests", "securityContext"})
+_NAMED = frozenset({"env", "volumes", "volumeMounts"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One part that changed."""
+
+    path: str
+    before: Any
+    after: Any
+
+
+def differences(before: Obj, after: Obj) -> list[Difference]:
+    """All parts of the pod spec and of the template's labels and annotations that differ."""
+    old, new = before.get("spec") or {}, after.get("spec") or {}
+    found = [d for name in _LISTS for d in _containers(name, old.get(name) or (), new.get(name) or ())]
+    found += list(_fields("", _without(old), _without(new)))
+    for part in ("labels", "annotations"):
+        a, b = ((t.get("metadata") or {}).get(part) or {} for t in (before, after))
+        if a != b:
+            found.append(Difference(f"metadata.{part}", a, b))
+    return found
+
+
+def _without(spec: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in spec.items() if k not in _LISTS}
+
+
+def _containers(name: str, old: Sequence[Obj], new: Sequence[Obj]) -> Iterator[Difference]:
+    before, after = ({c["name"]: c for c in listed} for listed in (old, new))
+    for own in dict.fromkeys((*before, *after)):
+        path = f"{name}[{own}]"
+        if own in before and own in after:
+            yield from _fields(f"{path}.", before[own], after[own])
+        else:
+            yield Difference(path, before.get(own), after.get(own))
+
+
+def _fields(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
+    for key in dict.fromkeys((*old, *new)):
+        a, b, path = old.get(key), new.get(key), f"{prefix}{key}"
+        if (a or None) == (b or None):
+            continue
+        if key in _PARTS:
+            yield from _fields(f"{path}.", a or {}, b or {})
+        elif key in _NAMED:
+            before, after = ({_name(v): v for v in listed or ()} for listed in (a, b))
+            changed = [n for n in dict.fromkeys((*before, *after)) if before.get(n) != after.get(n)]
+            for name in changed:
+                yield Difference(f"{path}[{name}]", before.get(name), after.get(name))
+        else:
+            yield Difference(path, a, b)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    """What sets an entry apart; of mounts their path, since a volume can have several."""
+    return str(entry.get("mountPath") or entry.get("name", ""))

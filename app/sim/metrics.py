@@ -92,7 +92,8 @@ class SimMetrics:
         """Record when it is time."""
         if self._world.time % INTERVAL:
             return
-        wanted = {(signal, app) for app in self._signals.apps() for signal in BY_METRIC.values()}
+        signals = {*BY_METRIC.values(), Signal.REQUEST_RATE}
+        wanted = {(signal, app) for app in self._signals.apps() for signal in signals}
         wanted |= {(metric.signal, metric.app) for metric in self._listed.values()}
         for signal, app in wanted:
             vector = self._signals.measure(signal, app, _WINDOW)
@@ -108,6 +109,8 @@ class SimMetrics:
         if (listed := self._listed.get(_normal(query))) is not None:
             return listed
         signal = next((s for name, s in BY_METRIC.items() if name in query), None)
+        if signal is Signal.ERROR_RATIO and "status=" not in query:
+            signal = Signal.REQUEST_RATE  # of all requests, whatever became of them
         if signal is None:
             raise ProbeUnavailable(f"the simulation has no answer to {query!r}", where=_WHERE)
         app = self._app_of(query)

@@ -17,7 +17,8 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
-from remediations.causes.changes import CONFIGURATION, Change, Difference, changes_of, differences, picked_up
+from app.kube.manifest import Difference, differences
+from remediations.causes.changes import CONFIGURATION, Change, changes_of, picked_up
 from remediations.causes.exits import beside, last_words_of, slight, told_to_end, unsaid
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
 from remediations.causes.suspects import Suspects, named_in, suspects

@@ -1,7 +1,7 @@
-"""What changed lately of all that the pods use, which parts of a template changed, and since when the logs have the errors of now.
+"""What changed lately of all that the pods use, since when the logs have the errors of now, and what was measured before a rollout.
 
 Whether something can come from a change is asked elsewhere. Only `with_beginning` reads the cluster, in two bounded looks at earlier
-parts of logs. Raw lines do not leave here."""
+parts of logs, and `measured_since` Prometheus. Raw lines do not leave here."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from math import ceil
 from typing import Any
 
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
+from app.domain.onset import Onset, Since, onset
+from app.domain.ports import Sample
+from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.text import beside
 from app.domain.workload import Pod
@@ -26,73 +30,8 @@ from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.usage import span
-
-# Which parts of a pod template changed from one revision to the next. Pure.
-#
-# Paths are those of `Cause.fields`: `containers[app].image`, `nodeSelector`, `metadata.labels`; resources, variables and
-# volumes are told one by one.
-
-_LISTS = ("containers", "initContainers")
-_PARTS = frozenset({"resources", "limits", "requests", "securityContext"})
-_NAMED = frozenset({"env", "volumes", "volumeMounts"})
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One part that changed."""
-
-    path: str
-    before: Any
-    after: Any
-
-
-def differences(before: Obj, after: Obj) -> list[Difference]:
-    """All parts of the pod spec and of the template's labels and annotations that differ."""
-    old, new = before.get("spec") or {}, after.get("spec") or {}
-    found = [d for name in _LISTS for d in _containers(name, old.get(name) or (), new.get(name) or ())]
-    found += list(_fields("", _without(old), _without(new)))
-    for part in ("labels", "annotations"):
-        a, b = ((t.get("metadata") or {}).get(part) or {} for t in (before, after))
-        if a != b:
-            found.append(Difference(f"metadata.{part}", a, b))
-    return found
-
-
-def _without(spec: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in spec.items() if k not in _LISTS}
-
-
-def _containers(name: str, old: Sequence[Obj], new: Sequence[Obj]) -> Iterator[Difference]:
-    before, after = ({c["name"]: c for c in listed} for listed in (old, new))
-    for own in dict.fromkeys((*before, *after)):
-        path = f"{name}[{own}]"
-        if own in before and own in after:
-            yield from _fields(f"{path}.", before[own], after[own])
-        else:
-            yield Difference(path, before.get(own), after.get(own))
-
-
-def _fields(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
-    for key in dict.fromkeys((*old, *new)):
-        a, b, path = old.get(key), new.get(key), f"{prefix}{key}"
-        if (a or None) == (b or None):
-            continue
-        if key in _PARTS:
-            yield from _fields(f"{path}.", a or {}, b or {})
-        elif key in _NAMED:
-            before, after = ({_name(v): v for v in listed or ()} for listed in (a, b))
-            changed = [n for n in dict.fromkeys((*before, *after)) if before.get(n) != after.get(n)]
-            for name in changed:
-                yield Difference(f"{path}[{name}]", before.get(name), after.get(name))
-        else:
-            yield Difference(path, a, b)
-
-
-def _name(entry: Mapping[str, Any]) -> str:
-    """What sets an entry apart; of mounts their path, since a volume can have several."""
-    return str(entry.get("mountPath") or entry.get("name", ""))
-
+from remediations.evidence.usage import percent, short, span
+from remediations.shared import PRESENCE, aim
 
 # What changed lately, of everything the pods use, in one list: newest first. Pure; the times stand in the objects'
 # metadata.
@@ -307,6 +246,13 @@ def _up(pod: Pod) -> datetime:
     return ready.since if ready.since - pod.created_at < NEW else pod.created_at
 
 
+def served_from(pods: Sequence[Pod], deployed: datetime) -> datetime:
+    """When enough pods of that revision served that requests felt it: a fifth of them. Where all were replaced since, the rollout."""
+    if not pods or min(p.created_at for p in pods) > deployed + NEW:
+        return deployed
+    return max(deployed, sorted(map(_up, pods))[(len(pods) - 1) // 5])
+
+
 def _latest(a: datetime | None, b: datetime | None) -> datetime | None:
     return max((t for t in (a, b) if t is not None), default=None)
 
@@ -389,3 +335,64 @@ def _kept(rows: Sequence[str], read: list[str]) -> Iterator[str]:
 def _last_time(rows: Sequence[str]) -> datetime | None:
     """The time of the last of these lines that tells one."""
     return next((t for row in reversed(rows) if (t := first_time(row)) is not None), None)
+
+
+# What Prometheus has of the time before a rollout, which the logs of pods that were born with it cannot tell.
+
+_BEFORE = timedelta(minutes=15)
+_STEP, _MAX_STEPS = 15.0, 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """Since when requests fail, as measured; `said` is that, or the reason why nobody knows, as one clause."""
+
+    since: Since = Since.UNKNOWN
+    said: str = "nothing was asked of what was measured"
+    began: datetime | None = None
+    """When errors that are older began, at the latest; None when before all that was asked for."""
+
+
+async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed: datetime) -> Measured:
+    """What the share of failing requests says. `pods` are those of the revision that was deployed then. Never raises."""
+    if scene.metrics is None or not query:
+        return Measured(
+            said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
+        )
+    known, length = PRESENCE.get(query, ""), (scene.now - deployed + _BEFORE).total_seconds()
+    step = max(_STEP, length / _MAX_STEPS)
+    start = scene.now - timedelta(
+        seconds=step * ceil(length / step)
+    )  # so that the last value is the one of now
+    try:
+        shares, rates = [
+            await scene.metrics.window(aim(one, scene.workload.target), start, scene.now, step) if one else ()
+            for one in (query, known)
+        ]
+    except TryLater as e:
+        return Measured(said=short(e.message, 120))
+    rate = {s.at: s.value for _, samples in rates for s in samples}
+    # While nothing fails no series of failures is there; requests that were counted did not fail then.
+    share = {at: 0.0 for at, value in rate.items() if value > 0}
+    for _, samples in shares:
+        for s in samples:
+            share[s.at] = max(s.value, share.get(s.at, 0.0))
+    rows = [Sample(at, share[at]) for at in sorted(share)]
+    served = served_from(pods, deployed)
+    return _in_words(onset(rows, rate, deployed, served), deployed, served)
+
+
+def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
+    shares = f"{percent(found.level)} of the requests failed right before it, {percent(found.most)} since"
+    match found.since:
+        case Since.OLDER if found.at is not None:
+            ago = f"{span((deployed - found.at).total_seconds())}{' or more' if found.whole else ''}"
+            said = f"errors were there {ago} before the rollout ({shares})"
+            return Measured(Since.OLDER, said, None if found.whole else found.at)
+        case Since.LATER if found.at is not None:
+            after = span((found.at - served).total_seconds())
+            return Measured(Since.LATER, f"requests began to fail {after} after its pods served")
+        case Since.WITH:
+            return Measured(Since.WITH, shares.replace("right before it", "before the rollout"))
+        case _:
+            return Measured(said=found.why or shares)

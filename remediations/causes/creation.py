@@ -1,5 +1,5 @@
 """Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
-controller instead of making them, and who put them out. Pure."""
+controller instead of making them, and who put them out; with the findings about their configuration. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
+from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.json import JsonValue
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
@@ -278,3 +281,67 @@ def _after(pod: Pod, events: Sequence[KubeEvent]) -> bool:
 
 def _ago(seen: Snapshot, event: KubeEvent) -> str:
     return f", {span((seen.now - event.last_seen).total_seconds())} ago" if event.last_seen else ""
+
+
+# Findings about the configuration that the pods use: what of it is missing, and when it was last written. Pure.
+
+MISSING, CHANGED = "config.missing", "config.changed"
+
+
+def _unread(seen: Snapshot) -> str:
+    return next((seen.unread[what] for what in ("ConfigMaps", "Secrets") if what in seen.unread), "")
+
+
+def missing_finding(seen: Snapshot) -> Finding:
+    """The finding `config.missing`."""
+    if why := _unread(seen):
+        return Finding(MISSING, f"Whether configuration is missing is not known: {why}", Certainty.UNKNOWN)
+    found = missing_references(seen)
+    rows: list[JsonValue] = [{"kind": r.kind.value, "name": r.name, "key": r.key} for r, _ in found]
+    if not found:
+        return Finding(
+            MISSING, "All ConfigMaps, Secrets and keys that the pods need exist", data={"missing": rows}
+        )
+    texts = [f"container {who} needs {r.kind} {r.name}{f' key {r.key}' if r.key else ''}" for r, who in found]
+    return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
+
+
+def changed_finding(seen: Snapshot) -> Finding:
+    """The finding `config.changed`: the newest write to any ConfigMap or Secret that the pods use; data has `at`, and `last_end`, when a container of theirs
+    last ended in trouble."""
+    ends = [
+        t.finished_at
+        for p in seen.alive
+        for c in p.containers
+        for t in (c.terminated, c.last_terminated)
+        if t is not None and t.finished_at is not None and (t.exit_code or t.reason != "Completed")
+    ]
+    last_end = max(ends).isoformat() if ends else None
+    if why := _unread(seen):
+        return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
+    used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
+    if not used:
+        return Finding(
+            CHANGED, "The pods use no ConfigMap or Secret", data={"at": None, "last_end": last_end}
+        )
+    kept = [(k.changed_at, k) for place, k in seen.kept.items() if place in used and k.changed_at is not None]
+    if not kept:
+        text = "No write to the pods' configuration is recorded"
+        return Finding(CHANGED, text, data={"at": None, "last_end": last_end})
+    at, last = max(kept, key=lambda pair: pair[0])
+    by = f" by {last.by}" if last.by else ""
+    text = f"{last.kind} {last.name} was last changed {span((seen.now - at).total_seconds())} ago{by}"
+    data: dict[str, JsonValue] = {
+        "at": at.isoformat(),
+        "kind": last.kind.value,
+        "name": last.name,
+        "by": last.by,
+    }
+    return Finding(CHANGED, text, data={**data, "last_end": last_end})
+
+
+def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:
+    """Is any configuration of these kinds missing?"""
+    finding = diagnosis.finding(MISSING)
+    rows: Any = finding.data.get("missing", ()) if finding is not None else ()
+    return any(r["kind"] in kinds for r in rows)

@@ -8,12 +8,23 @@ from typing import Any
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
+from app.domain.onset import Since
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
+from app.kube.manifest import differences
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CLEAN, Change, began_at_once, changes_of, differences, picked_up, told
-from remediations.causes.creation import missing_references
+from remediations.causes.changes import (
+    CLEAN,
+    NEW,
+    Change,
+    Measured,
+    began_at_once,
+    changes_of,
+    picked_up,
+    told,
+)
+from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.suspects import SOON, below, brings_no_errors, in_untouched, named_in, slight_only
@@ -26,8 +37,8 @@ from remediations.evidence.usage import count, span
 
 # Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail. Pure.
 #
-# Errors are new with a revision when its pods have had them for as long as the logs reach, and pods of an older one
-# have not.
+# Errors are new with a revision when its pods have had them for as long as the logs reach, and pods of an older one have not. Where these
+# are gone, only what was measured tells of the time before: logs that begin with the release do not.
 
 ORIGIN = "errors.origin"
 _CAN_BRING = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
@@ -41,17 +52,26 @@ def deployed_at(seen: Snapshot) -> datetime | None:
     return seen.now - timedelta(seconds=last.age)
 
 
-def errors_acquit(seen: Snapshot, log: ErrorLog) -> Blame | None:
+def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Blame | None:
     """Why the errors do not come from the last rollout, or why a person is to be asked (`asks`); None when they can."""
+    seen = found.seen
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     if last is None or last.previous is None or log.top is None:
         return None
     deployed = seen.now - timedelta(seconds=last.age)
-    found = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
-    if found is not None:
-        return found
-    unsure = "; ".join(filter(None, _doubts(seen, log, last, deployed)))
+    if measured.since is Since.OLDER and not only_newest_has_them(seen, log):
+        return Blame(False, measured.said, _brought(seen, measured.began))
+    no = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
+    if no is not None:
+        return no
+    unsure = "; ".join(filter(None, _doubts(found, log, measured, last)))
     return Blame(True, unsure, asks=unsure) if unsure else None
+
+
+def _brought(seen: Snapshot, began: datetime | None) -> Change | None:
+    """What changed right before errors began that are older than the rollout."""
+    known = changes_of(seen) if began is not None else []
+    return next((c for c in known if c.kind in _CAN_BRING and began and began - NEW <= c.at <= began), None)
 
 
 def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[Blame | None]:
@@ -72,18 +92,47 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         yield Blame(False, untouched)
 
 
-def _doubts(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[str]:
+def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[str]:
     """Why a person is to be asked, although nothing acquits the rollout."""
+    seen = found.seen
+    deployed = seen.now - timedelta(seconds=last.age)
     yield picked_up(seen, last, deployed)
     if only_newest_has_them(seen, log):
-        return  # pods of an older revision run beside without them: that tells more than their beginning and their words
-    when = _when(seen, log, deployed)
+        # Pods of an older revision run beside without them: that tells more than their beginning and their words.
+        yield measured.said if measured.since is Since.OLDER else ""
+        return
+    when = _when(seen, log, measured, deployed)
     yield when
     if log.top and not _new_image(last, log) and (own := in_untouched(last, log.top.containers)):
         yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
     if said := _said(seen, last, log):
         ago = span((seen.now - deployed).total_seconds())
-        yield said if when else f"the errors are as old as the rollout {ago} ago, and {said}"
+        yield said if when else f"the logs have the errors since the rollout {ago} ago, and {said}"
+    elif not when:
+        yield _before(found, log, measured, last)
+
+
+def _before(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> str:
+    """That nobody knows whether the errors were there before the rollout; empty where it was measured, where they name what it changed,
+    and where its pods are broken by it whatever was before."""
+    if measured.since is Since.WITH or _names(last, log) or _broken(found):
+        return ""
+    after = last.age - (found.seen.now - found.seen.fired_at).total_seconds()
+    # How long its rule waits is not known: what fires so soon may have begun before.
+    alert = f", and the alert fired only {span(after)} after it" if 0 <= after < NEW.total_seconds() else ""
+    why = f"the logs begin with its pods, and {measured.said}{alert}"
+    return f"whether the errors came with the rollout {span(last.age)} ago is not known: {why}"
+
+
+def _broken(found: Investigation) -> str:
+    """The cause of why pods of the last rollout do not run, where it alone can have brought it; empty without one."""
+    word, first = found.blame, found.causes[0] if found.causes else None
+    sure = first is not None and first.sureness is not Sureness.POSSIBLE and bool(first.pods)
+    return (
+        first.text
+        if first is not None and sure and word is not None and word.rollout and not word.asks
+        else ""
+    )
 
 
 def _said(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
@@ -116,8 +165,8 @@ def _names(last: Deployment, log: ErrorLog) -> str:
     return found.path if found else ""
 
 
-def _when(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
-    """That the errors are not known to be as old as the rollout; empty when they are."""
+def _when(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> str:
+    """That the errors are not known to be as old as the pods of the rollout; empty when they are."""
     newest = [p for p in seen.alive if seen.newest(p)]
     if began_at_once(log, newest, deployed, seen.now):
         return ""
@@ -125,7 +174,10 @@ def _when(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
     if log.beginning.after is not None and log.beginning.after > deployed:
         after = span((log.beginning.after - deployed).total_seconds())
         return f"the errors began {after} or more after the rollout {ago} ago, and the logs before have none of them"
-    return f"whether the errors are as old as the rollout {ago} ago is not known: the logs do not tell when they began"
+    if measured.since is Since.WITH:
+        return ""
+    told_of = "" if measured.since is Since.UNKNOWN else f", and {measured.said}"
+    return f"whether the errors are as old as the rollout {ago} ago is not known: the logs do not tell when they began{told_of}"
 
 
 def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
@@ -137,13 +189,14 @@ def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
     )
 
 
-def origin_finding(seen: Snapshot, log: ErrorLog) -> Finding | None:
+def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> Finding | None:
     """The finding `errors.origin`; None without errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
-    them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name)."""
+    them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
+    measured of the time before it)."""
     if log.top is None:
         return None
-    word = errors_acquit(seen, log)
+    seen, word = found.seen, errors_acquit(found, log, measured)
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     named = _names(last, log) if last is not None and log.accuse is not Sign.OWN else ""
     data: dict[str, JsonValue] = {
@@ -153,22 +206,27 @@ def origin_finding(seen: Snapshot, log: ErrorLog) -> Finding | None:
         "only_newest": only_newest_has_them(seen, log),
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
+        "before": measured.since.value,
     }
     text = "The last rollout can have brought the errors"
     if word is not None and word.rollout:
         text += f", which is not sure: {word.asks}"
     elif word is None and last is not None and last.previous is not None:
-        text += f": {_why(seen, log, named)}"
+        text += f": {_why(found, log, measured, last)}"
     elif word is not None:
         text = f"The last rollout did not bring the errors: {word.why}"
-    return Finding(ORIGIN, text, data=data)
+    shown = () if measured.since is Since.UNKNOWN else (f"measured: {measured.said}",)
+    return Finding(ORIGIN, text, data=data, details=() if shown and measured.said in text else shown)
 
 
-def _why(seen: Snapshot, log: ErrorLog, named: str) -> str:
+def _why(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> str:
     """Why nobody has to be asked."""
-    if only_newest_has_them(seen, log):
+    if only_newest_has_them(found.seen, log):
         return "pods of an older revision run beside and do not have the most frequent one"
-    return f"they are as old as its pods and name {named or 'a fault of the program'}"
+    own = log.accuse is Sign.OWN and measured.since is Since.WITH
+    named = "a fault of the program" if own else _names(last, log)
+    before = measured.said if measured.since is Since.WITH else "the logs of its pods have them"
+    return f"{before}, and {f'they name {named}' if named else _broken(found)}"
 
 
 def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
@@ -184,7 +242,6 @@ def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
 # a person may say), `instead` (the change that fits better), `rest` (why nothing is to be done now).
 
 CAUSE, CHANGES, REVISION = "cause.first", "changes.recent", "pods.revision"
-MISSING, CHANGED = "config.missing", "config.changed"
 _SHOWN = 6
 _WINDOW = timedelta(days=1)
 _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: "possibly: "}
@@ -194,7 +251,7 @@ def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
     made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
-    return (*made, _missing(found.seen), _changed(found.seen))
+    return (*made, missing_finding(found.seen), changed_finding(found.seen))
 
 
 def _cause(found: Investigation) -> Finding:
@@ -299,57 +356,6 @@ def _revision(found: Investigation) -> Finding | None:
     return Finding(REVISION, text, data=data)
 
 
-def _unread(seen: Snapshot) -> str:
-    return next((seen.unread[what] for what in ("ConfigMaps", "Secrets") if what in seen.unread), "")
-
-
-def _missing(seen: Snapshot) -> Finding:
-    if why := _unread(seen):
-        return Finding(MISSING, f"Whether configuration is missing is not known: {why}", Certainty.UNKNOWN)
-    found = missing_references(seen)
-    rows: list[JsonValue] = [{"kind": r.kind.value, "name": r.name, "key": r.key} for r, _ in found]
-    if not found:
-        return Finding(
-            MISSING, "All ConfigMaps, Secrets and keys that the pods need exist", data={"missing": rows}
-        )
-    texts = [f"container {who} needs {r.kind} {r.name}{f' key {r.key}' if r.key else ''}" for r, who in found]
-    return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
-
-
-def _changed(seen: Snapshot) -> Finding:
-    """The newest write to any ConfigMap or Secret that the pods use; data has `at`, and `last_end`, when a container of theirs
-    last ended in trouble."""
-    ends = [
-        t.finished_at
-        for p in seen.alive
-        for c in p.containers
-        for t in (c.terminated, c.last_terminated)
-        if t is not None and t.finished_at is not None and (t.exit_code or t.reason != "Completed")
-    ]
-    last_end = max(ends).isoformat() if ends else None
-    if why := _unread(seen):
-        return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
-    used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
-    if not used:
-        return Finding(
-            CHANGED, "The pods use no ConfigMap or Secret", data={"at": None, "last_end": last_end}
-        )
-    kept = [(k.changed_at, k) for place, k in seen.kept.items() if place in used and k.changed_at is not None]
-    if not kept:
-        text = "No write to the pods' configuration is recorded"
-        return Finding(CHANGED, text, data={"at": None, "last_end": last_end})
-    at, last = max(kept, key=lambda pair: pair[0])
-    by = f" by {last.by}" if last.by else ""
-    text = f"{last.kind} {last.name} was last changed {span((seen.now - at).total_seconds())} ago{by}"
-    data: dict[str, JsonValue] = {
-        "at": at.isoformat(),
-        "kind": last.kind.value,
-        "name": last.name,
-        "by": last.by,
-    }
-    return Finding(CHANGED, text, data={**data, "last_end": last_end})
-
-
 _OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})
 """Why there are not more pods, or why they cannot be moved."""
 
@@ -391,10 +397,3 @@ def time_of(diagnosis: Diagnosis, code: str, field: str) -> datetime | None:
     finding = diagnosis.finding(code)
     text = finding.data.get(field) if finding is not None else None
     return datetime.fromisoformat(text) if isinstance(text, str) else None
-
-
-def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:
-    """Is any configuration of these kinds missing?"""
-    finding = diagnosis.finding(MISSING)
-    rows: Any = finding.data.get("missing", ()) if finding is not None else ()
-    return any(r["kind"] in kinds for r in rows)

@@ -1,5 +1,5 @@
 """Which parts of a release can have brought a cause: what it changed that the older template would not show as well, and what of that
-the error's own words name. Pure; the differences come from `changes`, the tests of a template from `demands`."""
+the error's own words name. Pure; the differences come from `app.kube.manifest`, the tests of a template from `demands`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from app.domain.evidence import Finding
 from app.domain.json import Obj
 from app.domain.text import bounded
 from app.kube.lineage import template_written_at
-from remediations.causes.changes import Difference, differences
+from app.kube.manifest import Difference, differences
 from remediations.causes.model import Cause, Demand, Snapshot
 from remediations.causes.sizes import everywhere, less_promised, room
 from remediations.evidence.rollouts import Deployment, last_deployment

@@ -6,13 +6,16 @@ import copy
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
 from app.domain.outcome import IncidentState
 from app.domain.target import Kind
 from app.flow.deciding.history import history_of
 from app.kube.parse import fingerprint
 from app.policy.model import Policy
+from app.sim import Scenario, load_scenario
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import TARGET, alert, all_incidents, body, born, policy, writes
+from tests.scenario.scenes import TARGET, alert, all_incidents, all_runs, body, born, policy, writes
 
 BAD, GOOD = "v1.5.0", "v1.4.2"
 
@@ -109,5 +112,39 @@ async def test_a_version_that_somebody_deploys_again_after_our_rollback_is_a_per
         await rig.run(900)
         assert (_image(rig), writes(rig)) == (BAD, ["patch langgraph"])
         assert (await all_incidents(rig))[-1].state is IncidentState.ESCALATED
+    finally:
+        await rig.close()
+
+
+def _both_fail() -> Scenario:
+    """Somebody else's migration took a column away; three minutes before the alert a release came, which fails like the one before."""
+    shipped = load_scenario("high-error-rate")
+    bad, good, *rest = shipped.behaviours
+    first = bad.error_lines[0]
+    line = first.line.replace(
+        "TypeError: connect() got an unexpected keyword argument 'pool_size'", "KeyError: 'tenant_id'"
+    )
+    same = {"error_ratio": bad.error_ratio, "error_lines": (first.model_copy(update={"line": line}),)}
+    both = (bad.model_copy(update=same), good.model_copy(update=same), *rest)
+    story = tuple(step.model_copy(update={"at": -180.0}) for step in shipped.story)
+    return shipped.model_copy(update={"behaviours": both, "story": story})
+
+
+@pytest.mark.parametrize("measured", [True, False])
+async def test_a_release_that_came_into_an_outage_is_not_rolled_back_by_itself(
+    tmp_path: Path, *, measured: bool
+) -> None:
+    """Its pods' logs have the errors from their start, and those of the pods before are gone."""
+    rig = Rig(tmp_path / "rig.sqlite", world=_both_fail())
+    rig.policy = policy()
+    await rig.born()
+    try:
+        rig.cluster.metrics.available = measured
+        await rig.send(body(alert(rig, started=5)))
+        await rig.run(120, alerts=False)
+        assert (_image(rig), writes(rig)) == (BAD, [])
+        assert [run.state.value for run in await all_runs(rig)] == ([] if measured else ["waiting"])
+        told = "errors were there" if measured else "whether the errors came with the rollout"
+        assert told in rig.notebook.text
     finally:
         await rig.close()

@@ -1,5 +1,6 @@
-"""Owns a Prometheus for processes that knows one thing: CPU limits hold the containers back, as they do where requests are slow for
-want of CPU. It has no value for any other query. The real metrics API takes half a minute until it knows a new pod.
+"""Owns a Prometheus for processes that knows two things: CPU limits hold the containers back, as they do where requests are slow for
+want of CPU, and, asked since when, that requests fail since the last rollout. It has no value for any other query. The real metrics API
+takes half a minute until it knows a new pod.
 """
 
 from __future__ import annotations
@@ -12,6 +13,17 @@ from tests.doubles.loopback import LoopbackServer
 
 THROTTLED = 0.6
 """Share of the scheduling periods."""
+_BEFORE, _STEP = 900.0, 15.0
+"""The service asks from so long before a rollout on, and in such steps."""
+
+
+def _requests(asked: dict[str, list[str]]) -> list[tuple[float, str]]:
+    """Ten requests a second, or the share of them that fails."""
+    start, end, step = (float(asked[name][0]) for name in ("start", "end", "step"))
+    moments = [start + n * step for n in range(round((end - start) / step) + 1)]
+    if "status" not in asked["query"][0]:
+        return [(at, "10") for at in moments]
+    return [(at, "0.3") for at in moments if at >= min(end, start + _BEFORE + 2 * _STEP)]
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -28,7 +40,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, path: str, asked: dict[str, list[str]]) -> None:
         kind = "matrix" if path.endswith("query_range") else "vector"
         known = kind == "vector" and "throttled_periods" in asked.get("query", [""])[0]
-        rows = [{"metric": {}, "value": [0, str(THROTTLED)]}] if known else []
+        rows: list[object] = [{"metric": {}, "value": [0, str(THROTTLED)]}] if known else []
+        if kind == "matrix" and "http_requests_total" in asked["query"][0]:
+            rows = [{"metric": {}, "values": _requests(asked)}]
         body = json.dumps({"status": "success", "data": {"resultType": kind, "result": rows}}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -1,12 +1,15 @@
-"""The cluster of `tests.unit.causes.world`: manifests, logs with and without times, and what may not be read."""
+"""The cluster of `tests.unit.causes.world`: manifests, logs with and without times, what may not be read; and a Prometheus beside it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from app.domain.cluster import LogQuery, PodUsage
 from app.domain.errors import AccessDenied, ProbeUnavailable
 from app.domain.json import Obj
+from app.domain.ports import Sample
 from app.domain.target import Kind
 from tests.unit.kube.fake import FakeCluster
 
@@ -65,3 +68,39 @@ class WorldCluster(FakeCluster):
         self.reads += 1
         if kind in self.unreadable:
             raise AccessDenied(f"cannot read {kind}")
+
+
+@dataclass
+class Requests:
+    """A Prometheus: of `rate` requests a second this `share` fails since so many seconds ago, and `before` that share did. Its rates are over five
+    minutes, and while nothing fails it has no series of failures. It has values since `known` seconds ago."""
+
+    since: float
+    share: float = 0.3
+    before: float = 0.0
+    rate: float = 5.0
+    known: float = 10**6
+    away: bool = False
+    once: tuple[float, float] = (0.0, 0.0)
+    """From when to when, seconds ago, the share failed before."""
+
+    async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
+        return [({}, self._at(0))] if "status" in query else []
+
+    async def window(
+        self, query: str, start: datetime, end: datetime, step: float
+    ) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
+        if self.away:
+            raise ProbeUnavailable("Prometheus did not answer within 5 s")
+        moments = [
+            start + timedelta(seconds=n * step) for n in range(int((end - start).total_seconds() // step) + 1)
+        ]
+        ago = {at: (NOW - at).total_seconds() for at in moments if (NOW - at).total_seconds() <= self.known}
+        values = {at: self._at(one) if "status" in query else self.rate for at, one in ago.items()}
+        samples = [Sample(at, value) for at, value in values.items() if value]
+        return [({}, samples)] if samples else []
+
+    def _at(self, ago: float) -> float:
+        again = min(self.once[0], ago + 300) - max(self.once[1], ago)
+        new = min(1.0, max(0.0, (self.since - ago) / 300) + max(0.0, again) / 300)
+        return self.before + (self.share - self.before) * new

@@ -11,8 +11,9 @@ from app.domain.target import Kind
 from app.domain.workload import ConfigRef
 from remediations.causes import CauseCode
 from remediations.causes.changes import Write, last_write
+from remediations.causes.creation import is_missing
 from remediations.causes.demands import needed
-from remediations.causes.report import FirstCause, is_missing
+from remediations.causes.report import FirstCause
 from tests.unit.causes.world import World, at
 
 

@@ -11,7 +11,7 @@ import pytest
 from app.domain.cluster import LogQuery
 from app.domain.json import Obj
 from remediations.high_error_rate import HighErrorRate
-from tests.unit.causes.cluster import NOW
+from tests.unit.causes.cluster import NOW, Requests
 from tests.unit.causes.world import World
 
 KEY = "KeyError: 'tenant'"
@@ -31,6 +31,7 @@ def failing(error: str = KEY, since: float = 290, *, clean_from: float = 0.0, de
     world = World()
     world.deployed = deployed
     world.cluster.log["app", False] = log(error, since, clean_from=clean_from)
+    world.metrics = Requests(since)
     return world
 
 
@@ -81,9 +82,12 @@ def earlier(world: World, error: str, *, first: float = 20.0) -> World:
          "configuration that the release was the first to start with"],
 )  # fmt: skip
 async def test_what_is_not_known_of_the_beginning_is_a_question(happens: Callable[[], World]) -> None:
-    _, steps = await happens().look(HighErrorRate())
-    assert steps["roll-back"].applies
-    assert steps["roll-back"].asks
+    for measured in (True, False):
+        world = happens()
+        world.metrics = world.metrics if measured else None
+        _, steps = await world.look(HighErrorRate())
+        assert steps["roll-back"].applies
+        assert steps["roll-back"].asks
 
 
 def annotated() -> World:
@@ -127,9 +131,9 @@ async def test_an_innocent_release_is_not_rolled_back_for_errors(
 
 def told(error: str, since: float, reach: float, *, deployed: float, every: int = 5, rate: int = 1) -> World:
     """The pods' logs as the kubelet gives them: a good line `every` so many seconds as far back as `reach`, and `error` every `rate`
-    seconds since `since` (seconds ago)."""
+    seconds since `since` (seconds ago), since when requests fail as well."""
     world = World()
-    world.deployed = deployed
+    world.deployed, world.metrics = deployed, Requests(since)
     rows = dict.fromkeys(range(int(reach), 0, -every), "INFO served")
     rows |= dict.fromkeys(range(int(since), 0, -rate), f"ERROR {error}")
     for name in world.pods:

@@ -14,7 +14,7 @@ from typing import Any
 from app.domain.evidence import Diagnosis
 from app.domain.json import Obj
 from app.domain.plan import Step
-from app.domain.ports import DependencyResult, SlowQuery
+from app.domain.ports import DependencyResult, MetricSource, SlowQuery
 from app.domain.remediation import AnyRemediation, Scene
 from app.domain.target import Kind, Target
 from app.kube.read import read_workload
@@ -60,6 +60,7 @@ class World:
         self.fields: list[Obj] = []
         self.spec: Obj = {}
         self.fired = 5.0
+        self.metrics: MetricSource | None = None
         self._events, self.unmade = 0, dict[int, int]()
         for n in range(replicas):
             self.pod(f"new-{n}", revision=2, made=self.deployed)
@@ -346,7 +347,9 @@ class World:
         self._build()
         target, fired = Target(SPACE, self.kind, WEB), NOW - timedelta(minutes=self.fired)
         workload = await read_workload(self.cluster, target)
-        return Scene(self.cluster, workload, "KubePodNotReady", {}, fired, NOW, _NoDependencies())
+        return Scene(
+            self.cluster, workload, "KubePodNotReady", {}, fired, NOW, _NoDependencies(), self.metrics
+        )
 
     async def investigate(self) -> Investigation:
         return await investigate(await self.scene())

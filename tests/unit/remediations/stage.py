@@ -10,7 +10,7 @@ from typing import Any
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Diagnosis
 from app.domain.plan import Step
-from app.domain.ports import DependencyResult, Sample, SlowQuery
+from app.domain.ports import DependencyResult, MetricSource, Sample, SlowQuery
 from app.domain.remediation import History, Scene
 from app.domain.target import Kind, Target
 from app.kube.read import read_workload
@@ -131,7 +131,7 @@ class Stage:
         self.clock = VirtualClock()
         self.cluster = cluster_of(self.clock, scenario or scenario_of(timeline))
         self.target = Target.parse(target or f"rag7/{WORKLOADS[timeline]}")
-        self.metrics: Metrics | None = None
+        self.metrics: MetricSource | None = None
         self.services: Services | None = None
         self.history = History()
         self.fired: datetime | None = None

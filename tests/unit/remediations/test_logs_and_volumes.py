@@ -75,7 +75,7 @@ def _stage() -> Stage:
 
 async def _look(rows: Mapping[str, float] | None = None, *, configured: bool = True) -> tuple[Diagnosis, str]:
     play = _stage()
-    play.metrics = Kubelet(rows) if configured else None  # type: ignore[assignment]
+    play.metrics = Kubelet(rows) if configured else None
     diagnosis, steps = await play.look()
     (step,) = steps.values()
     assert (step.name, step.applies, play.cluster.mutations) == ("free-by-hand", False, [])
