@@ -1,5 +1,6 @@
 """Owns a Prometheus for processes that knows one thing: CPU limits hold the containers back, as they do where requests are slow for
-want of CPU. It has no value for any other query. The real metrics API takes half a minute until it knows a new pod.
+want of CPU; and of a namespace in `LATENCY` how slow its requests are. It does not answer about one in `AWAY`. The real metrics API takes half a minute
+until it knows a new pod.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from tests.doubles.loopback import LoopbackServer
 
 THROTTLED = 0.6
 """Share of the scheduling periods."""
+AWAY: set[str] = set()
+LATENCY: dict[str, float] = {}
+"""By namespace, in seconds."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -26,9 +30,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(path, parse_qs(asked))
 
     def _answer(self, path: str, asked: dict[str, list[str]]) -> None:
+        query = asked.get("query", [""])[0]
+        if any(f'namespace="{name}"' in query for name in AWAY):
+            self.send_error(503)
+            return
         kind = "matrix" if path.endswith("query_range") else "vector"
-        known = kind == "vector" and "throttled_periods" in asked.get("query", [""])[0]
-        rows = [{"metric": {}, "value": [0, str(THROTTLED)]}] if known else []
+        slow = [v for name, v in LATENCY.items() if f'namespace="{name}"' in query and "bucket" in query]
+        values = [THROTTLED] if "throttled_periods" in query else slow
+        rows = [{"metric": {}, "value": [0, str(v)]} for v in values] if kind == "vector" else []
         body = json.dumps({"status": "success", "data": {"resultType": kind, "result": rows}}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
