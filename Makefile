@@ -8,6 +8,9 @@ BASE ?= python:3.12-slim
 # The tag that the chart asks for when it is told none.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
 
+# Some images switch bytecode off; each of the hundreds of processes of the tests would compile the service anew.
+export PYTHONDONTWRITEBYTECODE :=
+
 # The live tier in two processes side by side, each with a control plane: the scenes, which mostly wait, and all others.
 define live_tier
 scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/live/e2e > $$scenes 2>&1 & other=$$!; \
@@ -35,11 +38,11 @@ demo: install    ## the four alerts on a simulated cluster and a plan that waits
 
 test: install    ## all tests but the long and the browser's; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live and not browser and not long" tests
-	@echo "The long tests and three rows in four of large tables are left out: 'make long' runs them, and CI does."
+	@echo "The long tests, three rows in four of tables and two scenes in three are left out: 'make long' runs them, and CI does."
 	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
 	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \
-	  echo "'make live' builds them (about 20 minutes the first time) and runs it."; fi
+	  echo "'make live' builds them (about 25 minutes the first time) and runs it."; fi
 
 chromium: install
 	@$(RUN) python -m tests.browser.chromium || { [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -q \
@@ -52,7 +55,7 @@ browser: chromium ## the web page in Chromium, driven as people do; a skip is a 
 screenshots: chromium ## the pictures of the README and docs, from a running service
 	$(RUN) python -m tests.browser.shots
 
-build-live: install ## build the real API server, Alertmanager, ... into the cache (about 20 minutes the first time)
+build-live: install ## build the real API server, Alertmanager, ... into the cache (about 25 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
 long: install    ## what make test leaves out: a death at every boundary, a fault at every call, large tables (about 15 minutes)

@@ -30,10 +30,10 @@ from app.domain.remediation import Remediation, Scene
 from app.domain.target import Kind, Target
 from app.domain.units import say_memory
 from app.domain.workload import Workload
-from app.kube.actions.adjust_autoscaler import KEDA
 from app.kube.actions.scale import resized
 from app.kube.read import read_workload
 from app.kube.run_job_actuator import run_job
+from app.kube.scaled_objects import maker_of
 from app.kube.stopped_actuator import confirm_stopped
 from remediations.backup_pods import (
     CLIENT,
@@ -196,7 +196,7 @@ async def _scaler(scene: Scene) -> list[Finding]:
         hpa = await scene.cluster.get(Kind.HPA, scaler.ref.namespace, scaler.ref.name)
     except RemediatorError as error:
         return [Finding(SCALER, f"{scaler.ref} cannot be read ({error.code})", Certainty.UNKNOWN)]
-    if owner := (hpa["metadata"].get("labels") or {}).get(KEDA):
+    if owner := maker_of(hpa):
         pause = f'kubectl annotate scaledobject {owner} -n {target.namespace} autoscaling.keda.sh/paused-replicas="0"'
         text = f"ScaledObject {owner} of KEDA would start {target} again"
         return [obstacle(SCALER, text, f"{text}: pause it first ({pause}), and resume it afterwards")]

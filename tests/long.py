@@ -1,12 +1,13 @@
 """Owns which tests take long: `make test` leaves them to `make long`, which CI runs, so that it ends within ten minutes on two cores.
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
-siblings that show the same promise in `make test`; of a table with many rows each fourth one stays there.
+siblings that show the same promise in `make test`; of a table with many rows each fourth one stays there, and of the scenes of a
+file, each of which plays a whole run, each third. `make live` tells all of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 LONG: tuple[str, ...] = (
     "tests/bench/test_smoke.py",
@@ -77,9 +78,11 @@ LONG: tuple[str, ...] = (
 )
 
 
-TABLE = 60
+TABLE = 12
 """Rows from which on a table is long."""
 _EACH = 4
+SCENES = ("tests/scenario/", "tests/live/e2e/")
+_EACH_SCENE = 3
 
 
 def is_long(test: str) -> bool:
@@ -94,9 +97,19 @@ def is_long(test: str) -> bool:
 
 def long_among(tests: Sequence[str]) -> set[str]:
     """The full names, of these in their order, of those that take long."""
-    rows: dict[str, list[str]] = {}
+    named = {test for test in tests if is_long(test)}
+    rows = _by(lambda test: test.partition("[")[0], tests)
+    tables = _but_each(_EACH, (of for of in rows.values() if len(of) > TABLE))
+    scenes = (test for test in tests if test.startswith(SCENES) and test not in named | tables)
+    return named | tables | _but_each(_EACH_SCENE, _by(lambda test: test.partition("::")[0], scenes).values())
+
+
+def _by(part: Callable[[str], str], tests: Iterable[str]) -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = {}
     for test in tests:
-        rows.setdefault(test.partition("[")[0], []).append(test)
-    tables = (of for of in rows.values() if len(of) > TABLE)
-    rest = {test for of in tables for number, test in enumerate(of) if number % _EACH}
-    return rest.union(filter(is_long, tests))
+        groups.setdefault(part(test), []).append(test)
+    return groups
+
+
+def _but_each(step: int, groups: Iterable[Sequence[str]]) -> set[str]:
+    return {test for of in groups for number, test in enumerate(of) if number % step}

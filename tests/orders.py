@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from app.domain.alert import Delivery, ManualRequest, Source
@@ -41,6 +42,32 @@ ORDERS: Mapping[str, Order] = {
     name: Order(story.target, story.params, story.scenario) for name, story in STORIES.items() if story.target
 }
 """By name, as the demo orders them. A procedure of the catalogue without one fails the tests over the catalogue."""
+
+
+SCALER: Mapping[str, Any] = {
+    "apiVersion": "keda.sh/v1alpha1",
+    "kind": "ScaledObject",
+    "metadata": {"name": "langgraph", "namespace": "rag7"},
+    "spec": {
+        "scaleTargetRef": {"name": "langgraph-api"},
+        "minReplicaCount": 2,
+        "maxReplicaCount": 10,
+        "triggers": [
+            {"type": "prometheus", "metadata": {"query": "sum(up)", "threshold": "100"}},
+            {"type": "cpu", "metricType": "Utilization", "metadata": {"value": "80"}},
+        ],
+    },
+}
+"""KEDA's own object for the target of the order of an autoscaler."""
+
+
+@cache
+def keda_world(**spec: Any) -> Scenario:
+    """The world of orders where KEDA makes the autoscaler."""
+    base = orders_world()
+    others = [o for o in base.objects if o["kind"] != "HorizontalPodAutoscaler"]
+    scaler = {**SCALER, "spec": {**SCALER["spec"], **spec}}
+    return base.model_copy(update={"objects": (*others, scaler)})
 
 
 def orders_world() -> Scenario:

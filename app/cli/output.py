@@ -13,6 +13,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from app.domain.text import visible as escaped
+
 T = TypeVar("T")
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
@@ -65,5 +67,5 @@ def table(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def visible(text: str) -> str:
-    """With control characters written out, line ends and tabs aside."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
+    """With what nobody sees or no font has written out, line ends and tabs aside."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in escaped(text))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
+from app.domain.plan import WHERE_THERE_IS
 from app.domain.target import Kind
 from app.flow.readiness.rights import EVERY, Need, is_pattern, named_namespaces, needs
 from app.kube.client import KubeCluster
@@ -75,7 +76,8 @@ def _others(groups: frozenset[str], policy: Policy | None) -> Iterator[Finding]:
         yield _SAY.warn("vpa", text, "set ownership: {vpa: ask}, or updateMode Off")
     if "keda.sh" in groups:
         yield _SAY.ok(
-            "keda", "KEDA is installed; its autoscalers are left alone, the patch for the source is told"
+            "keda",
+            "KEDA is installed; its autoscalers are left alone, and adjust-hpa changes their ScaledObjects",
         )
     if "metrics.k8s.io" not in groups:
         text = "the cluster serves no pod metrics: usage and leaks are unknown without Prometheus"
@@ -98,16 +100,14 @@ async def rights(patient: Patient) -> list[Finding]:
     kube, policy = patient.cluster, patient.policy
     if kube is None or policy is None:
         return []
-    answers: dict[tuple[object, str], bool] = {}
-    missing: list[Need] = []
     try:
-        for need in needs(policy, CATALOGUE, patient.settings.ceiling):
-            p, asked = need.permission, (need.permission, need.namespace)
-            if asked not in answers:
-                answers[asked] = await kube.can_i(p.verb, p.kind, need.namespace, p.subresource, p.name)
-            if not answers[asked]:
-                missing.append(need)
+        ceiling = patient.settings.ceiling
+        wanted = needs(policy, CATALOGUE, ceiling)
+        missing = await _missing(kube, wanted)
         found = [*_lacking(policy, missing, patient), *await _more_than_needed(kube, policy)]
+        if "keda.sh" in await kube.api_groups():
+            with_keda = needs(policy, CATALOGUE, ceiling, there=WHERE_THERE_IS)
+            found += _of_keda(await _missing(kube, sorted(set(with_keda) - set(wanted))))
     except RemediatorError as error:
         return [_RIGHTS.skip("rights_unknown", f"nobody could be asked: {error.message}")]
     patterns = [n for n in policy.scope.namespaces if is_pattern(n)]
@@ -115,6 +115,22 @@ async def rights(patient: Patient) -> list[Finding]:
         text = f"what {', '.join(patterns)} stands for is not known here; the service asks where an alert comes from"
         found.append(_RIGHTS.skip("rights_of_patterns", text))
     return found
+
+
+async def _missing(kube: KubeCluster, wanted: Sequence[Need]) -> list[Need]:
+    answers: dict[tuple[object, str], bool] = {}
+    for need in wanted:
+        p, asked = need.permission, (need.permission, need.namespace)
+        if asked not in answers:
+            answers[asked] = await kube.can_i(p.verb, p.kind, need.namespace, p.subresource, p.name)
+    return [need for need in wanted if not answers[need.permission, need.namespace]]
+
+
+def _of_keda(missing: Sequence[Need]) -> Iterator[Finding]:
+    if missing:
+        what = ", ".join(need.told for need in missing)
+        text = f"KEDA is installed, and orders for its autoscalers are refused: the service may not {what}"
+        yield _RIGHTS.warn("keda_rights", text, _ROLES)
 
 
 def _lacking(policy: Policy, missing: Sequence[Need], patient: Patient) -> Iterator[Finding]:

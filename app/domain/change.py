@@ -30,6 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
 _RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 _NAMES = frozenset({"imagePullPolicy", "restartPolicy", "serviceAccountName", "secretName"})
 _REFERENCES = frozenset({"configMapRef", "secretRef", "configMapKeyRef", "secretKeyRef", "configMap"})
+_MEASURES = (("spec", "metrics"), ("spec", "triggers"))
+_OF_MEASURES = frozenset({"averageValue", "value", "type", "metricType", "name"})
+_MEASURE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,62}[A-Za-z0-9])?", re.ASCII)
+"""What an autoscaler or a trigger of KEDA's measures, in which way, and the number at which it scales."""
 _FREE = frozenset({"annotations", "labels", "env", "args", "command"})
 """What stands below these is free text, whatever it looks like."""
 _CONTENTS = frozenset({"data", "stringData", "binaryData"})
@@ -98,6 +102,8 @@ def may_show(path: str, value: Any) -> bool:
         return True
     if steps[-1] == "image":
         return _matches(_IMAGE, value)
+    if steps[:2] in _MEASURES and steps[-1] in _OF_MEASURES:
+        return _matches(_MEASURE, value)
     if "limits" in steps or "requests" in steps:
         return _matches(_QUANTITY, value)
     return (steps[-1] in _NAMES or _reference(steps)) and _matches(_NAME, value)

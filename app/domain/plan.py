@@ -18,7 +18,17 @@ from app.domain.evidence import Trouble
 from app.domain.json import JsonValue, digest
 from app.domain.target import Kind, ObjectRef, Target
 
-__all__ = ["ACCUSING", "INSIDE", "RESTART_TO_UNDO", "SIZES", "Action", "ActionKind", "FieldChange", "Step"]
+__all__ = [
+    "ACCUSING",
+    "INSIDE",
+    "RESTART_TO_UNDO",
+    "SIZES",
+    "WHERE_THERE_IS",
+    "Action",
+    "ActionKind",
+    "FieldChange",
+    "Step",
+]
 
 _FINGERPRINTS = ("left",)
 """Params that are digests of a whole template, which may hold secrets that can be guessed."""
@@ -37,6 +47,7 @@ class ActionKind(StrEnum):
     TERMINATE_SESSIONS = "terminate-sessions"
     SET_IMAGE = "set-image"
     ADJUST_AUTOSCALER = "adjust-autoscaler"
+    ADJUST_SCALED_OBJECT = "adjust-scaled-object"
     ROTATE_KEY = "rotate-key"
     CLEAN_CHECKPOINTS = "clean-checkpoints"
     VACUUM = "vacuum"
@@ -54,6 +65,7 @@ SIZES = frozenset(
         ActionKind.RAISE_MIN_REPLICAS,
         ActionKind.RAISE_MEMORY_LIMIT,
         ActionKind.ADJUST_AUTOSCALER,
+        ActionKind.ADJUST_SCALED_OBJECT,
     }
 )
 """Kinds that change a size, and so can be temporary. A rollback or restart cannot."""
@@ -76,6 +88,9 @@ REPLACING = frozenset({ActionKind.ROTATE_KEY})
 
 RESTART_TO_UNDO = frozenset({ActionKind.ROTATE_KEY})
 """Kinds whose undo makes new pods of the same template."""
+
+WHERE_THERE_IS = frozenset({ActionKind.ADJUST_SCALED_OBJECT})
+"""Kinds for objects that only some clusters have: a right for one is missed by a plan with such an action, and by no other."""
 
 INSIDE = frozenset(
     {
@@ -100,7 +115,7 @@ class Action:
     `pods_affected` is how many pods restart or move at worst; `undo` says how it is undone, or why there is nothing
     to undo when `reversible` is False. `params` are facts for reading and messages (target revision, factor). `part` is what of the
     object it is about, when it is not the object itself: sessions of a database, a Job beside it. It belongs to what an approval
-    is for.
+    is for, and so does what has to hold beside the changes (`app.kube.look.HOLDS`).
     `sealed`: some of its values are hidden.
     """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Protocol
@@ -15,6 +15,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import Databases
 from app.domain.decision import Mode
 from app.domain.http_check import HttpChecks
+from app.domain.plan import ActionKind
 from app.domain.ports import (
     NO_TRACER,
     AlertSources,
@@ -82,8 +83,10 @@ class EngineSlot:
 class Rights(Protocol):
     """Who knows what we may do at the API server."""
 
-    async def lacking(self, rule: Rule, target: Target) -> Sequence[Lack]:
-        """What the rule's remediation needs to act on this target and is not granted."""
+    async def lacking(
+        self, rule: Rule, target: Target, planned: Collection[ActionKind] = ()
+    ) -> Sequence[Lack]:
+        """What the rule's remediation, and what is planned, needs to act on this target and is not granted."""
         ...
 
 

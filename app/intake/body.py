@@ -16,6 +16,7 @@ from pydantic_core import from_json
 
 from app.domain import pieces
 from app.domain.errors import BadInput
+from app.domain.text import visible
 
 # RFC 3339 times as senders write them: 0 to 9 fraction digits, any offset.
 
@@ -196,8 +197,8 @@ def _too_deep() -> BadInput:
 
 
 def pointer(*parts: str | int) -> str:
-    """RFC 6901 JSON pointer of a place in a body, e.g. `/alerts/3/labels/severity`."""
-    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    """RFC 6901 JSON pointer of a place in a body, e.g. `/alerts/3/labels/severity`; what nobody sees stands as its escape."""
+    return "".join("/" + visible(str(part)).replace("~", "~0").replace("/", "~1") for part in parts)
 
 
 def validated(model: type[M], value: Any) -> M:

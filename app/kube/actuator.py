@@ -12,7 +12,7 @@ from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Pe
 from app.domain.errors import ClusterRefused
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind
-from app.kube import apply
+from app.kube import apply, scaled_objects
 from app.kube.guarded import Guarded
 from app.kube.verbs import ACTIONS, permissions_for
 
@@ -53,6 +53,8 @@ class KubeActuator:
         cluster = Guarded(means.clients.cluster, means.ask)
         return await apply.undo(cluster, action, action_id, sleep=means.sleep)
 
-    async def effect(self, clients: Clients, action: Action) -> Effect | None:  # noqa: ARG002 - the port's
-        """The rollout tells."""
-        return None
+    async def effect(self, clients: Clients, action: Action) -> Effect | None:
+        """The rollout tells; of KEDA's object whether its autoscaler follows."""
+        if action.kind is not ActionKind.ADJUST_SCALED_OBJECT:
+            return None
+        return await scaled_objects.followed(clients.cluster, action)

@@ -31,7 +31,7 @@ from app.domain.plan import Action, ActionKind
 from app.domain.target import WORKLOAD_KINDS, Kind, ObjectRef, Target
 from app.kube.certificates import ISSUING, OF_CERTIFICATE, Certificate, parse_certificate
 from app.kube.guarded import Guarded
-from app.kube.issuance import Standing, against, standing
+from app.kube.issuance import Standing, against, standing, waits_for
 from app.kube.manifest import Operation
 from app.kube.readback import CONFLICT_PAUSE, PAUSES
 
@@ -215,7 +215,7 @@ class CertificateActuator(NothingToUndo):
             return Effect(
                 False, f"cert-manager could not issue {found.name}{f' ({why})' if why else ''}", over=True
             )
-        words = found.ready.text or found.issuing.reason or "nothing said yet"
+        words = await waits_for(clients.cluster, action.object.namespace, found) or "nothing said yet"
         return Effect(
             False, f"cert-manager has not issued a newer revision than {_planned(action)} ({words})"
         )

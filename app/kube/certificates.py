@@ -159,6 +159,13 @@ def requests_under_way(requests: Iterable[Obj], certificate: Certificate) -> lis
     ]
 
 
+def said_of_requests(requests: Iterable[Obj], certificate: Certificate) -> str:
+    """What cert-manager says of the CertificateRequest of this Certificate that it works on; empty when it says nothing."""
+    pending = set(requests_under_way(requests := list(requests), certificate))
+    found = (condition(r, "Ready").text for r in requests if r["metadata"]["name"] in pending)
+    return "; ".join(dict.fromkeys(text for text in found if text))
+
+
 def orders_under_way(orders: Iterable[Obj], certificate: Certificate) -> list[str]:
     """Names of the ACME Orders for exactly these names that have not ended."""
     return [

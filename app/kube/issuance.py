@@ -25,6 +25,7 @@ from app.kube.certificates import (
     orders_since,
     orders_under_way,
     requests_under_way,
+    said_of_requests,
 )
 
 WEEK: Final = timedelta(days=7)
@@ -114,6 +115,15 @@ def against(found: Standing, weekly: int, now: datetime) -> tuple[str, str] | No
         why = f"{found.ordered} ACME Orders for the same names were made within 7 days, and {weekly} are the limit of the rule"
         return f"{why} (Let's Encrypt issues 5)", "wait until the oldest of them is 7 days old"
     return None
+
+
+async def waits_for(cluster: Cluster, namespace: str, one: Certificate) -> str:
+    """Why there is no newer revision, in cert-manager's words. While it issues, the Certificate itself only says that the one before is fine."""
+    if not one.under_way:
+        return one.ready.text
+    requests = await _listed(cluster, Kind.CERTIFICATE_REQUEST, namespace)
+    said = "" if isinstance(requests, RemediatorError) else said_of_requests(requests, one)
+    return f"an issuance is under way: {said or one.issuing.reason}"
 
 
 async def _issuer(

@@ -8,16 +8,23 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.domain.change import hidden
+from app.domain.change import FieldChange, hidden
 from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
+from app.domain.target import Kind
 from app.kube.manifest import annotation_path, same, value_at
 from app.kube.owners import who_changed
 from app.kube.parse import controller_of
+from app.kube.scaled_objects import paused, scales
 
 POD_KINDS = frozenset({ActionKind.DELETE_POD, ActionKind.EVICT_POD})
-AUTOSCALERS = frozenset({ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
+AUTOSCALERS = frozenset(
+    {ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER, ActionKind.ADJUST_SCALED_OBJECT}
+)
+HOLDS = "holds"
+"""The key of an action's `part` that says, by path of a change into a list that has no names, which other fields of the element have to be
+as they were: so that another element in its place is never taken for it."""
 _LONGEST = 80
 
 _SUFFIX = "/undo"
@@ -53,16 +60,27 @@ def obstacle(manifest: Obj, action: Action) -> str:
         return f"the rollout of {action.object} is paused"
     if action.kind in AUTOSCALERS and not _still_scales(manifest, action):
         return f"{action.object} does not scale {action.target} any more"
+    if action.object.kind is Kind.SCALED_OBJECT and (how := paused(manifest)):
+        return f"{action.object} is paused ({how})"
     return "; ".join(
-        moved(manifest, c.path, c.before)
+        displaced(manifest, action, c) or moved(manifest, c.path, c.before)
         for c in action.changes
-        if not same(c.path, value_at(manifest, c.path), c.before)
+        if displaced(manifest, action, c) or not same(c.path, value_at(manifest, c.path), c.before)
+    )
+
+
+def displaced(manifest: Obj, action: Action, change: FieldChange) -> str:
+    """Why the element of a list in which this change lies is not the one of the plan; empty when it is."""
+    holds: Any = action.part.get(HOLDS) or {}
+    return "; ".join(
+        moved(manifest, path, value)
+        for path, value in holds.get(change.path, {}).items()
+        if value_at(manifest, path) != value
     )
 
 
 def _still_scales(manifest: Obj, action: Action) -> bool:
-    scales = value_at(manifest, "/spec/scaleTargetRef") or {}
-    return scales.get("kind") == action.target.kind and scales.get("name") == action.target.name
+    return scales(manifest, action.target)
 
 
 def moved(manifest: Obj, path: str, expected: Any) -> str:

@@ -22,6 +22,7 @@ from app.domain.workload import Manager, Workload
 from app.kube.jobs import job_story
 from app.kube.manifest import parse_memory
 from app.kube.parse import controller_of, parse_time
+from app.kube.scaled_objects import LABEL, paused, scales
 
 # Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
 #
@@ -252,7 +253,6 @@ _LABELS = (
     ("postgres-operator.crunchydata.com/cluster", "PostgresCluster", "postgres-operator.crunchydata.com"),
     ("strimzi.io/cluster", "Kafka", "kafka.strimzi.io"),
 )
-_KEDA = "scaledobject.keda.sh/name"
 _OFF = ("Off", "Initial")
 """Modes in which a VerticalPodAutoscaler changes no running pod."""
 
@@ -262,21 +262,19 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
     went away meanwhile."""
     target = workload.target
     found = [*_of_object(target.kind, workload.manifest)]
-    scaler = workload.autoscaler
+    scaler, writers = workload.autoscaler, managers_of(workload.manifest, autoscaled=False)
     rollouts, sizers, scalers = await asyncio.gather(
         *(_listed(cluster, kind, target.namespace) for kind in (Kind.ROLLOUT, Kind.VPA, Kind.SCALED_OBJECT))
     )
     if scaler is not None:
-        found += _of_object(Kind.HPA, await cluster.get(Kind.HPA, target.namespace, scaler.ref.name))
+        hpa = await cluster.get(Kind.HPA, target.namespace, scaler.ref.name)
+        found += _of_object(Kind.HPA, hpa, but=writers)
     kinds = ((Kind.ROLLOUT, rollouts), (Kind.VPA, sizers), (Kind.SCALED_OBJECT, scalers))
     untold = tuple(kind.value for kind, read in kinds if read is None)
     known = {o.name for o in found if o.kind == Kind.SCALED_OBJECT}
-    found += [
-        _scaler(workload, m)
-        for m in scalers or ()
-        if m["metadata"]["name"] not in known
-        and names({"kind": Kind.DEPLOYMENT.value, **(m["spec"].get("scaleTargetRef") or {})}, workload)
-    ]
+    own = [m for m in scalers or () if scales(m, target)]
+    found += [o for m in own for o in _of_object(Kind.SCALED_OBJECT, m, but=writers)]
+    found += [_scaler(workload, m) for m in own if m["metadata"]["name"] not in known]
     found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
     found += [
         _sizer(workload, m)
@@ -305,8 +303,17 @@ def names(reference: Mapping[str, Any] | None, workload: Workload) -> bool:
     return (reference.get("kind"), reference.get("name")) == (target.kind, target.name)
 
 
-def _of_object(of: Kind, manifest: Obj) -> Iterator[Owner]:
-    """Its owners by reference, operators that are known by their labels, and tools that write it from elsewhere."""
+_RELATIONS = {
+    Manager.ARGO_CD: Relation.DECLARES,
+    Manager.FLUX: Relation.DECLARES,
+    Manager.HELM: Relation.DEPLOYS,
+}
+_CALLED = {Manager.ARGO_CD: "Argo CD", Manager.FLUX: "Flux", Manager.HELM: "Helm"}
+
+
+def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None) -> Iterator[Owner]:
+    """Its owners by reference, operators that are known by their labels, and tools that write it from elsewhere. `but`: who writes the
+    workload, and is told of that, where this is another object."""
     meta = manifest["metadata"]
     namespace, labels = meta.get("namespace", ""), meta.get("labels") or {}
     seen = set()
@@ -318,13 +325,15 @@ def _of_object(of: Kind, manifest: Obj) -> Iterator[Owner]:
     marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
     if labels.get("application") == "spilo" and "cluster-name" in labels:
         marks.append((labels["cluster-name"], "postgresql", "acid.zalan.do"))
-    if of is Kind.HPA and _KEDA in labels:
-        marks.append((labels[_KEDA], "ScaledObject", "keda.sh"))
+    if of is Kind.HPA and LABEL in labels:
+        marks.append((labels[LABEL], "ScaledObject", "keda.sh"))
     for name, kind, group in marks:
         if group not in seen:
             yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, _tool(group))
     if not seen and not marks:
-        for tool, relation in tools_of(manifest):
+        managers = [] if but is None else [m for m in managers_of(manifest, autoscaled=False) if m not in but]
+        told = [*tools_of(manifest), *((_CALLED[m], _RELATIONS[m]) for m in managers)]
+        for tool, relation in dict.fromkeys(told):
             yield Owner(relation, of, "", "", namespace, "", tool)
 
 
@@ -344,7 +353,6 @@ def _rollout(workload: Workload, manifest: Obj) -> Owner:
 def _scaler(workload: Workload, manifest: Obj) -> Owner:
     """KEDA's own object, where no autoscaler leads to it: while it is paused there is none."""
     target, meta = workload.target, manifest["metadata"]
-    paused = any(key.startswith("autoscaling.keda.sh/paused") for key in meta.get("annotations") or {})
     return Owner(
         Relation.SCALES,
         target.kind,
@@ -353,7 +361,7 @@ def _scaler(workload: Workload, manifest: Obj) -> Owner:
         target.namespace,
         meta["name"],
         "KEDA",
-        "paused" if paused else "",
+        "paused" if paused(manifest) else "",
     )
 
 

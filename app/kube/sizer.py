@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from app.domain.cluster import Cluster
 from app.domain.plan import Action, ActionKind
-from app.kube.actions.adjust_autoscaler import KEDA
 from app.kube.read import autoscaler_manifest
+from app.kube.scaled_objects import maker_of
 
 
 async def newer_sizer(cluster: Cluster, action: Action) -> str:
@@ -21,7 +21,7 @@ async def newer_sizer(cluster: Cluster, action: Action) -> str:
     if hpa is None:
         return ""
     meta, spec = hpa["metadata"], hpa["spec"]
-    owner = (meta.get("labels") or {}).get(KEDA)
+    owner = maker_of(hpa)
     made = f" (made by KEDA from ScaledObject {owner})" if owner else ""
     bounds = f"between {spec.get('minReplicas', 1)} and {spec['maxReplicas']}"
     return f"autoscaler {meta['name']}{made} sizes {action.target} {bounds} since then: its hand wins"

@@ -19,7 +19,7 @@ from app.domain.json import Obj
 from app.domain.outcome import UndoResult
 from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
-from app.kube.look import generation_of, marker_of, moved, require_values, undo_id
+from app.kube.look import displaced, generation_of, marker_of, moved, require_values, undo_id
 from app.kube.manifest import operations, pointer, same, value_at
 from app.kube.owners import who_changed
 from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
@@ -162,7 +162,9 @@ async def _fields_now(cluster: Cluster, manifest: Obj, action: Action) -> list[F
     found = []
     for change in action.changes:
         current = value_at(manifest, change.path)
-        if same(change.path, current, change.before):
+        if other := displaced(manifest, action, change):
+            found.append(FieldNow(change, Now.OTHER, other))
+        elif same(change.path, current, change.before):
             found.append(FieldNow(change, Now.BEFORE))
         elif same(change.path, current, change.after) or await _equals_when_set(
             cluster, manifest, action.object, change

@@ -28,6 +28,7 @@ _OBJECTS: Mapping[ActionKind, tuple[Kind, ...]] = {
     ActionKind.RAISE_MEMORY_LIMIT: _TEMPLATED,
     ActionKind.SET_IMAGE: _TEMPLATED,
     ActionKind.ADJUST_AUTOSCALER: (Kind.HPA,),
+    ActionKind.ADJUST_SCALED_OBJECT: (Kind.SCALED_OBJECT,),
 }
 _PODS: Mapping[ActionKind, Permission] = {
     ActionKind.DELETE_POD: Permission("delete", Kind.POD),

@@ -95,10 +95,20 @@ _LIBRARIES: Mapping[str, int] = {
 }
 
 
+_ADVICE = "No supported WebSocket library"
+"""How uvicorn answers an upgrade that was chosen against: any stranger may ask for one, and nobody should follow it."""
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith(_ADVICE)
+
+
 def _take_over_libraries(lowest: int) -> None:
     for name, level in _LIBRARIES.items():
         logger = logging.getLogger(name)
         # The workflow library adds a console handler of its own, with propagation off, to a logger that has none.
         logger.handlers[:] = [logging.NullHandler()]
         logger.propagate = True
+        if name == "uvicorn.error":
+            logger.filters[:] = [_is_news]
         logger.setLevel(max(level, lowest))

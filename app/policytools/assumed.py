@@ -63,6 +63,7 @@ _NO_POD = frozenset(
         ActionKind.SCALE,
         ActionKind.RAISE_MIN_REPLICAS,
         ActionKind.ADJUST_AUTOSCALER,
+        ActionKind.ADJUST_SCALED_OBJECT,
         ActionKind.ROTATE_KEY,
         *INSIDE,
     }

@@ -34,7 +34,7 @@ def _idle(rule: Rule) -> str:
     params = rule.params
     if rule.remediation == "scale" and params.get("replicas") == 0 and not params.get("to_zero"):
         return "replicas: 0 without to_zero: true is always refused"
-    numbers = ("min", "max", "utilization", "average")
+    numbers = ("min", "max", "utilization", "average", "value")
     if rule.remediation == "adjust-hpa" and all(params.get(name) in (None, "") for name in numbers):
         return f"none of {', '.join(numbers)} is given, so nothing is ever set"
     if rule.mode is Mode.OBSERVE:

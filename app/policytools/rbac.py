@@ -20,7 +20,15 @@ from app.domain.plan import INSIDE
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
-from app.flow.readiness.rights import EVERY, default_of, is_pattern, named_namespaces, secrets_of, writes
+from app.flow.readiness.rights import (
+    AROUND,
+    EVERY,
+    default_of,
+    is_pattern,
+    named_namespaces,
+    secrets_of,
+    writes,
+)
 from app.kube.paths import POD_METRICS, RESOURCES
 from app.kube.verbs import CONFIG_READS, EVENTS, OPTIONAL, READS, rule_of
 from app.policy.facts import may_act
@@ -266,7 +274,7 @@ def _writes_on(handler: AnyRemediation, kind: Kind) -> list[dict[str, str]]:
     found = {
         Right.of(p)
         for a in handler.actions - INSIDE
-        for k in (kind, Kind.HPA, Kind.POD)
+        for k in (kind, *AROUND)
         for p in ACTUATORS[a].rights(a, k)
     }
     return [_entry(right) for right in sorted(found)]

@@ -27,6 +27,20 @@ _SPEC = {
     },
     Kind.DAEMON_SET: _WORKLOAD | {"updateStrategy"},
     Kind.HPA: frozenset({"scaleTargetRef", "minReplicas", "maxReplicas", "metrics", "behavior"}),
+    Kind.SCALED_OBJECT: frozenset(
+        {
+            "scaleTargetRef",
+            "pollingInterval",
+            "initialCooldownPeriod",
+            "cooldownPeriod",
+            "idleReplicaCount",
+            "minReplicaCount",
+            "maxReplicaCount",
+            "advanced",
+            "triggers",
+            "fallback",
+        }
+    ),
 }
 _CONTAINER = frozenset(
     [

@@ -43,6 +43,8 @@ def validate(kind: Kind, obj: Obj, old: Obj | None = None) -> None:
         _job(obj["spec"])
     if kind is Kind.HPA:
         _autoscaler(obj["spec"])
+    if kind is Kind.SCALED_OBJECT:
+        _scaled_object(obj["spec"])
     if kind is Kind.EVENT:
         _event(obj)
 
@@ -133,6 +135,18 @@ def _autoscaler(spec: Obj) -> None:
     _count(high, "spec.maxReplicas")
     if high < low:
         raise ObjectInvalid("must be greater than or equal to `minReplicas`", where="spec.maxReplicas")
+
+
+def _scaled_object(spec: Obj) -> None:
+    """What KEDA's own admission refuses."""
+    low, high = spec.get("minReplicaCount") or 0, spec.get("maxReplicaCount", 100)
+    idle = spec.get("idleReplicaCount")
+    for count, name in ((low, "minReplicaCount"), (high, "maxReplicaCount"), (idle, "idleReplicaCount")):
+        _count(count or 0, f"spec.{name}")
+    if low > high:
+        raise ObjectInvalid("must be at least minReplicaCount", where="spec.maxReplicaCount")
+    if idle is not None and idle >= low:
+        raise ObjectInvalid("must be less than minReplicaCount", where="spec.idleReplicaCount")
 
 
 def _event(event: Obj) -> None:

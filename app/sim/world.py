@@ -30,12 +30,14 @@ EVENT_REFILL = 300.0
 
 Reconcile = Callable[[Key], None]
 _ORDER = (
+    Kind.SCALED_OBJECT,
     Kind.HPA,
     Kind.DEPLOYMENT,
     Kind.REPLICA_SET,
     Kind.STATEFUL_SET,
     Kind.DAEMON_SET,
     Kind.JOB,
+    Kind.ISSUER,
     Kind.CERTIFICATE,
     Kind.POD,
     Kind.PDB,

@@ -136,7 +136,7 @@ A commit of 60 alerts dirties as many leaves of an index as the newest page has,
 makes the log of a storm half as long, and an incident that was opened five million alerts ago is found in 5,000 steps.
 """
 
-_T = TypeVar("_T")
+_R = TypeVar("_R", bound=Sequence[Any])
 _LAST_SEQ = Prepared(select(audit_chain.c.seq).where(audit_chain.c.id == bindparam("id")), ("id",))
 
 
@@ -250,16 +250,22 @@ _ADVANCE = Prepared(
 
 
 class HeadGoneError(NoResultFound):
-    """The row that says where the trail ends was removed: nothing can be appended any more."""
+    """What says where the trail begins and ends was removed or made unreadable: nothing can be appended any more."""
 
-    def __init__(self) -> None:
-        super().__init__("the row with the head of the audit trail (table audit_chain) is gone")
+    def __init__(
+        self, what: str = "the row with the head of the audit trail (table audit_chain) is gone"
+    ) -> None:
+        super().__init__(what)
 
 
-def there(row: _T | None) -> _T:
-    """The row of the head. Raises HeadGoneError without one."""
+def there(row: _R | None) -> _R:
+    """A row of the chain or of its gaps: numbers, and at last a hash. Raises HeadGoneError without one, or where it holds something else,
+    which SQLite lets any column do."""
     if row is None:
         raise HeadGoneError
+    *numbers, digest = row
+    if type(digest) is not str or any(type(number) is not int for number in numbers):
+        raise HeadGoneError("the chain or the gaps of the audit trail hold values that are none of ours")
     return row
 
 

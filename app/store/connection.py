@@ -231,6 +231,9 @@ _PRAGMAS = (
 )
 _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-4096")
 _NAME = f"{APPLICATION}-store"
+ENCODING = "UTF8"
+"""Of a Postgres database, and said when connecting, which counts before what the database or the role says."""
+_POSTGRES_CONNECTION = {"connect_timeout": 5, "client_encoding": ENCODING}
 # A replica that stops in the middle of a transaction holds the audit head; the server frees it.
 _POSTGRES_WRITER = (
     "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=30000"
@@ -259,7 +262,7 @@ def writer_engine(url: URL) -> Engine:
         _private(Path(url.database or "").resolve())
         return _sqlite(url, _PRAGMAS, begin="BEGIN IMMEDIATE", poolclass=NullPool)
     return create_engine(
-        url, poolclass=NullPool, connect_args={"options": _POSTGRES_WRITER, "connect_timeout": 5}
+        url, poolclass=NullPool, connect_args={**_POSTGRES_CONNECTION, "options": _POSTGRES_WRITER}
     )
 
 
@@ -283,7 +286,7 @@ def reader_engine(url: URL) -> Engine:
         pool_size=READERS,
         pool_pre_ping=True,
         isolation_level="REPEATABLE READ",
-        connect_args={"options": options, "connect_timeout": 5},
+        connect_args={**_POSTGRES_CONNECTION, "options": options},
     )
 
 

@@ -148,8 +148,18 @@ _TRAIL: Final = "(to_regclass('audit'), to_regclass('audit_chain'), to_regclass(
 _POSTGRES_FOREIGN: Final = text(
     f"SELECT 'trigger', tgname FROM pg_trigger WHERE tgrelid IN {_TRAIL} AND NOT tgisinternal "
     f"UNION ALL SELECT 'rule', rulename FROM pg_rewrite WHERE ev_class IN {_TRAIL} AND rulename <> '_RETURN' "
-    f"UNION ALL SELECT 'policy', polname FROM pg_policy WHERE polrelid IN {_TRAIL}"
+    f"UNION ALL SELECT 'policy', polname FROM pg_policy WHERE polrelid IN {_TRAIL} "
+    f"UNION ALL SELECT 'row security of', relname FROM pg_class WHERE oid IN {_TRAIL} AND relrowsecurity "
+    "UNION ALL SELECT 'child table', inhrelid::regclass::text FROM pg_inherits "
+    f"WHERE inhparent IN {_TRAIL} OR inhrelid IN {_TRAIL}"
 )
+_SWITCH: Final = "session_replication_role"
+_SWITCHED_OFF: Final = text(
+    f"SELECT current_setting('{_SWITCH}') <> 'origin' OR EXISTS (SELECT FROM pg_db_role_setting, unnest(setconfig) AS one "
+    "WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) "
+    f"AND lower(one) LIKE '{_SWITCH}=%' AND lower(one) <> '{_SWITCH}=origin')"
+)
+"""Whether sessions, or those of some role, begin with triggers that do not fire."""
 
 
 def install(conn: Connection) -> None:
@@ -176,8 +186,8 @@ def install_all(conn: Connection) -> None:
 
 
 def missing(conn: Connection) -> tuple[str, ...]:
-    """The names of the triggers, and on Postgres of the function `audit_cut`, that are not there, are switched off or say something
-    else, sorted."""
+    """The names of the triggers, and on Postgres of the function `audit_cut` and of the setting that lets triggers fire, that are not there,
+    are switched off or say something else, sorted."""
     if conn.dialect.name == "sqlite":
         found = set(conn.execute(text("SELECT sql FROM sqlite_master WHERE type = 'trigger'")).scalars())
         wanted = (*SQLITE, *SQLITE_INSERTS)
@@ -186,12 +196,14 @@ def missing(conn: Connection) -> tuple[str, ...]:
     gone = [name for name, wanted in _POSTGRES_TRIGGERS.items() if there.get(name) != wanted]
     if conn.execute(_CUT_CATALOGUE).scalar() != _CUT:
         gone.append("audit_cut")
+    if conn.execute(_SWITCHED_OFF).scalar():
+        gone.append(f"setting {_SWITCH}")
     return tuple(sorted(gone))
 
 
 def foreign(conn: Connection) -> tuple[str, ...]:
-    """The triggers on the tables of the trail that are none of ours, and on Postgres the rules and policies of rows, sorted: such a one may
-    change or drop what is written, or hide it."""
+    """The triggers on the tables of the trail that are none of ours, and on Postgres the rules and policies of rows and the tables that
+    inherit, sorted: such a one may change, drop or hide what is written, or keep records that no trigger guards."""
     if conn.dialect.name == "sqlite":
         ours = {sql.split()[2] for sql in (*SQLITE, *SQLITE_INSERTS)}
         found = conn.execute(_SQLITE_FOREIGN).scalars()

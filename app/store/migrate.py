@@ -11,7 +11,8 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import BadInput, StoreUnavailable
+from app.store.connection import ENCODING as _UTF8
 from app.store.connection import parse, translate, writer_engine
 
 _SCRIPTS = Path(__file__).parent / "migrations"
@@ -22,7 +23,7 @@ LOCK = 7_136_094_401
 def upgrade(url: str) -> str:
     """Migrate the database at `url` to the newest schema and return its revision.
 
-    Raises BadInput for a bad URL, StoreUnavailable when the database cannot be reached, is locked, or is newer than
+    Raises BadInput for a bad URL or a database that does not keep UTF-8, StoreUnavailable when the database cannot be reached, is locked, or is newer than
     this version of the service.
     """
     engine = writer_engine(parse(url))
@@ -36,6 +37,7 @@ def upgrade_engine(engine: Engine) -> str:
     """`upgrade` on an engine of ours."""
     try:
         with engine.connect() as conn:
+            require_utf8(conn)
             if (found := revision(conn)) == newest():
                 return found
     except SQLAlchemyError as error:
@@ -69,6 +71,7 @@ def require_current(engine: Engine) -> None:
     """Raise StoreUnavailable (code `schema_old`) unless the database has the newest schema."""
     try:
         with engine.connect() as conn:
+            require_utf8(conn)
             found, wanted = revision(conn), newest()
     except SQLAlchemyError as error:
         raise translate(error) from error
@@ -76,6 +79,21 @@ def require_current(engine: Engine) -> None:
         raise StoreUnavailable(
             f"the database has schema {found or 'none'}, this version needs {wanted}: run `remediator db upgrade`",
             code="schema_old",
+        )
+
+
+def require_utf8(conn: Connection) -> None:
+    """Raise BadInput (`bad_setting`) for a database of another encoding: what a sender may say has no place in it, and one such name would
+    cost all that is written with it."""
+    if conn.dialect.name != "postgresql":
+        return
+    encoding = str(conn.execute(text("SELECT current_setting('server_encoding')")).scalar())
+    if encoding != _UTF8:
+        raise BadInput(
+            f"the database has the encoding {encoding}, and not every name can be kept in it: "
+            "make one with TEMPLATE template0 ENCODING 'UTF8'",
+            code="bad_setting",
+            where="DATABASE_URL",
         )
 
 

@@ -106,10 +106,9 @@ def verify(
     """
     unguarded, foreign = guards.missing(conn), guards.foreign(conn)
     try:
-        stored = head(conn)
+        stored, check = head(conn), _Check(conn, keys, known, told)
     except HeadGoneError as gone:
         return AuditReport(False, 0, 1, 0, problem=str(gone), unguarded=unguarded, foreign=foreign)
-    check = _Check(conn, keys, known, told)
     first = check.anchor.last + 1 if check.anchor else 1
     at_seq, problem = None, ""
     try:
@@ -313,7 +312,7 @@ def gaps(conn: Connection) -> list[Gap]:
     chain = there(conn.execute(anchor).first())
     found = [Gap(1, chain.anchor_seq, chain.anchor_hash)] if chain.anchor_seq else []
     query = select(audit_gaps.c.first_seq, audit_gaps.c.last_seq, audit_gaps.c.hash)
-    return found + [Gap(*row) for row in conn.execute(query.order_by(audit_gaps.c.first_seq))]
+    return found + [Gap(*there(row)) for row in conn.execute(query.order_by(audit_gaps.c.first_seq))]
 
 
 def gaps_digest(found: Sequence[Gap]) -> str:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from app.domain.errors import RemediatorError
 from app.web import health, ordering, reading, reference, slack, webhooks
 from app.web.documented import document
-from app.web.problems import handle_http, handle_ours, handle_validation
+from app.web.problems import SpelledJSON, handle_http, handle_ours, handle_validation
 from app.web.requests import RequestLog
 from app.web.services import WebServices
 
@@ -33,6 +33,7 @@ def create_app(services: WebServices) -> FastAPI:
         docs_url=None,  # the framework's page loads a script from somewhere else; ours is plain
         redoc_url=None,
         openapi_url=None,  # the framework's route renders the document for each request
+        default_response_class=SpelledJSON,
         redirect_slashes=False,  # a redirected webhook would lose its body
         exception_handlers={
             RemediatorError: handle_ours,

@@ -17,7 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from app.domain.errors import (
@@ -30,6 +30,7 @@ from app.domain.errors import (
     TryLater,
 )
 from app.domain.redact import redact
+from app.domain.text import spelled
 from app.intake.body import pointer
 from app.web.failures import TooManyFailuresError, counted
 
@@ -70,6 +71,15 @@ class Problem(BaseModel):
     request_id: str = Field(default="", description="stands in the log of the service")
 
 
+class SpelledJSON(JSONResponse):
+    """JSON of which no character of a stranger moves anything where it is printed."""
+
+    def render(self, content: Any) -> bytes:
+        """The document in UTF-8."""
+        document = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return spelled(document).encode()
+
+
 def problem(
     scope: Scope,
     status: int,
@@ -88,8 +98,7 @@ def problem(
         where=redact(where),
         request_id=str(scope.get(REQUEST_ID, "")),
     )
-    content = json.dumps(body.model_dump(), ensure_ascii=False).encode("utf-8", "replace")
-    return Response(content, status, headers=headers, media_type=MEDIA_TYPE)
+    return SpelledJSON(body.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
 def of_error(scope: Scope, error: RemediatorError) -> Response:

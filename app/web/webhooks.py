@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import structlog
 from fastapi import APIRouter, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from app.domain import page_marks
 from app.domain.alert import Delivery, Receipt, Source
@@ -23,7 +23,7 @@ from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
 from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
 from app.web.long_bodies import LongBodies
-from app.web.problems import status_of
+from app.web.problems import SpelledJSON, status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
 from app.web.views import Accepted
@@ -84,7 +84,7 @@ class Webhook(ABC):
                 for bad in delivery.rejected[:_TOLD]
             ],
         }
-        return JSONResponse(answer, status_code=202)
+        return SpelledJSON(answer, status_code=202)
 
     def _own_page(self, title: str) -> str:
         """The key of a page of our own that a title names; empty for any other."""

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from app.domain.json import decoded
@@ -381,6 +381,7 @@ def spanned(text: str) -> float | None:
     return None if first is None or last is None else max(1.0, (last - first).total_seconds())
 
 
+@lru_cache(maxsize=512)  # a log repeats itself, and the next look reads its end again
 def normalise(text: str) -> str:
     """`text` with what varies from one occurrence to the next replaced; HTTP status codes stay, they tell types apart."""
     line = " ".join(bounded(text, _LONGEST_SAME).split())

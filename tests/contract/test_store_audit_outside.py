@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -129,11 +130,12 @@ FOREIGN = {
     ),
     "rule": ("", "CREATE RULE audit_other AS ON INSERT TO audit DO ALSO NOTHING"),
     "policy": ("", "CREATE POLICY audit_other ON audit USING (seq > 1)"),
+    "child table": ("", "CREATE TABLE audit_other () INHERITS (audit)"),
 }
 
 
 @pytest.mark.parametrize("case", FOREIGN)
-async def test_verify_names_a_trigger_a_rule_or_a_policy_that_is_none_of_ours(
+async def test_verify_names_a_trigger_a_rule_a_policy_or_a_child_table_that_is_none_of_ours(
     store: Store, case: str
 ) -> None:
     await fill(store, 3)
@@ -142,9 +144,40 @@ async def test_verify_names_a_trigger_a_rule_or_a_policy_that_is_none_of_ours(
     if change := sqlite if store.backend == "sqlite" else postgres:
         await store.write(lambda tx: tx.conn.exec_driver_sql(change))
         report = await verified(store)
-        name = f"{case.partition(' ')[0]} audit_other"
+        name = f"{case.removesuffix(' on the head')} audit_other"
         assert (report.ok, report.at_seq, report.unguarded, report.foreign) == (False, None, (), (name,))
         assert report.problem == f"what is written may be changed on its way: not ours are {name}"
+
+
+async def test_verify_names_row_security_which_hides_records(store: Store) -> None:
+    if store.backend == "sqlite":
+        return  # which has none
+    await fill(store, 3)
+    await store.write(lambda tx: tx.conn.exec_driver_sql("ALTER TABLE audit ENABLE ROW LEVEL SECURITY"))
+    assert (await verified(store)).foreign == ("row security of audit",)
+
+
+@pytest.mark.parametrize("whose", ["DATABASE", "ROLE", "ROLE IN DATABASE"])
+async def test_verify_names_a_setting_that_switches_triggers_off(store: Store, whose: str) -> None:
+    if store.backend == "sqlite":
+        return  # which has none
+    await fill(store, 3)
+
+    def alter(change: str) -> Callable[[Tx], None]:
+        def work(tx: Tx) -> None:
+            database = f'DATABASE "{tx.conn.exec_driver_sql("SELECT current_database()").scalar()}"'
+            altered = whose.replace("DATABASE", database).replace("ROLE", "ROLE CURRENT_USER")
+            tx.conn.exec_driver_sql(f"ALTER {altered} {change} session_replication_role")
+
+        return work
+
+    assert (await verified(store)).ok
+    await store.write(alter("SET session_replication_role = replica --"))
+    try:
+        report = await verified(store)
+    finally:
+        await store.write(alter("RESET"))
+    assert (report.ok, report.unguarded) == (False, ("setting session_replication_role",))
 
 
 UNGUARDED = {

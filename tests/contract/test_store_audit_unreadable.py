@@ -89,3 +89,25 @@ async def test_a_head_that_was_removed_is_told_in_words_and_nothing_is_written_w
     for one in asked:
         with pytest.raises(RemediatorError, match="the head of the audit trail"):
             await one()
+
+
+ODD_CHAIN = {
+    "where it ends": "UPDATE audit_chain SET seq = 'abc'",
+    "the hash at its end": "UPDATE audit_chain SET hash = x'00ff'",
+    "where it begins": "UPDATE audit_chain SET anchor_seq = 'abc'",
+    "the hash at its beginning": "UPDATE audit_chain SET anchor_hash = x'00ff'",
+    "the end of a gap": "INSERT INTO audit_gaps VALUES (2, 'x', 'y')",
+    "the hash of a gap": "INSERT INTO audit_gaps VALUES (2, 3, x'00ff')",
+}
+
+
+@pytest.mark.parametrize("case", ODD_CHAIN)
+async def test_a_chain_of_other_values_is_told_in_words(tmp_path: Path, clock: HandClock, case: str) -> None:
+    """SQLite keeps any value in any column; Postgres refuses them."""
+    store = Store.open(f"sqlite:///{tmp_path / 's.db'}", clock=clock, ids=CountingIds())
+    await pruned_trail(store, clock)
+    await tamper(store, ODD_CHAIN[case])
+    report = await verified(store)
+    assert not report.ok
+    assert report.problem == "the chain or the gaps of the audit trail hold values that are none of ours"
+    store.close()

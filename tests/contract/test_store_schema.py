@@ -11,12 +11,15 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
 from app.domain.errors import StoreUnavailable
-from app.store import ingest_rows
+from app.store import escalations, ingest_rows, people, schedules
 from app.store.connection import parse, writer_engine
 from app.store.database import Store
 from app.store.migrate import newest, upgrade
 from app.store.schema import audit, deliveries, episodes, incidents, metadata, outbox, rejected_alerts, runs
 from tests.contract.stores import CountingIds, HandClock
+
+OWN_TABLES = (escalations, people, schedules)
+"""Modules that bring tables of their own into the schema once they are imported, as the service does."""
 
 
 def definitions(url: str) -> dict[str, str]:

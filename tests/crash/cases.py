@@ -26,7 +26,7 @@ from app.sim.scenario import Scenario
 from app.store import incidents
 from remediations import CATALOGUE
 from tests.crash.worlds import autoscaled, blocked, eased, exhausted, flood, leaking, overload, two_tables
-from tests.orders import ORDERS
+from tests.orders import ORDERS, keda_world
 from tests.scenario.rig import Rig, shipped_policy
 from tests.scenario.scenes import says_yes
 
@@ -251,6 +251,13 @@ PERSONS_WORK = frozenset(
 """Steps that never act: they tell a person what to do."""
 
 EXTRA = (
+    Case(
+        "adjust-hpa",
+        "adjust-autoscaler",
+        keda_world,
+        hand=_ordered("adjust-hpa"),
+        name="adjust-hpa/adjust-autoscaler of KEDA",
+    ),
     Case(
         "high-latency",
         "scale-out",

@@ -11,6 +11,7 @@ import contextlib
 import fcntl
 import hashlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from tests.live import databases, objectstore
 
@@ -33,11 +35,15 @@ class LiveStackError(Exception):
 
 @dataclass(frozen=True)
 class Tool:
-    """A Go module of tools/ and the binaries that it builds, by name, each from its main package."""
+    """A Go module of tools/ and the binaries that it builds, by name, each from its main package.
+
+    `folders`: what is copied beside them from a module that the go.mod requires, by name: the module and a folder in it.
+    """
 
     name: str
     binaries: Mapping[str, str]
     duration: str
+    folders: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def module(self) -> Path:
@@ -46,8 +52,9 @@ class Tool:
 
     @property
     def key(self) -> str:
-        """Changes with the pinned versions, and with nothing else."""
-        content = b"".join((self.module / name).read_bytes() for name in ("go.mod", "go.sum"))
+        """Changes with the pinned versions and with a main package of our own, and with nothing else."""
+        names = ("go.mod", "go.sum", *sorted(path.name for path in self.module.glob("*.go")))
+        content = b"".join((self.module / name).read_bytes() for name in names)
         return hashlib.sha256(content).hexdigest()[:16]
 
     @property
@@ -56,8 +63,10 @@ class Tool:
         return cache_folder() / f"{self.name}-{self.key}"
 
     def missing(self) -> list[str]:
-        """The binaries that are not in the cache."""
-        return [name for name in self.binaries if not os.access(self.folder / name, os.X_OK)]
+        """The binaries and folders that are not in the cache."""
+        return [
+            name for name in (*self.binaries, *self.folders) if not os.access(self.folder / name, os.X_OK)
+        ]
 
     def required_version(self, module: str) -> str:
         """The version at which the go.mod requires a module."""
@@ -81,10 +90,15 @@ class Tool:
         if self.name == "alertmanager":
             version = self.required_version("github.com/prometheus/alertmanager").removeprefix("v")
             values = {"github.com/prometheus/common/version.Version": version}
+        if self.name == CERT_MANAGER:
+            values = {f"{_CERT_MANAGER}/pkg/util.AppVersion": self.required_version(_CERT_MANAGER)}
         if self.name == "helm":
             values = {"helm.sh/helm/v4/internal/version.version": self.required_version("helm.sh/helm/v4")}
         return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
 
+
+CERT_MANAGER: Final = "cert-manager"
+_CERT_MANAGER: Final = "github.com/cert-manager/cert-manager"
 
 # The quickest first: a broken set-up then shows before the long build.
 TOOLS = (
@@ -100,6 +114,13 @@ TOOLS = (
     Tool("kwok", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, "two minutes"),
     Tool(
         "metrics-server", {"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"}, "two minutes"
+    ),
+    Tool(
+        CERT_MANAGER,
+        # No proxy serves cert-manager's own command, which is a module without tags: main.go stands in for it.
+        {"cert-manager": "alert-remediator.test/live/cert-manager"},
+        "three minutes",
+        {"crds": (_CERT_MANAGER, "deploy/crds")},
     ),
     Tool("helm", {"helm": "helm.sh/helm/v4/cmd/helm"}, "five minutes"),
     Tool(
@@ -132,6 +153,14 @@ def binary(name: str) -> Path:
                 raise LiveStackError(f"{name} is not built; run: python -m tests.live.build")
             return path
     raise LiveStackError(f"{name} is no binary of the live stack")
+
+
+def resources(part: str, name: str) -> Path:
+    """A folder that was copied from a part's module into the cache."""
+    tool = next(tool for tool in TOOLS if tool.name == part)
+    if name in tool.missing():
+        raise LiveStackError(f"{part} is not built; run: python -m tests.live.build")
+    return tool.folder / name
 
 
 def missing(parts: Sequence[str] = ()) -> list[str]:
@@ -213,22 +242,44 @@ def build(tool: Tool) -> None:
         )
         begin = time.monotonic()
         with tempfile.TemporaryDirectory(prefix=f".{tool.name}-", dir=cache_folder()) as scratch:
-            _compile(tool, names, Path(scratch), (go, extra))
-            tool.folder.mkdir(exist_ok=True)
+            made = {name: Path(scratch) / _output_name(tool.binaries.get(name, name)) for name in names}
+            packages = [tool.binaries[name] for name in names if name in tool.binaries]
+            if packages:
+                _compile(tool, packages, Path(scratch), (go, extra))
             for name in names:
-                (Path(scratch) / _output_name(tool.binaries[name])).replace(tool.folder / name)
+                if name in tool.folders:
+                    _copy(tool, tool.folders[name], made[name], (go, extra))
+            tool.folder.mkdir(exist_ok=True)
+            for name, path in made.items():
+                path.replace(tool.folder / name)
         _say(f"{tool.name}: built in {time.monotonic() - begin:.0f} s at {tool.folder}")
 
 
-def _compile(tool: Tool, names: Sequence[str], target: Path, go: tuple[Path, dict[str, str]]) -> None:
+def _compile(tool: Tool, packages: Sequence[str], target: Path, go: tuple[Path, dict[str, str]]) -> None:
     path, extra = go
-    # GOFLAGS and GOWORK of the user's own set-up must not change what is built.
-    env = {**os.environ, **extra, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
     options = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", tool.linker_flags()]
-    packages = [tool.binaries[name] for name in names]
     command: list[str | Path] = [path, "build", *options, "-o", f"{target}{os.sep}", *packages]
-    if subprocess.run(command, cwd=tool.module, env=env, check=False).returncode != 0:
+    if subprocess.run(command, cwd=tool.module, env=_env(extra), check=False).returncode != 0:
         raise LiveStackError(f"go build of {tool.name} failed; its messages are above")
+
+
+def _copy(tool: Tool, source: tuple[str, str], target: Path, go: tuple[Path, dict[str, str]]) -> None:
+    """Copies a folder of a module, which `go build` has fetched before."""
+    path, extra = go
+    module, folder = source
+    command: list[str | Path] = [path, "mod", "download", "-json", module]
+    answer = subprocess.run(command, cwd=tool.module, env=_env(extra), stdout=subprocess.PIPE, check=False)
+    if answer.returncode != 0:
+        raise LiveStackError(f"{module} could not be fetched; the messages are above")
+    target.mkdir()
+    for found in sorted((Path(json.loads(answer.stdout)["Dir"]) / folder).iterdir()):
+        # What a module has is read-only; a copy of ours has to be removable.
+        shutil.copyfile(found, target / found.name)
+
+
+def _env(extra: Mapping[str, str]) -> dict[str, str]:
+    # GOFLAGS and GOWORK of the user's own set-up must not change what is built.
+    return {**os.environ, **extra, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
 
 
 def _output_name(package: str) -> str:

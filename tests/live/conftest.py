@@ -10,6 +10,7 @@ import pytest
 
 from app.kube.client import KubeCluster
 from tests.live import build, controlplane
+from tests.live.certmanager import CertManager
 from tests.live.chart.helm import Helm
 from tests.live.objectstore import PART, ObjectStore
 from tests.live.stack import (
@@ -65,6 +66,14 @@ def metrics_api(request: pytest.FixtureRequest, control_plane: ControlPlane) -> 
     _need(request, "metrics-server")
     with MetricsServer(control_plane) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def cert_manager(request: pytest.FixtureRequest, control_plane: ControlPlane) -> Iterator[CertManager]:
+    """cert-manager on the control plane: its kinds, and its controllers for SelfSigned and CA issuers."""
+    _need(request, build.CERT_MANAGER)
+    with CertManager(control_plane) as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,26 @@ async def test_a_failed_issuance_ends_the_run_at_once_with_the_issuers_words(tmp
     assert run.state is RunState.NOT_FIXED
     assert "cert-manager could not issue langgraph-tls" in run.result
     assert "order is invalid" in run.result
+    assert writes(rig) == ["patch Certificate"]
+    await rig.close()
+
+
+async def test_an_issuance_that_hangs_ends_the_run_with_what_its_request_waits_for(tmp_path: Path) -> None:
+    rig = await born(tmp_path)
+    real = rig.cluster.patch_status
+
+    async def asked(*args: Any, **kwargs: Any) -> Obj:
+        answer = await real(*args, **kwargs)
+        if not kwargs.get("dry_run"):
+            not_ready(rig)
+        return answer
+
+    rig.cluster.patch_status = asked  # type: ignore[method-assign]
+    run = await order(rig)
+    assert run.state is RunState.NOT_FIXED
+    assert (
+        "(an issuance is under way: Referenced issuer does not have a Ready status condition)" in run.result
+    )
     assert writes(rig) == ["patch Certificate"]
     await rig.close()
 

@@ -145,6 +145,18 @@ async def test_a_rule_that_is_set_to_auto_takes_no_question_away(tmp_path: Path)
     await rig.close()
 
 
+async def test_what_the_rule_lets_orders_do_is_nothing_to_the_plan_of_an_alert(tmp_path: Path) -> None:
+    rig = await _asked(tmp_path)
+    run = await the_run(rig)
+    rig.policy = _with(order_params={"scale_to": 7})
+    await rig.run(120)
+    assert [(one.id, one.state) for one in await all_runs(rig)] == [(run.id, RunState.WAITING)]
+    await rig.operations.approve(run.id, "alice", run.plan_hash)
+    await rig.run(60)
+    assert len(writes(rig)) == 1
+    await rig.close()
+
+
 def _auto(found: Policy) -> Policy:
     """The same rules, set to act by themselves and asking nobody."""
     free = {"mode": Mode.AUTO, "approval": Approval()}

@@ -335,7 +335,7 @@ async def _permitted(
     rights = services.rights.current
     if rights is None or not any(step.applies for step in steps):
         return steps
-    lacking = await rights.lacking(rule, target)
+    lacking = await rights.lacking(rule, target, {action.kind for step in steps for action in step.actions})
     if not lacking:
         return steps
     what = ", ".join(need.told for need in lacking)

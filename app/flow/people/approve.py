@@ -74,7 +74,7 @@ async def look(services: Services, run: Run) -> Look:
             return Found(Event.REJECTED, f"rejected by {held.answered_by}")
         if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
             return Found(Event.ALERT_GONE, "the alert resolved while the approval request stood")
-        if why := withdrawn(held, in_force):
+        if why := withdrawn(held, in_force, ordered=incident.manual is not None):
             return Found(Event.WITHDRAWN, why)
         expires = _expires(held, in_force)
         left = (expires - tx.now).total_seconds() if expires else 0.0
@@ -148,7 +148,7 @@ def rule_in_force(
     return subject.rule
 
 
-def withdrawn(run: Run, in_force: Rule | str) -> str:
+def withdrawn(run: Run, in_force: Rule | str, *, ordered: bool) -> str:
     """Why the plan stands no more under the rule in force, which would make another one or ask other people; empty when it does."""
     if isinstance(in_force, str):
         return in_force
@@ -157,15 +157,15 @@ def withdrawn(run: Run, in_force: Rule | str) -> str:
     asked = Rule.from_json(run.settings["rule"])
     if _asks_others(asked, in_force):
         return "who may approve has changed; it is asked again"
-    return _another_plan(run, asked, in_force)
+    return _another_plan(run, asked, in_force, ordered=ordered)
 
 
-def holds_no_more(run: Run, in_force: Rule, *, begun: bool) -> str:
+def holds_no_more(run: Run, in_force: Rule, *, begun: bool, ordered: bool) -> str:
     """Why an action of this plan is not taken under the rule in force; empty when it may be. What is begun is not another plan by then."""
     asked = Rule.from_json(run.settings["rule"])
     if run.answer == APPROVED and _asks_others(asked, in_force):
         return "who may approve has changed since this was approved"
-    return "" if begun else _another_plan(run, asked, in_force)
+    return "" if begun else _another_plan(run, asked, in_force, ordered=ordered)
 
 
 def _asks_others(asked: Rule, in_force: Rule) -> bool:
@@ -175,14 +175,14 @@ def _asks_others(asked: Rule, in_force: Rule) -> bool:
     return not by_itself and approvers.changed(asked.approval, in_force.approval)
 
 
-def _another_plan(run: Run, asked: Rule, in_force: Rule) -> str:
-    """Why the rule in force would not make this plan: it takes other steps, for another target, or with other numbers. Empty when
-    it would."""
+def _another_plan(run: Run, asked: Rule, in_force: Rule, *, ordered: bool) -> str:
+    """Why the rule in force would not make this plan: it takes other steps, for another target, or with other numbers, of orders only where
+    it was `ordered`. Empty when it would."""
     if in_force.steps and run.step.name not in in_force.steps:
         return f"the rule does not take the step {run.step.name} any more"
     if asked.target != in_force.target:
         return "the rule is for another target by now"
-    parts = {"params", "order_params"}
+    parts = {"params", "order_params"} if ordered else {"params"}
     was, is_now = (rule.model_dump(mode="json", include=parts) for rule in (asked, in_force))
     for part in sorted(parts, reverse=True):
         before, now = was[part], is_now[part]
@@ -343,7 +343,8 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
     if moved_on := _of_another_plan(run, said):
         return moved_on
     rule = Rule.from_json(run.settings["rule"])
-    if said.word != "rejected" and (why := withdrawn(run, in_force)):
+    ordered = incidents.get(tx.conn, run.incident_id).manual is not None
+    if said.word != "rejected" and (why := withdrawn(run, in_force, ordered=ordered)):
         return Refused(why, code="rule_changed", where=run.id)
     refusal = approvers.against(said.approver, rule.approval, run.id)
     if refusal is not None or said.word == "rejected":

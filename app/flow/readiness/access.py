@@ -9,7 +9,7 @@ again from time to time; what a pattern of the scope stands for is known from th
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,6 +17,7 @@ import structlog
 
 from app.domain.actuator import Permission
 from app.domain.errors import RemediatorError
+from app.domain.plan import WHERE_THERE_IS, ActionKind
 from app.domain.target import Kind, Target
 from app.flow.readiness.rights import Need, named_namespaces, needs, writes
 from app.flow.services import Services
@@ -78,9 +79,11 @@ class AccessCheck:
         self.unreachable = ""
         return 0
 
-    async def lacking(self, rule: Rule, target: Target) -> Sequence[Need]:
-        """What the rule's remediation needs to act on this target and is not granted; empty where it only observes. An API
-        server that cannot be asked says nothing here: the dry run will."""
+    async def lacking(
+        self, rule: Rule, target: Target, planned: Collection[ActionKind] = ()
+    ) -> Sequence[Need]:
+        """What the rule's remediation needs to act on this target and is not granted, with what these `planned` kinds of actions
+        need besides; empty where it only observes. An API server that cannot be asked says nothing here: the dry run will."""
         namespace = target.namespace
         services = self.services
         policy, handler = services.policy(), services.catalogue.get(rule.remediation)
@@ -88,7 +91,8 @@ class AccessCheck:
             return ()
         if namespace not in self._came and len(self._came) < _PATTERNED:
             self._came[namespace] = None
-        needed = writes(rule, handler, policy.scope, (target.kind,))
+        kinds = handler.actions - (WHERE_THERE_IS - frozenset(planned))
+        needed = writes(rule, handler, policy.scope, (target.kind,), kinds)
         wanted = sorted(Need(p, namespace, rule.remediation) for p in needed)
         try:
             granted = await asyncio.gather(*(self._granted((n.permission, n.namespace)) for n in wanted))

@@ -13,7 +13,7 @@ from typing import Final
 from app.domain.actuator import Permission
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
-from app.domain.plan import INSIDE
+from app.domain.plan import INSIDE, WHERE_THERE_IS, ActionKind
 from app.domain.remediation import AnyRemediation
 from app.domain.target import WORKLOAD_KINDS, Kind
 from app.flow.actuators import ACTUATORS
@@ -24,6 +24,8 @@ from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule, Scope, TargetSp
 EVERY: Final = "every remediation"
 """Whose right it is when all of them need it."""
 _PATTERN = frozenset("*?[")
+AROUND: Final = frozenset({Kind.HPA, Kind.SCALED_OBJECT, Kind.POD})
+"""Kinds of objects beside the target's own that an action on it may change."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -66,31 +68,38 @@ def needs(
     catalogue: Mapping[str, AnyRemediation],
     ceiling: Mode = Mode.AUTO,
     more: Collection[str] = (),
+    there: Collection[ActionKind] = (),
 ) -> list[Need]:
     """What the rules of this policy need, each once, in the namespaces that the scope names and in those of `more` that it covers.
-    Rules that can only observe need no writes."""
+    Rules that can only observe need no writes, and what only some clusters have is needed where it is `there`."""
     covered = {n for n in more if policy.scope.covers(n)} - set(PROTECTED_NAMESPACES)
     spaces = sorted({*named_namespaces(policy.scope), *covered})
     found = {Need(p, n, EVERY) for p in READS for n in spaces}
     for rule in policy.rules:
         handler = catalogue.get(rule.remediation)
         if handler is not None and may_act(rule, policy, ceiling):
-            allowed = writes(rule, handler, policy.scope)
+            allowed = writes(
+                rule, handler, policy.scope, kinds=handler.actions - (WHERE_THERE_IS - frozenset(there))
+            )
             found |= {Need(p, n, rule.remediation) for p in allowed for n in spaces}
     return sorted(found)
 
 
 def writes(
-    rule: Rule, handler: AnyRemediation, scope: Scope, on: Collection[Kind] = WORKLOAD_KINDS
+    rule: Rule,
+    handler: AnyRemediation,
+    scope: Scope,
+    on: Collection[Kind] = WORKLOAD_KINDS,
+    kinds: Collection[ActionKind] | None = None,
 ) -> frozenset[Permission]:
-    """What the remediation needs to act on the rule's targets, of these kinds alone. Kinds that the policy protects are none of
-    them, but for actions that change neither such an object nor its pods."""
+    """What the remediation needs to act on the rule's targets, of the kinds `on` alone, by all of its actions or those of `kinds`. Kinds
+    that the policy protects are no targets, but for actions that change neither such an object nor its pods."""
     targets = {kind for kind in _target_kinds(rule) if kind in on}
     free = targets - set(scope.protected_kinds)
-    touched = free | {Kind.HPA, Kind.POD} if free else set()
+    touched = free | AROUND if free else set()
     found = {
         p
-        for action in handler.actions
+        for action in (handler.actions if kinds is None else kinds)
         for kind in (targets if action in INSIDE else touched)
         for p in ACTUATORS[action].rights(action, kind)
     }

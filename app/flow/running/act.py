@@ -222,7 +222,9 @@ async def _judge_again(
     in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts)
     if isinstance(in_force, str):
         return Against(in_force)
-    if why := approve.holds_no_more(run, in_force, begun=planned.begun):
+    if why := approve.holds_no_more(
+        run, in_force, begun=planned.begun, ordered=planned.incident.manual is not None
+    ):
         return Against(why)
     if not planned.begun and approve.too_late(run, in_force, services.clock.now()):
         return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)

@@ -11,6 +11,7 @@ from typing import Any
 
 from app.domain.plan import Action, ActionKind
 from app.kube.actions.adjust_autoscaler import Bounds, adjust_autoscaler
+from app.kube.actions.adjust_scaled_object import adjust_scaled_object
 from app.kube.actions.delete_pod import delete_pod
 from app.kube.actions.evict_pod import evict_pod
 from app.kube.actions.raise_memory import Killed, raise_memory
@@ -32,6 +33,7 @@ BUILDERS: Mapping[ActionKind, Callable[..., Action | Impossible | Any]] = {
     ActionKind.EVICT_POD: evict_pod,
     ActionKind.SET_IMAGE: set_image,
     ActionKind.ADJUST_AUTOSCALER: adjust_autoscaler,
+    ActionKind.ADJUST_SCALED_OBJECT: adjust_scaled_object,
     ActionKind.ROTATE_KEY: rotate_key,
 }
 
@@ -41,6 +43,7 @@ __all__ = [
     "Impossible",
     "Killed",
     "adjust_autoscaler",
+    "adjust_scaled_object",
     "delete_pod",
     "evict_pod",
     "raise_memory",

@@ -275,11 +275,14 @@ def _replicas(workload: Workload, after: Obj) -> int:
     return int(after["spec"].get("replicas", 1))
 
 
+_MINIMA = ("/spec/minReplicas", "/spec/minReplicaCount")
+
+
 def _raised(action: Action) -> int:
-    """The new minimum of an autoscaler, 0 for other actions."""
+    """The new minimum of an autoscaler or of KEDA's object, 0 for other actions."""
     if action.kind not in AUTOSCALERS:
         return 0
-    return max((int(c.after or 0) for c in action.changes if c.path == "/spec/minReplicas"), default=0)
+    return max((int(c.after or 0) for c in action.changes if c.path in _MINIMA), default=0)
 
 
 def with_changes(manifest: Obj, changes: Sequence[FieldChange]) -> Obj:

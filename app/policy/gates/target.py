@@ -97,9 +97,12 @@ def _opted(opt: Opt, marks: Mapping[str, str], value: str, within: str) -> GateR
 
 _OWNERSHIP = Voice("ownership")
 _REPLICAS = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
-_SPEC = _REPLICAS | {ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT, ActionKind.SET_IMAGE}
+_SIZED = _REPLICAS | {
+    ActionKind.ADJUST_SCALED_OBJECT
+}  # that is KEDA's own way to them, and left to no one else
+_SPEC = _SIZED | {ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT, ActionKind.SET_IMAGE}
 _CONCERNS = {
-    Manager.HPA: _REPLICAS,
+    Manager.HPA: _SIZED,
     Manager.ARGO_CD: _SPEC,
     Manager.FLUX: _SPEC,
     Manager.HELM: _SPEC,
@@ -204,7 +207,7 @@ def _changes(owner: Owner, step: Step) -> bool:
     if owner.relation in _ELSEWHERE and not kinds & _SPEC:
         return False
     touched = {a.object.kind for a in step.actions}
-    return owner.of in touched or (owner.of is not Kind.HPA and Kind.POD in touched)
+    return owner.of in touched or (owner.of not in (Kind.HPA, Kind.SCALED_OBJECT) and Kind.POD in touched)
 
 
 def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:

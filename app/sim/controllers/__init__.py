@@ -15,6 +15,7 @@ from app.sim.controllers.deployments import Deployments
 from app.sim.controllers.jobs import Jobs
 from app.sim.controllers.pods import PodMaker
 from app.sim.controllers.replicasets import ReplicaSets
+from app.sim.controllers.scaledobjects import ScaledObjects
 from app.sim.controllers.statefulsets import StatefulSets
 from app.sim.world import World
 
@@ -31,7 +32,10 @@ def install(world: World, cpu_use: CpuUse) -> tuple[Budgets, Admission]:
     world.reconcile_with(Kind.STATEFUL_SET, StatefulSets(world, maker).reconcile)
     world.reconcile_with(Kind.DAEMON_SET, DaemonSets(world, maker).reconcile)
     world.reconcile_with(Kind.JOB, Jobs(world, maker).reconcile)
-    world.reconcile_with(Kind.CERTIFICATE, Certificates(world).reconcile)
+    certificates = Certificates(world)
+    world.reconcile_with(Kind.ISSUER, certificates.judge)
+    world.reconcile_with(Kind.CERTIFICATE, certificates.reconcile)
+    world.reconcile_with(Kind.SCALED_OBJECT, ScaledObjects(world).reconcile)
     world.reconcile_with(Kind.HPA, Autoscalers(world, cpu_use).reconcile)
     world.reconcile_with(Kind.PDB, budgets.reconcile)
     world.reconcile_with(Kind.RESOURCE_QUOTA, admission.reconcile)

@@ -1,7 +1,7 @@
-"""The simulated cert-manager: issues a Certificate that asks for it, or whose Secret is missing. Called by the world.
+"""The simulated cert-manager: issues a Certificate that asks for it, or whose Secret is missing, and says whether an Issuer is ready. Called by the world.
 
-Not modelled: renewal at its time, its back-off after failures, Orders, private keys. An Issuer that is not ready issues nothing; its annotation
-`simulated/fails` has the words with which an issuance fails.
+Not modelled: renewal at its time, its back-off after failures, Orders, private keys; an ACME Issuer is as ready as its maker says. An Issuer that
+is not ready issues nothing; its annotation `simulated/fails` has the words with which an issuance fails.
 """
 
 from __future__ import annotations
@@ -34,12 +34,38 @@ class Certificates:
         world.store.listeners.append(self._changed)
 
     def _changed(self, key: Key, old: Obj | None, new: Obj | None) -> None:
-        """A Secret that is gone is made anew."""
-        del old
-        if key.kind is Kind.SECRET and new is None:
-            for found in self._world.store.all(Kind.CERTIFICATE, key.namespace):
-                if found["spec"].get("secretName") == key.name:
-                    self._world.queue(Key(Kind.CERTIFICATE, key.namespace, found["metadata"]["name"]))
+        """A Secret that is gone is made anew; a CA Issuer is ready by its Secret, and who waited for it goes on."""
+        if key.kind not in (Kind.SECRET, Kind.ISSUER):
+            return
+        store, queue = self._world.store, self._world.queue
+        if key.kind is Kind.SECRET and (old is None or new is None):
+            for found in store.all(Kind.ISSUER, key.namespace):
+                if (found["spec"].get("ca") or {}).get("secretName") == key.name:
+                    queue(Key(Kind.ISSUER, key.namespace, found["metadata"]["name"]))
+        for found in store.all(Kind.CERTIFICATE, key.namespace):
+            spec, name = found["spec"], found["metadata"]["name"]
+            gone = key.kind is Kind.SECRET and new is None and spec.get("secretName") == key.name
+            if gone or (key.kind is Kind.ISSUER and spec.get("issuerRef", {}).get("name") == key.name):
+                queue(Key(Kind.CERTIFICATE, key.namespace, name))
+
+    def judge(self, key: Key) -> None:
+        """Say of an Issuer of the kinds SelfSigned and CA whether it is ready."""
+        found = self._world.store.find(key)
+        spec = found["spec"] if found is not None else {}
+        if found is None or not {"selfSigned", "ca"} & spec.keys():
+            return
+        name = str((spec.get("ca") or {}).get("secretName", ""))
+        if not name:
+            good, reason, text = True, "IsReady", ""
+        elif self._world.store.find(Key(Kind.SECRET, key.namespace, name)) is not None:
+            good, reason, text = True, "KeyPairVerified", "Signing CA verified"
+        else:
+            text = f'Error getting keypair for CA issuer: secrets "{name}" not found'
+            good, reason = False, "ErrGetKeyPair"
+        new, _ = condition(_conditions(found), "Ready", good, reason, text, self._world.time)
+        self._world.set_status(
+            found, {**found.get("status", {}), "conditions": [new]}, "cert-manager-issuers"
+        )
 
     def reconcile(self, key: Key) -> None:
         """Begin, wait for, or end an issuance."""
@@ -49,12 +75,16 @@ class Certificates:
         asked = next((c for c in _conditions(found) if c["type"] == "Issuing"), None)
         if asked is None or asked["status"] != "True":
             if self._secret(found) is None and asked is None:
-                self._issuing(found, True, "DoesNotExist", "Issuing certificate as Secret does not exist")
+                self._missing(found)
             return
         request = self._request(found, asked)
         due = seconds_of(request["metadata"]["creationTimestamp"]) + TAKES
         issuer = self._issuer(found)
         if issuer is None or not _ready(issuer):
+            text = "Referenced issuer does not have a Ready status condition"
+            self._say_of_request(
+                request, "Pending", 'Referenced "Issuer" not found' if issuer is None else text
+            )
             return
         if self._world.time < due:
             self._world.later(key, due)
@@ -103,10 +133,9 @@ class Certificates:
         meta, names = found["metadata"], list(found["spec"].get("dnsNames", []))
         pem = certificate_pem(f"{meta['uid']}/{revision}/{begin}", names, begin, end)
         self._store(found, base64.b64encode(pem).decode())
-        self._end_request(request, True, "Issued", "Certificate fetched from issuer successfully")
-        ready, _ = condition(
-            _conditions(found), "Ready", True, "Ready", "Certificate is up to date", self._world.time
-        )
+        self._say_of_request(request, "Issued", "Certificate fetched from issuer successfully")
+        text = "Certificate is up to date and has not expired"
+        ready, _ = condition(_conditions(found), "Ready", True, "Ready", text, self._world.time)
         status: Obj = {
             "conditions": [ready],
             "revision": revision,
@@ -137,22 +166,29 @@ class Certificates:
         self._world.store.create(secret, _WRITER)
 
     def _fail(self, found: Obj, request: Obj, words: str) -> None:
-        self._end_request(request, False, "Failed", words)
+        self._say_of_request(request, "Failed", words)
         status = clone(found.get("status", {}))
         status["lastFailureTime"] = stamp(self._world.time)
         status["failedIssuanceAttempts"] = status.get("failedIssuanceAttempts", 0) + 1
         text = f"The certificate request has failed to complete and will be retried: {words}"
         self._issuing({**found, "status": status}, False, "Failed", text)
 
+    def _missing(self, found: Obj) -> None:
+        why = ("DoesNotExist", "Issuing certificate as Secret does not exist")
+        conditions, now = _conditions(found), self._world.time
+        new = [condition(conditions, kind, kind == "Issuing", *why, now)[0] for kind in ("Issuing", "Ready")]
+        self._world.set_status(found, {**found.get("status", {}), "conditions": new}, _WRITER)
+
     def _issuing(self, found: Obj, asked: bool, reason: str, message: str) -> None:
         new, _ = condition(_conditions(found), "Issuing", asked, reason, message, self._world.time)
         others = [c for c in _conditions(found) if c["type"] != "Issuing"]
         self._world.set_status(found, {**found.get("status", {}), "conditions": [*others, new]}, _WRITER)
 
-    def _end_request(self, request: Obj, good: bool, reason: str, message: str) -> None:
-        ready, _ = condition([], "Ready", good, reason, message, self._world.time)
+    def _say_of_request(self, request: Obj, reason: str, message: str) -> None:
+        old = _conditions(request)
+        ready, _ = condition(old, "Ready", reason == "Issued", reason, message, self._world.time)
         status: Obj = {"conditions": [ready]}
-        if not good:
+        if reason == "Failed":
             status["failureTime"] = stamp(self._world.time)
         self._world.set_status(request, status, _WRITER)
 

@@ -1,162 +1,108 @@
-"""cert-manager for the contract: its kinds in a small shape of our own on the real API server, and a controller of a few lines that issues.
+"""cert-manager for the contract: the simulated one on the simulated side, its real kinds and controllers on the real API server.
 
-On the simulated side the simulated controller does the same by itself. Real certificates come from `app.sim.certificates`.
+An Issuer `ca`, SelfSigned, and a Certificate `web-tls` of it. A frozen cert-manager does nothing until somebody waits for what it does; the simulated
+one does nothing anyway while no time passes.
 """
 
 from __future__ import annotations
 
-import base64
-from datetime import UTC, datetime, timedelta
-from typing import Any
-
+from app.domain.errors import ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.kube.paths import RESOURCES
-from app.sim.certificates import certificate_pem
-from tests.contract.cluster.sides import RealSide, Side, SimSide
-from tests.live.stack import ControlPlane, wait_until
+from app.kube.certificates import Condition, condition
+from tests.contract.cluster.sides import Side, SimSide
+from tests.live.certmanager import CANNOT_SIGN, CertManager, unfit_authority
 
-_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_KINDS = (Kind.CERTIFICATE, Kind.CERTIFICATE_REQUEST, Kind.ISSUER, Kind.ACME_ORDER)
 NAMES = ["web.example.test"]
+_GROUP = "cert-manager.io/v1"
 
 
-def _definition(kind: Kind) -> Obj:
-    resource = RESOURCES[kind]
-    open_schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{resource.plural}.{resource.group}"},
-        "spec": {
-            "group": resource.group,
-            "scope": "Namespaced",
-            "names": {"plural": resource.plural, "kind": kind.value, "singular": kind.value.lower()},
-            "versions": [
-                {
-                    "name": resource.version,
-                    "served": True,
-                    "storage": True,
-                    "subresources": {"status": {}},
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "properties": {"spec": open_schema, "status": open_schema},
-                        }
-                    },
-                }
-            ],
-        },
-    }
+def certificate_of(name: str, secret: str) -> Obj:
+    """A Certificate of the Issuer `ca`."""
+    spec = {"secretName": secret, "dnsNames": NAMES, "issuerRef": {"name": "ca"}}
+    return {"apiVersion": _GROUP, "kind": "Certificate", "metadata": {"name": name}, "spec": spec}
 
 
-def install(plane: ControlPlane) -> None:
-    """The kinds, once for a control plane."""
-    for kind in _KINDS:
-        answer = plane.client().post(_CRDS, json=_definition(kind))
-        assert answer.status_code in (201, 409), answer.text
-    paths = [RESOURCES[kind].path("default") for kind in _KINDS]
-    wait_until(lambda: all(plane.client().get(path).is_success for path in paths), 20)
+class Authority:
+    """What cert-manager does in the namespace of a side, and what is done to it."""
 
+    def __init__(self, side: Side, real: CertManager | None) -> None:
+        self._side, self._real = side, real
 
-def manifests(issuer: Obj | None = None) -> tuple[Obj, Obj]:
-    """An Issuer that is ready, and a Certificate of it."""
-    ready = {"conditions": [{"type": "Ready", "status": "True", "reason": "IsReady"}]}
-    return (
-        {
-            "apiVersion": "cert-manager.io/v1",
+    async def furnish(self) -> None:
+        """Issuer and Certificate, the first revision issued."""
+        issuer = {
+            "apiVersion": _GROUP,
             "kind": "Issuer",
             "metadata": {"name": "ca"},
             "spec": {"selfSigned": {}},
-            "status": issuer or ready,
-        },
-        {
-            "apiVersion": "cert-manager.io/v1",
-            "kind": "Certificate",
-            "metadata": {"name": "web-tls"},
-            "spec": {"secretName": "web-tls", "dnsNames": NAMES, "issuerRef": {"name": "ca"}},
-        },
-    )
+        }
+        self._side.create(issuer)
+        self._side.create(certificate_of("web-tls", "web-tls"))
+        await self.revision(1)
 
+    def freeze(self) -> None:
+        """From now on it does nothing."""
+        if self._real is not None:
+            self._real.freeze()
 
-async def furnish(side: Side) -> None:
-    """Issuer and Certificate, the first revision issued."""
-    if isinstance(side, RealSide):
-        install(side.plane)
-    for manifest in manifests():
-        side.create(manifest)
-        if isinstance(side, RealSide) and "status" in manifest:
-            _set_status(side, Kind(manifest["kind"]), manifest["metadata"]["name"], manifest["status"])
-    await revision(side, 1)
+    def go_on(self) -> None:
+        """It works again."""
+        if self._real is not None:
+            self._real.go_on()
 
+    async def revision(self, number: int) -> Obj:
+        """Let it work until this revision is issued and nothing is left to do for it; the Certificate then."""
+        self.go_on()
 
-async def revision(side: Side, number: int) -> Obj:
-    """Let cert-manager work until it has issued this revision; the Certificate then."""
+        async def there() -> bool:
+            status = (await self._certificate()).get("status") or {}
+            busy = any(c["type"] == "Issuing" for c in status.get("conditions", ()))
+            done = status.get("revision") == number and "nextPrivateKeySecretName" not in status
+            return done and not busy and await self._secret()
 
-    async def there() -> bool:
-        await play(side)
-        found = await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls")
-        return bool((found.get("status") or {}).get("revision") == number)
+        await self._side.until(there, f"revision {number}")
+        return await self._certificate()
 
-    await side.until(there, f"revision {number}")
-    return await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls")
+    async def loses_its_ca(self) -> Condition:
+        """The Issuer becomes one whose Secret is missing; what it says of itself then."""
+        return await self._becomes("lost-authority", "False")
 
+    async def cannot_sign(self) -> str:
+        """From now on an issuance fails; the words with which it does."""
+        self._side.create(unfit_authority())
+        await self._becomes("unfit-authority", "True")
+        if isinstance(self._side, SimSide):  # it has no keys
+            annotation = {
+                "op": "add",
+                "path": "/metadata/annotations",
+                "value": {"simulated/fails": CANNOT_SIGN},
+            }
+            self._side.edit(Kind.ISSUER, "ca", [annotation])
+        return CANNOT_SIGN
 
-async def play(side: Side, fails: str = "") -> None:
-    """One look of the small controller at the real side; the simulated one has its own."""
-    if not isinstance(side, RealSide):
-        return
-    found = await side.cluster.get(Kind.CERTIFICATE, side.namespace, "web-tls")
-    status: Any = found.get("status") or {}
-    asked = any(c["type"] == "Issuing" and c["status"] == "True" for c in status.get("conditions", ()))
-    secrets = await side.cluster.list_objects(Kind.SECRET, side.namespace, fields="metadata.name=web-tls")
-    if not asked and secrets:
-        return
-    now = datetime.now(UTC).replace(microsecond=0)
-    if fails:
-        failed = {"type": "Issuing", "status": "False", "reason": "Failed", "message": fails}
-        attempts = status.get("failedIssuanceAttempts", 0) + 1
-        new = {"conditions": [failed], "lastFailureTime": _stamp(now), "failedIssuanceAttempts": attempts}
-        _set_status(side, Kind.CERTIFICATE, "web-tls", new)
-        return
-    number, end = status.get("revision", 0) + 1, now + timedelta(days=90)
-    pem = certificate_pem(f"{found['metadata']['uid']}/{number}", NAMES, now, end)
-    _store(side, base64.b64encode(pem).decode(), there=bool(secrets))
-    ready = {"type": "Ready", "status": "True", "reason": "Ready", "message": "Certificate is up to date"}
-    _set_status(
-        side,
-        Kind.CERTIFICATE,
-        "web-tls",
-        {"conditions": [ready], "revision": number, "notAfter": _stamp(end), "notBefore": _stamp(now)},
-    )
+    async def _becomes(self, secret: str, status: str) -> Condition:
+        change = {"op": "replace", "path": "/spec", "value": {"ca": {"secretName": secret}}}
+        self._side.edit(Kind.ISSUER, "ca", [change])
+        self.go_on()
+        said: Condition | None = None
 
+        async def there() -> bool:
+            nonlocal said
+            found = await self._side.cluster.get(Kind.ISSUER, self._side.namespace, "ca")
+            said = condition(found, "Ready")
+            return said.status == status and said.reason != "IsReady"
 
-def _stamp(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        await self._side.until(there, f"an Issuer that is ready: {status}")
+        assert said is not None
+        return said
 
+    async def _certificate(self) -> Obj:
+        return await self._side.cluster.get(Kind.CERTIFICATE, self._side.namespace, "web-tls")
 
-def _store(side: RealSide, data: str, *, there: bool) -> None:
-    if there:
-        side.edit(Kind.SECRET, "web-tls", [{"op": "replace", "path": "/data/tls.crt", "value": data}])
-        return
-    metadata = {"name": "web-tls", "annotations": {"cert-manager.io/certificate-name": "web-tls"}}
-    values = {"tls.crt": data, "tls.key": base64.b64encode(b"the private key").decode()}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "type": "kubernetes.io/tls"}
-    side.create({**secret, "data": values})
-
-
-def _set_status(side: RealSide, kind: Kind, name: str, status: Obj) -> None:
-    answer = side.plane.client().patch(
-        RESOURCES[kind].path(side.namespace, name, "status"),
-        json=[{"op": "add", "path": "/status", "value": status}],
-        headers={"Content-Type": "application/json-patch+json"},
-        params={"fieldManager": "cert-manager-certificates-issuing"},
-    )
-    assert answer.is_success, answer.text
-
-
-def fails(side: Side, words: str) -> None:
-    """From now on an issuance of the simulated side fails with these words."""
-    if isinstance(side, SimSide):
-        annotation = [{"op": "add", "path": "/metadata/annotations", "value": {"simulated/fails": words}}]
-        side.edit(Kind.ISSUER, "ca", annotation)
+    async def _secret(self) -> bool:
+        try:
+            await self._side.cluster.get(Kind.SECRET, self._side.namespace, "web-tls")
+        except ObjectMissing:
+            return False
+        return True

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from app.kube.client import KubeCluster
+from tests.contract.cluster.certmanager import Authority
 from tests.contract.cluster.sides import RealSide, Side, SimSide
-from tests.live.conftest import control_plane
+from tests.live.conftest import cert_manager, control_plane
 from tests.live.stack import ControlPlane
 
-__all__ = ["control_plane"]
+__all__ = ["cert_manager", "control_plane"]
 
 
 @pytest.fixture(
@@ -29,3 +30,12 @@ async def side(request: pytest.FixtureRequest) -> AsyncIterator[Side]:
     cluster = await KubeCluster.from_kubeconfig(str(plane.kubeconfig()))
     yield RealSide(plane, cluster)
     await cluster.close()
+
+
+@pytest.fixture
+def authority(request: pytest.FixtureRequest, side: Side) -> Iterator[Authority]:
+    """The cert-manager of the side; it works again when the test is over."""
+    real = request.getfixturevalue("cert_manager") if isinstance(side, RealSide) else None
+    found = Authority(side, real)
+    yield found
+    found.go_on()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.live.certmanager import CertManager
 from tests.live.e2e.prometheus import PrometheusServer
 from tests.live.e2e.scene import Tools
 from tests.live.e2e.service import Place
@@ -67,7 +68,11 @@ def stage(
         found: Redis = request.getfixturevalue("redis")
         return found
 
-    tools = Tools(control_plane, slack, new_place, alertmanager, postgres, redis)
+    def cert_manager() -> CertManager:
+        found: CertManager = request.getfixturevalue("cert_manager")
+        return found
+
+    tools = Tools(control_plane, slack, new_place, alertmanager, postgres, redis, cert_manager)
     told = Stage(tools, list(selected(request.session.items)))
     yield told
     told.close()

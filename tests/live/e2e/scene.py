@@ -22,6 +22,7 @@ from app.web.slack import SlackInteractions
 from tests.doubles import slack_click
 from tests.doubles.slack import Stored
 from tests.doubles.slack_click import SECRET, Signed
+from tests.live.certmanager import CertManager
 from tests.live.e2e.service import INGEST, Place, Service, body_of, policy
 from tests.live.e2e.shop import Shop
 from tests.live.e2e.slack import SlackServer
@@ -45,6 +46,7 @@ class Tools:
     alertmanager: AlertmanagerFactory
     postgres: Callable[[], Postgres]
     redis: Callable[[], Redis]
+    cert_manager: Callable[[], CertManager]
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ BAD, GOOD = "registry.test/web:v2", "registry.test/web:v1"
 ERRORS = ["INFO started"] + ["ERROR TypeError: connect() got an unexpected keyword argument 'pool_size'"] * 40
 
 
-def role_rules(namespace: str, *, writes: bool = True) -> list[Obj]:
-    """The rules of the role that `remediator rbac` prints for the tests' policy: exactly these rights have to be enough."""
+def role_rules(namespace: str, *, writes: bool = True, text: str = "") -> list[Obj]:
+    """The rules of the role that `remediator rbac` prints for a policy, by default the tests': exactly these rights have to be enough."""
     from tests.live.e2e.service import policy
 
-    loaded = load_policy({"policy.yaml": policy()}, CATALOGUE)
+    loaded = load_policy({"policy.yaml": text or policy()}, CATALOGUE)
     if not writes:
         loaded = loaded.model_copy(update={"mode": Mode.OBSERVE})
     return [grant.rule() for grant in grants(loaded, CATALOGUE, namespace)]

@@ -77,6 +77,23 @@ class MortalCluster(KubeCluster):
         self.fate.meets("dry-run" if dry_run else "patched")
         return answer
 
+    async def patch_status(
+        self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
+    ) -> Obj:
+        """As the client's."""
+        if not dry_run:
+            self.fate.meets("before-patch")
+        answer = await super().patch_status(kind, namespace, name, patch, dry_run=dry_run)
+        self.fate.meets("dry-run" if dry_run else "patched")
+        return answer
+
+    async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
+        """As the client's."""
+        if not dry_run:
+            self.fate.meets("before-patch")
+        await super().delete_secret(namespace, name, uid, dry_run=dry_run)
+        self.fate.meets("dry-run" if dry_run else "patched")
+
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """As the client's."""
         answer = await super().get(kind, namespace, name)

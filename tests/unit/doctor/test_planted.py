@@ -92,6 +92,11 @@ def deny(verb: str, kind: Kind) -> Callable[[Clinic], None]:
     return lambda c: c.kube.denied.add((verb, kind))
 
 
+def keda_without_rights(c: Clinic) -> None:
+    group("keda.sh", remediation="adjust-hpa", mode="approve")(c)
+    deny("patch", Kind.SCALED_OBJECT)(c)
+
+
 def group(name: str, **rule: Any) -> Callable[[Clinic], None]:
     def spoil(c: Clinic) -> None:
         c.kube.groups.add(name)
@@ -192,6 +197,7 @@ FAULTS = [
         group("autoscaling.k8s.io", remediation="out-of-memory", ownership={"vpa": "allow"}),
         "out-of-memory",
     ),
+    Planted("keda_rights", W, keda_without_rights, "the service may not patch scaledobjects in namespace"),
     Planted("no_metrics_api", W, lambda c: c.kube.groups.discard("metrics.k8s.io"), "no pod metrics"),
     Planted(
         "remediation_disabled",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import unicodedata
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.text import LONG, beside, bounded, visible
+from app.domain.text import CONTROL, LONG, beside, bounded, spelled, visible
 from app.notify.text import clean
 
 CONTROLS = [
@@ -42,6 +43,15 @@ def test_no_control_bidi_or_surrogate_character_survives(text: str) -> None:
         assert not [
             c for c in shown if unicodedata.bidirectional(c) in ("RLO", "LRO", "RLE", "LRE", "RLI", "LRI")
         ]
+
+
+@given(
+    st.text(st.characters(), max_size=100) | st.text(st.sampled_from("".join(CONTROLS) + '\U000e0001"\\a'))
+)
+def test_a_json_document_says_the_same_with_its_control_characters_spelled(text: str) -> None:
+    document = spelled(json.dumps({text: [text]}, ensure_ascii=False))
+    assert json.loads(document.encode()) == {text: [text]}
+    assert CONTROL.search(document) is None
 
 
 @given(st.text(max_size=300), st.integers(1, 300))

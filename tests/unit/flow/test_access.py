@@ -113,6 +113,18 @@ async def test_between_reviews_one_small_question_shows_whether_the_cluster_answ
     assert access.problems == {}
 
 
+async def test_what_only_some_clusters_have_is_missed_by_a_plan_for_it_alone() -> None:
+    """A cluster without KEDA, and a role from before, do without; `remediator rbac` prints it all the same."""
+    (rule,) = [rule for rule in POLICY.rules if rule.remediation == "adjust-hpa"]
+    access, _, _ = check(Granting(("patch", Kind.SCALED_OBJECT), ("get", Kind.SCALED_OBJECT)))
+    await access.look()
+    assert access.problems == {}
+    target = Target("rag7", Kind.DEPLOYMENT, "web")
+    assert await access.lacking(rule, target, {ActionKind.ADJUST_AUTOSCALER}) == []
+    told = [need.told for need in await access.lacking(rule, target, {ActionKind.ADJUST_SCALED_OBJECT})]
+    assert told == ["get scaledobjects in namespace rag7", "patch scaledobjects in namespace rag7"]
+
+
 @pytest.mark.parametrize("how", ["policy", "ceiling"])
 def test_who_only_observes_needs_no_writes(how: str) -> None:
     policy = POLICY.model_copy(update={"mode": Mode.OBSERVE}) if how == "policy" else POLICY

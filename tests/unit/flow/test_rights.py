@@ -53,6 +53,16 @@ def test_only_the_kind_that_the_rule_names_may_be_changed() -> None:
     assert patched == {"deployments", "horizontalpodautoscalers"}
 
 
+def test_an_order_for_an_autoscaler_may_change_keda_s_object_and_alerts_may_not() -> None:
+    patched = {
+        r
+        for v, r in rights_of(policy_with(remediation="adjust-hpa", mode="approve", target=TARGET))
+        if v == "patch"
+    }
+    assert patched == {"horizontalpodautoscalers", "scaledobjects"}
+    assert "scaledobjects" not in {r for v, r in rights_of(policy_with(target=TARGET)) if v == "patch"}
+
+
 @pytest.mark.parametrize("pods", ["{name: {default: web}, pod: {label: pod}}", "{name: {label: deployment}}"])
 def test_labels_and_owners_may_be_of_any_kind_that_is_not_protected(pods: str) -> None:
     every = {"deployments", "statefulsets", "daemonsets", "horizontalpodautoscalers"}

@@ -205,6 +205,25 @@ async def test_keda_s_autoscaler_is_its_own(meta: Obj) -> None:
     assert (str(owner), owner.of) == ("ScaledObject web (KEDA)", Kind.HPA)
 
 
+@pytest.mark.parametrize(
+    ("its", "workloads", "told"),
+    [
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, {}, [("Helm", "deploys")]),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "shop:x"}}, {}, [("Argo CD", "declares")]),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, {}, [("Flux", "declares")]),
+        # Who writes the workload, too, is told of that: one tool is one doubt.
+        ({"labels": {"app.kubernetes.io/managed-by": "Helm"}}, {"labels": {"app.kubernetes.io/managed-by": "Helm"}}, []),
+    ],
+)  # fmt: skip
+async def test_who_declares_an_autoscaler_is_told_where_the_workload_is_nobody_s(
+    its: Obj, workloads: Obj, told: list[tuple[str, str]]
+) -> None:
+    scaler = m.hpa()
+    scaler["metadata"] |= its
+    found = (await _found(autoscaler=scaler, **workloads)).found
+    assert [(str(o), o.relation.value) for o in found if o.of is Kind.HPA] == told
+
+
 def _rollout(name: str, template: str) -> Obj:
     return named("Rollout", name, spec={"workloadRef": {"kind": "Deployment", "name": template}})
 

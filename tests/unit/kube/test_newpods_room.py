@@ -13,7 +13,15 @@ from app.domain.new_pods import Finding, NewPods, Part
 from app.domain.plan import Action
 from app.domain.target import Kind
 from app.domain.workload import Workload
-from app.kube.actions import delete_pod, raise_memory, roll_back, rollout_restart, scale
+from app.kube.actions import (
+    Bounds,
+    adjust_scaled_object,
+    delete_pod,
+    raise_memory,
+    roll_back,
+    rollout_restart,
+    scale,
+)
 from app.kube.newpods.goal import pod_amounts, quality
 from app.kube.parse import parse_pod, parse_replica_set
 from tests.unit.kube import manifests as m
@@ -41,6 +49,18 @@ def _action(step: str, workload: Workload, cluster: FakeCluster) -> Action:
             found = delete_pod(parse_pod(cluster.of(Kind.POD, "langgraph-hash2-0")), workload)
     assert isinstance(found, Action)
     return found
+
+
+async def test_a_higher_minimum_of_keda_s_object_makes_pods_like_that_of_an_autoscaler() -> None:
+    cluster = world(quota(**FULL))
+    workload = m.workload(cluster.of(Kind.DEPLOYMENT, "langgraph"))
+    scaler = {
+        "metadata": {"name": "web", "namespace": "rag7", "uid": "u", "resourceVersion": "1"},
+        "spec": {"scaleTargetRef": {"name": "langgraph"}, "triggers": [{"type": "cron"}]},
+    }
+    action = adjust_scaled_object(workload, scaler, Bounds(minimum=4))
+    assert isinstance(action, Action)
+    assert "ResourceQuota team refuses new pods" in str(faults(await looked(cluster, workload, (action,))))
 
 
 async def _looked(cluster: FakeCluster, step: str) -> NewPods:

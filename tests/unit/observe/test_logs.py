@@ -13,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import given
 from hypothesis import strategies as st
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.domain.redact import REDACTED, redact, redact_value
 from app.domain.text import CONTROL
@@ -273,3 +274,12 @@ def test_names_in_a_strangers_json_are_cleaned_and_redacted_as_values_are(stream
     assert "hunter2" not in told
     assert CONTROL.search(told) is None
     assert '"plain"' in told
+
+
+def test_no_stranger_makes_the_log_advise_to_install_something(stream: io.StringIO) -> None:
+    protocol = object.__new__(HttpToolsProtocol)
+    protocol.logger = logging.getLogger("uvicorn.error")
+    protocol.ws_protocol_class = None
+    protocol._unsupported_upgrade_warning()
+    told = stream.getvalue().splitlines()
+    assert [json.loads(line)["event"] for line in told] == ["Unsupported upgrade request."]

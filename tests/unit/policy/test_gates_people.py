@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
@@ -168,6 +169,30 @@ def test_other_writers_matter_where_they_write_the_same(
     result = ask_gate(ownership, rule=rule, step=step_of(action_of(kind)), managers=managers)
     assert result.verdict is verdict
     assert (result.code is Code.OWNED) is (verdict is not Verdict.ALLOW)
+
+
+_MAKES = Owner(Relation.CONTROLS, Kind.HPA, "ScaledObject", "keda.sh", "rag7", "web", "KEDA")
+_SCALES = Owner(Relation.SCALES, Kind.DEPLOYMENT, "ScaledObject", "keda.sh", "rag7", "web", "KEDA")
+_DECLARES = Owner(Relation.DECLARES, Kind.SCALED_OBJECT, "", "", "rag7", "", "Argo CD")
+_OPERATES = Owner(Relation.CONTROLS, Kind.SCALED_OBJECT, "HTTPScaledObject", "http.keda.sh", "rag7", "web")
+
+
+@pytest.mark.parametrize(
+    ("kind", "on", "owners", "verdict"),
+    [
+        (ActionKind.ADJUST_SCALED_OBJECT, Kind.SCALED_OBJECT, (_MAKES, _SCALES), Verdict.ALLOW),
+        (ActionKind.ADJUST_SCALED_OBJECT, Kind.SCALED_OBJECT, (_MAKES, _DECLARES), Verdict.ASK),
+        (ActionKind.ADJUST_SCALED_OBJECT, Kind.SCALED_OBJECT, (_MAKES, _OPERATES), Verdict.ASK),
+        (ActionKind.ADJUST_AUTOSCALER, Kind.HPA, (_MAKES,), Verdict.DENY),
+        (ActionKind.SCALE, Kind.DEPLOYMENT, (_SCALES,), Verdict.DENY),
+        (ActionKind.DELETE_POD, Kind.POD, (_OPERATES,), Verdict.ALLOW),
+    ],
+)
+def test_keda_s_own_object_is_changed_where_nobody_declares_it_and_what_keda_makes_of_it_never(
+    kind: ActionKind, on: Kind, owners: tuple[Owner, ...], verdict: Verdict
+) -> None:
+    step = step_of(action_of(kind, 0, ObjectRef(on, "rag7", "web", "uid-4", "1")))
+    assert ask_gate(ownership, step=step, owners=Owners(owners)).verdict is verdict
 
 
 @pytest.mark.parametrize(

@@ -258,7 +258,7 @@ def test_lint_tells_the_next_times_and_whether_any_of_them_may_act(head: str, cl
         (
             "adjust-hpa",
             "mode: auto",
-            "none of min, max, utilization, average is given, so nothing is ever set",
+            "none of min, max, utilization, average, value is given, so nothing is ever set",
         ),
         ("adjust-hpa", "mode: auto, params: {max: 6}", ""),
         ("adjust-hpa", "mode: auto, params: {average: 2Gi, resource: memory}", ""),

@@ -63,7 +63,7 @@ async def test_all_certificates_are_told_with_their_ends_and_the_one_with_its_se
     assert overview.text == (
         "4 Certificates in rag7; the first to end is docs-tls, in 39 d 23 h; not ready: internal-tls"
     )
-    assert overview.details[0].startswith("internal-tls: not issued yet; not ready (no condition)")
+    assert overview.details[0].startswith("internal-tls: not issued yet; not ready (DoesNotExist)")
     assert overview.details[2] == (
         "langgraph-tls: ends 2026-04-13 (in 39 d 23 h); cert-manager renews it by itself on 2026-03-14; ready; "
         "Secret langgraph-tls, Issuer letsencrypt"

@@ -207,11 +207,69 @@ async def test_a_rule_may_send_a_size_to_the_autoscaler() -> None:
 KEDA = {"op": "add", "path": "/metadata/labels", "value": {"scaledobject.keda.sh/name": "langgraph"}}
 
 
-async def test_an_autoscaler_of_keda_is_changed_in_its_scaled_object() -> None:
-    step = await step_of("adjust-hpa", API, (Kind.HPA, "langgraph-hpa", KEDA))
+async def test_a_size_that_a_rule_sends_to_keda_s_autoscaler_is_refused_with_the_order_for_its_scaled_object() -> (
+    None
+):
+    step = await step_of("scale", API, (Kind.HPA, "langgraph-hpa", KEDA), replicas=4, autoscaler="minimum")
     assert not step.applies
     assert "ScaledObject langgraph" in step.why
-    assert "kubectl edit scaledobject langgraph -n rag7" in step.advice
+    assert f"remediator trigger adjust-hpa --target {API} --param min=4" in step.advice
+    assert "kubectl patch scaledobject langgraph -n rag7" in step.advice
+
+
+QUEUE = {
+    "type": "External",
+    "external": {
+        "metric": {"name": "queue_length"},
+        "target": {"type": "AverageValue", "averageValue": "30"},
+    },
+}
+RATE = {
+    "type": "Object",
+    "object": {
+        "describedObject": {"kind": "Ingress", "name": "web"},
+        "metric": {"name": "requests"},
+        "target": {"type": "Value", "value": "2k"},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("params", "path", "says"),
+    [
+        (
+            {"metric": "queue_length", "average": "50"},
+            "/spec/metrics/1/external/target/averageValue",
+            "from 30 to 50",
+        ),
+        (
+            {"metric": "requests", "value": "3k"},
+            "/spec/metrics/2/object/target/value",
+            "target requests value from 2k to 3k",
+        ),
+        ({"metric": "requests", "average": "3k"}, "", "it has a target of the type Value (2k)"),
+        (
+            {"metric": "lag", "average": "3k"},
+            "",
+            "its metrics: cpu (Utilization 80), external queue_length (AverageValue 30), object requests (Value 2k)",
+        ),
+        ({"resource": "memory", "average": "3k"}, "", "the param metric names one that is no resource"),
+        ({"metric": "lag"}, "", "No target for lag was given"),
+        ({"metric": "lag", "utilization": 50}, "", "(lag) has no utilization"),
+        ({"value": "50"}, "", "Value is the target of a metric by its name"),
+    ],
+)
+async def test_a_target_of_a_metric_that_is_no_resource_is_set_by_its_name(
+    params: dict[str, Any], path: str, says: str
+) -> None:
+    edits = [
+        (Kind.HPA, "langgraph-hpa", {"op": "add", "path": "/spec/metrics/-", "value": m})
+        for m in (QUEUE, RATE)
+    ]
+    given = {"min": None, "max": None, "utilization": None, **params}
+    step = await step_of("adjust-hpa", API, *edits, **given)
+    assert says in " ".join([step.why, *(a.summary for a in step.actions)])
+    assert [c.path for a in step.actions for c in a.changes] == ([path] if path else [])
 
 
 AVERAGE = {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -12,6 +13,7 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput, StoreUnavailable
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
+from app.domain.text import CONTROL
 from app.intake import alertmanager
 from app.store import incidents, runs, work
 from app.store.runs import NewRun
@@ -269,3 +271,15 @@ def test_a_foreign_cursor_is_refused(cursor: str) -> None:
 def test_a_page_has_a_next_one_only_when_there_is_more(count: int, shown: int, more: bool) -> None:
     rows, following = cut(list(range(count)), 2, str)
     assert (len(rows), following is not None) == (shown, more)
+
+
+async def test_no_answer_has_a_character_of_a_stranger_that_moves_what_is_printed(rig: Rig) -> None:
+    odd = "a\u202eb\x9b31m\x7f\u3164\U000e0041"
+    await fire(rig, odd)
+    async with rig.client("read") as client:
+        answer = await client.get("/api/v1/incidents")
+        refused = await client.get(f"/api/v1/incidents?cursor={quote(odd)}")
+    assert odd in json.dumps(answer.json(), ensure_ascii=False)
+    assert refused.status_code == 422
+    for text in (answer.text, refused.text):
+        assert CONTROL.search(text) is None
