@@ -241,10 +241,14 @@ def may_have_helped(verdict: tuple[Result, str] | None, watch: Watch) -> bool:
 
 
 def weigh(verdict: tuple[Result, str], watch: Watch, again: LookedAgain) -> tuple[Result, str]:
-    """A verdict on what may have helped, with what became of what the step was for. Where nobody can tell it stands."""
+    """A verdict on what may have helped, with what became of what the step was for. Where nothing of that was measured, an alert that fires on
+    is no proof against the step: it is inconclusive. Of an order, which has no alert, the rollout itself is the measure."""
     last, waited = watch.last, duration(timedelta(seconds=watch.watched))
-    if last is None or verdict[0] is not Result.NOT_FIXED or (again.gone is None and not again.partly):
+    unknown = again.gone is None and not again.partly
+    if last is None or verdict[0] is not Result.NOT_FIXED or (unknown and last.alert is AlertCondition.NONE):
         return verdict[0], f"{verdict[1]} ({again.text})"
+    if unknown:
+        return Result.INCONCLUSIVE, f"whether it helped is not known ({again.text}): {verdict[1]}"
     if again.gone is False:
         place = _IN_PLACE if last.rollout is RolloutState.COMPLETE else _IN_PART
         return Result.NOT_FIXED, f"{place}, and after {waited} it did not help: {again.text}; {last.text}"
@@ -264,7 +268,7 @@ def worth(result: Result, watch: Watch, again: LookedAgain | None) -> Worth:
         return Worth.NO_BETTER
     if last is None or result is not Result.NOT_FIXED:
         return Worth.UNKNOWN
-    failed = last.effect is False or last.over or not (watch.rolled_out or last.came)
+    failed = last.effect is False or last.over or not last.came or last.alert is AlertCondition.NONE
     return Worth.NO_BETTER if failed else Worth.UNKNOWN
 
 
@@ -348,6 +352,8 @@ def _at_the_end(watch: Watch, last: Measurement) -> tuple[Result, str]:
         return Result.NOT_FIXED, f"{_IN_PLACE}, and the alert still fires after {waited}: {last.text}"
     if last.effect is False:
         return Result.NOT_FIXED, f"what it was for is not so after {waited}: {last.text}"
+    if last.rollout is RolloutState.UNKNOWN:  # what could not be looked at is not known to have failed
+        return Result.PROBE_ERROR, f"the last look after {waited} failed: {last.text}"
     if last.alert is AlertCondition.FIRING or last.rollout in (RolloutState.PROGRESSING, RolloutState.PAUSED):
         return Result.NOT_FIXED, f"still not healthy after {waited}: {last.text}"
     if not last.readable:

@@ -165,13 +165,31 @@ def hand_between(before: Obj | None, manifest: Obj, since: datetime) -> Hand | N
 
 
 def set_again(manifest: Obj, ours: Iterable[FieldChange]) -> Hand | None:
-    """Somebody else who owns a field that has our value: they have set it since, so that it is theirs."""
+    """Somebody else who owns a field that has our value, alone or beside us: our write took it from all others, so that they have set it since, or
+    declared the same (server-side apply), and it is theirs."""
+    return next((hand for hand, _ in _owners_besides(manifest, ours)), None)
+
+
+def taken_on(manifest: Obj, ours: Iterable[FieldChange]) -> Hand | None:
+    """The same of a field that is not ours any more: it had another value between ours and the equal one that it has. Who declares our
+    value beside us has taken nothing over."""
+    return next((hand for hand, beside in _owners_besides(manifest, ours) if not beside), None)
+
+
+def _owners_besides(manifest: Obj, ours: Iterable[FieldChange]) -> Iterator[tuple[Hand, bool]]:
+    """Who else owns our fields by now, and whether we do as well. Of a whole, such as a template, everybody owns what we left as it was, and of what
+    we removed nobody tells."""
     for change in ours:
-        writers = who_changed(manifest, change.path)
-        if not writers or any(who == FIELD_MANAGER for who, _ in writers) or writers[0][0] in _AUTOMATIC:
+        if change.after is None or isinstance(change.after, Mapping | list) or change.after == change.before:
             continue
-        return Hand(*writers[0], f"{change.path} to the value that it has")
-    return None
+        writers = who_changed(manifest, change.path, exact=True)
+        for who, at in writers:
+            if who != FIELD_MANAGER and who not in _AUTOMATIC:
+                yield (
+                    Hand(who, at, f"{change.path} to the value that it has"),
+                    (any(name == FIELD_MANAGER for name, _ in writers)),
+                )
+                break
 
 
 def is_undo(manifest: Obj, action_id: str) -> bool:

@@ -57,15 +57,18 @@ def managers_of(manifest: Obj, *, autoscaled: bool) -> tuple[Manager, ...]:
     return tuple(found)
 
 
-def who_changed(manifest: Obj, path: str) -> list[tuple[str, datetime | None]]:
-    """Field managers that own the field at `path` or anything below it, newest first.
+def who_changed(manifest: Obj, path: str, *, exact: bool = False) -> list[tuple[str, datetime | None]]:
+    """Field managers that own the field at `path` or anything below it, newest first. `exact`: a map that holds the field does not do, as
+    whoever made it has it still when all of its fields are somebody else's.
 
     Status writers do not count: they never own a field of the spec.
     """
     wanted = tokens(path)
     found: dict[str, datetime | None] = {}
     for entry in manifest["metadata"].get("managedFields") or ():
-        if entry.get("subresource") == "status" or not _owns(entry.get("fieldsV1") or {}, wanted):
+        if entry.get("subresource") == "status" or not _owns(
+            entry.get("fieldsV1") or {}, wanted, exact=exact
+        ):
             continue
         manager, at = entry.get("manager", "unknown"), parse_time(entry.get("time"))
         known = found.get(manager)
@@ -81,15 +84,15 @@ def written_at(manifest: Obj, manager: str) -> datetime | None:
     return max((at for at in times if at is not None), default=None)
 
 
-def _owns(fields: Mapping[str, Any], path: tuple[str, ...]) -> bool:
-    """fieldsV1 is a tree of `f:name` and `k:{"name":"x"}` keys; a leaf `{}` owns the whole value there."""
+def _owns(fields: Mapping[str, Any], path: tuple[str, ...], *, exact: bool) -> bool:
+    """fieldsV1 is a tree of `f:name` and `k:{"name":"x"}` keys; a leaf `{}` owns the whole value there, or a map without its fields."""
     node: Mapping[str, Any] = fields
-    for token in path:
+    for number, token in enumerate(path, 1):
         child = next((node[key] for key in _keys(token) if key in node), None)
         if child is None:
             return False
         if not child:
-            return True
+            return not exact or number == len(path)
         node = child
     return True
 

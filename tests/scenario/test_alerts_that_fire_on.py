@@ -3,6 +3,7 @@ incident keeps every write that would follow by itself."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.domain.target import Kind
 from app.flow.running.ending import CONSEQUENCES
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Otherwise
+from app.policy.trust import Evidence
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig, shipped_policy
 from tests.scenario.scenes import (
@@ -137,6 +139,102 @@ async def test_a_step_after_which_the_trouble_goes_on_is_undone(tmp_path: Path) 
     assert await ended(rig) is RunState.NOT_FIXED
     assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
     assert "it did not help: Latency" in (await the_run(rig)).result
+    await rig.close()
+
+
+async def _none(*_arguments: Any) -> list[Any]:
+    return []
+
+
+async def _nan(*_arguments: Any) -> list[Any]:
+    return [({}, math.nan)]
+
+
+def _away(rig: Rig) -> None:
+    rig.cluster.metrics.available = False
+
+
+def _renamed(rig: Rig) -> None:
+    vars(rig.cluster.metrics)["instant"] = _none
+
+
+def _no_number(rig: Rig) -> None:
+    vars(rig.cluster.metrics)["instant"] = _nan
+
+
+def _no_pods(rig: Rig) -> None:
+    rig.cluster.deny("list", Kind.POD)
+
+
+@pytest.mark.parametrize("otherwise", [UNDO, NEXT], ids=["undo", "next step"])
+@pytest.mark.parametrize(
+    ("scenario", "name", "blind", "said"),
+    [
+        ("high-latency", "langgraph-api", _away, "Latency: 12 before the step, not measured"),
+        ("high-latency", "langgraph-api", _renamed, "Latency: 12 before the step, not measured"),
+        ("high-latency", "langgraph-api", _no_number, "Latency: 12 before the step, not measured"),
+        ("out-of-memory", "langgraph-embedder", _no_pods, "containers in trouble: 2 before the step, not measured"),
+    ],
+    ids=["Prometheus is away", "the metric is renamed", "the metric has no number", "pods may not be listed"],
+)  # fmt: skip
+async def test_a_step_of_which_nothing_was_measured_stays_and_a_person_gets_the_command(
+    scenario: str, name: str, blind: Callable[[Rig], None], said: str, otherwise: Any, tmp_path: Path
+) -> None:
+    """It helped, and the alert fires on over its long window: its word alone takes nothing back, takes no further step, and is no setback."""
+    rig = await born(tmp_path, scenario, rules=policy(otherwise=otherwise))
+    fires_on(rig)
+    await rig.until(lambda: bool(writes(rig)), 300)
+    rig.cluster.metrics_api = False
+    blind(rig)
+    assert await ended(rig) is RunState.INCONCLUSIVE
+    assert writes(rig) == [f"patch {name}"]
+    run = await the_run(rig)
+    assert "whether it helped is not known" in run.result
+    assert said in run.result
+    told = rig.notebook.text.split("Escalated")[-1]
+    assert f"What was done stays in place. To take it back: remediator undo {run.id}" in told
+    assert CONSEQUENCES[run.state].evidence is Evidence.UNCLEAR
+    await rig.operations.undo(run.id, "ann")
+    await rig.run(60, alerts=False)
+    assert writes(rig)[1:] == [f"patch {name} (undo)"]
+    await rig.close()
+
+
+OPTED_OUT = "/metadata/annotations/alert-remediator.io~1enabled"
+
+
+def _unreadable(rig: Rig) -> None:
+    rig.cluster.deny("get", Kind.DEPLOYMENT)
+
+
+def _opted_out(rig: Rig) -> None:
+    edit = {"op": "add", "path": OPTED_OUT, "value": "false"}
+    rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-api", [edit], "kubectl-edit")
+
+
+@pytest.mark.parametrize(
+    ("shut", "said"),
+    [
+        (_unreadable, "whether it is off limits by now could not be read: cannot get deployments"),
+        (_opted_out, "the target is off limits by now (its mark)"),
+    ],
+)
+async def test_a_rollout_that_may_not_be_read_is_not_called_not_fixed_and_stays_once_it_may(
+    shut: Callable[[Rig], None], said: str, tmp_path: Path
+) -> None:
+    rig = await born(tmp_path, "high-latency", rules=policy(otherwise=UNDO, steps=("scale-out",)))
+    fires_on(rig)
+    await rig.until(lambda: bool(writes(rig)), 300)
+    await rig.run(60, alerts=False)
+    shut(rig)
+    assert await ended(rig) is RunState.PROBE_ERROR
+    rig.cluster.allow("get", Kind.DEPLOYMENT)
+    await rig.run(120, alerts=False)
+    run = await the_run(rig)
+    assert (run.state, writes(rig)) == (RunState.PROBE_ERROR, ["patch langgraph-api"])
+    assert said in run.result
+    assert f"remediator undo {run.id}" in run.result
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
     await rig.close()
 
 

@@ -4,6 +4,7 @@ and ends with its time."""
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,59 @@ async def test_a_hand_that_could_not_be_looked_for_is_looked_for_again(
     assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
     (ended,) = await trail(rig, EventKind.UNDO_ENDED)
     assert (ended.data["result"], "kubectl-edit" in ended.data["text"]) == ("conflict", True)
+    await rig.close()
+
+
+async def test_an_undo_that_was_held_is_measured_again_before_it_is_written(tmp_path: Path) -> None:
+    """What helped late stays, although its alert fires on: the measure is of before the hold."""
+    rig = await _held(tmp_path)
+
+    async def instant(query: str) -> Any:
+        return [({}, 0.3)]
+
+    vars(rig.cluster.metrics)["instant"] = instant
+    await rig.operations.resume("all", "kim")
+    await rig.until(_is(rig, RunState.NOT_FIXED), 300)
+    run = await the_run(rig)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    assert "measured again after the undo was held: " in run.result
+    assert "0.3 now" in run.result
+    assert f"remediator undo {run.id}" in run.result
+    await rig.close()
+
+
+async def test_an_undo_that_was_held_is_not_written_once_nothing_can_be_measured(tmp_path: Path) -> None:
+    rig = await _held(tmp_path)
+    rig.cluster.metrics.available = rig.cluster.metrics_api = False
+    await rig.operations.resume("all", "kim")
+    await rig.until(_is(rig, RunState.NOT_FIXED), 300)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    assert "not measured" in (await the_run(rig)).result
+    await rig.close()
+
+
+async def test_an_undo_that_was_held_is_written_where_it_is_no_better_as_before(tmp_path: Path) -> None:
+    rig = await _held(tmp_path)
+    await rig.operations.resume("all", "kim")
+    await rig.until(_is(rig, RunState.NOT_FIXED), 300)
+    assert (len(writes(rig)), _replicas(rig)) == (2, 2)
+    await rig.close()
+
+
+@pytest.mark.parametrize("manager", ["kubectl", "argocd-controller"])
+async def test_a_value_that_somebody_set_anew_is_theirs_although_it_is_ours(
+    tmp_path: Path, manager: str
+) -> None:
+    """They scaled to 7, and to 8 again: the size has their hand by then, and the undo leaves it."""
+    rig = await _held(tmp_path)
+    for size in (7, 8):
+        rig.cluster.scale(*API, size, manager)
+    await rig.operations.resume("all", "kim")
+    await rig.until(_is(rig, RunState.NOT_FIXED), 300)
+    assert (writes(rig), _replicas(rig)) == (["patch langgraph-api"], 8)
+    (ended,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert ended.data["result"] == "conflict"
+    assert f"{manager} changed /spec/replicas to the value that it has" in ended.data["text"]
     await rig.close()
 
 

@@ -170,6 +170,28 @@ async def test_e_a_share_of_errors_without_a_value_is_none_at_all_while_requests
     await rig.close()
 
 
+@pytest.mark.parametrize("rows", [[], [({}, 0.0)]], ids=["no series", "counted as none"])
+async def test_e_a_share_of_errors_that_fell_to_nothing_is_no_fix_while_error_lines_go_on(
+    rows: list[Any], tmp_path: Path
+) -> None:
+    """The older version labels its answers otherwise: what silenced the alert is no second witness for it."""
+    rig = await _acted(tmp_path)
+
+    async def instant(query: str) -> Any:
+        return rows if 'status=~"5' in query else [({}, 9.0)]
+
+    async def logs(_query: Any) -> str:
+        stamp = rig.clock.now().isoformat()
+        return f"{stamp} ERROR TypeError: connect() got an unexpected keyword argument 'pool_size'\n" * 400
+
+    vars(rig.cluster.metrics)["instant"], vars(rig.cluster)["logs"] = instant, logs
+    assert await _result(rig) is RunState.INCONCLUSIVE
+    assert writes(rig) == ["patch langgraph"]
+    assert "the alert is gone, and what it told of goes on: error lines a minute" in rig.notebook.text
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
 async def test_e_an_alert_about_an_event_that_comes_again_is_not_fixed(tmp_path: Path) -> None:
     """It resolves between two kills, and the rollout is complete all the while: the pods tell."""
     rig = await _acted(tmp_path, "out-of-memory")

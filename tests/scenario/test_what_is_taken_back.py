@@ -142,7 +142,7 @@ async def test_an_undo_is_not_taken_while_another_run_is_at_work_on_its_database
 
 
 async def test_an_undo_that_loses_rows_is_left_to_a_person_when_the_alert_fires_on(tmp_path: Path) -> None:
-    """The rule says `undo`, and the application has written to the restored copy since."""
+    """The rule says `undo`. Nothing was measured of what the order was for, and the application has written to the restored copy since."""
     rule = (
         RULE.rstrip()
         + """
@@ -167,8 +167,10 @@ async def test_an_undo_that_loses_rows_is_left_to_a_person_when_the_alert_fires_
         if (await the_run(rig)).state.ended:
             break
     run = await the_run(rig)
-    assert (run.state, restoring(rig), await replicas(rig)) == (RunState.NOT_FIXED, ALL, 3), run.result
-    assert "not undone by itself: what was written to langgraph_checkpoints since" in run.result
+    assert (run.state, restoring(rig), await replicas(rig)) == (RunState.INCONCLUSIVE, ALL, 3), run.result
+    assert (
+        f"remediator undo {run.id} --despite (what was written to langgraph_checkpoints since" in run.result
+    )
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     assert f"remediator undo {run.id} --despite" in rig.notebook.text
     await rig.close()

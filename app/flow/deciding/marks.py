@@ -71,12 +71,18 @@ def namespace_shut(scope: Scope, around: Marks) -> bool:
 
 async def off_limits(cluster: Cluster, scope: Scope, target: Target) -> bool:
     """Whether the workload is only named: by its namespace or by its own mark, or because the marks are not known."""
+    return bool(await why_off_limits(cluster, scope, target))
+
+
+async def why_off_limits(cluster: Cluster, scope: Scope, target: Target) -> str:
+    """The same in words; empty when it may be read. That a mark could not be read is not said to be its owners' word."""
     if off_limits_by_name(scope, target.namespace):
-        return True
+        return "the target is off limits by now (scope)"
     try:
-        return kept_away(scope, await of_target(cluster, scope, target))
-    except RemediatorError:
-        return True  # the scope gate tells why
+        shut = kept_away(scope, await of_target(cluster, scope, target))
+    except RemediatorError as error:
+        return f"whether it is off limits by now could not be read: {error.message}"
+    return "the target is off limits by now (its mark)" if shut else ""
 
 
 def keeps_away(scope: Scope, around: Marks, metadata: Obj) -> bool:

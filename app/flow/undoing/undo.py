@@ -28,7 +28,7 @@ from app.flow.running import journal
 from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
 from app.flow.undoing import foreseen, held, holding, startable
-from app.flow.verifying import standing
+from app.flow.verifying import standing, still_needed
 from app.kube.hands import Hand, Ours, hand_after_ours, is_undo, left_by, set_again
 from app.notify.timeline import Topic, UndoDone
 from app.policy.holds import Hold
@@ -90,7 +90,7 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         return never
     if hold:
         return held.waits(services, run, hold, unread=holding.unread(holds))
-    if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed)):
+    if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries[-1], kept)
 
@@ -122,8 +122,9 @@ def _given_up(error: RemediatorError) -> str:
     return f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
 
 
-async def _not_wanted(services: Services, run: Run, needed: Needed) -> str:
-    """Why what waited for a hold to end is not to be done by itself any more; empty when it is. A person's order stands."""
+async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
+    """Why what waited for a hold to end is not to be done by itself any more; empty when it is. What was measured before the hold is
+    measured again: it may have helped late. A person's order stands."""
     match journal.life_of(run).cause:
         case Cause.REVERT:
             return await needed(services, run) or ""
@@ -131,6 +132,11 @@ async def _not_wanted(services: Services, run: Run, needed: Needed) -> str:
             return (
                 "the alert resolved while the undo was held, so that what was done may have helped: it stays in place until"
                 f" somebody says otherwise (remediator undo {run.id})"
+            )
+        case Cause.OTHERWISE if why := await still_needed.not_known_to_be_no_better(services, run, acted):
+            return (
+                f"measured again after the undo was held: {why}. What was done stays in place until somebody says otherwise"
+                f" (remediator undo {run.id})"
             )
         case _:
             return ""
@@ -244,27 +250,28 @@ def _means(services: Services, run: Run, acted: JournalEntry, kept: Kept) -> Mea
 
 
 async def _other_hand(services: Services, run: Run, action: Action, name: str) -> Hand | None:
-    """Somebody else's change of the object since our last write to it: then nothing is taken back by itself. The end of a temporary
-    change comes days later and goes by who owns its fields, an order by their values. Raises the port's read errors: what cannot be read may bear anybody's hand."""
+    """Somebody else's change of the object since our last write to it, or our own value set by them as well: then nothing is taken back by
+    itself. The end of a temporary change comes days later and goes by who owns its fields alone, an order by their values. Raises the port's read errors: what cannot be read may bear anybody's hand."""
     cause, ref = journal.life_of(run).cause, action.object
     manifest = None if cause is Cause.PERSON else await holding.changed_object(services, action)
     if manifest is None:
         return None
     if manifest["metadata"].get("uid") != ref.uid or is_undo(manifest, name):
         return None  # it is another object, or this very undo was written before a crash
+    theirs = set_again(manifest, action.changes)
     if cause is Cause.REVERT:
-        return set_again(manifest, action.changes)
+        return theirs
     entries = await services.store.read(lambda conn: runs.entries(conn, run.id))
     ours = [e for e in entries if e.ended_at is not None and journal.wrote_to(e, entries, str(ref))]
     if not ours:
-        return None
+        return theirs
     last = max(ours, key=lambda e: e.ended_at or services.clock.now())
     at = last.ended_at or services.clock.now()
     # The object counts its own changes, also where our clock was set back between two of them. The count that a write came to is not
     # known when the process died before it had the answer.
     newest = max(ours, key=lambda e: e.generation) if last.generation else last
     left = Ours(at, newest.generation if last.generation else 0, newest.left)
-    return hand_after_ours(manifest, (), left, key=services.store.vault.key)
+    return hand_after_ours(manifest, (), left, key=services.store.vault.key) or theirs
 
 
 def _whole(conn: Connection, services: Services, acted: JournalEntry, action: Action) -> Action:

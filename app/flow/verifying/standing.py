@@ -46,7 +46,7 @@ def of(
     ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
     some = {e.name: (e.outcome or {})["answer"] for e in entries if was_partly(e)}
     missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
-    undo = (_undo(run, in_place, held=held),) if any(a.reversible for a in actions) else ()
+    undo = [f"take back what is in place: {w}" for w in (way_back(run, in_place, held=held),) if w]
     return Standing(
         in_place=(
             *(size.text for size in left),
@@ -95,35 +95,41 @@ class ByItself:
 
 def by_itself(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> ByItself:
     """The one rule of what is taken back without a person's word, step by step: what is no better than before that step, as its verification
-    measured. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and, where
-    a step is known to have helped, one of which that is not known. What was left half done goes, as it was never verified."""
+    measured. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and a step of
+    which nobody knows whether it helped, with all that was there before it. What was left half done goes, as it was never verified."""
     if lost := lost_by_itself(in_place):
         return ByItself((), lost)
-    told = _verified(entries)
-    helped = [s for s in map(_step, in_place) if Worth.of(told.get(s, {})) is Worth.BETTER]
-    newest = max(helped, default=-1)
+    told = verified(entries)
+    worth = {step: Worth.of(told[step]) for step in map(_step, in_place) if step in told}
+    newest = max((step for step, known in worth.items() if known is not Worth.NO_BETTER), default=-1)
     back, kept = list[JournalEntry](), dict[str, None]()
     for entry in in_place:
         found = told.get(_step(entry))
         if _step(entry) <= newest:
-            name = entry.intent["step"]
-            kept[
-                f"{name} helped" if _step(entry) in helped else f"{name} was there when a later step helped"
-            ] = None
+            kept[_stays(entry.intent["step"], _step(entry), worth)] = None
         elif found is None:
             back.append(entry)
         elif accusing := _accusing(_step(entry), found, in_place):
             kept[accusing] = None
-        elif helped and Worth.of(found) is Worth.UNKNOWN:
-            kept[f"whether {entry.intent['step']} helped is not known, and an earlier step did"] = None
         else:
             back.append(entry)
     return ByItself(tuple(back), "; ".join(kept))
 
 
+def _stays(name: str, step: int, worth: Mapping[int, Worth]) -> str:
+    """Why a step stays that is not known to be no better, or that was there when such a one was measured."""
+    if worth.get(step) is Worth.BETTER:
+        return f"{name} helped"
+    if any(later > step and known is Worth.BETTER for later, known in worth.items()):
+        return f"{name} was there when a later step helped"
+    if worth.get(step) is Worth.UNKNOWN:
+        return f"whether {name} helped is not known"
+    return f"{name} was there before a later step of which it is not known whether it helped"
+
+
 def tasks(run: Run, entries: Sequence[JournalEntry]) -> tuple[str, ...]:
     """What a person has still to do after the run's earlier steps that helped and did not repair, each as a sentence."""
-    told = _verified(entries)
+    told = verified(entries)
     former = {int(i): Step.from_json(kept["step"]) for i, kept in run.settings.get("steps", {}).items()}
     return tuple(
         f"Still to do after {step.name}: {step.open_task}"
@@ -136,7 +142,7 @@ def _step(entry: JournalEntry) -> int:
     return int(entry.intent["step_index"])
 
 
-def _verified(entries: Sequence[JournalEntry]) -> dict[int, Mapping[str, Any]]:
+def verified(entries: Sequence[JournalEntry]) -> dict[int, Mapping[str, Any]]:
     """What the last verification of each step found. A step that was stopped half way has none."""
     return {_step(e): e.outcome for e in entries if e.intent.get("entry") == "verified" and e.outcome}
 
@@ -215,7 +221,10 @@ def _start(size: half_way.Size, replicas: int) -> str:
     return f"start it again as it is: {size.command(replicas)}"
 
 
-def _undo(run: Run, in_place: Sequence[JournalEntry], *, held: bool) -> str:
+def way_back(run: Run, in_place: Sequence[JournalEntry], *, held: bool = False) -> str:
+    """What a person can type to take back what is in place, and what that loses; empty where none of it can be."""
+    if not any(_action(entry).reversible for entry in in_place):
+        return ""
     lost = loss(in_place)
     despite = " --despite" if held or lost else ""
-    return f"take back what is in place: remediator undo {run.id}{despite}" + (f" ({lost})" if lost else "")
+    return f"remediator undo {run.id}{despite}" + (f" ({lost})" if lost else "")

@@ -1,26 +1,28 @@
-"""Still needed: whether what a run lent is needed by now, so that its temporary change stays for another while.
+"""Still needed: whether what a run lent is needed by now, so that its temporary change stays for another while, and whether a step that
+did not help is no better by now as well.
 
-Called by `temporary` when the time is over, and by `undo` when what held the end is gone. Reads the store and the cluster; writes nothing.
+Called by `temporary` when the time is over, and by `undo` when what held it is gone. Reads the store and the cluster; writes nothing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection
 
 from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import RemediatorError
-from app.domain.plan import Action
+from app.domain.plan import Action, Step
 from app.domain.target import Target
 from app.domain.units import say_memory
 from app.domain.workload import Workload
 from app.flow.running import journal
 from app.flow.services import Services
-from app.flow.verifying import standing
+from app.flow.verifying import standing, verify
 from app.kube import manifest, read
-from app.store import facts, incidents
-from app.store.runs import Run
+from app.store import facts, incidents, runs
+from app.store.runs import JournalEntry, Run
 
 BLIND = "whether it is still needed cannot be told"
 """How the word begins that nobody can tell."""
@@ -40,6 +42,19 @@ async def needed(services: Services, run: Run) -> str | None:
     load and no alert fires on the target."""
     firing, actions = await services.store.read(lambda conn: (_firing(conn, run), sizes(conn, run.id)))
     return f"{', '.join(firing)} fires on the target" if firing else await _used(services, run, actions)
+
+
+async def not_known_to_be_no_better(services: Services, run: Run, acted: JournalEntry) -> str:
+    """Why the step of this action may have helped by now, or that it cannot be told; empty when it is measured to be no better once more. What
+    was left half done was never for anything by itself, and an undo that has begun goes on."""
+    index = int(acted.intent["step_index"])
+    entries = await services.store.read(lambda conn: runs.entries(conn, run.id))
+    if index not in standing.verified(entries) or journal.of_this_order(entries, run):
+        return ""
+    former = run.settings.get("steps", {}).get(str(index))
+    if index != run.step_index and former is not None:
+        run = replace(run, step=Step.from_json(former["step"]), step_index=index)
+    return await verify.no_better_now(services, run)
 
 
 def _firing(conn: Connection, run: Run) -> list[str]:

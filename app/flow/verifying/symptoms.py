@@ -1,7 +1,7 @@
 """Does what the alert told of go on, although the alert is gone? An alert also resolves because its source vanished: Prometheus was
 restarted, its series are gone, or its rule tells of an event that is over by itself.
 
-Called by the verification: at looks that would count as health for that word, at every look for the number. Asks what was measured when
+Called by the verification: at every look for the alert's word and the number, at looks that would count as health for what that word is worth. Asks what was measured when
 the step was planned, and the pods themselves. The other way round, `gone` tells whether what a step was for is gone although the alert
 fires on, as one does that counts over a long window. Never judges: it says what the alert's absence or presence is worth.
 """
@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from pydantic import ValidationError
 
 from app.domain.actuator import Effect
+from app.domain.alert_report import Reported, combined
 from app.domain.errors import RemediatorError, TryLater
 from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
@@ -25,10 +26,12 @@ from app.domain.remediation import AnyRemediation, Params
 from app.domain.units import duration
 from app.domain.verification import AlertCondition
 from app.domain.workload import Workload
+from app.flow.deciding import facts
+from app.flow.deciding.decide import source_gone
 from app.flow.deciding.investigate import guarded, scene_of
 from app.flow.services import Services
 from app.kube.read import read_pods
-from app.store.incidents import Incident
+from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 
 _BETTER = 0.95
@@ -39,6 +42,48 @@ _SHOWN = 2.0
 
 Word = tuple[AlertCondition, str]
 Rows = Sequence[tuple[Mapping[str, str], float]]
+
+
+async def alert_now(
+    services: Services, incident: Incident, alerts: tuple[StoredAlert, ...], began: datetime
+) -> tuple[AlertCondition, str]:
+    """The alert's word: gone only when told so, by a resolved message or by the source. All alerts that fire are looked at."""
+    if incident.manual is not None:
+        return AlertCondition.NONE, "no alert belongs to a manual order"
+    if not alerts:
+        vanished = await services.store.read(lambda conn: source_gone(conn, incident.id))
+        return (
+            (AlertCondition.VANISHED, vanished)
+            if vanished
+            else (AlertCondition.GONE, "the alert has resolved")
+        )
+    reports = await facts.reports(services, alerts)
+    firing = sum(r.state is Reported.FIRING for r in reports)
+    if firing:
+        return AlertCondition.FIRING, f"{firing} of {len(reports)} alerts still fire"
+    told = tuple(a for a, r in zip(alerts, reports, strict=True) if r.state is Reported.TOLD)
+    if told and (heard := _told(told, began))[0] is AlertCondition.FIRING:
+        return heard
+    word = combined(reports)
+    match word.state:
+        case Reported.SILENCED:
+            return AlertCondition.SILENCED, f"its state says nothing: {word.text}"
+        case Reported.UNKNOWN:
+            return AlertCondition.UNREADABLE, word.text
+        case Reported.TOLD:
+            return _told(told, began)
+        case _:
+            return AlertCondition.GONE, word.text
+
+
+def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertCondition, str]:
+    newest = max(a.last_seen for a in alerts)
+    if newest > began:
+        return AlertCondition.FIRING, "the alert was sent as firing again after the action"
+    return (
+        AlertCondition.TOLD_EARLIER,
+        "no resolved message yet (it may never come when the alert is silenced)",
+    )
 
 
 async def goes_on(
@@ -96,9 +141,11 @@ async def counted_again(
     services: Services, run: Run, workload: Workload, incident: Incident, acted_at: datetime
 ) -> LookedAgain:
     """The same of an alert that is gone: whether what the step's diagnosis counted goes on. Where what users feel is measured, that has been asked
-    (`goes_on`), and what follows the load is no trouble by itself."""
+    (`goes_on`), and what follows the load is no trouble by itself. A measure that fell to nothing is no second witness beside the alert that
+    is made of it: another version may give its answers other labels."""
     source, symptom = services.metric_source, run.step.symptom
-    measured = symptom is not None and source is not None and await _value(source, symptom) is not None
+    value = await _value(source, symptom) if symptom is not None and source is not None else None
+    measured = symptom is not None and value is not None and (value > 0 or symptom.value <= 0)
     before = [trouble for trouble in run.step.troubles if not trouble.of_load or trouble.needs]
     if measured or not any(trouble.there for trouble in before):
         return LookedAgain(None, "")

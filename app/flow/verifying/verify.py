@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.actuator import Effect
-from app.domain.alert_report import Reported, combined
 from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.events import EventKind
 from app.domain.evidence import LookedAgain
@@ -35,17 +34,16 @@ from app.domain.verification import (
 )
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
-from app.flow.deciding import facts
-from app.flow.deciding.decide import firing_alerts, source_gone
-from app.flow.deciding.marks import off_limits
+from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.marks import why_off_limits
 from app.flow.notifying.record import tell
 from app.flow.running import journal
 from app.flow.running.life import Event, Found
 from app.flow.services import Services
 from app.flow.verifying import standing
-from app.flow.verifying.symptoms import counted_again, effect_of, goes_on, gone, value_now
+from app.flow.verifying.symptoms import alert_now, counted_again, effect_of, goes_on, gone, value_now
 from app.kube import read
-from app.kube.hands import Hand, Ours, hand_after_ours
+from app.kube.hands import Hand, Ours, hand_after_ours, taken_on
 from app.kube.rollout import rollout_status
 from app.kube.startup import NewPods, new_pods
 from app.notify.timeline import Topic, Verification
@@ -112,8 +110,29 @@ async def _judged(
         verdict = weigh(verdict, watch, again)
     if verdict is None:
         return watch, None, again
-    left = await services.store.read(lambda conn: standing.tasks(run, runs.entries(conn, run.id)))
-    return watch, _told_apart(verdict, run, left), again
+    left, back = await services.store.read(
+        lambda conn: (
+            standing.tasks(run, runs.entries(conn, run.id)),
+            standing.way_back(run, journal.in_place(conn, run.id)),
+        )
+    )
+    return watch, _told_apart(verdict, run, left, back), again
+
+
+async def no_better_now(services: Services, run: Run) -> str:
+    """Looked at once more, apart from the verification: why its step is not known to be no better than before; empty when it is so."""
+    about = await services.store.read(lambda conn: _load(conn, run))
+    workload, rollout = await _rollout(services, run)
+    effects = await _effects(services, run, workload, about)
+    if any(effect.good is False or effect.over for effect in effects):
+        return ""
+    if workload is None:
+        return rollout.text
+    new = await _new_pods(services, run, workload, rollout, about.acted_at)
+    if rollout.state is not RolloutState.COMPLETE and (new.serving == 0 or about.incident.manual is not None):
+        return ""
+    again = await gone(services, run, workload, about.incident, about.acted_at)
+    return "" if again.gone is False else again.text
 
 
 Look = Callable[[Services, Run, Workload, Incident, datetime], Awaitable[LookedAgain]]
@@ -128,11 +147,14 @@ async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
     return await look(services, run, workload, about.incident, about.acted_at)
 
 
-def _told_apart(verdict: tuple[Result, str], run: Run, left: Sequence[str]) -> tuple[Result, str]:
-    """Relief that buys time is not called a fix, and says what a person has still to do; also what is `left` to do after earlier steps."""
-    if verdict[0] not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
-        return verdict
+def _told_apart(verdict: tuple[Result, str], run: Run, left: Sequence[str], back: str) -> tuple[Result, str]:
+    """Relief that buys time is not called a fix, and says what a person has still to do; also what is `left` to do after earlier steps. What
+    nobody can tell is left in place, with the way `back`."""
     result, text = verdict
+    if result in (Result.INCONCLUSIVE, Result.PROBE_ERROR) and back:
+        return result, f"{text}. What was done stays in place. To take it back: {back}"
+    if result not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
+        return verdict
     if task := run.step.open_task:
         text = f"{text}. The cause is still there: {task}"
         result = Result.CONTAINED if result is Result.FIXED else result
@@ -183,7 +205,7 @@ async def _look_once(services: Services, run: Run, settle: timedelta) -> _Seen:
     """One look at rollout and alert, at what became of our values, at the pods made since, and at what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
-    condition, text = await _alert(services, about.incident, about.alerts, about.acted_at)
+    condition, text = await alert_now(services, about.incident, about.alerts, about.acted_at)
     hand, new, memory = None, NewPods(None, "", ""), None
     if workload is not None:
         hand, unread = await _other_hand(services, workload, about)
@@ -266,8 +288,10 @@ async def _other_hand(services: Services, workload: Workload, about: _About) -> 
         except RemediatorError as error:
             unread = f"whether somebody else changed {ref} is not known: {error.message}"
             continue
-        ours = replace(ours, at=about.acted_at)
-        if hand := hand_after_ours(manifest, latest.values(), ours, ref.uid, services.store.vault.key):
+        ours, key = replace(ours, at=about.acted_at), services.store.vault.key
+        if hand := hand_after_ours(manifest, latest.values(), ours, ref.uid, key) or taken_on(
+            manifest, latest.values()
+        ):
             return hand, ""
     return None, unread
 
@@ -326,56 +350,13 @@ async def _rollout(services: Services, run: Run) -> tuple[Workload | None, Rollo
     """Nothing is read of what is off limits by now; what we wrote there is for a person to judge."""
     target = Target.parse(run.target_key)
     view = read.View(services.cluster)
-    if await off_limits(view, services.policy().scope, target):
-        text = "the rollout is not read: the target is off limits by now (scope, its mark, or the marks are not known)"
-        return None, RolloutStatus(RolloutState.UNKNOWN, text)
+    if why := await why_off_limits(view, services.policy().scope, target):
+        return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout is not read: {why}")
     try:
         workload = await read.read_workload(view, target)
     except RemediatorError as error:
         return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
     return workload, rollout_status(workload)
-
-
-async def _alert(
-    services: Services, incident: Incident, alerts: tuple[StoredAlert, ...], began: datetime
-) -> tuple[AlertCondition, str]:
-    """The alert's word: gone only when told so, by a resolved message or by the source. All alerts that fire are looked at."""
-    if incident.manual is not None:
-        return AlertCondition.NONE, "no alert belongs to a manual order"
-    if not alerts:
-        vanished = await services.store.read(lambda conn: source_gone(conn, incident.id))
-        return (
-            (AlertCondition.VANISHED, vanished)
-            if vanished
-            else (AlertCondition.GONE, "the alert has resolved")
-        )
-    reports = await facts.reports(services, alerts)
-    firing = sum(r.state is Reported.FIRING for r in reports)
-    if firing:
-        return AlertCondition.FIRING, f"{firing} of {len(reports)} alerts still fire"
-    told = tuple(a for a, r in zip(alerts, reports, strict=True) if r.state is Reported.TOLD)
-    if told and (heard := _told(told, began))[0] is AlertCondition.FIRING:
-        return heard
-    word = combined(reports)
-    match word.state:
-        case Reported.SILENCED:
-            return AlertCondition.SILENCED, f"its state says nothing: {word.text}"
-        case Reported.UNKNOWN:
-            return AlertCondition.UNREADABLE, word.text
-        case Reported.TOLD:
-            return _told(told, began)
-        case _:
-            return AlertCondition.GONE, word.text
-
-
-def _told(alerts: tuple[StoredAlert, ...], began: datetime) -> tuple[AlertCondition, str]:
-    newest = max(a.last_seen for a in alerts)
-    if newest > began:
-        return AlertCondition.FIRING, "the alert was sent as firing again after the action"
-    return (
-        AlertCondition.TOLD_EARLIER,
-        "no resolved message yet (it may never come when the alert is silenced)",
-    )
 
 
 async def _sample(services: Services, workload: Workload) -> int | None:

@@ -1,6 +1,6 @@
-"""Owns a Prometheus for processes that knows two things: CPU limits hold the containers back, as they do where requests are slow for
-want of CPU, and, asked since when, that requests fail since the last rollout. It has no value for any other query. The real metrics API
-takes half a minute until it knows a new pod.
+"""Owns a Prometheus for processes that knows three things: CPU limits hold the containers back, as they do where requests are slow for
+want of CPU; asked since when, that requests fail since the last rollout; and of a namespace in `LATENCY` how slow its requests are. It does not answer
+about one in `AWAY`, and has no value for any other query. The real metrics API takes half a minute until it knows a new pod.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from tests.doubles.loopback import LoopbackServer
 
 THROTTLED = 0.6
 """Share of the scheduling periods."""
+AWAY: set[str] = set()
+LATENCY: dict[str, float] = {}
+"""By namespace, in seconds."""
 _BEFORE, _STEP = 900.0, 15.0
 """The service asks from so long before a rollout on, and in such steps."""
 
@@ -38,10 +41,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(path, parse_qs(asked))
 
     def _answer(self, path: str, asked: dict[str, list[str]]) -> None:
+        query = asked.get("query", [""])[0]
+        if any(f'namespace="{name}"' in query for name in AWAY):
+            self.send_error(503)
+            return
         kind = "matrix" if path.endswith("query_range") else "vector"
-        known = kind == "vector" and "throttled_periods" in asked.get("query", [""])[0]
-        rows: list[object] = [{"metric": {}, "value": [0, str(THROTTLED)]}] if known else []
-        if kind == "matrix" and "http_requests_total" in asked["query"][0]:
+        slow = [v for name, v in LATENCY.items() if f'namespace="{name}"' in query and "bucket" in query]
+        values = [THROTTLED] if "throttled_periods" in query else slow
+        rows: list[object] = (
+            [{"metric": {}, "value": [0, str(v)]} for v in values] if kind == "vector" else []
+        )
+        if kind == "matrix" and "http_requests_total" in query:
             rows = [{"metric": {}, "values": _requests(asked)}]
         body = json.dumps({"status": "success", "data": {"resultType": kind, "result": rows}}).encode()
         self.send_response(200)

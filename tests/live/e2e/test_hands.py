@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.domain.json import Obj
+from tests.live.e2e.prometheus import LATENCY
 from tests.live.e2e.scene import Cast, Question, Scene, Script
 from tests.live.e2e.shop import BAD, ERRORS, GOOD, MERGE, STRATEGIC
 from tests.live.e2e.stage import scene
@@ -149,13 +150,48 @@ def test_an_autoscaler_that_scales_keeps_nobody_from_the_undo(s: Scene) -> Scrip
     yield from watched(s)
     scale(s, 3, "k3s")
     # Its errors are gone, but so are all lines: nobody knows whether anything is asked of it.
-    yield s.ended("not_fixed")
-    assert "not undone by itself" in s.run["result"]
+    yield s.ended("inconclusive")
+    assert "What was done stays in place" in s.run["result"]
     assert s.shop.container["image"] == GOOD
     code, text = yield from s.ask("undo", s.run["id"])
     assert code == 0, text
     yield s.ended("undone")
     assert s.shop.container["image"] == BAD
+
+
+@scene(UNDOES)
+def test_our_value_that_a_controller_declares_as_well_is_not_undone_by_itself(s: Scene) -> Script:
+    """By server-side apply, so that the generation stays: a size that somebody has declared is theirs."""
+    LATENCY[s.shop.namespace] = 4.0
+    yield from s.opens()
+    s.fire()
+    yield s.scaled(8)
+    yield s.ended("verifying")
+    declared = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        "spec": {"replicas": 8},
+    }
+    patch(s, declared, "kustomize-controller", {"Content-Type": "application/apply-patch+yaml"})
+    yield s.ended("not_fixed")
+    assert (s.shop.get()["spec"]["replicas"], len(s.written)) == (8, 1)
+    assert "undo: 1 conflict" in s.run["result"]
+    yield lambda: "kustomize-controller changed /spec/replicas to the value that it has" in s.thread
+
+
+@scene(UNDOES)
+def test_our_value_that_a_person_set_anew_is_theirs(s: Scene) -> Script:
+    """To 7 and to 8 again, between two looks."""
+    yield from s.opens()
+    s.fire()
+    yield s.scaled(8)
+    yield s.ended("verifying")
+    scale(s, 7)
+    scale(s, 8)
+    yield s.ended("taken_over")
+    assert (s.shop.get()["spec"]["replicas"], len(s.written)) == (8, 1)
+    assert s.run["result"].startswith("kubectl ")
 
 
 @scene(ROLLS_BACK)

@@ -4,10 +4,40 @@ from __future__ import annotations
 
 import pytest
 
-from tests.live.e2e.scene import Scene, Script
+from tests.live.e2e.prometheus import AWAY, LATENCY
+from tests.live.e2e.scene import Cast, Scene, Script
 from tests.live.e2e.stage import scene
 
 pytestmark = pytest.mark.live
+
+UNDOES = Cast(
+    asks=True,
+    of_rules={"verify": {"settle": "1s", "timeout": "8s", "poll": "1s"}, "otherwise": ["undo", "escalate"]},
+)
+
+
+@scene(UNDOES)
+def test_a_step_that_is_measured_to_be_no_better_is_undone_by_itself(s: Scene) -> Script:
+    LATENCY[s.shop.namespace] = 4.0
+    yield from s.opens()
+    s.fire()
+    yield s.scaled(8)
+    yield s.ended("not_fixed")
+    assert s.shop.get()["spec"]["replicas"] == 2
+    assert "it did not help: " in s.run["result"]
+
+
+@scene(UNDOES)
+def test_a_step_of_which_nothing_is_measured_any_more_stays(s: Scene) -> Script:
+    """Prometheus went away after the write, and the alert fires on."""
+    LATENCY[s.shop.namespace] = 4.0
+    yield from s.opens()
+    s.fire()
+    yield s.scaled(8)
+    AWAY.add(s.shop.namespace)
+    yield s.ended("inconclusive")
+    assert (s.shop.get()["spec"]["replicas"], len(s.written), s.state) == (8, 1, "escalated")
+    yield lambda: f"To take it back: remediator undo {s.run['id']}" in s.thread
 
 
 @scene()

@@ -175,7 +175,7 @@ def test_what_a_step_was_for_is_looked_at_again(
     [
         (True, Result.STILL_FIRING, "it helped, and the alert still fires after 1m: 0 now; as seen"),
         (False, Result.NOT_FIXED, "and after 1m it did not help: 0 now; as seen"),
-        (None, Result.NOT_FIXED, "and the alert still fires after 1m: as seen (0 now)"),
+        (None, Result.INCONCLUSIVE, "and the alert still fires after 1m: as seen"),
     ],
 )
 def test_a_firing_alert_is_no_proof_that_a_step_failed(

@@ -129,15 +129,54 @@ def wants_an_undo(step: Step) -> bool:
 
 
 @pytest.mark.parametrize("step", SCENES, ids=str)
-def test_a_single_step_is_taken_back_only_where_it_is_no_better_or_nothing_of_it_is_known(step: Step) -> None:
-    if not (wants_an_undo(step) and taken_back(step)):
+def test_a_single_step_is_taken_back_only_where_it_is_measured_to_be_no_better(step: Step) -> None:
+    """The alert's word is no measure: it may count over a long window."""
+    if not taken_back(step):
+        return
+    assert VERIFIED[step][1] is Worth.NO_BETTER
+    if not wants_an_undo(step):
         return
     assert step.alert is not AlertCondition.GONE or not step.came, (
         "what helped is not taken back for a pod that is missing"
     )
     if step.came:
-        assert step.counts in ("as before", "not known")
+        assert step.counts == "as before"
         assert step.kind is not ActionKind.ROLL_BACK, "a rollback that is under way or partly up stays"
+
+
+@pytest.mark.parametrize("step", [s for s in SCENES if s.came and s.counts == "not known"], ids=str)
+def test_what_came_up_and_was_not_measured_is_inconclusive_and_stays(step: Step) -> None:
+    result, known, _ = VERIFIED[step]
+    assert result in (Result.FIXED, Result.INCONCLUSIVE, Result.PROBE_ERROR)
+    assert known is (Worth.BETTER if result is Result.FIXED else Worth.UNKNOWN)
+    assert not taken_back(step)
+
+
+@pytest.mark.parametrize("rollout", [RolloutState.FAILED, RolloutState.PAUSED])
+def test_an_order_whose_rollout_fails_half_way_is_taken_back(rollout: RolloutState) -> None:
+    """It has no alert to end: the rollout is what is measured."""
+    half = Step(ActionKind.SET_IMAGE, rollout, 2, AlertCondition.NONE, "not known")
+    VERIFIED[half] = half.verified()
+    assert VERIFIED[half][:2] == (Result.NOT_FIXED, Worth.NO_BETTER)
+    assert taken_back(half) == {0}
+
+
+@pytest.mark.parametrize("alert", AlertCondition)
+def test_a_rollout_that_cannot_be_read_is_no_failure_of_the_step(alert: AlertCondition) -> None:
+    """Whatever the alert says: also where it was read before."""
+    unread = Step(ActionKind.SCALE, RolloutState.UNKNOWN, None, alert, "not known")
+    result, known, _ = unread.verified()
+    assert (result, known) == (Result.PROBE_ERROR, Worth.UNKNOWN)
+    read = Measurement(AT, RolloutState.COMPLETE, AlertCondition.FIRING, "as seen")
+    looked = Watch().look(read, 0.0, 90.0)
+    for number in range(1, 30):
+        late = replace(
+            read, at=AT + timedelta(seconds=30 * number), rollout=RolloutState.UNKNOWN, alert=alert
+        )
+        looked = looked.look(replace(late, serving=None), 30.0, 90.0)
+    verdict = judge(looked, SETTLE, TIMEOUT)
+    assert verdict is not None
+    assert verdict[0] is Result.PROBE_ERROR
 
 
 @pytest.mark.parametrize("step", [s for s in SCENES if s.kind is ActionKind.ROLL_BACK], ids=str)
@@ -172,12 +211,10 @@ def test_of_several_steps_only_those_are_taken_back_that_are_known_to_be_no_bett
         for place, step in enumerate(steps):
             if Worth.BETTER in known[place:]:
                 assert place not in back, "it helped, or a later step helped on top of it"
+            elif Worth.UNKNOWN in known[place:]:
+                assert place not in back, "of it, or of a later step on top of it, nothing was measured"
             elif step.kind is ActionKind.ROLL_BACK and step.came:
                 assert place not in back, "the accused version does not come back by itself"
-            elif Worth.BETTER in known and known[place] is Worth.UNKNOWN:
-                assert place not in back, (
-                    "what is not known is a person's where something is known to have helped"
-                )
             else:
                 assert place in back, "what is no better goes, also beside what stays"
 
@@ -199,7 +236,16 @@ def test_a_journal_of_an_older_version_tells_what_helped_by_its_result() -> None
         replace(e, outcome={k: v for k, v in (e.outcome or {}).items() if k != "worth"}) for e in written
     ]
     there = [e for e in older if e.intent["entry"] == "action"]
-    assert (
-        by_itself(older, there).kept
-        == "step 0 helped; whether step 1 helped is not known, and an earlier step did"
+    found = by_itself(older, there)
+    assert (found.back, found.kept) == ((), "step 0 helped; whether step 1 helped is not known")
+
+
+def test_what_a_step_stood_on_whose_help_is_not_known_stays_with_it() -> None:
+    failed = Step(ActionKind.SCALE, RolloutState.COMPLETE, 0, AlertCondition.FIRING, "as before")
+    written = entries(failed, replace(failed, counts="not known"), failed)
+    found = by_itself(written, [e for e in written if e.intent["entry"] == "action"])
+    assert [e.name for e in found.back] == ["run/2.0"]
+    assert found.kept == (
+        "step 0 was there before a later step of which it is not known whether it helped"
+        "; whether step 1 helped is not known"
     )

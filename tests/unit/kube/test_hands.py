@@ -9,7 +9,16 @@ import pytest
 
 from app.domain.change import DigestKey, FieldChange
 from app.domain.cluster import FIELD_MANAGER
-from app.kube.hands import Hand, Ours, digests_of, hand_after_ours, hand_between, hand_since, set_again
+from app.kube.hands import (
+    Hand,
+    Ours,
+    digests_of,
+    hand_after_ours,
+    hand_between,
+    hand_since,
+    set_again,
+    taken_on,
+)
 
 T0 = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 REPLICAS: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
@@ -158,7 +167,7 @@ def test_d_without_a_known_generation_a_hand_in_the_same_second_counts_as_later(
         ((WROTE,), ""),
         ((WROTE, written("kubectl-edit", 40, TEMPLATE)), ""),
         ((written("kubectl-scale", 40, REPLICAS),), "kubectl-scale"),
-        ((WROTE, written("argocd-controller", 40, REPLICAS)), ""),  # owned together
+        ((WROTE, written("argocd-controller", 40, REPLICAS)), "argocd-controller"),  # declared beside us
         ((written("kube-controller-manager", 40, REPLICAS, "scale"),), ""),
         ((), ""),
     ],
@@ -168,6 +177,38 @@ def test_d_our_value_that_somebody_else_set_since_is_theirs(
 ) -> None:
     found = set_again(deployment(*entries), OURS)
     assert (found.who if found else "") == who
+
+
+LIMIT = FieldChange("/spec/template/spec/containers/[name=main]/resources/limits/memory", "512Mi", "768Mi")
+
+
+def _limits(*names: str) -> dict[str, Any]:
+    owned = {f"f:{name}": {} for name in names}
+    resources = {"f:resources": {"f:limits": owned}}
+    return {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"main"}': resources}}}}}
+
+
+@pytest.mark.parametrize(
+    ("entries", "theirs", "taken"),
+    [
+        # Whoever made the map has it still, and none of its fields.
+        ((written("helm", -60, _limits()), written(FIELD_MANAGER, 10, _limits("memory"))), "", ""),
+        ((written("helm", 60, _limits("memory")), written(FIELD_MANAGER, 10, _limits("memory"))), "helm", ""),
+        ((written("helm", 60, _limits("memory")),), "helm", "helm"),
+    ],
+)
+def test_d_a_map_that_somebody_made_is_not_its_field(
+    entries: tuple[dict[str, Any], ...], theirs: str, taken: str
+) -> None:
+    """Who declares our value beside us has set it, and has not taken it over."""
+    found, over = set_again(deployment(*entries), [LIMIT]), taken_on(deployment(*entries), [LIMIT])
+    assert (found.who if found else "", over.who if over else "") == (theirs, taken)
+
+
+@pytest.mark.parametrize("after", [None, {"spec": {}}, ["a"], 2])
+def test_d_of_a_whole_and_of_what_we_left_as_it_was_nobody_tells(after: Any) -> None:
+    change = FieldChange("/spec/replicas", 2, after)
+    assert set_again(deployment(written("helm", 60, REPLICAS)), [change]) is None
 
 
 def test_d_an_object_that_was_created_anew_has_nothing_of_ours() -> None:
