@@ -183,7 +183,7 @@ LIMIT = FieldChange("/spec/template/spec/containers/[name=main]/resources/limits
 
 
 def _limits(*names: str) -> dict[str, Any]:
-    owned = {f"f:{name}": {} for name in names}
+    owned: dict[str, Any] = {f"f:{name}": {} for name in names}
     resources = {"f:resources": {"f:limits": owned}}
     return {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"main"}': resources}}}}}
 
