@@ -153,8 +153,8 @@ class Settings(BaseSettings):
         None,
         description="headers for the collector: name=value, comma-separated; empty: as OTEL_EXPORTER_OTLP_... say",
     )
-    prometheus_url: str = Field("", description="evidence and leak checks; empty: not asked")
-    alertmanager_url: str = Field("", description="is it still firing; empty: only webhooks tell")
+    prometheus_url: str = Field("", repr=False, description="evidence and leak checks; empty: not asked")
+    alertmanager_url: str = Field("", repr=False, description="is it still firing; empty: only webhooks tell")
     dependencies: SecretStr | None = Field(
         None, description="JSON object name -> postgres://... or redis://... for dependency checks"
     )
@@ -354,8 +354,10 @@ class Settings(BaseSettings):
 
 
 SECRETS = tuple(name for name, field in Settings.model_fields.items() if field.annotation == SecretStr | None)
-FILES = (*SECRETS, "status_page_url")
-"""What may stand in a file: the URL of a webhook is its credential."""
+CREDENTIALS = (*SECRETS, "status_page_url")
+"""What nobody may read: the URL of a webhook is its credential."""
+FILES = (*CREDENTIALS, "prometheus_url", "alertmanager_url")
+"""What may stand in a file: the URL of a server may bear its login."""
 
 
 def load_settings(**overrides: Any) -> Settings:

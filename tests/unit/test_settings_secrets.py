@@ -209,13 +209,14 @@ def test_a_password_that_a_template_left_is_refused() -> None:
         load_settings(database_url="postgresql://app:$DB_PASSWORD@db/x")
 
 
-def test_the_webhook_of_the_status_page_may_stand_in_a_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["status_page_url", "prometheus_url", "alertmanager_url"])
+def test_a_url_that_bears_a_login_may_stand_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    (tmp_path / "url").write_text(f"https://hooks.test/{CANARY}\n")
-    monkeypatch.setenv("REMEDIATOR_STATUS_PAGE_URL_FILE", str(tmp_path / "url"))
+    (tmp_path / "url").write_text(f"https://kim:{CANARY}@there.test/\n")
+    monkeypatch.setenv(f"REMEDIATOR_{name.upper()}_FILE", str(tmp_path / "url"))
     found = load_settings()
-    assert found.status_page_url == f"https://hooks.test/{CANARY}"
+    assert getattr(found, name) == f"https://kim:{CANARY}@there.test/"
     assert CANARY not in repr(found)
 
 

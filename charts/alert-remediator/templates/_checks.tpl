@@ -60,8 +60,12 @@
 {{- fail "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER nobody could be told from anybody, and the service refuses to listen for more than its own machine; name the key of the Secret" -}}
 {{- end -}}
 {{- range $name, $value := $v.settings -}}
+{{- $better := ternary (printf "name the key of the Secret that has the URL in secret.keys.%s" $name) "let it answer the service without a login, inside the cluster by a network policy" (has $name (list "PROMETHEUS_URL" "ALERTMANAGER_URL")) -}}
 {{- if regexMatch "^https?://[^/?#]*@" (toString $value) -}}
-{{- fail (printf "settings.%s: a user or a password in it would stand readable in the pod's environment; let it answer the service without a login, inside the cluster by a network policy" $name) -}}
+{{- fail (printf "settings.%s: a user or a password in it would stand readable in the pod's environment; %s" $name $better) -}}
+{{- end -}}
+{{- if and $value (hasKey $v.secret.keys $name) -}}
+{{- fail (printf "settings.%s: secret.keys.%s gives it too; leave one of them out" $name $name) -}}
 {{- end -}}
 {{- end -}}
 {{- end }}

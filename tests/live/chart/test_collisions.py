@@ -132,7 +132,11 @@ _CONFIG = (
         ("secret.keys.TOKENS=null", "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER"),
         (
             "settings.PROMETHEUS_URL=http://u:geheim@prometheus:9090",
-            "settings.PROMETHEUS_URL: a user or a password in it would stand readable",
+            "name the key of the Secret that has the URL in secret.keys.PROMETHEUS_URL",
+        ),
+        (
+            "settings.PROMETHEUS_URL=http://prometheus:9090,secret.keys.PROMETHEUS_URL=x",
+            "settings.PROMETHEUS_URL: secret.keys.PROMETHEUS_URL gives it too",
         ),
     ],
     ids=lambda v: v[:50],

@@ -16,7 +16,16 @@ pytestmark = pytest.mark.live
 CIDRS = ("--set", "networkPolicy.apiServer.cidrs={10.0.0.1/32}")
 
 
-@pytest.mark.parametrize("secret", ["STATUS_PAGE_URL", "SLACK_BOT_TOKEN", "PAGERDUTY_ROUTING_KEY"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        "STATUS_PAGE_URL",
+        "SLACK_BOT_TOKEN",
+        "PAGERDUTY_ROUTING_KEY",
+        "PROMETHEUS_URL",
+        "ALERTMANAGER_URL",
+    ],
+)
 def test_what_a_secret_says_where_to_post_to_is_reached(helm: Helm, secret: str) -> None:
     found = helm.template(*CIDRS, "--set", f"secret.keys.{secret}=x").of("NetworkPolicy", NAME)
     assert {"ports": [{"port": 443, "protocol": "TCP"}]} in found["spec"]["egress"]

@@ -16,7 +16,7 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.policytools.rbac import rights_table
-from app.settings import FILES, URLS, Settings
+from app.settings import CREDENTIALS, FILES, URLS, Settings
 from remediations import CATALOGUE
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
@@ -37,7 +37,7 @@ def schema_text() -> str:
     """The schema with the parts that the settings say."""
     schema = json.loads(SCHEMA.read_text("utf-8"))
     settings = {
-        n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*FILES, *OURS}
+        n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*CREDENTIALS, *OURS}
     }
     keys = {
         name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}

@@ -32,7 +32,7 @@ from app.observe.metrics import Metrics
 from app.policy.decide import GATES
 from app.policy.load import load_dir
 from app.policytools.rbac import Account, as_yaml, namespaces_of
-from app.settings import FILES, PREFIX, Settings
+from app.settings import CREDENTIALS, FILES, PREFIX, Settings
 from remediations import CATALOGUE
 from tests.unit.policy.cases import facts_of, policy_of, step_of
 
@@ -50,7 +50,7 @@ def settings() -> Rows:
         default = "" if field.default in ("", None) else f"`{field.default}`"
         text = str(field.description)
         if name in FILES:
-            text += f"; secret, also as `{PREFIX}{name.upper()}_FILE`"
+            text += f"; {'secret, ' if name in CREDENTIALS else ''}also as `{PREFIX}{name.upper()}_FILE`"
         yield f"`{PREFIX}{name.upper()}`", default, text
 
 
