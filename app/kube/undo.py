@@ -49,9 +49,11 @@ class FieldNow(NamedTuple):
         return self.change.path
 
 
-async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str, list[FieldNow]]:
-    """What the undo would find now, without writing: why it would leave all as it is, empty when it would write; and each field. What it would
-    write is sent as a dry run, so that what the server refuses is known. Raises the cluster's read errors."""
+async def foresee(
+    cluster: Cluster, action: Action, action_id: str, *, dry_run: bool = True
+) -> tuple[str, list[FieldNow]]:
+    """What the undo would find now, without writing: why it would leave all as it is, empty when it would write; and each field. With
+    `dry_run` what it would write is sent as one, so that what the server refuses is known. Raises the cluster's read errors."""
     if not action.reversible or not action.changes:
         return action.undo, []
     require_values(action)
@@ -65,7 +67,8 @@ async def foresee(cluster: Cluster, action: Action, action_id: str) -> tuple[str
     fields = await _fields_now(cluster, manifest, action)
     stays = _stopped(manifest, action) or await _stays(cluster, action, fields)
     if stays is None:
-        return await _refused(cluster, action, _back(manifest, fields, undo_id(action_id))), fields
+        back = _back(manifest, fields, undo_id(action_id))
+        return (await _refused(cluster, action, back) if dry_run else ""), fields
     return (_NOT_OURS if stays.text.startswith(_NOT_OURS) else stays.text), fields  # the fields tell which
 
 

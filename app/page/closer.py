@@ -62,14 +62,15 @@ class Closer:
     objects: Sequence[Whole] | None = None
 
 
-async def look(services: Services, incident_id: str, see: str) -> Closer:
-    """The look that `see` names (`undo` or `object`); nothing for any other word."""
+async def look(services: Services, incident_id: str, see: str, *, operates: bool) -> Closer:
+    """The look that `see` names (`undo` or `object`); nothing for any other word. Only for who `operates`, and could press, the server is asked
+    for dry runs."""
     if see == "undo":
         run, acted = await services.store.read(lambda conn: _to_undo(conn, services, incident_id))
         if run is None or not acted:
             return Closer(undo=())
         refusal = await undo_order.against(services, run.id)
-        found = [await _foreseen(services, run, *one) for one in acted]
+        found = [await _foreseen(services, run, one, dry_run=operates) for one in acted]
         return Closer(found, refused_with(refusal), isinstance(refusal, undo_order.KnowFirst))
     if see == "object":
         refs = await services.store.read(lambda conn: _of_the_plan(conn, incident_id))
@@ -100,16 +101,19 @@ def _to_undo(
     return next(iter(newest), None), found
 
 
-async def _foreseen(services: Services, run: Run, action: Action, name: str, unread: str) -> Foreseen:
+async def _foreseen(
+    services: Services, run: Run, acted: tuple[Action, str, str], *, dry_run: bool
+) -> Foreseen:
+    action, name, unread = acted
     if unread or action.kind not in ACTIONS:
         return Foreseen(action.summary, unread or "only the undo itself can tell")
     if off_limits_by_name(services.policy().scope, action.object.namespace):
         return Foreseen(action.summary, "nothing is read of what is off limits")
     try:
-        left, fields = await foresee(services.cluster, action, name)
+        left, fields = await foresee(services.cluster, action, name, dry_run=dry_run)
         # An order anew sets nothing aside of what an earlier one knew.
         anew = run if run.state is RunState.UNDOING else replace(run, life={})
-        waits = "" if left else await startable.against_undo(services, anew, action)
+        waits = "" if left or not dry_run else await startable.against_undo(services, anew, action)
     except RemediatorError as error:
         return Foreseen(action.summary, f"it could not be read: {error.message}")
     return Foreseen(action.summary, left, fields, waits)

@@ -166,7 +166,8 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
     )
     if see:
         with site.web.expensive.place(visitor.principal.name):
-            shown = replace(shown, closer=await closer.look(site.services, incident_id, see))
+            found = await closer.look(site.services, incident_id, see, operates=visitor.may(Scope.OPERATE))
+            shown = replace(shown, closer=found)
     return render.page("incident.html", i=shown, see=see, refusal=None, **shell(site, request, visitor))
 
 

@@ -11,11 +11,12 @@ from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Window
-from app.sim.faults import Fault, FaultKind
+from app.sim.faults import Fault, FaultKind, Request
 from app.store import people
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run, writes
-from tests.unit.page.browser import Browser, Page, filled
+from tests.scenario.web import app_of
+from tests.unit.page.browser import Browser, Page, access, filled
 from tests.unit.page.test_closer import API, acted
 from tests.unit.page.test_pages import expect_sound
 from tests.unit.page.test_presses import ended
@@ -186,3 +187,18 @@ async def test_a_search_in_the_timeline_keeps_what_was_looked_at(
     assert {"name": "see", "value": "undo"}.items() <= {
         key: value for field in search.all("input", type="hidden") for key, value in field.attrs.items()
     }.items()
+
+
+async def test_who_may_not_press_has_the_server_asked_for_nothing_but_what_is_there(
+    rig: Rig, browser: Browser, asked: str
+) -> None:
+    page = await acted(rig, browser, asked)
+    sent: list[Request] = []
+    rig.cluster.on_request(lambda request, _: sent.append(request))
+    reader = Browser(app_of(rig, access()))
+    await reader.login("reader")
+    assert "taken back" in await looked_at(reader, page)
+    assert {request.verb for request in sent} <= {"get", "list", "can_i"}
+    await looked_at(browser, page)
+    assert {request.dry_run for request in sent if request.verb == "patch"} == {True}
+    await reader.close()
