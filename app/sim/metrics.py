@@ -7,9 +7,10 @@ Everything else is unavailable. A step of the world records the known signals ev
 
 from __future__ import annotations
 
+import math
 import re
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pydantic import Field
@@ -24,6 +25,9 @@ INTERVAL = 15.0
 """Seconds between two records."""
 _KEPT = 1000
 _WINDOW = 300.0
+_STALE = 300.0
+_PAST = 1200.0
+"""Seconds before the story that are recorded."""
 _WHERE = "simulated Prometheus"
 
 BY_METRIC: Mapping[str, Signal] = {
@@ -47,6 +51,17 @@ class Metric(Strict):
     app: str
     window: Seconds = _WINDOW
     labels: dict[str, str] = Field(default_factory=dict)
+
+
+def _at_each(
+    records: Iterable[tuple[float, Vector]], start: float, end: float, step: float
+) -> Iterator[tuple[float, Vector]]:
+    left, newest = deque(records), None
+    for moment in (start + number * step for number in range(int((end - start) / step) + 1)):
+        while left and left[0][0] <= moment:
+            newest = left.popleft()
+        if newest is not None and moment - newest[0] < _STALE:
+            yield moment, newest[1]
 
 
 class SimMetrics:
@@ -73,24 +88,27 @@ class SimMetrics:
     async def window(
         self, query: str, start: datetime, end: datetime, step: float
     ) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
-        """What was recorded between `start` and `end`, at most one sample a `step`. Raises ProbeUnavailable."""
+        """The values at `start`, each `step` after it, until `end`: of each moment the newest that was recorded in the five minutes
+        before it. So the moments of all queries with these bounds are the same. Raises ProbeUnavailable."""
         metric = self._known(query)
         if metric is None:
             return []
         series: dict[tuple[tuple[str, str], ...], list[Sample]] = {}
-        for at, vector in self._records.get((metric.signal, metric.app), ()):
-            if not start.timestamp() <= at <= end.timestamp():
-                continue
-            moment = datetime.fromtimestamp(at, UTC)
+        records = self._records.get((metric.signal, metric.app), ())
+        for moment, vector in _at_each(records, start.timestamp(), end.timestamp(), step):
             for labels, value in vector:
                 samples = series.setdefault(tuple(sorted({**labels, **metric.labels}.items())), [])
-                if not samples or (moment - samples[-1].at).total_seconds() >= step:
-                    samples.append(Sample(moment, value))
+                samples.append(Sample(datetime.fromtimestamp(moment, UTC), value))
         return [(dict(labels), samples) for labels, samples in series.items()]
 
-    def step(self, _seconds: float) -> None:
-        """Record when it is time."""
-        if self._world.time % INTERVAL:
+    def step(self, seconds: float) -> None:
+        """Record when it is time; of a long quiet step of the past what was all along, so that what is asked of the time before a story is there
+        whichever second it is told at."""
+        now = self._world.time
+        since = max(now - seconds, self._world.fine_from - _PAST)
+        number = math.floor(since / INTERVAL) + 1
+        moments = [at * INTERVAL for at in range(number, math.floor(now / INTERVAL) + 1)]
+        if not moments:
             return
         signals = {*BY_METRIC.values(), Signal.REQUEST_RATE}
         wanted = {(signal, app) for app in self._signals.apps() for signal in signals}
@@ -99,7 +117,7 @@ class SimMetrics:
             vector = self._signals.measure(signal, app, _WINDOW)
             if vector:
                 records = self._records.setdefault((signal, app), deque(maxlen=_KEPT))
-                records.append((self._world.time, vector))
+                records.extend((at, vector) for at in moments)
 
     def _known(self, query: str) -> Metric | None:
         """What the query asks for; None when it chooses no pods. Raises ProbeUnavailable."""

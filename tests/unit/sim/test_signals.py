@@ -15,6 +15,7 @@ from app.domain.cluster import LogQuery
 from app.domain.errors import ProbeUnavailable
 from app.domain.json import Obj
 from app.domain.target import Kind
+from app.sim import SimCluster, VirtualClock, load_scenario
 from app.sim.alertmanager import NEVER, Timing
 from app.sim.alerts import fingerprint
 from tests.unit.sim.worlds import IMAGE, SPACE, World, memory, workload
@@ -321,3 +322,14 @@ async def test_a_dependency_is_healthy_while_its_pods_are_ready() -> None:
     for name in ("postgres", "redis", "mongo"):
         with pytest.raises(ProbeUnavailable):
             await world.cluster.dependencies.slow_queries(name, 10)
+
+
+@pytest.mark.parametrize("second", [0, 1, 7, 14])
+async def test_the_time_before_a_story_is_recorded_whichever_second_it_is_told_at(second: int) -> None:
+    clock = VirtualClock(datetime(2026, 3, 4, 10, 0, second, tzinfo=UTC))
+    cluster = SimCluster(clock, load_scenario("high-error-rate"))
+    released = clock.now() - timedelta(minutes=14)
+    query = 'sum(rate(http_requests_total{namespace="rag7",pod=~"langgraph-.*"}[5m]))'
+    ((_, samples),) = await cluster.metrics.window(query, released - timedelta(minutes=15), released, 15)
+    assert [sample.at for sample in samples][:1] == [released - timedelta(minutes=15)]
+    assert (len(samples), min(round(sample.value) for sample in samples)) == (61, 9)
