@@ -234,7 +234,16 @@ def said_of(match: Any, text: str) -> Span | None:
     found = _quoted_or_word(text, match.end())
     if found is None or _is_another_sentence(text, match.start(), found):
         return None
-    return None if harmless_word(text[found[0] : found[1]]) else found
+    word = text[found[0] : found[1]]
+    what_for = _TO.search(match[0]) and word.isalpha() and word.islower() and not made_up(word)
+    before = text[max(0, match.start() - _BEFORE) : match.start()]
+    return None if harmless_word(word) or (what_for and not _CHANGES.search(before)) else found
+
+
+_TO = re2.compile(r"(?i)(?:key|password|passwd|passphrase|passcode|pwd|pin|secret|token)s?\s+to:?\s+\z")  # type: ignore[no-untyped-call]
+_CHANGES = re2.compile(r"(?i)\b(?:re)?(?:set|chang|updat|rotat)\w{0,4}\b[^\n]{0,40}\z")  # type: ignore[no-untyped-call]
+_BEFORE = 64
+"""`changed the password to …` tells it, and `a password to unlock …` what it is for."""
 
 
 def made_up_behind(match: Any, text: str) -> Span | None:

@@ -388,8 +388,6 @@ async def test_a_pause_that_is_set_after_an_order_holds_it_all_the_same(tmp_path
     """Who ordered it did not know of it."""
     rig = await _temporary(tmp_path)
     run = await the_run(rig)
-    rig.cluster.deny("patch", Kind.DEPLOYMENT)
-    rig.cluster.allow("patch", Kind.DEPLOYMENT)
     await pause_target(rig)
     await rig.operations.undo(run.id, "ana", despite=True)
     rig.clock.advance(1)
