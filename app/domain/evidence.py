@@ -105,12 +105,14 @@ class _Became(StrEnum):
 
 def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str = "") -> LookedAgain:
     """Is the trouble gone that was there before the step? One that is as before outweighs others; one of load does not outweigh the `symptom`
-    that users feel: where that is gone or much less the step helped in part, and to take it back would make things worse."""
+    that users feel: where that is gone or much less the step helped in part, and to take it back would make things worse. Where that cannot
+    be told any more, load alone tells neither that it helped nor that it did not."""
     then, now = {one.what: one for one in before}, {one.what: one for one in after}
     felt = then.get(symptom)
-    relieved = felt is not None and felt.there and _became(felt, now)[0] in (_Became.GONE, _Became.LESS)
+    feel = _became(felt, now)[0] if felt is not None and felt.there else None
+    relieved, blind = feel in (_Became.GONE, _Became.LESS), feel is _Became.NOT_KNOWN
     told: dict[_Became, list[str]] = {word: [] for word in _Became}
-    lasting = False
+    lasting = eased = False
     for trouble in (one for one in before if one.there):
         became, is_now = _became(trouble, now)
         if not relieved and (why := _no_word(trouble, became, then, now)):
@@ -119,16 +121,18 @@ def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str
             became, is_now = _Became.LESS, f"{is_now} ({rarer})"
         told[became].append(f"{trouble.what}: {trouble.value:.3g} before the step, {is_now}")
         lasting = lasting or (became is _Became.AS_BEFORE and not trouble.of_load)
+        eased = eased or (became in (_Became.LESS, _Became.GONE) and not trouble.of_load)
     same, less, gone, unknown = (
         told[w] for w in (_Became.AS_BEFORE, _Became.LESS, _Became.GONE, _Became.NOT_KNOWN)
     )
-    if same and (lasting or not relieved):
+    if same and (lasting or not (relieved or blind)):
         return LookedAgain(False, "; ".join(same))
     if gone and not (less or same or unknown):
         return LookedAgain(True, "; ".join(gone))
-    if less or gone:
+    if (less or gone) and (eased or not blind):
         return LookedAgain(None, "; ".join([*less, *gone, *same, *unknown]), partly=True)
-    return LookedAgain(None, "; ".join(unknown) or "nothing was measured of what the step was for")
+    told_last = [*unknown, *same, *less, *gone]
+    return LookedAgain(None, "; ".join(told_last) or "nothing was measured of what the step was for")
 
 
 def _became(trouble: Trouble, now: Mapping[str, Trouble]) -> tuple[_Became, str]:

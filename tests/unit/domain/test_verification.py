@@ -138,6 +138,9 @@ def _counted(**values: float) -> list[Trouble]:
     return [Trouble(what, value, 5.0) for what, value in values.items()]
 
 
+LOADED = [Trouble("pain", 12, 5), Trouble("cpu", 9, 5, of_load=True)]
+
+
 @pytest.mark.parametrize(
     ("before", "after", "gone"),
     [
@@ -154,7 +157,13 @@ def _counted(**values: float) -> list[Trouble]:
         (_counted(errors=180), _counted(errors=150), False),
         (_counted(errors=180, crashes=9), _counted(errors=90, crashes=9), False),
         (_counted(latency=12, cpu=9), _counted(latency=3.5, cpu=9), False),
-        ([Trouble("pain", 12, 5), Trouble("cpu", 9, 5, of_load=True)], _counted(pain=6, cpu=9), "in part"),
+        (LOADED, _counted(pain=6, cpu=9), "in part"),
+        # What users feel is not known any more: load, which follows what is asked, tells nothing by itself.
+        (LOADED, _counted(cpu=9), None),
+        (LOADED, _counted(cpu=6), None),
+        (LOADED, _counted(cpu=0), None),
+        ([*LOADED, Trouble("crashes", 9, 5)], _counted(cpu=6, crashes=9), False),
+        ([*LOADED, Trouble("crashes", 9, 5)], _counted(cpu=9, crashes=0), "in part"),
         (_counted(pain=12, errors=9), _counted(pain=6, errors=9), False),
         (_counted(errors=180), [], None),
         (_counted(errors=2), _counted(errors=2), None),  # nothing was wrong with it
