@@ -237,8 +237,10 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
-    # Whose Service chooses no pod of it has no errors in the logs, and none are needed.
-    return asking(step, FirstCause(diagnosis).asks, "" if cut_off else _doubt(diagnosis))
+    # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
+    # such as a pod that still starts, is no doubt about the errors: these have their own.
+    first = FirstCause(diagnosis)
+    return asking(step, first.asks if first.sure or cut_off else "", "" if cut_off else _doubt(diagnosis))
 
 
 def _doubt(diagnosis: Diagnosis) -> str:
