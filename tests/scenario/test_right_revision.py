@@ -148,3 +148,30 @@ async def test_a_release_that_came_into_an_outage_is_not_rolled_back_by_itself(
         assert told in rig.notebook.text
     finally:
         await rig.close()
+
+
+def _slow_start() -> Scenario:
+    """The broken release is still to come, and its pods take minutes to start."""
+    shipped = load_scenario("high-error-rate")
+    bad, *rest = shipped.behaviours
+    slow = bad.model_copy(update={"ready_after": 200.0})
+    return shipped.model_copy(update={"behaviours": (slow, *rest), "story": ()})
+
+
+async def test_a_guilty_release_whose_pods_are_slow_to_start_is_rolled_back_by_itself(tmp_path: Path) -> None:
+    """A pod that still starts is a doubt about its readiness, and none about the errors."""
+    rig = Rig(tmp_path / "rig.sqlite", world=_slow_start(), stride=10.0)
+    rig.policy = policy()
+    await rig.born()
+    try:
+        await rig.run(900)
+        release = {
+            "op": "replace",
+            "path": "/spec/template/spec/containers/0/image",
+            "value": f"ghcr.io/stacey77/rag7:{BAD}",
+        }
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [release], manager="pipeline")
+        await rig.run(1_500)
+        assert (_image(rig), writes(rig)) == (GOOD, ["patch langgraph"])
+    finally:
+        await rig.close()
