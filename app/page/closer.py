@@ -24,7 +24,7 @@ from app.flow.undoing import startable, undo_order
 from app.kube.undo import FieldNow, foresee
 from app.kube.verbs import ACTIONS
 from app.policy.gates.target import off_limits_by_name
-from app.store import facts as counts
+from app.store import runs
 from app.store.runs import Run
 from app.store.tx import PreImageUnreadable
 
@@ -89,16 +89,15 @@ def _to_undo(
     """The newest run and its actions that are in place, in the order in which they are taken back, each with its name and why it cannot be
     read; empty when it can."""
     found: list[tuple[Action, str, str]] = []
-    newest = counts.of_incident(conn, incident_id)[-1:]
-    for run in newest:
-        for acted in reversed(journal.in_place(conn, run.id)):
-            action = Action.from_json(acted.intent["action"])
-            place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
-            try:
-                found.append((services.store.vault.whole(conn, run.id, place, action), acted.name, ""))
-            except PreImageUnreadable as error:
-                found.append((action, acted.name, str(error)))
-    return next(iter(newest), None), found
+    run = runs.newest_of(conn, incident_id)
+    for acted in reversed(journal.in_place(conn, run.id)) if run is not None else ():
+        action = Action.from_json(acted.intent["action"])
+        place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
+        try:
+            found.append((services.store.vault.whole(conn, acted.run_id, place, action), acted.name, ""))
+        except PreImageUnreadable as error:
+            found.append((action, acted.name, str(error)))
+    return run, found
 
 
 async def _foreseen(
@@ -121,9 +120,9 @@ async def _foreseen(
 
 def _of_the_plan(conn: Connection, incident_id: str) -> list[ObjectRef]:
     """The objects that the newest run is about, each once."""
-    newest = counts.of_incident(conn, incident_id)[-1:]
-    found = {str(action.object): action.object for run in newest for action in run.step.actions}
-    return list(found.values())
+    run = runs.newest_of(conn, incident_id)
+    actions = run.step.actions if run is not None else ()
+    return list({str(action.object): action.object for action in actions}.values())
 
 
 async def _whole(services: Services, ref: ObjectRef) -> Whole:

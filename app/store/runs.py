@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Executable, Row, bindparam, insert, or_, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.decision import Mode
@@ -49,6 +49,7 @@ __all__ = [
     "live_for_target",
     "live_targets",
     "move",
+    "newest_of",
     "not_over",
     "page",
     "plan_values",
@@ -220,6 +221,13 @@ def page(
     if state is not None:
         query = query.where(runs.c.state == state.value)
     return [run_from(row) for row in conn.execute(query)]
+
+
+def newest_of(conn: Connection, incident_id: str) -> Run | None:
+    """The newest run of an incident; its id ends with its number."""
+    query = select(runs).where(runs.c.incident_id == incident_id)
+    row = conn.execute(query.order_by(func.length(runs.c.id).desc(), runs.c.id.desc()).limit(1)).first()
+    return None if row is None else run_from(row)
 
 
 def not_over(conn: Connection) -> list[tuple[str, str]]:

@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.alert_report import Reported
-from app.domain.decision import Code, Decision, Verdict
+from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
 from app.domain.ports import IncidentBodies
@@ -140,6 +140,8 @@ async def match_the_rule(way: Way) -> Way | Decision:
     found = investigate.subject_of(way.services, way.policy, way.incident, way.alerts)
     if isinstance(found, Decision):
         return found
+    if found.rule.mode is not Mode.AUTO:
+        return replace(way, subject=found)
     asked = await way.services.store.read(lambda conn: asked_under(conn, way.incident.id))
     return replace(way, subject=replace(found, rule=still_asking(found.rule, asked)))
 

@@ -65,7 +65,7 @@ def trust_level_of(
 
 def asked_under(conn: Connection, incident_id: str) -> Rule | None:
     """The rule under which people were asked about the incident at last, when that plan ended before anything of it was begun."""
-    last = next(reversed(facts.of_incident(conn, incident_id)), None)
+    last = runs.newest_of(conn, incident_id)
     if last is None or last.mode is not Mode.APPROVE or last.state is not RunState.ABANDONED:
         return None
     return Rule.from_json(last.settings["rule"])

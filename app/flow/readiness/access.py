@@ -17,7 +17,7 @@ import structlog
 
 from app.domain.actuator import Permission
 from app.domain.errors import RemediatorError
-from app.domain.plan import WHERE_THERE_IS, ActionKind
+from app.domain.plan import ActionKind
 from app.domain.target import Kind, Target
 from app.flow.readiness.rights import Need, named_namespaces, needs, writes
 from app.flow.services import Services
@@ -92,8 +92,7 @@ class AccessCheck:
             return ()
         if came and namespace not in self._came and len(self._came) < _PATTERNED:
             self._came[namespace] = None
-        kinds = handler.actions - (WHERE_THERE_IS - frozenset(planned))
-        needed = writes(rule, handler, policy.scope, (target.kind,), kinds)
+        needed = writes(rule, handler, policy.scope, (target.kind,), planned)
         wanted = sorted(Need(p, namespace, rule.remediation) for p in needed)
         try:
             granted = await asyncio.gather(*(self._granted((n.permission, n.namespace)) for n in wanted))

@@ -78,9 +78,7 @@ def needs(
     for rule in policy.rules:
         handler = catalogue.get(rule.remediation)
         if handler is not None and may_act(rule, policy, ceiling):
-            allowed = writes(
-                rule, handler, policy.scope, kinds=handler.actions - (WHERE_THERE_IS - frozenset(there))
-            )
+            allowed = writes(rule, handler, policy.scope, there=there)
             found |= {Need(p, n, rule.remediation) for p in allowed for n in spaces}
     return sorted(found)
 
@@ -90,16 +88,16 @@ def writes(
     handler: AnyRemediation,
     scope: Scope,
     on: Collection[Kind] = WORKLOAD_KINDS,
-    kinds: Collection[ActionKind] | None = None,
+    there: Collection[ActionKind] = WHERE_THERE_IS,
 ) -> frozenset[Permission]:
-    """What the remediation needs to act on the rule's targets, of the kinds `on` alone, by all of its actions or those of `kinds`. Kinds
-    that the policy protects are no targets, but for actions that change neither such an object nor its pods."""
+    """What the remediation needs to act on the rule's targets, of the kinds `on` alone; by actions that only some clusters have an object
+    for where that is `there`. Kinds that the policy protects are no targets, but for actions that change neither such an object nor its pods."""
     targets = {kind for kind in _target_kinds(rule) if kind in on}
     free = targets - set(scope.protected_kinds)
     touched = free | AROUND if free else set()
     found = {
         p
-        for action in (handler.actions if kinds is None else kinds)
+        for action in handler.actions - (WHERE_THERE_IS - frozenset(there))
         for kind in (targets if action in INSIDE else touched)
         for p in ACTUATORS[action].rights(action, kind)
     }
