@@ -175,3 +175,62 @@ async def test_a_probe_that_asks_late_for_the_first_time_shows_no_good_time_befo
     seen = await read_snapshot(await world.scene())
     word = blame(seen, c := cause(C.LIVENESS_PROBE, tuple(world.pods), 5.4), [c])
     assert (word.rollout, word.asks) == (True, "")
+
+
+# What leaves no trace: a key that was taken out of the pods' configuration moves no time, and a beginning may be told by nobody.
+
+
+def crashing(after: float, *, told: bool = True) -> World:
+    """All pods of a release of five minutes ago crash again and again since `after` minutes from when they were made. Their ConfigMap is as
+    old as they are known to be. Not `told`: the events of that are gone."""
+    world = released(5, since=5 - after).both(
+        lambda spec: spec["containers"][0].update(envFrom=[{"configMapRef": {"name": "web-config"}}])
+    )
+    world.config().crash(code=1, restarts=3, ended=1, first=5 - after).said("app", "KeyError: 'A'")
+    if not told:
+        for key in [k for k in world.cluster.objects if k[0] == "Event"]:
+            del world.cluster.objects[key]
+    return world
+
+
+async def asked(world: World) -> str:
+    """Why a person is asked about the rollback; it is proposed at all."""
+    _, steps = await world.look()
+    assert steps["roll-back"].actions
+    return steps["roll-back"].asks.partition("; revision 1")[0]
+
+
+async def test_a_key_may_have_been_taken_out_of_the_configuration_of_pods_that_ran() -> None:
+    why = await asked(crashing(1.6))
+    assert "ran for 96 s before that began" in why
+    assert "whether a key was taken out of ConfigMap web-config since is not known" in why
+
+
+async def test_a_release_whose_pods_never_ran_is_not_asked_about_for_their_configuration() -> None:
+    assert await asked(crashing(0.05)) == ""
+
+
+async def test_nobody_takes_a_key_out_of_an_immutable_configmap() -> None:
+    world = crashing(1.8)
+    world.put("ConfigMap", "web-config", immutable=True, data={"A": "x"})
+    assert "taken out" not in await asked(world)
+
+
+async def test_a_beginning_that_nobody_tells_is_no_guilt_of_pods_that_may_have_served() -> None:
+    """Their events are gone, and their states tell of the last end only."""
+    assert "since when pod new-0, made 5 min ago, is in trouble is not known" in await asked(
+        crashing(1.8, told=False)
+    )
+
+
+async def test_pods_that_were_never_ready_need_no_events_to_accuse_their_release() -> None:
+    world = crashing(0.05, told=False)
+    for pod in world.pods.values():
+        pod["status"]["conditions"][0]["lastTransitionTime"] = pod["metadata"]["creationTimestamp"]
+    assert await asked(world) == ""
+
+
+async def test_the_last_write_is_told_as_what_the_object_tells() -> None:
+    diagnosis, _ = await crashing(1.8).look()
+    told = next(f.text for f in diagnosis.findings if f.code == "config.changed")
+    assert told.startswith("ConfigMap web-config was last written, as far as it tells, ")
