@@ -28,13 +28,15 @@ from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, killed_finding, leak_finding, less_sure, limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.usage import joined, known, memory, shown, span, usage_finding
+from remediations.evidence.usage import joined, known, measured, memory, shown, span, usage_finding
 from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
 """Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are not the
 template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into)."""
+_NEAR = 0.85
+"""Share of a limit from which on memory is near it."""
 
 
 class OutOfMemoryParams(LeakParams):
@@ -88,11 +90,20 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         told = known(Diagnosis("", findings), SIZES, "usage.pods", "memory.leak")
         cause = FirstCause(Diagnosis("", findings))
         told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
-        return Diagnosis(joined([killed.text, *told]), findings, troubles=pods_counted(state))
+        rest = _rest(looked, Diagnosis("", findings))
+        return Diagnosis(rest or joined([killed.text, *told]), findings, rest, pods_counted(state))
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""
         return (await _raise(scene, params, diagnosis), _scale_out(scene, params, diagnosis))
+
+
+def _rest(looked: Investigation, found: Diagnosis) -> str:
+    """That it is over: the reason of the last end stays on a container for days, and its alert with it. Empty where memory is not at rest."""
+    fills = (
+        shown(found, "memory.leak", "leak") or (measured(found, "usage.pods", "memory_share") or 0) >= _NEAR
+    )
+    return "" if _killed(found)[0] or fills else looked.nothing_to_do
 
 
 def _no_kill(params: OutOfMemoryParams) -> Finding:
