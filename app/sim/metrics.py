@@ -86,7 +86,9 @@ class SimMetrics:
         """From now on it answers what it would answer now, as one does that scrapes nothing any more behind a long range."""
         self._catch_up()
         windows = {_WINDOW, *(metric.window for metric in self._listed.values())}
-        asked = [(signal, app, window) for signal in Signal for app in self._signals.apps() for window in windows]
+        asked = [
+            (signal, app, window) for signal in Signal for app in self._signals.apps() for window in windows
+        ]
         self._frozen = self._world.time, {key: self._signals.measure(*key) for key in asked}
 
     async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:

@@ -23,8 +23,10 @@ from app.policy.trust import Evidence
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig, shipped_policy
 from tests.scenario.scenes import (
+    alert,
     all_incidents,
     all_runs,
+    body,
     born,
     policy,
     the_incident,
@@ -139,6 +141,33 @@ async def test_a_step_after_which_the_trouble_goes_on_is_undone(tmp_path: Path) 
     assert await ended(rig) is RunState.NOT_FIXED
     assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
     assert "it did not help: Latency" in (await the_run(rig)).result
+    await rig.close()
+
+
+async def test_after_a_step_that_failed_a_refusal_that_time_lifts_calls_a_person_at_once(
+    tmp_path: Path,
+) -> None:
+    """Its alert went away for a moment, and with it the call: the next incident waits for the cooldown, and somebody knows."""
+    rules = policy(otherwise=UNDO, steps=("scale-out",), cooldown=timedelta(hours=1))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    words = fires_on(rig)
+    assert await ended(rig) is RunState.NOT_FIXED
+    slow = {"alertname": "HighLatency", "deployment": "langgraph-api"}
+    words[0] = Reported.GONE
+    await rig.send(body(alert(rig, "resolved", started=1_000, **slow)))
+    await rig.run(30, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    words[0] = Reported.FIRING
+    await rig.send(body(alert(rig, started=1, **slow)))
+    await rig.run(30, alerts=False)
+    first, second = await all_incidents(rig)
+    assert (first.state, second.state) == (IncidentState.RESOLVED, IncidentState.REFUSED)
+    (called,) = [r for r in await trail(rig, EventKind.ESCALATED) if r.incident_id == second.id]
+    said = "the last run on it ended not fixed, the alert fires, and nothing may be done now: "
+    assert called.data["reason"].startswith(said)
+    assert "cooldown" in called.data["reason"]
+    await rig.run(600, alerts=False)
+    assert len([r for r in await trail(rig, EventKind.ESCALATED) if r.incident_id == second.id]) == 1
     await rig.close()
 
 
