@@ -65,6 +65,14 @@ class _Spent(Exception):
     """Nothing is left to spend."""
 
 
+_OFTEN = 512
+"""Characters of a text that comes again and again: a summary, a link to a runbook or a graph."""
+_MAX_HARMLESS = 2_048
+_HARMLESS: set[str] = set()
+"""Such texts in which nothing was found: senders repeat their alerts, and a look costs more than all else of an alert. Never one with
+a secret, which would stay in memory."""
+
+
 def redact(text: str, effort: Effort | None = None, longest: int = MAX_TEXT) -> str:
     """`text` with every recognised secret replaced by `[redacted]`; names, hosts and users stay readable.
 
@@ -75,14 +83,24 @@ def redact(text: str, effort: Effort | None = None, longest: int = MAX_TEXT) -> 
     if not text:
         return text
     longest = min(longest, MAX_TEXT)
+    if text in _HARMLESS and len(text) <= longest and not (effort and effort.spent()):
+        return text
     seen = _encodable(text[: longest + _SLACK])
     try:
         shown = _without_secrets(seen, effort)
     except _Spent:
         return REDACTED
+    if shown == text and len(text) <= _OFTEN:
+        _remember(text)
     if len(text) <= longest + _SLACK:
         return shown if len(shown) <= longest else bounded(shown, longest)
     return bounded(shown, max(0, min(longest, len(shown) - _SLACK)))
+
+
+def _remember(text: str) -> None:
+    if len(_HARMLESS) >= _MAX_HARMLESS:
+        _HARMLESS.clear()
+    _HARMLESS.add(text)
 
 
 def in_one_line(text: str, longest: int = MAX_TEXT) -> str:

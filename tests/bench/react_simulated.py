@@ -22,6 +22,7 @@ from app.sim.faults import Request
 from app.sim.scenario import Scenario
 from tests.bench import bodies
 from tests.bench.react_world import ERROR, NAMESPACE, deployment, image, policy
+from tests.live.e2e.prometheus import PrometheusServer
 
 _WAIT = 30.0
 _ERRORS = (f"{{time}} ERROR server [{{request}}] {ERROR}",) * 20
@@ -36,14 +37,14 @@ _WORLD = Scenario(
 def measure_simulated(samples: int, rest: float) -> list[float]:
     """Seconds from the POST's first byte to the cluster's patch, for each of `samples` deployments."""
     logs.configure(level="ERROR")
-    with TemporaryDirectory(prefix="bench-react-") as folder:
+    with TemporaryDirectory(prefix="bench-react-") as folder, PrometheusServer() as prometheus:
         policies = Path(folder) / "policies"
         policies.mkdir()
         (policies / "policy.yaml").write_text(policy(), "utf-8")
-        return asyncio.run(_measure(Path(folder), samples, rest))
+        return asyncio.run(_measure(Path(folder), prometheus.url, samples, rest))
 
 
-async def _measure(folder: Path, samples: int, rest: float) -> list[float]:
+async def _measure(folder: Path, prometheus: str, samples: int, rest: float) -> list[float]:
     cluster = SimCluster(SystemClock(), _WORLD)
     for number in range(samples):
         cluster.create(deployment(number))
@@ -61,7 +62,12 @@ async def _measure(folder: Path, samples: int, rest: float) -> list[float]:
 
     cluster.on_request(witness)
     settings = load_settings(
-        state_dir=folder, policy_dir=folder / "policies", cluster="simulated", port=0, replica="bench"
+        state_dir=folder,
+        policy_dir=folder / "policies",
+        cluster="simulated",
+        port=0,
+        replica="bench",
+        prometheus_url=prometheus,
     )
     found = []
     async with serving(settings, Parts(cluster=cluster)) as (_, url):

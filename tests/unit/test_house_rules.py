@@ -214,3 +214,14 @@ def test_what_is_left_to_make_long_is_there_and_run_by_ci() -> None:
             gone.append(entry)
     assert gone == []
     assert "make long\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_live_tests_stand_where_make_live_looks_for_them() -> None:
+    rooms = ("tests/live/", "tests/contract/")
+    marked = [_named(path) for path in TESTS if re.search(r"mark\.live\b", path.read_text(encoding="utf-8"))]
+    assert len(marked) > 10
+    assert [name for name in marked if not name.startswith(rooms) and name != _named(Path(__file__))] == []
+    tier = (
+        (ROOT / "Makefile").read_text(encoding="utf-8").partition("define live_tier")[2].partition("endef")[0]
+    )
+    assert all(f" {room.rstrip('/')} " in tier for room in rooms)
