@@ -82,26 +82,6 @@ async def test_an_undo_that_was_held_is_written_where_it_is_no_better_as_before(
     await rig.close()
 
 
-async def test_who_was_called_for_an_undo_that_waits_is_not_called_again_once_it_is_done(
-    tmp_path: Path,
-) -> None:
-    """They have it: the thread and the headline say how it ended, and a page that they took does not ring again."""
-    rig = await _held(tmp_path)
-    await rig.run(30)
-    (called,) = await trail(rig, EventKind.ESCALATED)
-    assert "its undo waits" in called.data["reason"]
-    await rig.operations.resume("all", "kim")
-    await rig.until(_is(rig, RunState.NOT_FIXED), 300)
-    await rig.run(60)
-    assert (len(writes(rig)), _replicas(rig)) == (2, 2)
-    assert len(await trail(rig, EventKind.ESCALATED)) == 1
-    assert (await the_incident(rig)).state is IncidentState.ESCALATED
-    assert "undone: scale back to 2 replicas" in rig.notebook.text
-    assert _headline(rig).startswith("ESCALATED · HighLatency")
-    assert "its undo waits" not in _headline(rig)
-    await rig.close()
-
-
 @pytest.mark.parametrize("manager", ["kubectl", "argocd-controller"])
 async def test_a_value_that_somebody_set_anew_is_theirs_although_it_is_ours(
     tmp_path: Path, manager: str

@@ -23,7 +23,7 @@ from app.flow.undoing import temporary, undo
 from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
-from app.store import escalations, incidents, runs, work
+from app.store import incidents, runs, work
 from app.store import facts as counts
 from app.store.incidents import Incident
 from app.store.runs import Run
@@ -182,12 +182,7 @@ def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
 
 
 def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
-    """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them. Whoever was called because the
-    undo waited has it, and reads that it is done: nobody is called once more for that."""
-    if life.state is not RunState.STUCK and _was_called(tx, run, life, incident):
-        announce(tx, Topic.MOVED, incident_id=incident.id, once=f"{run.id}/undone/{life.undos}")
-        _watch(tx, incident)
-        return
+    """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
     partly = any(standing.was_partly(entry) for entry in journal.changed(tx.conn, run.id))
     several = len(run.step.actions) > 1 or run.step_index > 0
     stands = journal.standing_of(tx.conn, run) if several or partly else standing.Standing()
@@ -205,16 +200,6 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     once = f"{run.id}/{life.undos}" if life.undos else run.id
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
     _watch(tx, incident)
-
-
-def _was_called(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
-    """A person was called while the undo of this run waited (else its incident is not escalated yet), the call is not over, and the undo was
-    carried out since: that asks nothing new of them. One that is left in place does."""
-    waited = run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE
-    if not waited or incident.state is not IncidentState.ESCALATED:
-        return False
-    begun = journal.of_this_order(runs.entries(tx.conn, run.id), run)
-    return bool(begun) and escalations.of_subject(tx, incident.id) is not None
 
 
 def _again(run: Run, incident: Incident) -> str:
