@@ -23,8 +23,8 @@ from app.flow.undoing import temporary, undo
 from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic
 from app.policy.trust import Evidence
-from app.store import incidents, runs, work
 from app.store import facts as counts
+from app.store import incidents, runs, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.tx import Tx
