@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
 
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.json import JsonValue
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import Killed, raise_memory, scale
-from app.kube.lineage import template_written_at
+from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import containers_of, pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
@@ -125,21 +127,32 @@ def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
         and spec.memory_limit
         and (template.get(spec.name) or spec.memory_limit) < spec.memory_limit
     }
-    before = _lowered(looked, names)
+    before, own = _lowered(looked, names), False
+    if not before:
+        before, own = _lowered(looked, names, ours=True), True
     told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
             for name, size in ran_with.items()]  # fmt: skip
-    told += [f"the last release lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
+    who = "this service itself, and no release," if own else "the last release"
+    told += [f"{who} lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
              for name, size in before.items()]  # fmt: skip
-    return Finding(SIZES, joined(told), data={"ran_with": ran_with, "before": before}) if told else None
+    data: dict[str, JsonValue] = {"ran_with": {**ran_with}, "before": {} if own else {**before}}
+    return Finding(SIZES, joined(told), data=data) if told else None
 
 
-def _lowered(looked: Investigation, names: Sequence[str]) -> dict[str, int]:
-    """The limits that the revision before had, where the last release lowered them and only its own pods were killed."""
+def _lowered(looked: Investigation, names: Sequence[str], *, ours: bool = False) -> dict[str, int]:
+    """The limits that the revision before had, where the last release lowered them and only its own pods were killed; with `ours` where this
+    service did, which is no release: it took its own step back."""
     seen, word = looked.seen, looked.blame
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     first = looked.causes[0] if looked.causes else None
     by_memory = first is not None and first.code is CauseCode.OUT_OF_MEMORY
-    if last is None or last.previous is None or not (by_memory and word is not None and word.rollout):
+    if last is None or last.previous is None or not by_memory:
+        return {}
+    if not (
+        written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
+        if ours
+        else word and word.rollout
+    ):
         return {}
     now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
     old = {c.name: c.memory_limit for c in containers_of(last.previous.template.get("spec") or {})}
