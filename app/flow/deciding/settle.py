@@ -247,18 +247,23 @@ def _failed_in_passing(tx: Tx, incident: Incident, decision: Decision, seen: inv
     return unseen and tx.now - incident.opened_at < _PATIENCE
 
 
+_FOR_A_PERSON = {
+    Code.POD_CANNOT_START: "no new pod could start",
+    Code.OWNED: "somebody else owns what would be changed",
+}
+"""Refusals of a known step that would be taken by itself, which only a person can lift; and how that is told."""
+
+
 def _calls_a_person(decision: Decision) -> bool:
-    """A step is known and would be taken by itself, and no new pod could start: only a person can clear the way. It is looked at
-    again all the same, and goes on once the way is clear."""
+    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear."""
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    return decision.code is Code.POD_CANNOT_START and not observed
+    return decision.code in _FOR_A_PERSON and not observed
 
 
 def _obstacle(decision: Decision) -> Escalation:
-    gate = next(g for g in decision.gates if g.code is Code.POD_CANNOT_START)
-    return Escalation(
-        reason=f"no new pod could start: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ()
-    )
+    gate = next(g for g in decision.gates if g.code is decision.code)
+    told = _FOR_A_PERSON[gate.code]
+    return Escalation(reason=f"{told}: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ())
 
 
 def watched(now: datetime, incident_id: str) -> datetime:
