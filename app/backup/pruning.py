@@ -93,9 +93,8 @@ def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) ->
 def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) -> _Sorted:
     found, form, there = _Sorted(), _form(order.key), bucket.backups(order.folder)
     made = there.get(order.key)
-    latest = (
-        min(now, made.at + _LEFT_OVER) if made else now
-    )  # its stamp is of another clock, and either may be ahead
+    # The stamps are of the service's clock, and either may be ahead.
+    latest = min(now, made.at + _LEFT_OVER) if made else now
     for key, listed in there.items():
         if _form(key) != form:
             continue

@@ -81,7 +81,7 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_backups_of_another_server_or_database_in_the_folder_are_left_alone(
     folder: Folder, other: str
 ) -> None:
-    own = {"system": "4711", "name_digest": "a" * 64}
+    own: dict[str, Any] = {"system": "4711", "name_digest": "a" * 64}
     folder.backup(0, **{**own, **OTHERS[other]})
     assert folder.backup(0, 1, **own) == "1 of another origin left alone"
     folder.backup(1, 1, **{**own, **OTHERS[other]})
