@@ -11,12 +11,15 @@ from dataclasses import replace
 import pytest
 
 from app.domain.json import Obj
+from app.domain.remediation import AnyRemediation
 from remediations.causes import Cause, Sureness, blame
 from remediations.causes import CauseCode as C
 from remediations.causes.investigate import read_snapshot
 from remediations.causes.sizes import of_container
+from remediations.high_error_rate import HighErrorRate
+from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
-from tests.unit.causes.world import V2, World, at
+from tests.unit.causes.world import SPACE, V2, World, at
 
 READY: Obj = {"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 5}}
 NEVER_RAN = {
@@ -234,3 +237,22 @@ async def test_the_last_write_is_told_as_what_the_object_tells() -> None:
     diagnosis, _ = await crashing(1.8).look()
     told = next(f.text for f in diagnosis.findings if f.code == "config.changed")
     assert told.startswith("ConfigMap web-config was last written, as far as it tells, ")
+
+
+@pytest.mark.parametrize("handler", [PodRestarting(), HighErrorRate()], ids=lambda h: h.name)
+async def test_what_no_release_brought_is_told_with_its_own_advice(handler: AnyRemediation) -> None:
+    """The first revision of a workload fails since a Secret was deleted: no version to go back to, and none to deploy."""
+    world = World().both(
+        lambda spec: spec["containers"][0].update(envFrom=[{"secretRef": {"name": "web-env"}}])
+    )
+    for name in world.pods:
+        said = 'secret "web-env" not found'
+        world.state(name, {"waiting": {"reason": "CreateContainerConfigError", "message": said}})
+    scene = await world.scene()
+    del world.cluster.objects["ReplicaSet", SPACE, "web-r1"]
+    first = world.cluster.objects["ReplicaSet", SPACE, "web-r2"]["metadata"]
+    first["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    params = handler.params()
+    steps = await handler.ladder(scene, params, await handler.diagnose(scene, params))
+    assert steps[0].advice.lower().startswith("create secret web-env")
+    assert not any("known good version" in s.advice for s in steps)

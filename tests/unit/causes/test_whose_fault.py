@@ -10,20 +10,18 @@ from datetime import timedelta
 import pytest
 
 from app.domain.json import Obj
-from app.domain.remediation import AnyRemediation
 from remediations.causes import CauseCode as C
 from remediations.causes import conclude
 from remediations.causes.investigate import read_snapshot
 from remediations.evidence.last_words import heard
 from remediations.evidence.natures import Sign
 from remediations.high_error_rate import HighErrorRate
-from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.test_errors import log
 from tests.unit.causes.test_more_pods import down
 from tests.unit.causes.test_words import answers, says
-from tests.unit.causes.world import SPACE, World, at
+from tests.unit.causes.world import World, at
 
 REFUSED = "dial tcp 10.0.0.3:5432: connect: connection refused"
 OTHERS = "speaks of something else"
@@ -381,22 +379,3 @@ async def test_a_pod_that_was_ready_for_a_moment_is_not_broken_from_the_start(
 
     (cause, *_) = conclude(await read_snapshot(await world.scene())).causes
     assert cause.since == made + timedelta(seconds=began)
-
-
-@pytest.mark.parametrize("handler", [PodRestarting(), HighErrorRate()], ids=lambda h: h.name)
-async def test_what_no_release_brought_is_told_with_its_own_advice(handler: AnyRemediation) -> None:
-    """The first revision of a workload fails since a Secret was deleted: no version to go back to, and none to deploy."""
-    world = World().both(
-        lambda spec: spec["containers"][0].update(envFrom=[{"secretRef": {"name": "web-env"}}])
-    )
-    for name in world.pods:
-        said = 'secret "web-env" not found'
-        world.state(name, {"waiting": {"reason": "CreateContainerConfigError", "message": said}})
-    scene = await world.scene()
-    del world.cluster.objects["ReplicaSet", SPACE, "web-r1"]
-    first = world.cluster.objects["ReplicaSet", SPACE, "web-r2"]["metadata"]
-    first["annotations"]["deployment.kubernetes.io/revision"] = "1"
-    params = handler.params()
-    steps = await handler.ladder(scene, params, await handler.diagnose(scene, params))
-    assert steps[0].advice.lower().startswith("create secret web-env")
-    assert not any("known good version" in s.advice for s in steps)
