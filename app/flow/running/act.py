@@ -134,7 +134,8 @@ def _unclear(services: Services, planned: Planned, text: str) -> Found:
 
 
 async def _check_and_write(services: Services, planned: Planned) -> Found:
-    if never := await foreseen.against_step(services, planned.run, planned.index):
+    begun = planned.begun
+    if never := await foreseen.against_step(services, planned.run, planned.index, begun=begun):
         return await _settle(services, planned, Event.ABANDONED, never)
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     found, _ = await asyncio.gather(
