@@ -83,7 +83,7 @@ async def test_promise_10_a_hold_that_comes_half_way_is_kept_and_people_are_told
     tmp_path: Path, hold: Holds
 ) -> None:
     rig = await _at_work(tmp_path)
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     await hold(rig)
     await rig.run(120)
     run = await the_run(rig)
@@ -112,7 +112,7 @@ async def test_promise_10_what_the_approved_plan_stopped_is_started_again_in_a_f
 ) -> None:
     rig = await _at_work(tmp_path)
     assert "is started again whatever becomes of this, also in a freeze" in rig.notebook.text
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     await _freeze(rig)
     await rig.until(lambda: rests(rig))
     assert (writes(rig), await replicas(rig)) == ([*ALL[:4], "scale"], 3), "and nothing else is written"
@@ -227,7 +227,7 @@ async def test_promise_10_a_pause_half_way_of_an_ordered_undo_tells_that_the_app
 
 async def test_a_size_that_somebody_else_has_changed_since_is_not_told_as_ours(tmp_path: Path) -> None:
     rig = await _at_work(tmp_path)
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     patch = [{"op": "replace", "path": "/spec/replicas", "value": 2}]
     rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-threads", patch)
     await rig.until(lambda: rests(rig))
