@@ -187,6 +187,8 @@ def _wait(tx: Tx, run: Run, found: Found) -> _Moved:
     grown = found.seconds * (1 << min(run.attempt, _DOUBLINGS)) if found.failed else found.seconds
     seconds = min(grown, _LONGEST)
     attempt = run.attempt + 1 if found.failed else 0
+    if found.patient:
+        attempt = min(attempt, _DOUBLINGS)  # an error of ours has its own attempts after these
     due = tx.now + timedelta(seconds=seconds)
     life = {**run.life, **attended(run, due, tx.now)} if run.state is RunState.ACTING else run.life
     driving.keep(tx, run.id, Changes(due, found.waits_for, attempt, life))
