@@ -180,30 +180,6 @@ async def test_a_rehearsal_that_finds_the_backup_altered_changes_nothing(tmp_pat
     await rig.close()
 
 
-@pytest.mark.parametrize(
-    ("job", "message", "made"),
-    [
-        ("validation", "2 tables differ (differs)", 2),
-        ("validation", 'relation "q" does not exist (pg_restore_failed)', 2),
-        ("safety", "permission denied for large object 4712 (pg_dump_failed)", 3),
-    ],
-)
-async def test_what_cannot_be_restored_or_saved_is_found_before_the_application_is_stopped(
-    tmp_path: Path, job: str, message: str, made: int
-) -> None:
-    crash = Crash(after=20.0, exit_code=1, message=message)
-    rig = await born(tmp_path, world(job, crash=crash))
-    await order(rig)
-    await approved(rig)
-    await rig.until(lambda: rests(rig))
-    run = await the_run(rig)
-    assert writes(rig) == ALL[:made], run.result
-    assert (await replicas(rig), "before" in await databases(rig)) == (3, False)
-    assert message in rig.notebook.text
-    assert (await the_incident(rig)).state is IncidentState.ESCALATED
-    await rig.close()
-
-
 @pytest.mark.parametrize("fault", [FaultKind.LOST_AFTER, FaultKind.LOST_BEFORE])
 @pytest.mark.parametrize(("verb", "kind"), [("rename", None), ("create", Kind.JOB)])
 async def test_promise_2_a_lost_answer_is_read_back_and_nothing_is_done_twice(

@@ -340,7 +340,7 @@ async def test_the_rehearsal_is_a_dry_run_of_the_same_patch() -> None:
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 3
     assert await apply.dry_run(cluster, action, ID, action.object) == "the dry run was accepted"
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 5
-    with pytest.raises(ObjectChanged):
+    with pytest.raises(TryLater):
         await apply.dry_run(cluster, action, ID, action.object)
     cluster.before = [raising(ObjectInvalid("exceeded quota"))]
     with pytest.raises(ObjectInvalid):
