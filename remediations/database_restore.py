@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from secrets import token_hex
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -173,10 +174,12 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
         findings.append(obstacle(RIGHTS, why))
     elif why := rights_obstacle(server, superuser=params.superuser):
         findings.append(obstacle(RIGHTS, why))
+    at = params.address(namespace)
     shelf = Shelf(
-        params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database)
+        params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database),
+        params.origin.partition("/")[2] or str(replace(at, database="")),
     )  # fmt: skip
-    of = (server.database, params.address(namespace), params.origin)
+    of = (server.database, at, params.origin)
     told, stored = await backup_finding(scene, shelf, params.backup, of)
     findings.append(told)
     if stored is not None:
@@ -244,7 +247,8 @@ class _Plan:
             live,
             copy,
             f"{short}_before_{stamp}" if self.there else "",
-            f"{APPLICATION}: {copy} of {self.key}",
+            # What is restored could know all but the last word, and write the mark of a validated copy itself.
+            f"{APPLICATION}: {copy} of {self.key}, {token_hex(16)}",
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])
