@@ -1,7 +1,7 @@
 """Recovery Procedures, Data Corruption and Disaster Recovery: a PostgreSQL database back from a backup.
 
 Implements the runbook's two sections of that name. An order starts it, and two people approve its plan. The backup is restored into a copy
-beside, validated there, and takes the database's place by its name, while the application is stopped; what it replaces is kept, so
+beside and validated there, then the application is stopped, and the copy takes the database's place by its name; what it replaces is kept, so
 that all of it can be taken back. Where there is no database yet, the copy becomes it.
 """
 
@@ -259,9 +259,9 @@ class _Plan:
         safety = () if self.params.without_safety_backup else (self._safety(),)
         built = (
             self._job(Phase.REHEARSE),
-            *safety,
+            self._job(Phase.RESTORE),  # a copy beside: what it cannot restore stops nothing
+            *safety,  # as late as what fails in it stops nothing
             *self._stopped(),
-            self._job(Phase.RESTORE),
             self._exchange(),
             *self._started(),
         )

@@ -44,9 +44,9 @@ async def test_the_plan_tells_the_backup_the_point_of_no_return_and_who_is_conne
     assert [action.kind for action in step.actions] == [
         ActionKind.RUN_JOB,
         ActionKind.RUN_JOB,
+        ActionKind.RUN_JOB,
         ActionKind.SCALE,
         ActionKind.CONFIRM_STOPPED,
-        ActionKind.RUN_JOB,
         ActionKind.EXCHANGE_DATABASE,
         ActionKind.SCALE,
     ]
