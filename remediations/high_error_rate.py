@@ -152,7 +152,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
         newest = [p for p in found.seen.alive if found.seen.newest(p)]
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
-        measured = await measured_since(scene, params.error_query, newest, moment)
+        measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
     cause = findings_of(found)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
 
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
+from app.domain.json import JsonValue
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import Killed, raise_memory, scale
-from app.kube.lineage import template_written_at
+from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import containers_of, pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
@@ -28,13 +30,15 @@ from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, killed_finding, leak_finding, less_sure, limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.usage import joined, known, memory, shown, span, usage_finding
+from remediations.evidence.usage import joined, known, measured, memory, shown, span, usage_finding
 from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
 """Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are not the
 template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into)."""
+_NEAR = 0.85
+"""Share of a limit from which on memory is near it."""
 
 
 class OutOfMemoryParams(LeakParams):
@@ -88,11 +92,20 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         told = known(Diagnosis("", findings), SIZES, "usage.pods", "memory.leak")
         cause = FirstCause(Diagnosis("", findings))
         told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
-        return Diagnosis(joined([killed.text, *told]), findings, troubles=pods_counted(state))
+        rest = _rest(looked, Diagnosis("", findings))
+        return Diagnosis(rest or joined([killed.text, *told]), findings, rest, pods_counted(state))
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""
         return (await _raise(scene, params, diagnosis), _scale_out(scene, params, diagnosis))
+
+
+def _rest(looked: Investigation, found: Diagnosis) -> str:
+    """That it is over: the reason of the last end stays on a container for days, and its alert with it. Empty where memory is not at rest."""
+    fills = (
+        shown(found, "memory.leak", "leak") or (measured(found, "usage.pods", "memory_share") or 0) >= _NEAR
+    )
+    return "" if _killed(found)[0] or fills else looked.nothing_to_do
 
 
 def _no_kill(params: OutOfMemoryParams) -> Finding:
@@ -114,21 +127,32 @@ def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
         and spec.memory_limit
         and (template.get(spec.name) or spec.memory_limit) < spec.memory_limit
     }
-    before = _lowered(looked, names)
+    before, own = _lowered(looked, names), False
+    if not before:
+        before, own = _lowered(looked, names, ours=True), True
     told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
             for name, size in ran_with.items()]  # fmt: skip
-    told += [f"the last release lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
+    who = "this service itself, and no release," if own else "the last release"
+    told += [f"{who} lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
              for name, size in before.items()]  # fmt: skip
-    return Finding(SIZES, joined(told), data={"ran_with": ran_with, "before": before}) if told else None
+    data: dict[str, JsonValue] = {"ran_with": {**ran_with}, "before": {} if own else {**before}}
+    return Finding(SIZES, joined(told), data=data) if told else None
 
 
-def _lowered(looked: Investigation, names: Sequence[str]) -> dict[str, int]:
-    """The limits that the revision before had, where the last release lowered them and only its own pods were killed."""
+def _lowered(looked: Investigation, names: Sequence[str], *, ours: bool = False) -> dict[str, int]:
+    """The limits that the revision before had, where the last release lowered them and only its own pods were killed; with `ours` where this
+    service did, which is no release: it took its own step back."""
     seen, word = looked.seen, looked.blame
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     first = looked.causes[0] if looked.causes else None
     by_memory = first is not None and first.code is CauseCode.OUT_OF_MEMORY
-    if last is None or last.previous is None or not (by_memory and word is not None and word.rollout):
+    if last is None or last.previous is None or not by_memory:
+        return {}
+    if not (
+        written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
+        if ours
+        else word and word.rollout
+    ):
         return {}
     now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
     old = {c.name: c.memory_limit for c in containers_of(last.previous.template.get("spec") or {})}

@@ -56,6 +56,18 @@ PRESENCE = {
 ANYTHING = f"count({_OURS})"
 """The same for a query that a rule brings: any series of these pods."""
 
+_COUNTED = {
+    ERROR_RATIO: f"http_requests_total{_OURS}",
+    LATENCY: f"http_request_duration_seconds_bucket{_OURS}",
+}
+"""The series that a query counts."""
+
+
+def age_of(query: str) -> str:
+    """What asks how many seconds old the newest sample is that the query counts; of one that a rule brings, of anything of these pods."""
+    return f"time() - max(timestamp({_COUNTED.get(query, _OURS)}))"
+
+
 # Letters of a generated suffix: no vowels and no 0, 1, 3, so that no words come out of it.
 _SAFE = "[b-df-hj-np-tv-z2456789]"
 _SUFFIX = {

@@ -6,10 +6,12 @@ here: the commands that give orders are clients of a running service, so that th
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from types import ModuleType
 from typing import Annotated, Any, Final, cast
 
 import typer
@@ -87,7 +89,7 @@ class _Commands(TyperGroup):
         if cmd_name not in _COMMANDS:
             return None
         module, _, name = _COMMANDS[cmd_name].partition(":")
-        found = getattr(importlib.import_module(f"app.cli.{module}"), name)
+        found = getattr(_imported(f"app.cli.{module}"), name)
         if not isinstance(found, typer.Typer):
             alone = typer.Typer(add_completion=False)
             alone.command()(found)
@@ -95,6 +97,17 @@ class _Commands(TyperGroup):
         command = typer.main.get_command(found)
         command.name = cmd_name
         return command
+
+
+def _imported(module: str) -> ModuleType:
+    """The module, with the collector at rest meanwhile: what is imported stays, and walking it again and again is a good part of a start."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return importlib.import_module(module)
+    finally:
+        if collects:
+            gc.enable()
 
 
 app = typer.Typer(

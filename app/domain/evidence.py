@@ -79,11 +79,12 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class LookedAgain:
     """What became of the trouble that a step was for: `gone` is None when that cannot be told. `partly`: some of it is gone or much less, and
-    not all of it is gone, or not all could be measured. `text` has the numbers."""
+    not all of it is gone, or not all could be measured. `unread`: none of it could be looked at, so that nobody knows. `text` has the numbers."""
 
     gone: bool | None
     text: str
     partly: bool = False
+    unread: bool = False
 
 
 AS_BEFORE = 0.7
@@ -112,9 +113,10 @@ def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str
     feel = _became(felt, now)[0] if felt is not None and felt.there else None
     relieved, blind = feel in (_Became.GONE, _Became.LESS), feel is _Became.NOT_KNOWN
     told: dict[_Became, list[str]] = {word: [] for word in _Became}
-    lasting = eased = False
+    lasting = eased = unread = False
     for trouble in (one for one in before if one.there):
         became, is_now = _became(trouble, now)
+        unread = unread or became is _Became.NOT_KNOWN
         if not relieved and (why := _no_word(trouble, became, then, now)):
             became, is_now = _Became.NOT_KNOWN, f"{is_now}, {why}"
         if became is _Became.AS_BEFORE and (rarer := _rarer(trouble, then, now)):
@@ -132,7 +134,8 @@ def look_again(before: Sequence[Trouble], after: Sequence[Trouble], symptom: str
     if (less or gone) and (eased or not blind):
         return LookedAgain(None, "; ".join([*less, *gone, *same, *unknown]), partly=True)
     told_last = [*unknown, *same, *less, *gone]
-    return LookedAgain(None, "; ".join(told_last) or "nothing was measured of what the step was for")
+    said = "; ".join(told_last) or "nothing was measured of what the step was for"
+    return LookedAgain(None, said, unread=unread and not (same or less or gone))
 
 
 def _became(trouble: Trouble, now: Mapping[str, Trouble]) -> tuple[_Became, str]:

@@ -53,10 +53,14 @@ _EXPECTED, _LEAST_VALUES = 5, 3
 
 
 def onset(
-    rows: Sequence[Sample], rate: Mapping[datetime, float], deployed: datetime, served: datetime
+    rows: Sequence[Sample],
+    rate: Mapping[datetime, float],
+    deployed: datetime,
+    served: datetime,
+    earlier: Sequence[datetime] = (),
 ) -> Onset:
     """`rows` are shares, oldest first, and `rate` the requests a second at these moments, empty where nobody counts them. `served`: when pods of
-    the rollout of `deployed` began to."""
+    the rollout of `deployed` began to. `earlier`: the rollouts before it, as far as they are known."""
     before, old = [r for r in rows if r.at <= deployed - _SKEW], [r for r in rows if r.at <= served]
     felt = rows[len(old) :]
     if not before or before[-1].at < deployed - _SKEW - _CLEAN or old[-1].at < served - _SKEW - _CLEAN:
@@ -81,6 +85,10 @@ def onset(
         return Onset(Since.UNKNOWN, why="requests began to fail before its own pods served")
     if not _tells(old, rate, high, most):
         return Onset(Since.UNKNOWN, why="Prometheus has too few requests of the time before it")
+    if (once := _recurs(before, rate, high, earlier)) is not None:
+        minutes = max(1, round((deployed - once).total_seconds() / 60))
+        why = f"requests began to fail {minutes} min before it as well and then recovered: what comes and goes may have come again"
+        return Onset(Since.UNKNOWN, level, most, once, why=why)
     worst = next(n for n, r in enumerate(felt) if r.value >= most / 2)
     by = _run(felt[: worst + 1], high) or felt[worst].at
     return Onset(Since.WITH if by <= served + _AT_ONCE else Since.LATER, level, most, by)
@@ -95,6 +103,26 @@ def _run(rows: Sequence[Sample], high: float) -> datetime | None:
     """Since when the last of these are this high without a pause; None when the very last is not."""
     run = list(takewhile(lambda r: r.value >= high, reversed(rows)))
     return run[-1].at if run else None
+
+
+def _recurs(
+    before: Sequence[Sample], rate: Mapping[datetime, float], high: float, earlier: Sequence[datetime]
+) -> datetime | None:
+    """When requests began to fail the last time before the rollout from which they recovered; None when there was none. What began with an
+    earlier rollout accuses that one, and clears nobody."""
+    runs = list[list[Sample]]()
+    for row in (r for r in before if r.value >= high):
+        if runs and row.at - runs[-1][-1].at <= _CLEAN:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    own = (
+        run
+        for run in reversed(runs)
+        if any(_failed(r, rate) >= _EXPECTED for r in run)
+        and not any(at - _SKEW <= run[0].at <= at + _WINDOW for at in earlier)
+    )
+    return next((run[0].at for run in own), None)
 
 
 def _tells(old: Sequence[Sample], rate: Mapping[datetime, float], high: float, most: float) -> bool:

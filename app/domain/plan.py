@@ -197,13 +197,15 @@ def _fields(value: ObjectRef | Target | FieldChange) -> dict[str, JsonValue]:
 class Symptom:
     """What the step is to end, as it was measured when it was planned: a query to the metric source, with its target filled in, the
     value that it had, and what it is called. The verification asks it again once the alert is gone, or fires on: up to `fine` it is no trouble. A query may have no value just
-    because all is well, as a share of errors of which there are none: `presence` has one as long as its source is there."""
+    because all is well, as a share of errors of which there are none: `presence` has one as long as its source is there. `age` asks how
+    many seconds old its newest sample is: a source that stands still answers as before; empty for one that nobody asks."""
 
     what: str
     query: str
     value: float
     presence: str
     fine: float = 0.0
+    age: str = ""
 
     def to_json(self) -> dict[str, JsonValue]:
         """For records."""
@@ -213,6 +215,7 @@ class Symptom:
             "value": self.value,
             "presence": self.presence,
             "fine": self.fine,
+            **({"age": self.age} if self.age else {}),
         }
 
 

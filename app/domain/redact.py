@@ -252,7 +252,7 @@ def _set_of_all() -> Any:
     return found
 
 
-_SET_MEMORY = 16 * 1024 * 1024
+_SET_MEMORY = 8 * 1024 * 1024
 _ALL = frozenset(range(len(CLASSES)))
 _SET = _set_of_all()
 

@@ -103,7 +103,7 @@ _SAID = re.compile(
 _SENTENCE = re.compile(
     r"(?i:bad|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
     r"|invalid|missing|expired|expires|required|expected|unexpected|unset|wrong|empty|unknown|malformed|mismatch|rejected|denied|unsupported"
-    r"|timeout|timed|connection|request|permission|server|header|identity|projected|secret|secrets|token|key|value|field|signature|certificate|configmap|pod|volume"
+    r"|timeout|timed|connection|request|permission|server|header|authorization|authentication|context|identity|projected|secret|secrets|token|key|value|field|signature|certificate|configmap|pod|volume"
     r"|algorithm|access|too|environment|variable|check|see|please|contact|verify|run|waiting|retrying|using|trying|skipping|reading|loading|refreshing|renewing|rotating|exit|exited|references|object|serviceaccounts?|pods|configmaps|nodes|resource|user)"
     r"[,:;]?\s+(?P<next>[\"'`(]?[a-z]{1,14}[\"'`.,:;)]{0,3}(?=\s|$)|[\"'`(<][^\s]*|[a-z]{1,14}[/(=][^\s]*|[\dT:.Z/+-]{1,32}(?=[\s.,;)]|$)|[a-z][a-z'-]{1,24}[.,:;)]{0,2}(?=\s|$))"
 )
@@ -121,6 +121,10 @@ _WORDS_ALONE = re.compile(
 _OUTCOME = re.compile(
     r"(?:[a-z]{2,16} ){1,3}(?:timeout|timed out|fail(?:ed|ure)|errors?|expired|rejected|denied|required|refused|cancell?ed|aborted|exceeded|unavailable|reset|closed|mismatch|missing|invalid|disabled|enabled|succeeded|ok)(?=$|[\s.,;:)])"
 )
+_REQUEST = re.compile(
+    r"(?:Get|Head|Post|Put|Patch|Delete) \\{0,8}\"https?://|(?:dial|read|write) (?:tcp|udp|unix)\b"
+)
+"""How Go's programs begin what they say of a request that failed."""
 _SIZE = re.compile(r"\d{1,9} (?:bytes|characters|chars|bits)\b")
 _PIN = re.compile(r"(?:GPIO|gpio|IO|[A-D])\d{1,3}\b")
 _COUNTED = re.compile(r"\d{1,5}(?:/\d{1,5}| of \d{1,5})(?:\s+[a-z]|$)|\d{1,4},?\s+[a-z]{1,14}(?:[\s:=,;.]|$)")
@@ -171,7 +175,7 @@ def says_state(name: str, line: str) -> bool:
         return not rest.strip() or _NEXT.match(rest.lstrip()) is not None
     if sentence := _SENTENCE.match(line):
         return not made_up(sentence["next"])
-    if _SIZE.match(line) or (name.lower() == "pin" and _PIN.match(line)):
+    if _SIZE.match(line) or _REQUEST.match(line) or (name.lower() == "pin" and _PIN.match(line)):
         return True
     if name == "PASS" and _TEST.match(line):
         return True

@@ -147,9 +147,8 @@ def header_of(match: Any, text: str) -> Span | None:
     return None if _NO_HEADER.fullmatch(line) else read_header(text, match.end())
 
 
-_NO_HEADER = re.compile(
-    r"(?:denied|rejected|failed|expired|header|server message:|missing|none|required|absent|unset|invalid|not|no|must|cannot|malformed)(?: [a-z][a-z_-]{0,24}(?:-v?\d{1,4})?){0,12}[\s.,;:)\"'}\]]{0,4}"
-)
+_NONE_SAID = r"(?:denied|rejected|failed|expired|header|server message|authorization failed|insufficient_scope|missing|none|required|absent|unset|invalid|not|no|must|cannot|malformed)(?: [a-z][a-z_-]{0,24}(?:-v?\d{1,4})?){0,12}"
+_NO_HEADER = re.compile(rf"{_NONE_SAID}(?:: {_NONE_SAID}){{0,3}}[\s.,;:)\"'}}\]]{{0,4}}")
 
 
 _ANOTHER_FLAG = re.compile(r"--?[A-Za-z][A-Za-z-]*(?:[=\s,\]]|$)|--?(?:\s|$)")

@@ -85,7 +85,7 @@ _OBJECTS = frozenset({
     "class", "classe", "type", "kind", "object", "interface", "module", "package", "method", "function", "call", "procedure", "file", "path", "directory", "directorie", "dir", "folder",
     "user", "role", "group", "account", "host", "hostname", "server", "client", "upstream", "database", "db", "schema", "table", "relation", "index", "constraint", "column", "field", "key",
     "property", "propertie", "parameter", "option", "variable", "setting", "flag", "attribute", "argument", "member", "trait", "section", "resource", "endpoint", "url", "uri", "request",
-    "response", "referrer", "command", "executable", "binary", "topic", "route", "pair", "policy", "principal", "sa", "id", "kid", "queue", "bucket", "stream", "cluster", "region", "zone",
+    "response", "referrer", "reference", "command", "executable", "binary", "topic", "route", "pair", "policy", "principal", "sa", "id", "kid", "queue", "bucket", "stream", "cluster", "region", "zone",
     "realm", "issuer", "audience", "scope", "algorithm", "mode", "level", "logger", "thread", "plugin", "extension", "provider", "driver", "middleware", "profile", "environment", "label",
     "annotation", "code", "status", "state", "reason", "message", "msg", "event", "caller", "component", "operation", "action", "verb", "line", "named", "called", "by", "directive",
     "pattern", "regex", "bean", "task", "step", "stage", "workflow", "pipeline", "branch", "tag", "version", "release", "chart", "template", "element", "rule", "check", "test", "feature",

@@ -155,11 +155,11 @@ class Watch:
             rolling=watched if seen.rollout is RolloutState.PROGRESSING else self.rolling,
         )
 
-    def doubted(self, why: str) -> Watch:
-        """What the last look took for health is none: what the alert told of goes on, as counted."""
+    def doubted(self, why: str, alert: AlertCondition = AlertCondition.VANISHED) -> Watch:
+        """What the last look took for health is none: what the alert told of goes on, as counted, or cannot be counted any more."""
         if self.last is None:
             return self
-        last = replace(self.last, alert=AlertCondition.VANISHED, text=f"{self.last.text}; {why}")
+        last = replace(self.last, alert=alert, text=f"{self.last.text}; {why}")
         return replace(self, healthy=None, last=last)
 
     def under_way(self, timeout: timedelta) -> bool:

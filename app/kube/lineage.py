@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.remediation import PastAlert
 from app.domain.workload import KubeEvent, Revision, Workload
@@ -85,6 +86,17 @@ def template_written_at(workload: Workload) -> datetime | None:
     conditions = (workload.manifest.get("status") or {}).get("conditions") or ()
     progress = [c for c in conditions if c.get("type") == "Progressing"]
     return parse_time(progress[0].get("lastUpdateTime")) if progress else None
+
+
+def written_by_us(workload: Workload, deployed: datetime) -> bool:
+    """Whether the template that became the present one then is this service's own alone: a step, or the undo of one, and no release. A later
+    restart of ours does not make a release ours."""
+    wrote = [
+        by
+        for by, at in who_changed(workload.manifest, "/spec/template")
+        if at and abs(at - deployed) <= _SOON
+    ]
+    return wrote == [FIELD_MANAGER]
 
 
 @dataclass(frozen=True, slots=True)

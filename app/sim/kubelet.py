@@ -25,6 +25,8 @@ from app.sim.world import World
 
 STOP = 2.0
 """Seconds from the deletion of a pod to its end: containers here obey SIGTERM."""
+_UNSCHEDULED = 300.0
+"""Seconds until the scheduler tries a pod again that fits nowhere, in the history of a scenario; 5 in its present."""
 _IDENTITY = "containerd://"
 
 
@@ -103,7 +105,8 @@ class Kubelet:
             if why := refusal(self._world.store, pod, nodes):
                 self._world.set_status(pod, unschedulable(pod, why, self._world.time), "kube-scheduler")
                 self._world.event(pod, "FailedScheduling", why, component="default-scheduler", warning=True)
-                self._world.later(key, self._world.time + 5)
+                past = self._world.time < self._world.fine_from
+                self._world.later(key, self._world.time + (_UNSCHEDULED if past else 5))
                 return None
             bound, names = clone(pod), fitting(pod, nodes)
             bound["spec"]["nodeName"] = names[next(self._turn) % len(names)]

@@ -64,8 +64,12 @@ def _at_each(
             yield moment, newest[1]
 
 
+_AGE = "time() - max(timestamp("
+"""How a query begins that asks for the age of the newest sample."""
+
+
 class SimMetrics:
-    """A Prometheus that knows a closed set of queries. Set `available` False to make it unreachable."""
+    """A Prometheus that knows a closed set of queries. Set `available` False to make it unreachable; `freeze` stops its scrapes."""
 
     def __init__(
         self, world: World, signals: Signals, metrics: Sequence[Metric], catch_up: Callable[[], None]
@@ -76,13 +80,28 @@ class SimMetrics:
         self._listed = {_normal(metric.query): metric for metric in metrics}
         self._records: dict[tuple[Signal, str], deque[tuple[float, Vector]]] = {}
         self._catch_up = catch_up
+        self._frozen: tuple[float, dict[tuple[Signal, str, float], Vector]] | None = None
+
+    def freeze(self) -> None:
+        """From now on it answers what it would answer now, as one does that scrapes nothing any more behind a long range."""
+        self._catch_up()
+        windows = {_WINDOW, *(metric.window for metric in self._listed.values())}
+        asked = [
+            (signal, app, window) for signal in Signal for app in self._signals.apps() for window in windows
+        ]
+        self._frozen = self._world.time, {key: self._signals.measure(*key) for key in asked}
 
     async def instant(self, query: str) -> Sequence[tuple[Mapping[str, str], float]]:
         """Evaluate now; no series when no pod is chosen. Raises ProbeUnavailable."""
+        if query.startswith(_AGE):
+            self._reached()
+            newest = self._frozen[0] if self._frozen else self._world.time // INTERVAL * INTERVAL
+            return [({}, self._world.time - newest)] if self._app_of(query) else []
         metric = self._known(query)
         if metric is None:
             return []
-        found = self._signals.measure(metric.signal, metric.app, metric.window)
+        key = metric.signal, metric.app, metric.window
+        found = self._frozen[1][key] if self._frozen else self._signals.measure(*key)
         return [({**labels, **metric.labels}, value) for labels, value in found]
 
     async def window(
@@ -119,11 +138,14 @@ class SimMetrics:
                 records = self._records.setdefault((signal, app), deque(maxlen=_KEPT))
                 records.extend((at, vector) for at in moments)
 
-    def _known(self, query: str) -> Metric | None:
-        """What the query asks for; None when it chooses no pods. Raises ProbeUnavailable."""
+    def _reached(self) -> None:
         self._catch_up()
         if not self.available:
             raise ProbeUnavailable("Prometheus does not answer", where=_WHERE)
+
+    def _known(self, query: str) -> Metric | None:
+        """What the query asks for; None when it chooses no pods. Raises ProbeUnavailable."""
+        self._reached()
         if (listed := self._listed.get(_normal(query))) is not None:
             return listed
         signal = next((s for name, s in BY_METRIC.items() if name in query), None)

@@ -16,7 +16,7 @@ from typing import Final
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from app.kube.lineage import template_written_at
+from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, picked_up
 from remediations.causes.exits import beside, last_words_of, slight, told_to_end, unsaid
@@ -74,6 +74,10 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     if last is None or last.previous is None:
         return Blame(False, "no older revision is known that it could be compared with", _before(seen, cause))
     deployed = seen.now - timedelta(seconds=last.age)
+    if written_by_us(seen.workload, deployed):
+        return Blame(
+            False, f"{_name(last)} is this service's own write, and no release", _before(seen, cause)
+        )
     own = suspects(cause, last.previous.template, last.revision.template)
     found = (
         _other_pods(seen, cause, causes)

@@ -339,7 +339,7 @@ def _last_time(rows: Sequence[str]) -> datetime | None:
 
 # What Prometheus has of the time before a rollout, which the logs of pods that were born with it cannot tell.
 
-_BEFORE = timedelta(minutes=15)
+_BEFORE = timedelta(minutes=30)
 _STEP, _MAX_STEPS = 15.0, 1_000
 
 
@@ -353,8 +353,8 @@ class Measured:
     """When errors that are older began, at the latest; None when before all that was asked for."""
 
 
-async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed: datetime) -> Measured:
-    """What the share of failing requests says. `pods` are those of the revision that was deployed then. Never raises."""
+async def measured_since(scene: Scene, query: str, seen: Snapshot, deployed: datetime) -> Measured:
+    """What the share of failing requests says of the rollout of then. Never raises."""
     if scene.metrics is None or not query:
         return Measured(
             said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
@@ -378,8 +378,10 @@ async def measured_since(scene: Scene, query: str, pods: Sequence[Pod], deployed
         for s in samples:
             share[s.at] = max(s.value, share.get(s.at, 0.0))
     rows = [Sample(at, share[at]) for at in sorted(share)]
-    served = served_from(pods, deployed)
-    return _in_words(onset(rows, rate, deployed, served), deployed, served)
+    served = served_from([p for p in seen.alive if seen.newest(p)], deployed)
+    records = lives(seen.revisions, template_written_at(seen.workload))
+    earlier = [life.start for life in records if life.start is not None and life.start < deployed]
+    return _in_words(onset(rows, rate, deployed, served, earlier), deployed, served)
 
 
 def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:

@@ -104,7 +104,7 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
         code=code,
         object=f"Node {pull.pod.node}" if node else f"image {pull.image}",
         sureness=meaning.sureness,
-        text=f"container {pull.state.name} cannot get image {pull.image} ({pull.state.waiting}), {why}{said}",
+        text=f"container {pull.state.name} cannot get image {pull.image} ({pull.state.waiting}), {why}{_login(seen, pull, code)}{said}",
         advice=advice,
         pods=(pull.pod.name,),
         fields=fields,
@@ -114,6 +114,17 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
         else (),
         container=pull.state.name,
     )
+
+
+def _login(seen: Snapshot, pull: Pull, code: CauseCode) -> str:
+    """Whom the registry denied, where it denied somebody: nobody, or a login in Secrets of which it is not known whether they exist."""
+    if code is not CauseCode.IMAGE_DENIED:
+        return ""
+    named = pull_secrets(seen, pull.pod)
+    unseen = [name for name in named if (Kind.SECRET, name) not in seen.kept]
+    if not named:
+        return " (the pods name no imagePullSecret)"
+    return f" (whether imagePullSecret {', '.join(unseen)} exists was not read)" if unseen else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from app.domain.units import counted as count
 from app.domain.units import say_memory
 from app.domain.workload import Pod, Workload
 from remediations.evidence.error_words import Nature
-from remediations.shared import ANYTHING, PRESENCE, aim
+from remediations.shared import ANYTHING, PRESENCE, age_of, aim
 
 # Numbers as people read them at night: with a unit and no more digits than matter. Pure.
 
@@ -374,7 +374,8 @@ def with_symptom(
     if value is None:
         return tuple(steps)
     target, presence = scene.workload.target, PRESENCE.get(metric.query, ANYTHING)
-    symptom = Symptom(metric.what, aim(metric.query, target), value, aim(presence, target), fine)
+    asked, age = aim(metric.query, target), aim(age_of(metric.query), target)
+    symptom = Symptom(metric.what, asked, value, aim(presence, target), fine, age)
     return tuple(replace(step, symptom=symptom) if step.applies else step for step in steps)
 
 

@@ -18,13 +18,15 @@ from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.target import Kind
 from app.flow.running.ending import CONSEQUENCES
 from app.policy.gates.timing import DID_NOT_HELP
-from app.policy.model import Otherwise
+from app.policy.model import Otherwise, Rule
 from app.policy.trust import Evidence
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig, shipped_policy
 from tests.scenario.scenes import (
+    alert,
     all_incidents,
     all_runs,
+    body,
     born,
     policy,
     the_incident,
@@ -142,6 +144,33 @@ async def test_a_step_after_which_the_trouble_goes_on_is_undone(tmp_path: Path) 
     await rig.close()
 
 
+async def test_after_a_step_that_failed_a_refusal_that_time_lifts_calls_a_person_at_once(
+    tmp_path: Path,
+) -> None:
+    """Its alert went away for a moment, and with it the call: the next incident waits for the cooldown, and somebody knows."""
+    rules = policy(otherwise=UNDO, steps=("scale-out",), cooldown=timedelta(hours=1))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    words = fires_on(rig)
+    assert await ended(rig) is RunState.NOT_FIXED
+    slow = {"alertname": "HighLatency", "deployment": "langgraph-api"}
+    words[0] = Reported.GONE
+    await rig.send(body(alert(rig, "resolved", started=1_000, **slow)))
+    await rig.run(30, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    words[0] = Reported.FIRING
+    await rig.send(body(alert(rig, started=1, **slow)))
+    await rig.run(30, alerts=False)
+    first, second = await all_incidents(rig)
+    assert (first.state, second.state) == (IncidentState.RESOLVED, IncidentState.REFUSED)
+    (called,) = [r for r in await trail(rig, EventKind.ESCALATED) if r.incident_id == second.id]
+    said = "the last run on it ended not fixed, the alert fires, and nothing may be done now: "
+    assert called.data["reason"].startswith(said)
+    assert "cooldown" in called.data["reason"]
+    await rig.run(600, alerts=False)
+    assert len([r for r in await trail(rig, EventKind.ESCALATED) if r.incident_id == second.id]) == 1
+    await rig.close()
+
+
 async def _none(*_arguments: Any) -> list[Any]:
     return []
 
@@ -162,6 +191,10 @@ def _no_number(rig: Rig) -> None:
     vars(rig.cluster.metrics)["instant"] = _nan
 
 
+def _frozen(rig: Rig) -> None:
+    rig.cluster.metrics.freeze()
+
+
 def _no_pods(rig: Rig) -> None:
     rig.cluster.deny("list", Kind.POD)
 
@@ -173,9 +206,10 @@ def _no_pods(rig: Rig) -> None:
         ("high-latency", "langgraph-api", _away, "Latency: 12 before the step, not measured"),
         ("high-latency", "langgraph-api", _renamed, "Latency: 12 before the step, not measured"),
         ("high-latency", "langgraph-api", _no_number, "Latency: 12 before the step, not measured"),
+        ("high-latency", "langgraph-api", _frozen, "Latency: 12 before the step, not measured"),
         ("out-of-memory", "langgraph-embedder", _no_pods, "containers in trouble: 2 before the step, not measured"),
     ],
-    ids=["Prometheus is away", "the metric is renamed", "the metric has no number", "pods may not be listed"],
+    ids=["Prometheus is away", "the metric is renamed", "the metric has no number", "Prometheus stands still", "pods may not be listed"],
 )  # fmt: skip
 async def test_a_step_of_which_nothing_was_measured_stays_and_a_person_gets_the_command(
     scenario: str, name: str, blind: Callable[[Rig], None], said: str, otherwise: Any, tmp_path: Path
@@ -197,6 +231,28 @@ async def test_a_step_of_which_nothing_was_measured_stays_and_a_person_gets_the_
     await rig.operations.undo(run.id, "ann")
     await rig.run(60, alerts=False)
     assert writes(rig)[1:] == [f"patch {name} (undo)"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("blind", [_away, _frozen], ids=["away", "no scrapes any more"])
+@pytest.mark.parametrize("early", [15, 200])
+async def test_what_is_not_measured_up_to_the_end_is_no_verdict(
+    early: int, blind: Callable[[Rig], None], tmp_path: Path
+) -> None:
+    """A source that goes away shortly before the end of the window tells nothing of the whole of it, whatever was seen until then."""
+    rig = await born(tmp_path, "high-latency", rules=policy(otherwise=UNDO))
+    fires_on(rig)
+    await rig.until(lambda: bool(writes(rig)), 300)
+    timeout = Rule.from_json((await the_run(rig)).settings["rule"]).verify.timeout.total_seconds()
+    await rig.run(timeout - early, alerts=False)
+    rig.cluster.metrics_api = False
+    blind(rig)
+    if blind is _frozen and early < 180:  # what is younger than some scrapes is a measurement
+        assert await ended(rig) is RunState.STILL_FIRING
+    else:
+        assert await ended(rig) is RunState.INCONCLUSIVE
+        assert "Latency: 12 before the step, not measured" in (await the_run(rig)).result
+    assert writes(rig) == ["patch langgraph-api"]
     await rig.close()
 
 

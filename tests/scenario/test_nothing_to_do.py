@@ -11,10 +11,13 @@ from app.domain.outcome import IncidentState
 from tests.scenario.scenes import alert, body, born, decision, policy, the_incident, writes
 
 
-@pytest.mark.parametrize("mode", [Mode.AUTO, Mode.OBSERVE])
-async def test_nobody_is_called_for_pods_that_are_healthy(tmp_path: Path, mode: Mode) -> None:
+@pytest.mark.parametrize(
+    ("alertname", "mode"),
+    [("PodRestarting", Mode.AUTO), ("PodRestarting", Mode.OBSERVE), ("OOMKilled", Mode.AUTO)],
+)
+async def test_nobody_is_called_for_pods_that_are_healthy(tmp_path: Path, alertname: str, mode: Mode) -> None:
     rig = await born(tmp_path, rules=policy(mode=mode), use_api=False)
-    await rig.send(body(alert(rig, alertname="PodRestarting", deployment="redis")))
+    await rig.send(body(alert(rig, alertname=alertname, deployment="redis")))
     await rig.run(10, alerts=False)
     found, incident = await decision(rig), await the_incident(rig)
 

@@ -87,6 +87,7 @@ async def test_keda_s_autoscaler_is_left_alone_and_the_patch_for_its_scaled_obje
     patch = '{"spec":{"minReplicaCount":8}}'
     assert remedy == f"kubectl patch scaledobject.keda.sh/api -n rag7 --type merge -p '{patch}'"
     assert patch in rig.notebook.text
+    assert rig.notebook.text.count("A person is needed") == 1, "who alone may change it is called, once"
     assert writes(rig) == []
     await rig.close()
 

@@ -217,6 +217,24 @@ async def test_what_helped_in_part_stays_when_the_next_step_is_refused(tmp_path:
     await rig.close()
 
 
+async def test_a_run_is_told_by_the_step_that_helped_although_the_first_did_not(tmp_path: Path) -> None:
+    """Neither of its steps says that nothing helped, and it is no setback for its trust."""
+    rig = await born(tmp_path, rules=policy(otherwise=NEXT), world=flood())
+
+    def hook(_request: Any, when: str) -> None:
+        if when == "after" and len(writes(rig)) == 2:
+            rig.cluster.traffic.set_rps("langgraph-api", 10.0)
+
+    rig.cluster.on_request(hook)
+    fires = says(rig)
+    run = await ended(rig, alerts=False, fires=fires)
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api"]
+    assert "it did not help: Latency" in run.result
+    assert "it helped in part" in run.result
+    assert run.state is RunState.STILL_FIRING
+    await rig.close()
+
+
 async def test_what_helped_in_part_stays_when_the_next_step_does_not_help(tmp_path: Path) -> None:
     """The run is told by what it leaves in place, and its trust is not that of the later step alone."""
     rig = await born(tmp_path, rules=policy(otherwise=NEXT), world=eased())

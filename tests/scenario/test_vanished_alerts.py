@@ -23,6 +23,7 @@ from tests.scenario.scenes import (
     decision,
     policy,
     the_incident,
+    the_run,
     trail,
     writes,
 )
@@ -188,6 +189,58 @@ async def test_e_a_share_of_errors_that_fell_to_nothing_is_no_fix_while_error_li
     assert await _result(rig) is RunState.INCONCLUSIVE
     assert writes(rig) == ["patch langgraph"]
     assert "the alert is gone, and what it told of goes on: error lines a minute" in rig.notebook.text
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_e_what_cannot_be_counted_any_more_is_not_fixed(tmp_path: Path) -> None:
+    """The measure fell to nothing, and the logs cannot be read any more: the alert's silence alone is no fix."""
+    rig = await _acted(tmp_path)
+
+    async def instant(query: str) -> Any:
+        return [({}, 0.0)] if 'status=~"5' in query else [({}, 9.0)]
+
+    async def logs(_query: Any) -> str:
+        raise ProbeUnavailable("logs cannot be read")
+
+    vars(rig.cluster.metrics)["instant"], vars(rig.cluster)["logs"] = instant, logs
+    assert await _result(rig) is RunState.PROBE_ERROR
+    assert writes(rig) == ["patch langgraph"]
+    said = "the alert is gone, and whether what it told of goes on could not be counted: error lines a minute"
+    assert said in (await the_run(rig)).result
+    assert "What was done stays in place" in (await the_run(rig)).result
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_e_logs_that_can_be_read_again_within_the_timeout_still_make_a_fix(tmp_path: Path) -> None:
+    rig = await _acted(tmp_path)
+    whole, began = rig.cluster.logs, rig.clock.monotonic()
+
+    async def instant(query: str) -> Any:
+        return [({}, 0.0)] if 'status=~"5' in query else [({}, 9.0)]
+
+    async def logs(query: Any) -> str:
+        if rig.clock.monotonic() - began > 240:
+            return await whole(query)
+        raise ProbeUnavailable("logs cannot be read")
+
+    vars(rig.cluster.metrics)["instant"], vars(rig.cluster)["logs"] = instant, logs
+    assert await _result(rig) is RunState.FIXED
+    await rig.close()
+
+
+async def test_e_a_prometheus_that_stands_still_is_no_measurement_of_a_fix(tmp_path: Path) -> None:
+    """It answers as before for ever: whether the errors are gone nobody knows."""
+    rig = await _acted(tmp_path)
+    began = rig.clock.monotonic() - 200
+
+    async def instant(query: str) -> Any:
+        return [({}, rig.clock.monotonic() - began if "timestamp(" in query else 0.004)]
+
+    vars(rig.cluster.metrics)["instant"] = instant
+    assert await _result(rig) is RunState.PROBE_ERROR
+    assert "whether its source is gone too is not known: 5xx: its newest sample is " in rig.notebook.text
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     await rig.close()
 

@@ -17,7 +17,7 @@ from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.errors import PASSING
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
-from app.domain.outcome import IncidentState, RunState
+from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.deciding import facts, history, investigate
 from app.flow.notifying import merging, record
@@ -26,7 +26,8 @@ from app.flow.people import approval_request
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.policy import decide as policy_decide
-from app.policy.facts import Facts, may_act
+from app.policy.facts import Facts, Unknown, may_act
+from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.match import ledger_keys
 from app.policy.model import Policy
 from app.store import escalations, incidents, runs, work
@@ -104,7 +105,10 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if acts:
         decision = _too_many(decision)
     settle_without(tx, incident, decision, seen, passing=case.passing)
-    call_when_blind(tx, incident, decision, may_act(rule, case.policy, services.ceiling))
+    acts = may_act(rule, case.policy, services.ceiling)
+    call_when_blind(tx, incident, decision, acts)
+    if acts and seen.step is not None:
+        _call_after_a_failure(tx, incident, decision, measured)
     return Settled(decision, None)
 
 
@@ -205,6 +209,29 @@ def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) 
         call(tx, incident.id, why, once=f"blind/{last.id}")
 
 
+_FAILED = DID_NOT_HELP - {RunState.UNDONE}  # who ordered an undo has it
+_TELLING = DID_NOT_HELP | HELPED | {RunState.STILL_FIRING}
+"""Endings that say whether a step helped."""
+_LATER = frozenset({Code.COOLING_DOWN, Code.RATE_LIMITED, Code.BUDGET_SPENT})
+"""Refusals that time lifts: nothing but a person does anything until then."""
+
+
+def _call_after_a_failure(tx: Tx, incident: Incident, decision: Decision, measured: Facts) -> None:
+    """The last run of this remediation on the target did not help, the alert fires, and no step may be taken for a while: a person is called
+    at once, one for each incident. It is decided again all the same when the refusal ends."""
+    if incident.manual is not None or decision.code not in _LATER or isinstance(measured.results, Unknown):
+        return
+    last = next((run for run in measured.results if run.state in _TELLING), None)
+    observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
+    if last is None or last.state not in _FAILED or observed:
+        return
+    if record.holder_in_force(tx, incident.id) is None:
+        why = Escalation(
+            reason=f"the last run on it ended {last.state.value.replace('_', ' ')}, the alert fires, and nothing may be done now: {decision.text}"
+        )
+        call(tx, incident.id, why, once="after a failure")
+
+
 def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: datetime) -> None:
     """Deciding failed: decided again then, and with a `fault` of ours said so, once. A person is called when that has stood for ten
     minutes and any rule may act: which one it is was not found out."""
@@ -235,18 +262,23 @@ def _away(finding: Finding) -> bool:
     return finding.certainty is Certainty.UNKNOWN and finding.data.get("code") in PASSING
 
 
+_FOR_A_PERSON = {
+    Code.POD_CANNOT_START: "no new pod could start",
+    Code.OWNED: "somebody else owns what would be changed",
+}
+"""Refusals of a known step that would be taken by itself, which only a person can lift; and how that is told."""
+
+
 def _calls_a_person(decision: Decision) -> bool:
-    """A step is known and would be taken by itself, and no new pod could start: only a person can clear the way. It is looked at
-    again all the same, and goes on once the way is clear."""
+    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear."""
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    return decision.code is Code.POD_CANNOT_START and not observed
+    return decision.code in _FOR_A_PERSON and not observed
 
 
 def _obstacle(decision: Decision) -> Escalation:
-    gate = next(g for g in decision.gates if g.code is Code.POD_CANNOT_START)
-    return Escalation(
-        reason=f"no new pod could start: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ()
-    )
+    gate = next(g for g in decision.gates if g.code is decision.code)
+    told = _FOR_A_PERSON[gate.code]
+    return Escalation(reason=f"{told}: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ())
 
 
 def watched(now: datetime, incident_id: str) -> datetime:

@@ -301,9 +301,12 @@ def end(life: Life, state: RunState, text: str) -> Life:
 
 
 def _noted(life: Life, outcome: RunState, text: str) -> Life:
-    """An earlier step that acted and did not help stays the outcome: what follows only says why nothing else was done. So does one that helped in
-    part, whatever a later one does: it is kept."""
-    stands = life.outcome is RunState.STILL_FIRING or outcome is not RunState.NOT_FIXED
+    """An earlier step that acted and did not help stays the outcome where what follows did nothing: that only says why. One that helped in part is
+    the outcome whatever earlier steps did not do, or later ones do: it is kept."""
+    stands = life.outcome is RunState.STILL_FIRING or outcome not in (
+        RunState.NOT_FIXED,
+        RunState.STILL_FIRING,
+    )
     kept = life.outcome if life.outcome is not None and stands else outcome
     return replace(life, outcome=kept, reason=_joined(life.reason, text))
 

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from app.domain.actuator import Effect
 from app.domain.alert_report import Reported, combined
-from app.domain.errors import RemediatorError, TryLater
+from app.domain.errors import ProbeUnavailable, RemediatorError, TryLater
 from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
 from app.domain.ports import MetricSource
@@ -36,6 +36,9 @@ from app.store.runs import Run
 
 _BETTER = 0.95
 """Below this part of what it was it has changed at all; how good is good is the alert's own word."""
+
+_STALE = 180.0
+"""Seconds after the newest sample from which there is no measurement any more, whatever a query still answers: three scrapes of a minute."""
 
 _SHOWN = 2.0
 """Seconds that a look waits for a number that is only shown."""
@@ -203,9 +206,16 @@ async def _value(source: MetricSource, symptom: Symptom) -> float | None:
 
 
 async def _measure(source: MetricSource, symptom: Symptom) -> tuple[Rows, bool]:
-    """What is measured of it now, and whether what it is measured from is there. Raises TryLater."""
+    """What is measured of it now, and whether what it is measured from is there. Raises TryLater, also where that stands still."""
     rows = await source.instant(symptom.query)
-    return rows, bool(rows) or bool(await source.instant(symptom.presence))
+    there = bool(rows) or bool(await source.instant(symptom.presence))
+    ages = [age for _, age in await source.instant(symptom.age)] if there and symptom.age else []
+    oldest = max(filter(math.isfinite, ages), default=0.0)
+    if oldest > _STALE:
+        raise ProbeUnavailable(
+            f"its newest sample is {duration(timedelta(seconds=round(oldest)))} old", where="Prometheus"
+        )
+    return rows, there
 
 
 async def _ended_again(

@@ -97,13 +97,17 @@ async def _judged(
     services: Services, run: Run, watch: Watch, rule: Verify
 ) -> tuple[Watch, tuple[Result, str] | None, LookedAgain | None]:
     """The result so far, with what became of what the step was for, where that was looked at: where only the alert speaks for the step or
-    against it. That an alert is gone is no health while what it told of is counted as before."""
+    against it. That an alert is gone is no health while what it told of is counted as before, or cannot be counted any more."""
     verdict, again = judge(watch, rule.settle, rule.timeout), None
     absent = watch.last is not None and watch.last.alert is AlertCondition.GONE
     if verdict is not None and verdict[0] is Result.FIXED and absent:
         again = await _again(services, run, counted_again)
         if again.gone is False:
             watch = watch.doubted(f"the alert is gone, and what it told of goes on: {again.text}")
+            verdict = judge(watch, rule.settle, rule.timeout)
+        elif again.unread:
+            why = f"the alert is gone, and whether what it told of goes on could not be counted: {again.text}"
+            watch = watch.doubted(why, AlertCondition.UNREADABLE)
             verdict = judge(watch, rule.settle, rule.timeout)
     elif verdict is not None and may_have_helped(verdict, watch):
         again = await _again(services, run, gone)
@@ -162,7 +166,7 @@ async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
     about = await services.store.read(lambda conn: _load(conn, run))
     workload, rollout = await _rollout(services, run)
     if workload is None:
-        return LookedAgain(None, rollout.text)
+        return LookedAgain(None, rollout.text, unread=True)
     return await look(services, run, workload, about.incident, about.acted_at)
 
 

@@ -22,6 +22,11 @@ HOST = 'violates PodSecurity "restricted:latest": host namespaces (hostNetwork=t
 IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{V2}"'}}
 
 
+def unreadable(world: World, kind: str) -> World:
+    world.cluster.unreadable.add(Kind(kind))
+    return world
+
+
 def pull(
     said: str, *, rolling: bool = False, secrets: tuple[str, ...] = (), reason: str = "ErrImagePull"
 ) -> World:
@@ -216,6 +221,9 @@ STARTED = [
     Row("pull Secret missing during a release", lambda: pull("401 Unauthorized", secrets=("regcred",), rolling=True), C.PULL_SECRET, "Secret regcred", words=("the revision before needs Secret regcred as well",)),
     Row("pull Secret missing, told by the kubelet", lambda: pull("denied").event("FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (hubcred); attempting to pull the image may not succeed.", "Pod/new-0"),
         C.PULL_SECRET, "Secret hubcred"),
+    Row("denied, and its pull Secret may not be read", lambda: unreadable(pull("pull access denied: no basic auth credentials", secrets=("regcred",)), "Secret"), C.IMAGE_DENIED, f"image {V2}",
+        words=("whether imagePullSecret regcred exists was not read",)),
+    Row("denied without any pull Secret", lambda: pull("pull access denied: no basic auth credentials"), C.IMAGE_DENIED, f"image {V2}", words=("the pods name no imagePullSecret",)),
     Row("pull Secret that is there is denied", lambda: pull("403 Forbidden", secrets=("regcred",)).config("regcred", kind="Secret"), C.IMAGE_DENIED, f"image {V2}", words=("registry.test denies it",)),
     Row("denied during a release of the same repository", lambda: pull("unauthorized", rolling=True), C.IMAGE_DENIED, f"image {V2}", words=("does not bring that",)),
     Row("tag does not exist, in a release", lambda: pull("manifest unknown: not found", rolling=True), C.IMAGE_MISSING, f"image {V2}", "roll-back", (f"push image {V2}",)),
@@ -243,11 +251,6 @@ STARTED = [
     Row("runs as root", lambda: World().rolling().state("new-0", {"waiting": {"reason": "CreateContainerConfigError", "message": "container has runAsNonRoot and image will run as root"}}),
         C.SECURITY_CONTEXT, "Pod new-0", "roll-back"),
 ]  # fmt: skip
-
-
-def unreadable(world: World, kind: str) -> World:
-    world.cluster.unreadable.add(Kind(kind))
-    return world
 
 
 def turned_down(reason: str, said: str) -> World:

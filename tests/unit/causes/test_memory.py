@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from remediations.out_of_memory import OutOfMemory
-from tests.unit.causes.world import World
+from tests.unit.causes.world import World, at
 
 
 def sized(limit: str, request: str = "") -> Callable[[Obj], None]:
@@ -107,3 +108,44 @@ async def test_memory_is_raised_from_what_the_pod_had_and_replicas_are_made_only
     cause = diagnosis.finding("cause.first")
     assert cause is not None
     assert advice in str(cause.data["advice"])
+
+
+async def test_a_limit_that_this_service_took_back_is_not_told_as_a_releases() -> None:
+    """An undo of ours, or a step, is a new revision as well, and nobody's release: it is named, and no rollback of it is spoken of."""
+    world = lowered()
+    world.by = FIELD_MANAGER
+    diagnosis, steps = await world.look(OutOfMemory())
+    step = steps["raise-memory"]
+    assert "release lowered" not in step.asks
+    assert "rollback of that release" not in step.asks
+    assert (
+        "this service itself, and no release, lowered the memory limit of app from 512 MiB to 64 MiB"
+        in step.asks
+    )
+    assert "release lowered the limit" not in steps["scale-out"].why
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["rollout"] is False
+    assert "is this service's own write, and no release" in str(cause.data["rollout_why"])
+
+
+async def test_a_release_right_at_a_write_of_ours_stays_a_release() -> None:
+    world = lowered()
+    world.fields.append(
+        {
+            "manager": FIELD_MANAGER,
+            "time": at(minutes=world.deployed),
+            "fieldsV1": {"f:spec": {"f:template": {}}},
+        }
+    )
+    _, steps = await world.look(OutOfMemory())
+    assert "the last release lowered the memory limit of app" in steps["raise-memory"].asks
+
+
+async def test_a_restart_of_ours_after_a_release_does_not_make_it_ours() -> None:
+    world = lowered()
+    world.fields.append(
+        {"manager": FIELD_MANAGER, "time": at(minutes=0.5), "fieldsV1": {"f:spec": {"f:template": {}}}}
+    )
+    _, steps = await world.look(OutOfMemory())
+    assert "the last release lowered the memory limit of app" in steps["raise-memory"].asks

@@ -58,6 +58,7 @@ class World:
         self.conditions: list[Obj] = []
         self.pods: dict[str, Obj] = {}
         self.fields: list[Obj] = []
+        self.by = "kubectl-set"
         self.spec: Obj = {}
         self.fired = 5.0
         self.metrics: MetricSource | None = None
@@ -308,7 +309,7 @@ class World:
             "metadata": {
                 "name": WEB, "namespace": SPACE, "uid": "web", "resourceVersion": "9", "generation": 2, "labels": {"app": WEB},
                 "managedFields": [
-                    {"manager": "kubectl-set", "time": at(minutes=self.deployed), "fieldsV1": {"f:spec": {"f:template": {}}}},
+                    {"manager": self.by, "time": at(minutes=self.deployed), "fieldsV1": {"f:spec": {"f:template": {}}}},
                     *self.fields,
                 ],
             },

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 from importlib.metadata import version
+from types import ModuleType
 from typing import Any
 
 import pytest
 import typer
 import typer.main
 
+from app import cli
 from app.cli import app
 from app.cli.output import table, visible
 from tests.unit.cli.shell import Shell
@@ -168,3 +172,21 @@ def test_a_usage_error_found_by_the_parser_is_json_as_well(shell: Shell, argumen
 
 def test_the_schema_takes_json_as_every_command_does(shell: Shell) -> None:
     assert shell.good("policy", "schema", "--json").json == shell.good("policy", "schema").json
+
+
+def test_the_collector_rests_while_a_command_is_imported_and_works_again_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_work: list[bool] = []
+
+    def importing(name: str) -> ModuleType:
+        at_work.append(gc.isenabled())
+        if name.endswith("broken"):
+            raise ImportError(name)
+        return ModuleType(name)
+
+    monkeypatch.setattr(importlib, "import_module", importing)
+    cli._imported("app.cli.any")
+    with pytest.raises(ImportError):
+        cli._imported("app.cli.broken")
+    assert (at_work, gc.isenabled()) == ([False, False], True)

@@ -202,6 +202,27 @@ async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
     assert "exit code 137 (SIGKILL, not for memory)" in state.details[0]
 
 
+async def test_a_kill_that_is_over_is_said_to_be_over() -> None:
+    """The reason of a container's last end stays for days, and an alert on it as well."""
+    shipped = scenario_of("out-of-memory")
+    play = Stage("out-of-memory", shipped.model_copy(update={"behaviours": ()}))
+    diagnosis, steps = await play.look()
+    assert diagnosis.rest == diagnosis.summary
+    assert "nothing to do: 2 of 2 pods ready" in diagnosis.rest
+    assert not any(step.applies for step in steps.values())
+
+
+@pytest.mark.parametrize(("start", "over"), [("470Mi", False), ("200Mi", True)])
+async def test_memory_near_its_limit_is_not_over(start: str, over: bool) -> None:
+    fills = Behaviour.model_validate(
+        {"name": "fills", "when": {"container": "embedder"}, "memory": {"start": start}}
+    )
+    play = Stage("out-of-memory", scenario_of("out-of-memory").model_copy(update={"behaviours": (fills,)}))
+    play.clock.advance(120)
+    diagnosis, _ = await play.look()
+    assert bool(diagnosis.rest) is over
+
+
 async def test_pods_that_cannot_be_read_close_both_steps() -> None:
     play = stage()
     play.cluster.deny("list", Kind.POD)
