@@ -365,8 +365,7 @@ def resumed_at(manifest: Obj, around: Around | None, since: datetime) -> datetim
     return at if all(t is not None and t + late < at for t in times) else None
 
 
-_SAID_LATE = timedelta(minutes=1)
-"""How long after the last move of its pods a busy controller may say that a rollout has ended."""
+_SAID_LATE = timedelta(minutes=1)  # after the last move of its pods, by a busy controller
 
 
 def _progress(manifest: Obj) -> tuple[str, datetime] | None:
