@@ -7,27 +7,23 @@ Never moves a run from one state to another. Owns too how it is noticed that the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from sqlalchemy import BigInteger, Connection, bindparam, insert, select, update
 
-from app.domain.copies import HeldDatabase, databases_of
 from app.domain.outcome import RunState
-from app.domain.plan import touched
-from app.domain.target import WORKLOAD_KINDS, Target
 from app.domain.workflows import next_workflow, run_of
 from app.store import audit, moments, work
 from app.store import runs as run_store
 from app.store.connection import micros, micros_or_none, moment, storable, to_json, to_text
 from app.store.runs import Run
-from app.store.schema import AT_WORK, LIVE, RUN_DUE, installation, runs
+from app.store.schema import LIVE, RUN_DUE, installation, runs
 from app.store.tx import Tx
 
 _RUN = runs.c.id == bindparam("run")
-_AT_WORK = select(runs).where(AT_WORK, runs.c.id != bindparam("run")).order_by(runs.c.id)
 _HOLD = select(runs).where(_RUN).with_for_update()
 _CHANGE = update(runs).where(_RUN)
 _BEFORE = bindparam("before", type_=BigInteger)
@@ -186,22 +182,3 @@ def follow_clock(
     elif moved:
         moments.set_ahead(tx, -moved)
     return now, moved
-
-
-def busy_with_any(
-    conn: Connection, written: Sequence[Target], databases: Collection[HeldDatabase], *, excluding: str
-) -> str:
-    """Id of another run at work on what is `written`, the first of which is the target, or on what may be one of these databases, whatever
-    its own target is; empty when there is none. Two may work in two databases of one server: what is behind both is neither's alone."""
-    own, objects = (
-        {one.key for one in written},
-        {one.key for one in written if one.kind not in WORKLOAD_KINDS},
-    )
-    for run in (run_store.run_from(row) for row in conn.execute(_AT_WORK, {"run": excluding})):
-        actions = run.step.actions
-        theirs = {one.key for one in touched(actions)}
-        if run.target_key in own or written[0].key in theirs or objects & theirs:
-            return run.id
-        if any(one.may_be(ours) for one in databases_of(actions) for ours in databases):
-            return run.id
-    return ""

@@ -33,8 +33,8 @@ from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Replicas, Spe
 from app.policy.gates.target import off_limits_by_name
 from app.policy.match import scopes_for
 from app.policy.model import Policy, Rule
-from app.store import driving, incidents, people, schedules
 from app.store import facts as counts
+from app.store import incidents, people, schedules, work
 from app.store.incidents import Incident, StoredAlert
 from app.store.tx import Tx
 
@@ -279,7 +279,7 @@ def facts_in(
         replicas=workload if isinstance(workload, Unknown) else _replicas(workload),
         spend=spend,
         last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
-        busy_with=driving.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
+        busy_with=work.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=_in_flight(tx, target, own),
         results=tuple(

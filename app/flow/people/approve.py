@@ -98,7 +98,7 @@ def _waits_for(tx: Tx, run: Run, in_force: Rule | str) -> str:
     work.lock_ledger(tx)
     actions = run.step.actions
     written = (Target.parse(run.target_key), *touched(actions))
-    busy = driving.busy_with_any(tx.conn, written, databases_of(actions), excluding=run.id)
+    busy = work.busy_with_any(tx.conn, written, databases_of(actions), excluding=run.id)
     if busy:
         return f"{busy}, which is at work on the target"
     rules = [Rule.from_json(run.settings["rule"]), *([in_force] if isinstance(in_force, Rule) else [])]

@@ -209,7 +209,7 @@ def _busy(conn: Connection, run: Run, there: Sequence[JournalEntry]) -> Refused 
     """Another run is at work on what the undo would write, or on a database that it would work on, through whatever target."""
     actions = journal.actions(there)
     written = (Target.parse(run.target_key), *touched(actions))
-    other = driving.busy_with_any(conn, written, databases_of(actions), excluding=run.id)
+    other = work.busy_with_any(conn, written, databases_of(actions), excluding=run.id)
     text = f"{other} is at work on the same object or database: wait for its end, then order it again"
     return TargetBusy(text, where=other) if other else None
 
