@@ -1,7 +1,7 @@
 """Recovery Procedures, Data Corruption and Disaster Recovery: a PostgreSQL database back from a backup.
 
 Implements the runbook's two sections of that name. An order starts it, and two people approve its plan. The backup is restored into a copy
-beside, validated there, and takes the database's place by its name, while the application is stopped; what it replaces is kept, so
+beside and validated there, then the application is stopped, and the copy takes the database's place by its name; what it replaces is kept, so
 that all of it can be taken back. Where there is no database yet, the copy becomes it.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from secrets import token_hex
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -173,10 +174,12 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
         findings.append(obstacle(RIGHTS, why))
     elif why := rights_obstacle(server, superuser=params.superuser):
         findings.append(obstacle(RIGHTS, why))
+    at = params.address(namespace)
     shelf = Shelf(
-        params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database)
+        params.to, params.endpoint, params.region, namespace, params.store_secret, folder_of(namespace, server.database),
+        params.origin.partition("/")[2] or str(replace(at, database="")),
     )  # fmt: skip
-    of = (server.database, params.address(namespace), params.origin)
+    of = (server.database, at, params.origin)
     told, stored = await backup_finding(scene, shelf, params.backup, of)
     findings.append(told)
     if stored is not None:
@@ -244,7 +247,8 @@ class _Plan:
             live,
             copy,
             f"{short}_before_{stamp}" if self.there else "",
-            f"{APPLICATION}: {copy} of {self.key}",
+            # What is restored could know all but the last word, and write the mark of a validated copy itself.
+            f"{APPLICATION}: {copy} of {self.key}, {token_hex(16)}",
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])
@@ -255,9 +259,9 @@ class _Plan:
         safety = () if self.params.without_safety_backup else (self._safety(),)
         built = (
             self._job(Phase.REHEARSE),
-            *safety,
+            self._job(Phase.RESTORE),  # a copy beside: what it cannot restore stops nothing
+            *safety,  # as late as what fails in it stops nothing
             *self._stopped(),
-            self._job(Phase.RESTORE),
             self._exchange(),
             *self._started(),
         )

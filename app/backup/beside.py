@@ -30,6 +30,7 @@ class Beside:
 
     def __init__(self, options: Mapping[str, str], order: RestoreOrder) -> None:
         self._options, self._order = options, order
+        self._made = False
 
     @property
     def version(self) -> tuple[int, str]:
@@ -84,6 +85,7 @@ class Beside:
         with self._connected() as connection:
             of_live = locale_of(connection, live)
             create(connection, copy, of_live or locale)
+            self._made = True
             if of_live:
                 with worded(f"the grants of {live} could not be given to its copy"):
                     grant(connection, live, copy)
@@ -110,8 +112,9 @@ class Beside:
             connection.execute(words.format(sql.Identifier(copy), sql.Literal(self._order.mark)))
 
     def drop(self) -> None:
-        """Drop it if it is there; one that bears a comment is not what this restore has left behind. Raises BackupFailed."""
-        if self.mark:
+        """Drop it if it is there; one that bears a comment is not what a restore has left behind, unless this one made it: then what was
+        restored wrote the comment. Raises BackupFailed."""
+        if not self._made and self.mark:
             raise BackupFailed(f"there is a database {self._order.copy} of somebody else", code="foreign")
         with self._connected() as connection:
             drop(connection, self._order.copy)

@@ -1,7 +1,7 @@
 """The door to the object store: S3 and what speaks its API, Google's, Azure's, or a folder, all through one library.
 
 Called by `app.backup.upload`, `app.backup.restore` and `app.backup.shelf`. Logins come from the variables that the library reads by itself. Sends no checksum
-headers or trailers and no bulk requests, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
+headers or trailers, no conditions and no bulk requests, which stores of other makers refuse; the digest of a whole read back tells more. Errors are worded here: a store's own text
 repeats parts of the login.
 """
 
@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -34,6 +34,7 @@ _MIB = 1 << 20
 _PART, _PARTS, _AT_ONCE = 8 * _MIB, 9_000, 4
 _LONGEST_COPY = 5 << 30  # what S3 copies in one request
 _BLOCK = 4 * _MIB
+_PIECE, _MARK = 4 * _MIB, 32
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
 _MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
 MANIFEST = ".manifest.json"
@@ -41,19 +42,62 @@ MANIFEST = ".manifest.json"
 
 @dataclass(slots=True)
 class Counted:
-    """Blocks on their way, counted and digested as they pass."""
+    """Blocks on their way, counted and digested as they pass. `marks` are what the digest was after each piece: 32 bytes for 4 MiB, so that
+    a second read is known to be the same before anything of it is used. `md5` is what many stores call an object by."""
 
     size: int = 0
     sha256: str = ""
+    md5: str = field(default="", compare=False, repr=False)
+    marks: bytearray = field(default_factory=bytearray, compare=False, repr=False)
 
     def through(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
-        """The same blocks; number and digest are right once the last one has been taken."""
-        digest = hashlib.sha256()
+        """The same blocks; number and digests are right once the last one has been taken."""
+        digest, md5, left = hashlib.sha256(), hashlib.md5(usedforsecurity=False), _PIECE
         for block in blocks:
-            digest.update(block)
+            rest = memoryview(block)
+            while rest:
+                digest.update(part := rest[:left])
+                rest, left = rest[left:], left - len(part)
+                if not left:
+                    self.marks += digest.digest()
+                    left = _PIECE
+            md5.update(block)
             self.size += len(block)
             yield block
-        self.sha256 = digest.hexdigest()
+        if left < _PIECE:
+            self.marks += digest.digest()
+        self.sha256, self.md5 = digest.hexdigest(), md5.hexdigest()
+
+    def again(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+        """What passed before, from another read of it: no byte is handed on that is not the same. Raises BackupFailed."""
+        digest, at = hashlib.sha256(), 0
+        for piece in _pieces(blocks):
+            digest.update(piece)
+            if digest.digest() != self.marks[at : at + _MARK]:
+                raise BackupFailed("what was read back is not what was there before", code="altered")
+            at += _MARK
+            yield piece
+        if at != len(self.marks):
+            raise BackupFailed("what was read back is cut", code="altered")
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    held = bytearray()
+    for block in blocks:
+        held += block
+        while len(held) >= _PIECE:
+            yield bytes(held[:_PIECE])
+            del held[:_PIECE]
+    if held:
+        yield bytes(held)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A backup with a manifest, as a listing tells it: its moment, and the bytes of its object; None when there is none."""
+
+    at: datetime
+    bytes: int | None
 
 
 class Bucket:
@@ -96,15 +140,32 @@ class Bucket:
                 yield bytes(block)
 
     def publish(self, incomplete: str, key: str, counted: Counted) -> None:
-        """The object under its final key, copied by the store itself; one that is too large for that is copied through here, and
-        its digest compared."""
+        """The object under its final key, copied by the store itself; one that is too large for that is copied through here. What is
+        there is what was uploaded, or nothing is."""
+        try:
+            with worded():
+                if counted.size <= _LONGEST_COPY:
+                    obstore.copy(self._store, incomplete, key)
+                else:
+                    self.put(key, counted.again(self.read(incomplete)), counted.size)
+            self._prove(key, counted)
+        except BackupFailed:
+            with suppress(
+                BackupFailed
+            ):  # without a manifest it counts for nothing; the first error is the one that is told
+                self.discard(key)
+            raise
+
+    def _prove(self, key: str, counted: Counted) -> None:
+        """By the store's own digest where its tag is one, else by reading all of it: a copy that a store has answered well may be cut,
+        altered or an older object."""
         with worded():
-            if counted.size <= _LONGEST_COPY:
-                obstore.copy(self._store, incomplete, key)
-            elif self.put(key, self.read(incomplete), counted.size) != counted:
-                raise BackupFailed("the copy is not what was uploaded", code="altered")
-            if obstore.head(self._store, key)["size"] != counted.size:
-                raise BackupFailed("the copy has another size than what was uploaded", code="altered")
+            found = obstore.head(self._store, key)
+        if found["size"] != counted.size:
+            raise BackupFailed("the copy has another size than what was uploaded", code="altered")
+        if (found.get("e_tag") or "").strip('"').lower() != counted.md5:
+            for _ in counted.again(self.read(key)):
+                pass
 
     def tell(self, key: str, manifest: Mapping[str, Any]) -> None:
         """Write the manifest beside the object: from now on the backup counts, as what is in the bucket is read as a restore reads it."""
@@ -143,14 +204,13 @@ class Bucket:
             except (NotFoundError, FileNotFoundError):
                 return None
 
-    def backups(self, folder: str) -> dict[str, datetime]:
-        """The keys of the backups in a folder that have a manifest, with their moments."""
+    def backups(self, folder: str) -> dict[str, Listed]:
+        """The keys of the backups in a folder that have a manifest."""
         keys, found = self._listed(folder), {}
         for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
-            try:
-                found[key] = stamp_of(key.rpartition("/")[2].partition(".")[0])
-            except ValueError:
-                continue  # not made by us: never touched
+            with suppress(ValueError):  # not made by us: never touched
+                at = stamp_of(key.rpartition("/")[2].partition(".")[0])
+                found[key] = Listed(at, keys[key][1] if key in keys else None)
         return found
 
     def unfinished(self, like: str, folder: str, before: datetime) -> list[str]:
@@ -159,7 +219,7 @@ class Bucket:
         there = self._listed(folder)
         ending = "".join(like.rpartition("/")[2].partition(".")[1:])
         found = []
-        for key, written in there.items():
+        for key, (written, _) in there.items():
             name = key.rpartition("/")[2].removesuffix(ending)
             with suppress(ValueError):  # not made by us
                 ours = key == f"{folder}/{stamp_of(name):%Y/%m/%d}/{name}{ending}"
@@ -167,12 +227,12 @@ class Bucket:
                     found.append(key)
         return found
 
-    def _listed(self, folder: str) -> dict[str, datetime]:
-        """All keys in a folder, with when each was written."""
-        keys: dict[str, datetime] = {}
+    def _listed(self, folder: str) -> dict[str, tuple[datetime, int]]:
+        """All keys in a folder, with when each was written, and its bytes."""
+        keys: dict[str, tuple[datetime, int]] = {}
         with worded():
             for page in obstore.list(self._store, prefix=f"{folder}/"):
-                keys |= {meta["path"]: meta["last_modified"] for meta in page}
+                keys |= {meta["path"]: (meta["last_modified"], meta["size"]) for meta in page}
                 if len(keys) > _MAX_OBJECTS:
                     raise BackupFailed(f"the folder has more than {_MAX_OBJECTS} objects", code="store_full")
         return keys

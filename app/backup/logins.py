@@ -13,11 +13,17 @@ from typing import Final
 
 from app.backup.failure import BackupFailed
 from app.backup.order import AUTHORITY, PASSWORD, URL, USER
+from app.backup.pipes import OF_THEIR_OWN
 from app.database.login import Options, login_of
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 
 _VERSION: Final = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
+_OLDER_LIBPQ, _SHORT_LINE, _LINE = (
+    13,
+    250,
+    1_000,
+)  # bytes of a line in a file of services, and up to which version the short one holds
 _NEWER_LIBPQ: Final = 16  # knows require_auth and the certificates of the system
 
 
@@ -41,8 +47,9 @@ def pod_login(at: DatabaseAddress, given: Mapping[str, str]) -> tuple[Options, s
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """The login for the other container, in a folder of memory that both share: libpq reads it there, so that it stands in no
-    argument and in no variable of that container. `major` is the version of its libpq."""
+    """The login for the other container, in a folder of memory that both share, so that it stands in no argument and in no variable of that
+    container. libpq reads a file of services there, whose lines are short and lose blanks at their end; password and name of the database
+    are files of their own, which the variables of one process are made from. `major` is the version of its libpq."""
 
     folder: Path
     authority: str
@@ -61,7 +68,21 @@ class Logins:
                 if told.get("sslrootcert") == "system":
                     text = f"pg_dump {self.major} knows no certificates of the system: name a ca_key"
                     raise BackupFailed(text, code="no_authority")
-            if any("\n" in value for value in told.values()):
-                raise BackupFailed("the login has a line break in it", code="no_login")
+            for key in OF_THEIR_OWN:
+                (self.folder / f"{name}.{key}").write_text(told.pop(key), encoding="utf-8")
+            for key, value in told.items():
+                _refuse_untold(key, value, _SHORT_LINE if self.major <= _OLDER_LIBPQ else _LINE)
             text += f"[{name}]\n" + "".join(f"{key}={value}\n" for key, value in told.items())
         (self.folder / "services").write_text(text, encoding="utf-8")
+
+
+def _refuse_untold(key: str, value: str, longest: int) -> None:
+    why = ""
+    if value != value.rstrip():
+        why = "ends with a blank"
+    elif "\n" in value or "\r" in value:
+        why = "has a line break in it"
+    elif len(f"{key}={value}".encode()) > longest:
+        why = f"has more than {longest - len(key) - 1} bytes"
+    if why:
+        raise BackupFailed(f"the login's {key} {why}, so pg_dump cannot be told it", code="no_login")

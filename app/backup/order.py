@@ -65,6 +65,11 @@ class Keep:
     weekly: int = 4
     monthly: int = 12
 
+    @property
+    def everything(self) -> bool:
+        """Nothing is ever surplus."""
+        return not any((self.daily, self.weekly, self.monthly))
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -90,8 +95,8 @@ class Order:
 
     @property
     def folder(self) -> str:
-        """The folder of all backups of this database, under the place: two databases never share one. Safety backups are beside
-        it, so that they count neither as the newest nor as one of those that are kept."""
+        """The folder of all backups of this database, under the place. A database of the same name on another server may share it: the
+        manifests tell them apart. Safety backups are beside it, so that they count neither as the newest nor as one of those that are kept."""
         return f"{self.database.namespace}/{database_of(self.name)}{SAFETY if self.safety else ''}"
 
     @property
@@ -156,7 +161,7 @@ def database_of(name: str) -> str:
 
 
 def folder_of(namespace: str, database: str) -> str:
-    """The folder of all backups of a database, under the place: two databases never share one."""
+    """The folder of all backups of a database, under the place."""
     return f"{namespace}/{safe_name(database)}"
 
 

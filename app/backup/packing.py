@@ -23,15 +23,15 @@ def packed(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """What was packed, in blocks of a mebibyte at most. All of `blocks` is taken, whatever they are. Raises BackupFailed for what is
-    no frame; one that is cut ends early."""
+    """What was packed, in blocks of a mebibyte at most. All of `blocks` is taken, whatever they are, unless whoever asks wants no more.
+    Raises BackupFailed for what is no frame; one that is cut ends early."""
     source = _Source(blocks)
     try:
         yield from zstandard.ZstdDecompressor().read_to_iter(cast("IO[bytes]", source), write_size=_BLOCK)
     except zstandard.ZstdError:
-        raise BackupFailed("what was read back is not packed", code="altered") from None
-    finally:
         source.drain()
+        raise BackupFailed("what was read back is not packed", code="altered") from None
+    source.drain()
 
 
 class _Source:

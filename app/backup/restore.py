@@ -1,6 +1,7 @@
 """The way of a restore, in the Job's pod: read all of the backup, or make a validated copy of it beside the database.
 
-Called by `app.backup.__main__`. The backup has to be the one that was approved, by its digest. Only archives of pg_dump's custom format are
+Called by `app.backup.__main__`. The backup has to be the one that was approved, by its digest: all of it is read and digested before
+pg_restore sees a byte, and what it sees afterwards is compared piece by piece with what was digested. Only archives of pg_dump's custom format are
 taken, and pg_restore sends them to the server over its connection: nothing of them reaches a shell or psql, whose scripts run
 commands (CVE-2025-8714). A copy that is not validated is dropped, and the database that it was to replace is never touched here.
 """
@@ -88,16 +89,14 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
     copy.refuse_foreign()
     rights = copy.rights
-    if why := cannot(pipes.listing(unpacked(bucket.read(order.key))), rights, privileges=order.privileges):
+    whole = _digested(parts, bucket)
+    listing = pipes.listing(unpacked(whole.again(bucket.read(order.key))))
+    if why := cannot(listing, rights, privileges=order.privileges):
         raise BackupFailed(why, code="no_right")
-    counted = Counted()
-    blocks = told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say)
+    blocks = told("checked", whole.again(bucket.read(order.key)), parts.clock, parts.say)
     pipes.check(unpacked(blocks))
-    _refuse_altered(counted, order)
     left_out = _left_out(copy.refused_settings())
-    return (
-        f"{size_words(counted.size)} read, whole, sha256 {counted.sha256[:16]}{left_out}; nothing was changed"
-    )
+    return f"{size_words(whole.size)} read, whole, sha256 {whole.sha256[:16]}{left_out}; nothing was changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,16 +115,15 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
     copy.refuse_foreign()
+    whole = _digested(work.parts, work.bucket)
     copy.drop()  # what a pod has left behind that was killed
     fresh = {**entry, "dbname": order.copy}
     try:
         copy.make(_locale(work.manifest))
         logins.write({"scratch": fresh})
-        counted = Counted()
-        blocks = counted.through(work.bucket.read(order.key))
+        blocks = whole.again(work.bucket.read(order.key))
         blocks = told("restored", blocks, work.parts.clock, work.parts.say)
         work.pipes.restore(unpacked(blocks), privileges=order.privileges)
-        _refuse_altered(counted, order)
         left_out = _left_out(copy.configure())
         work.parts.say("validated: rows and checks")
         validate(fresh, order, work.manifest["rows"])
@@ -153,6 +151,12 @@ def _locale(manifest: Mapping[str, Any]) -> list[Any] | None:
     return found if isinstance(found, list) and len(found) == len(LOCALE) else None
 
 
-def _refuse_altered(counted: Counted, order: RestoreOrder) -> None:
+def _digested(parts: Restoring, bucket: Bucket) -> Counted:
+    """All of the backup, read once and used for nothing: it is the approved one. Its SQL runs as the owner, so a byte of another archive
+    would be too many. Raises BackupFailed."""
+    order, counted = parts.order, Counted()
+    for _ in told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say):
+        pass
     if (counted.sha256, counted.size) != (order.sha256, order.bytes):
         raise BackupFailed("the backup is not what its manifest says", code="altered")
+    return counted

@@ -26,7 +26,7 @@ class Phase(StrEnum):
 class RestoreOrder:
     """One restore. `key`, `sha256` and `bytes` are the backup's, as they were approved. `entry` is the database to connect to, `live` the
     name of the one that is replaced, `copy` that of the copy beside it, which gets the comment `mark` once it is
-    validated. `checks` are queries of the rule that have to answer true; `privileges`: grants are restored too; `seconds` are for
+    validated: nobody can guess it, so that nothing that is restored can write it itself. `checks` are queries of the rule that have to answer true; `privileges`: grants are restored too; `seconds` are for
     one check."""
 
     phase: Phase

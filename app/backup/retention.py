@@ -10,14 +10,14 @@ from app.backup.order import Keep
 _Period = Callable[[datetime], tuple[int, ...]]
 
 
-def surplus(known: Mapping[str, datetime], keep: Keep) -> list[str]:
-    """Names that nobody wants any more, oldest first. `known` are complete and verified backups by name, with their moments; the
-    newest of them is never surplus. Days, weeks and months are UTC's; those without a backup do not count."""
+def surplus(known: Mapping[str, datetime], keep: Keep, made: str = "") -> list[str]:
+    """Names that nobody wants any more, oldest first. `known` are complete and verified backups by name, with their moments; neither the
+    newest of them nor the one that was just `made` is ever surplus. Days, weeks and months are UTC's; those without a backup do not count."""
     wanted: dict[_Period, int] = {_day: keep.daily, _week: keep.weekly, _month: keep.monthly}
-    if not any(wanted.values()):
+    if keep.everything:
         return []
     newest_first = sorted(known, key=lambda name: (known[name], name), reverse=True)
-    kept = set(newest_first[:1])
+    kept = {made, *newest_first[:1]}
     for period, most in wanted.items():
         firsts: dict[tuple[int, ...], str] = {}
         for name in newest_first:

@@ -57,9 +57,13 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
     bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
     if not key:
         there = bucket.backups(shelf.folder)
-        for newest in sorted(there, key=lambda k: (there[k], k), reverse=True)[:_LOOKED_AT]:
+        other = None
+        for newest in sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT]:
             manifest = bucket.manifest(newest)
-            if not manifest.get("safety"):  # of the state that a restore was to get rid of
+            if manifest.get("safety"):  # of the state that a restore was to get rid of
+                continue
+            if shelf.holds(manifest):
                 return Stored(newest, manifest, bucket.size(newest))
-        return None
+            other = other or (newest, manifest)
+        return Stored(*other, bucket.size(other[0])) if other else None
     return Stored(key, bucket.manifest(key), bucket.size(key))

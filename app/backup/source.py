@@ -36,6 +36,7 @@ _LOCALE = """
     FROM pg_database d WHERE datname = %s
 """
 _UNSEEN = re.compile(rf"\n|{CONTROL.pattern}")
+_SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
 _ATTEMPTS = 20
@@ -64,6 +65,25 @@ class Source:
         """Bytes of the database on disk."""
         return int(self._one("SELECT pg_database_size(current_database())"))
 
+    @property
+    def name(self) -> str:
+        """The database's own name, as the server says it."""
+        return text(self._one("SELECT current_database()"))
+
+    @property
+    def system(self) -> str:
+        """The server's number of itself, which no other one has but its physical copies; empty where the login may not see it."""
+        try:
+            with (
+                self._connection.transaction()
+            ):  # a refusal must not end the transaction that the snapshot is of
+                row = self._connection.execute(_SYSTEM.encode()).fetchone()
+        except psycopg.Error as error:
+            if error.sqlstate:
+                return ""
+            raise BackupFailed(f"a statement failed: {kind(error)}", code="query_failed") from None
+        return text(row[0]) if row else ""
+
     def snapshot(self) -> str:
         """Export what this transaction sees; valid as long as the connection is."""
         return text(self._one("SELECT pg_export_snapshot()"))
@@ -71,7 +91,7 @@ class Source:
     @property
     def locale(self) -> list[str | None]:
         """Encoding, collation, character classes, provider and its locale of the database: a copy is made with the same."""
-        return list(locale_of(self._connection, text(self._one("SELECT current_database()"))) or ())
+        return list(locale_of(self._connection, self.name) or ())
 
     def rows(self) -> dict[str, int]:
         """Rows of each table, `schema.table`, in the snapshot."""

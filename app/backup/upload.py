@@ -25,6 +25,7 @@ from app.backup.progress import Say, size_words, told
 from app.backup.pruning import prune
 from app.backup.source import Source, connected, rows_of, scratch
 from app.database.login import Options, with_authority
+from app.domain.json import digest
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
 
@@ -64,7 +65,7 @@ def back_up(parts: Parts) -> str:
             finally:
                 with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
                     bucket.discard(order.incomplete)
-        removed = prune(bucket, order, parts.clock.now())
+        removed = prune(bucket, order, parts.clock.now(), manifest)
     return _words(parts, manifest, removed)
 
 
@@ -82,8 +83,8 @@ class _Stored:
         dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
         dump = packed(dump) if order.form is Form.CUSTOM else dump
         self._counted = self._bucket.put(order.incomplete, dump, size)
-        uploaded, back = clock.now(), Counted()
-        blocks = self._told("read back", back.through(self._bucket.read(order.incomplete)))
+        uploaded = clock.now()
+        blocks = self._again("read back")
         with ThreadPoolExecutor(1) as counting:
             rows = counting.submit(source.rows)
             if order.form is Form.CUSTOM:
@@ -91,16 +92,16 @@ class _Stored:
             else:
                 _check_text(blocks)
             tables = rows.result()
-        if back != self._counted:
-            raise BackupFailed("what was read back is not what was uploaded", code="altered")
         return {
             "kind": KIND,
             "version": 1,
             "name": order.name,
             "database": in_one_line(str(order.database), _LONGEST),
+            "system": source.system,
+            "name_digest": digest([source.name]),
             "form": order.form.value,
-            "sha256": back.sha256,
-            "bytes": back.size,
+            "sha256": self._counted.sha256,
+            "bytes": self._counted.size,
             "server": source.version[1],
             "client": client,
             "rows": tables,
@@ -115,7 +116,7 @@ class _Stored:
 
     def blocks(self) -> Iterator[bytes]:
         """The dump once more, as it is in the bucket."""
-        return self._told("restored", self._bucket.read(self.parts.order.incomplete))
+        return self._again("restored")
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """From here on it counts."""
@@ -124,6 +125,11 @@ class _Stored:
         written(whole)  # refused before anything stands under its final key
         self._bucket.publish(order.incomplete, order.key, self._counted)
         self._bucket.tell(order.key, whole)
+
+    def _again(self, what: str) -> Iterator[bytes]:
+        """Another read of what was uploaded, of which nothing is used that is not the same: it could be somebody else's by now."""
+        read = self._bucket.read(self.parts.order.incomplete)
+        return self._told(what, self._counted.again(read))
 
     def _told(self, what: str, blocks: Iterable[bytes]) -> Iterator[bytes]:
         return told(what, blocks, self.parts.clock, self.parts.say)

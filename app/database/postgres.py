@@ -23,9 +23,11 @@ from app.database.texts import foreign, text
 from app.domain.cluster import Cluster
 from app.domain.database import (
     OURS,
+    PREPARED_PID,
     Activity,
     Condition,
     DatabaseAddress,
+    PreparedTransaction,
     Replication,
     Session,
     SessionId,
@@ -63,7 +65,8 @@ class PostgresDatabases:
                 async with asyncio.timeout(TIMEOUT):
                     (now, version, database, most, usable, used), rows, size = await _look(connection)
                     replication = await _replication(connection)
-                sessions = tuple(map(_session, rows))
+                    sessions = tuple(map(_session, rows))
+                    prepared = await _prepared(connection, sessions)
             except (psycopg.Error, TimeoutError) as error:
                 raise failed(at, error) from None
         return Activity(
@@ -77,6 +80,7 @@ class PostgresDatabases:
             size=size,
             milliseconds=round(spent, 1),
             replication=replication,
+            prepared=prepared,
         )
 
     async def terminate(
@@ -125,6 +129,17 @@ async def _size(connection: Connection) -> int | None:
     except psycopg.Error:
         return None
     return None if row is None else int(row[0])
+
+
+async def _prepared(connection: Connection, sessions: Sequence[Session]) -> tuple[PreparedTransaction, ...]:
+    """Asked only where somebody waits for one."""
+    if not any(PREPARED_PID in session.blocked_by for session in sessions):
+        return ()
+    rows = await (await connection.execute(queries.PREPARED)).fetchall()
+    return tuple(
+        PreparedTransaction(_clean(foreign(name)), _clean(foreign(owner)), since)
+        for name, owner, since in rows
+    )
 
 
 async def _replication(connection: Connection) -> Replication | None:

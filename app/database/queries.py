@@ -70,6 +70,11 @@ SESSIONS: Final[LiteralString] = f"""
     ORDER BY a.state_change NULLS LAST, a.pid LIMIT {MAX_ROWS}
 """
 
+PREPARED: Final[LiteralString] = f"""
+    SELECT {raw("gid")}, {raw("owner")}, prepared FROM pg_prepared_xacts WHERE database = current_database()
+    ORDER BY prepared, gid LIMIT {MAX_ROWS}
+"""
+
 _HOLDS: Final[dict[Why, LiteralString]] = {
     Why.IDLE: """a.state IN ('idle in transaction', 'idle in transaction (aborted)')
             AND a.state_change <= clock_timestamp() - make_interval(secs => %(seconds)s)""",

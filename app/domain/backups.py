@@ -25,7 +25,8 @@ _DEEPEST: Final = 3
 @dataclass(frozen=True, slots=True)
 class Shelf:
     """Where backups stand: `url` of the bucket and folder, `endpoint` and `region` of a store of one's own, the Secret of `namespace`
-    with the store's login, and the `folder` of one database."""
+    with the store's login, and the `folder` of one database. Databases of that name on several servers may share it: `server` is the one
+    whose newest is wanted, as manifests tell it."""
 
     url: str
     endpoint: str
@@ -33,6 +34,11 @@ class Shelf:
     namespace: str
     secret: str
     folder: str
+    server: str = ""
+
+    def holds(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether a backup with this manifest is of that server."""
+        return not self.server or server_of(manifest) == self.server
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,11 @@ class Stored:
     key: str
     manifest: Mapping[str, Any]
     bytes: int | None
+
+
+def server_of(manifest: Mapping[str, Any]) -> str:
+    """The server that a manifest tells of, as its rule named it."""
+    return str(manifest.get("database", "")).partition("/")[0]
 
 
 def manifest_of(data: bytes) -> dict[str, Any]:
@@ -71,6 +82,7 @@ class Backups(Protocol):
     """All object stores that rules name."""
 
     async def find(self, cluster: Cluster, shelf: Shelf, key: str) -> Stored | None:
-        """The backup under this key, or with an empty key the newest of the folder that has a manifest; None when there is none.
+        """The backup under this key, or with an empty key the newest of the folder that has a manifest, of the shelf's server if there is one of
+        it; None when there is none.
         Raises ProbeUnavailable (`no_login`, or a code of the store), without anything of a login."""
         ...

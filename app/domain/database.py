@@ -158,10 +158,30 @@ class Replication:
 
 
 @dataclass(frozen=True, slots=True)
+class PreparedTransaction:
+    """One that waits for its second phase. No session has it, it keeps its locks, and only its name ends it."""
+
+    name: str
+    owner: str
+    since: datetime
+
+    @property
+    def command(self) -> str:
+        """What ends it, undone."""
+        quoted = self.name.replace("'", "''")
+        return f"ROLLBACK PREPARED '{quoted}'"
+
+
+PREPARED_PID = 0
+"""What stands in `Session.blocked_by` for a prepared transaction."""
+
+
+@dataclass(frozen=True, slots=True)
 class Activity:
     """One look at a server, at its own time `now`. `usable` are the connections that are not reserved for superusers, `used` those
     that clients have. `sessions` are the clients' of all databases, at most as many as were asked for; `database` is the one we
-    are connected to. `size` in bytes and `replication` are None when they may not be read."""
+    are connected to. `size` in bytes and `replication` are None when they may not be read. `prepared` are its prepared transactions, the
+    oldest first, where a session waits for one."""
 
     now: datetime
     version: str
@@ -173,6 +193,7 @@ class Activity:
     size: int | None = None
     milliseconds: float = 0.0
     replication: Replication | None = None
+    prepared: tuple[PreparedTransaction, ...] = ()
 
     @property
     def share(self) -> float:

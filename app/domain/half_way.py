@@ -87,15 +87,17 @@ def wanted(planned: Iterable[Action], size: Size) -> int:
     return found
 
 
-def outcome(action: Action, done: bool | None) -> str:
-    """How stands what a step is for, its action done or not; None when nobody knows. Empty for an action that only serves it."""
+def outcome(action: Action, done: bool | None, *, taken_back: bool = False) -> str:
+    """How stands what a step is for, its action done or not; None when nobody knows. `taken_back`: it was done before. Empty for an action that
+    only serves it."""
     if action.kind is not ActionKind.EXCHANGE_DATABASE:
         return ""
     names = Exchange.from_json(action.part)
     if done is None:
         return f"whether {names.live} is the restored copy or the former database is not known"
     if not done:
-        return f"{names.live} is the database that it was before: no name is exchanged"
+        how = "names were exchanged, and exchanged back" if taken_back else "no name is exchanged"
+        return f"{names.live} is the database that it was before: {how}"
     kept = f"; the former one is {names.kept}, closed" if names.kept else ""
     return f"{names.live} is the restored copy{kept}"
 

@@ -22,6 +22,7 @@ from app.domain.errors import (
     ObjectInvalid,
     ObjectMissing,
     OutcomeUnclear,
+    TryLater,
 )
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult
@@ -121,7 +122,7 @@ async def _dry_run_result(
 ) -> Obj | None:
     """The object as the dry run would leave it; None when the action is in place. A status that moves in between is
     no reason against it, as in `apply`."""
-    for attempt in range(_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
         seen = None  # it is as it was looked at only once
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
@@ -132,9 +133,8 @@ async def _dry_run_result(
         try:
             return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
         except ObjectChanged:
-            if attempt == _ATTEMPTS - 1:
-                raise
-    raise AssertionError("the loop above returns or raises")
+            continue  # its spec is the same, or the next look says so
+    raise TryLater(f"{ref} changed again before each of {_ATTEMPTS} attempts", where=str(ref))
 
 
 def _bent(result: Obj, action: Action) -> str:
@@ -196,11 +196,8 @@ async def _patch(
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
             return await _found(cluster, action, action_id, (bound, error), sleep)
-    return Applied(
-        ActionResult.REFUSED,
-        f"{ref} changed again before each of {_ATTEMPTS} attempts",
-        code=ObjectChanged.code,
-    )
+    text = f"{ref} changed again before each of {_ATTEMPTS} attempts"
+    return Applied(ActionResult.REFUSED, text, code=ObjectChanged.code, passing=True)
 
 
 def _obstacle(manifest: Obj, action: Action, ref: ObjectRef) -> str:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from app.domain.actuator import Sleep, Undone
 from app.domain.cluster import Cluster
-from app.domain.errors import ClusterRefused, ObjectChanged, ObjectMissing, OutcomeUnclear
+from app.domain.errors import ClusterRefused, ObjectChanged, ObjectMissing, OutcomeUnclear, TryLater
 from app.domain.json import Obj
 from app.domain.outcome import UndoResult
 from app.domain.plan import Action, FieldChange
@@ -75,8 +75,8 @@ async def foresee(
 async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
     """Put every field back to what it was before the action `action_id` (the action's id, or `undo_id` of it).
 
-    FAILED means that the server refused, that the answer stayed unknown, or that the object kept changing. Raises
-    TryLater: nothing was written, the call may be repeated.
+    FAILED means that the server refused, or that the answer stayed unknown. Raises TryLater, also when the object kept changing: nothing was
+    written, the call may be repeated.
     """
     if not action.reversible or not action.changes:
         return Undone(UndoResult.NOTHING, action.undo)
@@ -109,7 +109,7 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
                     UndoResult.FAILED, f"sent without an answer, and {ref} cannot be read back: {error}"
                 )
             # Certainly not done: look at everything again and repeat.
-    return Undone(UndoResult.FAILED, f"{ref} changed again before each of {_ATTEMPTS} attempts")
+    raise TryLater(f"{ref} changed again before each of {_ATTEMPTS} attempts", where=str(ref))
 
 
 async def _write_back(cluster: Cluster, action: Action, manifest: Obj, marker: str) -> Undone:

@@ -18,9 +18,11 @@ from app.domain.cluster import Cluster
 from app.domain.copies import Found, prepared, replicating, waiting_slot
 from app.domain.database import (
     OURS,
+    PREPARED_PID,
     Activity,
     Condition,
     DatabaseAddress,
+    PreparedTransaction,
     Replication,
     Session,
     SessionId,
@@ -179,6 +181,7 @@ class _State:
         rows = []
         for backend in found:
             holders = [b.id.pid for b in found if b.row.application == backend.waits_for][:1]
+            holders += [PREPARED_PID] if backend.waits_for in self.server.prepared else []
             row = backend.row
             if not backend.waits_for:
                 rows.append(row)
@@ -342,6 +345,11 @@ class SimDatabases:
             size=_SIZE,
             milliseconds=2.0,
             replication=_replication(server, sessions),
+            prepared=tuple(
+                PreparedTransaction(name, server.login, self._start)
+                for name in server.prepared
+                if any(PREPARED_PID in session.blocked_by for session in sessions)
+            ),
         )
 
     async def _reach(

@@ -87,8 +87,10 @@ BESIDE: Final = (
     "samples.at",
     "escalations.asked: at",
     "installation.value: watched",
+    "runs.life: attended",
     "runs.life: ordered_until",
     "runs.life: progress.told_at",
+    "runs.life: trying",
     "runs.life: until",
     "trust_levels.agreed: *",
 )
@@ -203,12 +205,12 @@ def _set_samples_back(tx: Tx, step: int) -> None:
     tx.conn.execute(update(samples).where(at < 0).values(at=-at))
 
 
-_LIVES: Final = ("until", "ordered_until")
+_LIVES: Final = ("until", "ordered_until", "attended", "trying")
 
 
 def _set_lives_back(tx: Tx, by: timedelta) -> None:
-    """Until when a temporary change lasts and a person's order to undo is good, and when a long action was told last, as the rows of runs
-    keep it."""
+    """Until when a temporary change lasts and a person's order to undo is good, until when somebody was at a step, since when something is tried, and when a long action was told
+    last, as the rows of runs keep it."""
     concerned = or_(LIVE, and_(RUN_DUE, runs.c.state.in_([state.value for state in HELPED])))
     for row in tx.conn.execute(select(runs).where(concerned).with_for_update()).all():
         run = run_store.run_from(row)

@@ -16,6 +16,7 @@ from datetime import timedelta
 from app.domain.cluster import Cluster
 from app.domain.database import (
     IDLE,
+    PREPARED_PID,
     Activity,
     Condition,
     DatabaseAddress,
@@ -202,6 +203,10 @@ def _locks(seen: Activity, limits: Limits) -> Finding:
     """Who holds the lock that others have waited for longest, and waits for nobody itself."""
     waiting = [s for s in seen.sessions if s.blocked_by]
     holders = [(w, s) for s in seen.sessions if not s.blocked_by and (w := seen.longest_wait(s)) is not None]
+    prepared = _prepared(seen, waiting)
+    if prepared and not holders:
+        data: dict[str, JsonValue] = {"session": None, "who": "", "waiting": len(waiting)}
+        return Finding(LOCKS, prepared, data=data, details=tuple(_endings(seen)))
     if not holders:
         text = f"{count(len(waiting), 'session')} {'waits' if len(waiting) == 1 else 'wait'} for a lock"
         return Finding(
@@ -215,11 +220,36 @@ def _locks(seen: Activity, limits: Limits) -> Finding:
     behind = sum(holder.pid in s.blocked_by for s in seen.sessions)
     session: JsonValue = list(holder.id.to_json()) if holder.id and not against and holder.endable else None
     denied = "" if against or holder.endable else holder.user
-    data: dict[str, JsonValue] = {
+    data = {
         "session": session, "who": holder.who, "against": against, "denied": denied, "waiting": behind,
     }  # fmt: skip
     text = f"pid {holder.pid} {holder.who} blocks {count(behind, 'session')}, the longest for {span(waited.total_seconds())}"
-    return Finding(LOCKS, text, data=data, details=tuple(_chain(seen, holder)))
+    details = (*_chain(seen, holder), *_endings(seen))
+    return Finding(LOCKS, joined([text, *([prepared] if prepared else [])]), data=data, details=details)
+
+
+def _prepared(seen: Activity, waiting: Sequence[Session]) -> str:
+    """Which prepared transaction holds a lock that others wait for; empty for none. No session can be ended for it, and who prepared it may be
+    gone for days."""
+    behind = [s for s in waiting if PREPARED_PID in s.blocked_by]
+    if not behind:
+        return ""
+    since = min((s.waits_since for s in behind if s.waits_since), default=seen.now)
+    number = f"{count(len(behind), 'session')}, the longest for {span((seen.now - since).total_seconds())}"
+    if not seen.prepared:
+        return f"A prepared transaction blocks {number}; its name is not known"
+    one, several = seen.prepared[0], len(seen.prepared)
+    which = "The" if several == 1 else f"One of {several} prepared transactions, the oldest of them the"
+    age = span((seen.now - one.since).total_seconds())
+    return (
+        f"{which} prepared transaction {one.name} of {one.owner}, prepared {age} ago, blocks {number}. No session has it: who knows"
+        f" what it did ends it with {one.command}, or COMMIT PREPARED"
+    )
+
+
+def _endings(seen: Activity) -> Iterator[str]:
+    for one in seen.prepared[:_SHOWN]:
+        yield f"{one.command}: of {one.owner}, prepared {span((seen.now - one.since).total_seconds())} ago"
 
 
 def _chain(seen: Activity, holder: Session) -> Iterator[str]:

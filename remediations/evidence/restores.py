@@ -11,12 +11,12 @@ from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from app.backup.order import KIND, Form, database_of, folder_of
-from app.domain.backups import Shelf, Stored
+from app.domain.backups import Shelf, Stored, server_of
 from app.domain.copies import Server
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable, TryLater
 from app.domain.evidence import Certainty, Finding
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, digest
 from app.domain.redact import redact
 from app.domain.remediation import Scene
 from app.domain.text import visible
@@ -148,19 +148,27 @@ def _against(found: Stored, database: str) -> str:
     except ValueError:
         return "its name is not one of ours"
     own = folder_of("", database).lstrip("/")
-    return "" if of == own else f"it is a backup of {of}, not of {own}"
+    if of != own:
+        return f"it is a backup of {of}, not of {own}"
+    if told.get("name_digest") not in (
+        None,
+        digest([database]),
+    ):  # a name may look like another one that was made safe
+        return f"it is a backup of another database than {own}, whose name looks the same in a key"
+    return ""
 
 
 def _from_elsewhere(found: Stored, at: DatabaseAddress, origin: str) -> str:
-    """Why it is of a database of the same name in another namespace or on another server; empty when it is not, or the rule names that.
-    Where one of both names its server only by a Secret, the namespaces are compared."""
+    """Why it is, or may be, of a database of the same name in another namespace or on another server; empty when it is not, or the rule names
+    that. Servers are the same by their address or by their Secret; where one of both names the one and the other the other, nobody knows."""
     place = str(replace(at, database=""))
-    told = str(found.manifest.get("database", "")).partition("/")[0]
+    told = server_of(found.manifest)
     namespace = found.key.partition("/")[0]
     there, here = f"{namespace}/{told}", f"{at.namespace}/{place}"
-    by_secret = not at.host or told.startswith(_BY_SECRET)
-    if there in (here, origin) or (by_secret and namespace == at.namespace):
+    if there in (here, origin):
         return ""
+    if namespace == at.namespace and (not at.host) != told.startswith(_BY_SECRET):
+        return f"it is a backup of {short(there, 200)}, and whether that is {here} is not known; the rule's param origin says that it is"
     return (
         f"it is a backup of {short(there, 200)}, not of {here}; the rule's param origin allows that other one"
     )

@@ -207,7 +207,7 @@ async def test_spoiled_rows_come_back_while_a_client_never_stops_connecting(worl
     kinds = [a.kind.value for a in step.actions]
     assert (step.name, kinds) == (
         RESTORE,
-        ["run-job", "run-job", "scale", "confirm-stopped", "run-job", "exchange-database", "scale"],
+        ["run-job", "run-job", "run-job", "scale", "confirm-stopped", "exchange-database", "scale"],
     ), step.why
     async with _clamouring(world.dsn) as got_in:
         for number, action in enumerate(step.actions):

@@ -1,4 +1,4 @@
-"""Restores that meet another one, or whose Job somebody deletes: nothing is done twice, and nothing under another's application."""
+"""Restores that meet another one, or whose Job fails or is deleted by somebody: nothing is done twice, and nothing under another's application."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from app.domain.copies import Server, prepared
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.sim.behaviour import Crash
 from app.sim.copies import SimCopies
 from app.sim.scenario import Scenario
 from tests.scenario.scenes import all_runs, the_incident, the_run, trail
@@ -52,7 +53,7 @@ async def test_a_job_that_somebody_deletes_is_not_made_again_and_the_application
     assert "is gone, deleted by somebody" in (await the_run(rig)).result
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     assert await replicas(rig) == 3
-    assert list(await databases(rig)) == ["langgraph_checkpoints"]
+    assert "before" not in await databases(rig)
     await rig.close()
 
 
@@ -163,4 +164,28 @@ async def test_what_came_into_the_database_since_the_question_is_found_before_an
     await rig.until(lambda: rests(rig), 1_800)
     assert (writes(rig), await replicas(rig)) == ([], 3)
     assert "cannot get another name: in it is the prepared transaction shop-1" in str(await trail(rig))
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("job", "message", "made"),
+    [
+        ("validation", "2 tables differ (differs)", 2),
+        ("validation", 'relation "q" does not exist (pg_restore_failed)', 2),
+        ("safety", "permission denied for large object 4712 (pg_dump_failed)", 3),
+    ],
+)
+async def test_what_cannot_be_restored_or_saved_is_found_before_the_application_is_stopped(
+    tmp_path: Path, job: str, message: str, made: int
+) -> None:
+    crash = Crash(after=20.0, exit_code=1, message=message)
+    rig = await born(tmp_path, world(job, crash=crash))
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert writes(rig) == ALL[:made], run.result
+    assert (await replicas(rig), "before" in await databases(rig)) == (3, False)
+    assert message in rig.notebook.text
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
     await rig.close()

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from app.domain.errors import Refused
+from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.policy.load import load_policy
 from app.sim.faults import Fault, FaultKind
 from remediations import CATALOGUE
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import the_incident, the_run
+from tests.scenario.scenes import the_incident, the_run, trail
 from tests.scenario.test_database_restore import (
     ALL,
     RULE,
@@ -83,7 +84,7 @@ async def test_promise_10_a_hold_that_comes_half_way_is_kept_and_people_are_told
     tmp_path: Path, hold: Holds
 ) -> None:
     rig = await _at_work(tmp_path)
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     await hold(rig)
     await rig.run(120)
     run = await the_run(rig)
@@ -112,7 +113,7 @@ async def test_promise_10_what_the_approved_plan_stopped_is_started_again_in_a_f
 ) -> None:
     rig = await _at_work(tmp_path)
     assert "is started again whatever becomes of this, also in a freeze" in rig.notebook.text
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     await _freeze(rig)
     await rig.until(lambda: rests(rig))
     assert (writes(rig), await replicas(rig)) == ([*ALL[:4], "scale"], 3), "and nothing else is written"
@@ -148,7 +149,7 @@ async def test_a_start_that_fails_leaves_the_exchange_to_a_person_where_the_rule
 ) -> None:
     rig = await _at_work(tmp_path)
     _start_fails(rig, kind)
-    await rig.until(lambda: rests(rig))
+    await rig.until(lambda: rests(rig), 6_000)
     run = await the_run(rig)
     assert (run.state, writes(rig), await replicas(rig)) == (RunState.FAILED, ALL[:5], 0)
     told = _told(rig)
@@ -165,6 +166,47 @@ async def test_a_start_that_fails_leaves_the_exchange_to_a_person_where_the_rule
     await rig.close()
 
 
+@pytest.mark.parametrize("rule", [ESCALATES, TAKES_BACK], ids=["escalate", "undo"])
+@pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.CONFLICT, FaultKind.LOST_BEFORE])
+async def test_the_start_of_what_the_plan_stopped_is_tried_for_an_hour_and_a_person_knows(
+    tmp_path: Path, kind: FaultKind, rule: str
+) -> None:
+    rig = await _at_work(tmp_path, rule)
+    fault = Fault(kind, verb="patch", kind=Kind.DEPLOYMENT, times=10_000)
+    _when_exchanged(rig, lambda: rig.cluster.faults.add(fault))
+    await rig.run(1_500)
+    assert ((await the_run(rig)).state, writes(rig)) == (RunState.ACTING, ALL[:5])
+    assert (await the_incident(rig)).state is IncidentState.STUCK
+    told = _told(rig)
+    for words in ("starting it is tried again and again", AT_ZERO, START):
+        assert words in told, words
+    assert "remediator undo" not in told[told.index(AT_ZERO) :].partition("Look at")[0], "it is not over"
+    rig.cluster.faults.waiting.clear()
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert (run.state, writes(rig), await replicas(rig)) == (RunState.FIXED, ALL, 3), run.result
+    assert (await the_incident(rig)).state is IncidentState.FIXED
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.CONFLICT])
+async def test_promise_7_an_application_that_stands_at_0_is_started_by_its_undo_after_an_outage(
+    tmp_path: Path, kind: FaultKind
+) -> None:
+    rig = await _at_work(tmp_path, TAKES_BACK)
+    await _until(rig, "scale")
+    rig.cluster.faults.add(Fault(FaultKind.DENIED, verb="rename", times=10_000))
+    rig.cluster.faults.add(Fault(kind, verb="patch", kind=Kind.DEPLOYMENT, times=10_000))
+    await rig.run(2_400)
+    assert ((await the_run(rig)).state, await replicas(rig)) == (RunState.UNDOING, 0)
+    assert AT_ZERO in _told(rig)
+    rig.cluster.faults.waiting.clear()
+    await rig.until(lambda: rests(rig))
+    assert ((await the_run(rig)).state, await replicas(rig)) == (RunState.FAILED, 3)
+    await rig.close()
+
+
 async def test_a_start_that_fails_takes_the_exchange_back_where_the_rule_says_so(tmp_path: Path) -> None:
     rig = await _at_work(tmp_path, TAKES_BACK)
     _start_fails(rig, FaultKind.DENIED)
@@ -172,7 +214,11 @@ async def test_a_start_that_fails_takes_the_exchange_back_where_the_rule_says_so
     run = await the_run(rig)
     assert (run.state, writes(rig)) == (RunState.STUCK, [*ALL[:5], "rename"])
     told = _told(rig)
-    for words in (AT_ZERO, "Now: langgraph_checkpoints is the database that it was before", START):
+    for words in (
+        AT_ZERO,
+        "Now: langgraph_checkpoints is the database that it was before: names were exchanged, and exchanged back",
+        START,
+    ):
         assert words in told, words
     await rig.close()
 
@@ -227,13 +273,46 @@ async def test_promise_10_a_pause_half_way_of_an_ordered_undo_tells_that_the_app
 
 async def test_a_size_that_somebody_else_has_changed_since_is_not_told_as_ours(tmp_path: Path) -> None:
     rig = await _at_work(tmp_path)
-    await _until(rig, "restore")
+    await _until(rig, "scale")
     patch = [{"op": "replace", "path": "/spec/replicas", "value": 2}]
     rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph-threads", patch)
     await rig.until(lambda: rests(rig))
     told = _told(rig)
     assert "Now: Deployment rag7/langgraph-threads: somebody else has changed it since" in told
     assert ("stands at 0" in told, "kubectl scale" in told, await replicas(rig)) == (False, False, 2)
+    await rig.close()
+
+
+@pytest.mark.parametrize("exchanged", [False, True])
+@pytest.mark.parametrize("rule", [ESCALATES, TAKES_BACK], ids=["escalate", "undo"])
+async def test_an_application_that_was_created_anew_at_0_is_told_to_stand_there_with_the_command(
+    tmp_path: Path, rule: str, exchanged: bool
+) -> None:
+    rig = await _at_work(tmp_path, rule)
+    where = (Kind.DEPLOYMENT, "rag7", "langgraph-threads")
+    if exchanged:
+        _when_exchanged(rig, lambda: rig.cluster.recreate(*where))
+    else:
+        await _until(rig, "scale")
+        rig.cluster.recreate(*where)
+    await rig.until(lambda: rests(rig))
+    assert await replicas(rig) == 0
+    told = _told(rig)
+    assert AT_ZERO in told
+    assert START in told
+    await rig.close()
+
+
+async def test_an_application_that_somebody_else_stopped_again_is_told_to_stand_at_0(tmp_path: Path) -> None:
+    rig = await _at_work(tmp_path)
+    await _until(rig, "scale")
+    for size in (3, 0):
+        rig.cluster.scale(Kind.DEPLOYMENT, "rag7", "langgraph-threads", size)
+    await rig.until(lambda: rests(rig))
+    assert ("rename" in writes(rig), await replicas(rig)) == (False, 0)
+    told = _told(rig)
+    assert f"{AT_ZERO}: somebody else has changed it since, so it is not started by itself" in told
+    assert START in told
     await rig.close()
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import random
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
 
+from app.backup import bucket as bucket_module
 from app.backup.bucket import Bucket, Counted, worded
 from app.backup.failure import BackupFailed
 from app.backup.job import Pod, backup_job, restore_job
@@ -81,6 +83,45 @@ def test_the_newest_is_never_surplus_and_pruning_twice_is_pruning_once(
         assert max(known, key=lambda name: (known[name], name)) not in gone
     left = {name: at for name, at in known.items() if name not in gone}
     assert surplus(left, keep) == []
+
+
+@given(st.lists(st.binary(max_size=40), max_size=12), st.integers(1, 9), st.data())
+def test_of_a_second_read_nothing_is_handed_on_that_is_not_the_same(
+    blocks: list[bytes], piece: int, data: st.DataObject
+) -> None:
+    whole = b"".join(blocks)
+    other = data.draw(st.one_of(st.just(whole), st.binary(max_size=60), _one_changed(whole)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bucket_module, "_PIECE", piece)
+        counted = Counted()
+        assert b"".join(counted.through(blocks)) == whole
+        handed = bytearray()
+        refused = nullcontext() if other == whole else pytest.raises(BackupFailed)
+        with refused:
+            for some in counted.again([other[at : at + 7] for at in range(0, len(other), 7)]):
+                handed += some
+        assert whole.startswith(handed)
+
+
+def _one_changed(whole: bytes) -> st.SearchStrategy[bytes]:
+    if not whole:
+        return st.just(b"x")
+    at = st.integers(0, len(whole) - 1)
+    return at.map(lambda n: whole[:n] + bytes([whole[n] ^ 1]) + whole[n + 1 :])
+
+
+def test_a_listing_takes_no_more_of_an_archive_than_it_wants() -> None:
+    taken = list[bytes]()
+
+    def blocks() -> Iterator[bytes]:
+        for block in [b"".join(packed([random.Random(1).randbytes(3 << 20)])), *[b"x" * 9] * 50]:
+            taken.append(block)
+            yield block
+
+    some = unpacked(blocks())
+    next(some)
+    del some
+    assert len(taken) == 1
 
 
 RESTORE = RestoreOrder(

@@ -42,6 +42,7 @@ from app.kube.everything import Raw, Served, pages, served
 KIND: Final = "alert-remediator/configuration-backup"
 _BLOCK: Final = 1 << 20
 _LONGEST: Final = 200
+_ACCOUNTS: Final = "serviceaccounts"
 
 
 class Connection(Raw, Protocol):
@@ -64,11 +65,13 @@ class Parts:
 
 @dataclass
 class _Told:
-    """What was read, by kind; what was left out, by reason; and kinds that could not be read."""
+    """What was read, by kind; what was left out, by reason; kinds that could not be read; and the id of the namespace's default account,
+    which no other namespace of whatever cluster has."""
 
     objects: Counter[str] = field(default_factory=Counter)
     left_out: Counter[str] = field(default_factory=Counter)
     unread: list[str] = field(default_factory=list)
+    account: str = ""
 
 
 def back_up(parts: Parts) -> str:
@@ -88,6 +91,7 @@ def back_up(parts: Parts) -> str:
             "version": 1,
             "name": order.name,
             "namespace": order.namespace,
+            "account": told.account,
             "sha256": counted.sha256,
             "bytes": counted.size,
             "objects": dict(told.objects),
@@ -105,7 +109,7 @@ def back_up(parts: Parts) -> str:
     finally:
         with suppress(BackupFailed):
             bucket.discard(order.incomplete)
-    return _words(order, told, counted, prune(bucket, order, parts.clock.now()))
+    return _words(order, told, counted, prune(bucket, order, parts.clock.now(), manifest))
 
 
 class _Lines:
@@ -168,6 +172,8 @@ class _Lines:
 
     def _page(self, kind: Served, page: Iterable[Obj]) -> Iterator[bytes]:
         for found in page:
+            if kind.name == _ACCOUNTS and found["metadata"]["name"] == "default":
+                self._told.account = str(found["metadata"].get("uid", ""))
             if why := left_out(kind.name, found):
                 self._told.left_out[f"{kind.name}: {why}"] += 1
                 continue

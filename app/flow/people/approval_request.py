@@ -7,6 +7,7 @@ because things had changed meanwhile, the new question says what is different. N
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import takewhile
 
 from sqlalchemy import Connection
 
@@ -42,10 +43,16 @@ def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> N
         approvals=approval.approvals,
         changed=_changed_since(tx.conn, run),
         patch=for_git(seen.workload, actions),
-        known=_known(run.step, policy, tx.now + approval.expires),
+        known=(*_passed_over(seen), *_known(run.step, policy, tx.now + approval.expires)),
     )
     once = f"{run.id}/{run.step_index}"
     tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)
+
+
+def _passed_over(seen: investigate.Seen) -> tuple[str, ...]:
+    """Why the steps that the remediation would take before this one do not apply: who is asked about the second best asks that first."""
+    before = takewhile(lambda step: not step.applies, seen.ladder)
+    return tuple(f"{step.name} comes first and does not apply: {step.why}" for step in before)
 
 
 def _known(step: Step, policy: Policy, latest: datetime) -> tuple[str, ...]:

@@ -23,16 +23,17 @@ from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorEr
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
 from app.domain.target import Target
+from app.domain.units import duration
 from app.flow.actuators import partly
 from app.flow.deciding import facts
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve
-from app.flow.running.life import MAX_ATTEMPTS, Event, Found, last_attempt
+from app.flow.running.life import MAX_ATTEMPTS, Event, Found
 from app.flow.running.planned import Planned, load_with_entry
 from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
 from app.flow.services import Services
-from app.flow.undoing import foreseen, holding
+from app.flow.undoing import foreseen, held, holding
 from app.kube import read
 from app.kube.event import event_for
 from app.kube.hands import left_by
@@ -50,7 +51,6 @@ from app.store.tx import Tx
 log = structlog.get_logger(__name__)
 
 _MEMORY = timedelta(minutes=15)
-_RETRY = 5.0  # seconds, when the API server does not say
 
 
 async def look(services: Services, run: Run) -> Found:
@@ -121,21 +121,22 @@ def _goes_on(services: Services, planned: Planned, progress: Progress) -> Found:
 
 async def _later(services: Services, planned: Planned, text: str, seconds: float | None = None) -> Found:
     """Nothing was sent."""
-    if last_attempt(planned.run):
-        text = f"given up after {MAX_ATTEMPTS} attempts: {text}"
-        return await _stopped(services, planned, Outcome(Event.REFUSED, text, reached=False))
-    return Found(seconds=seconds or _RETRY, failed=True, waits_for=text, also=record.waits)
+    if later := held.again(services, planned.run, text, seconds, stopped=planned.brings_back):
+        return later
+    tried = duration(held.PATIENCE) if planned.brings_back else f"{MAX_ATTEMPTS} attempts"
+    text = f"given up after {tried}: {text}"
+    return await _stopped(services, planned, Outcome(Event.REFUSED, text, reached=False))
 
 
 def _unclear(services: Services, planned: Planned, text: str) -> Found:
     """Sent, or not: it is read back again."""
-    if last_attempt(planned.run):
-        return _ended(services, planned, Outcome(Event.UNCLEAR, text))
-    return Found(seconds=_RETRY, failed=True, waits_for=text)
+    later = held.again(services, planned.run, text, stopped=planned.brings_back)
+    return later or _ended(services, planned, Outcome(Event.UNCLEAR, text))
 
 
 async def _check_and_write(services: Services, planned: Planned) -> Found:
-    if never := await foreseen.against_step(services, planned.run, planned.index):
+    begun = planned.begun
+    if never := await foreseen.against_step(services, planned.run, planned.index, begun=begun):
         return await _settle(services, planned, Event.ABANDONED, never)
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
     found, _ = await asyncio.gather(

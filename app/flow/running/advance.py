@@ -27,6 +27,7 @@ from app.flow.notifying.record import move
 from app.flow.people import approve
 from app.flow.running import act, ending, journal, next_step
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
+from app.flow.running.progress import attended
 from app.flow.services import Services
 from app.flow.undoing import temporary
 from app.flow.verifying import standing, verify
@@ -186,8 +187,11 @@ def _wait(tx: Tx, run: Run, found: Found) -> _Moved:
     grown = found.seconds * (1 << min(run.attempt, _DOUBLINGS)) if found.failed else found.seconds
     seconds = min(grown, _LONGEST)
     attempt = run.attempt + 1 if found.failed else 0
+    if found.patient:
+        attempt = min(attempt, _DOUBLINGS)  # an error of ours has its own attempts after these
     due = tx.now + timedelta(seconds=seconds)
-    driving.keep(tx, run.id, Changes(due, found.waits_for, attempt, run.life))
+    life = {**run.life, **attended(run, due, tx.now)} if run.state is RunState.ACTING else run.life
+    driving.keep(tx, run.id, Changes(due, found.waits_for, attempt, life))
     return _Moved(run, seconds)
 
 
@@ -211,6 +215,8 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
         _move_incident(tx, run, life.state, text)
     claim = work.claim_values(tx, services.replica, _CLAIM)
     kept = {**journal.looks(run), **journal.loan(run), **life.to_json()}
+    if life.state is RunState.ACTING:
+        kept |= attended(run, tx.now, tx.now)
     driving.keep(tx, run.id, Changes(tx.now, "", 0, kept), claim)
     return _Moved(runs.get(tx.conn, run.id), text=text)
 

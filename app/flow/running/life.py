@@ -372,13 +372,14 @@ def transition(life: Life, event: Event, text: str = "") -> Life | None:
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a look at a run found. Without an `event` it is looked at again in `seconds`; `failed` then says that an attempt
-    was lost, so that waits grow and end. `waits_for` says in words what it waits for. `keeps` stands in the row until the
+    was lost, so that waits grow and end, unless it is `patient`: then whoever looks ends them. `waits_for` says in words what it waits for. `keeps` stands in the row until the
     state changes. `also` is written in the transaction of the transition."""
 
     event: Event | None = None
     text: str = ""
     seconds: float = 0.0
     failed: bool = False
+    patient: bool = False
     waits_for: str = ""
     keeps: Mapping[str, JsonValue] = field(default_factory=dict)
     also: Callable[[Tx, Run], None] | None = None

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
+from app.domain import half_way
 from app.domain.actuator import Actuator
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
@@ -38,6 +39,11 @@ class Planned:
     def id(self) -> str:
         """Identity of the mutation."""
         return action_id(self.run.id, self.run.step_index, self.index)
+
+    @property
+    def brings_back(self) -> bool:
+        """It starts what its own step stopped: until it is done an application stands at 0."""
+        return half_way.brings_back(self.run.step.actions, self.index)
 
     @property
     def actuator(self) -> Actuator:

@@ -1,7 +1,7 @@
 """Progress: how far the present action of a run has come, as its row keeps it while the action takes long, and its outcome in words.
 
 Written by `act`, read by the messages, the API and `act` itself. It stands beside the run's life and is forgotten when the action
-has an outcome. Never says what follows from it.
+has an outcome. Beside it stands until when the step was attended to. Never says what follows from it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, Final
 from app.domain.actuator import Partly
 from app.domain.json import JsonValue
 from app.domain.outcome import ActionResult, RunState
+from app.domain.units import duration, utc
 from app.flow.running.life import Event
+from app.policy.model import Rule
 from app.store.runs import Run
 
 TOLD_EVERY: Final = timedelta(seconds=15)
@@ -43,6 +45,28 @@ def so_far(run: Run) -> SoFar:
         return SoFar()
     told = datetime.fromisoformat(kept["told_at"]) if kept["told_at"] else None
     return SoFar(kept["text"], kept["state"], told)
+
+
+_ATTENDED = "attended"
+
+
+def attended(run: Run, until: datetime, now: datetime) -> dict[str, JsonValue]:
+    """Until when somebody is at the step, for its row. A break as long as an approval is good stays written down, whatever is found done
+    after it."""
+    gone = run.life[_ATTENDED] if left_alone(run, now) else until.isoformat()
+    return {_ATTENDED: gone}
+
+
+def left_alone(run: Run, now: datetime) -> str:
+    """Since when nobody was at an approved step that was begun, where that is longer than an approval is good: what happened meanwhile is
+    known to none of those who gave it. Empty when somebody was."""
+    if run.state is not RunState.ACTING or run.answer != "approved" or not run.life.get(_ATTENDED):
+        return ""
+    since = datetime.fromisoformat(run.life[_ATTENDED])
+    good = Rule.from_json(run.settings["rule"]).approval.expires
+    if now - since <= good:
+        return ""
+    return f"nobody was at it from {utc(since)} on, longer than an approval is good ({duration(good)})"
 
 
 _RESULTS: Final = {Event.APPLIED: ActionResult.APPLIED, Event.UNCLEAR: ActionResult.UNCLEAR}

@@ -1,6 +1,8 @@
-"""Foreseen: what a later action, or the undo of an earlier one, could never do, asked before anything is stopped for it.
+"""Foreseen: what a later action, or the undo of an earlier one, could never do, asked before anything is stopped for it; and what an action may
+not do any more, because of what happened since its step was begun.
 
-Called by `act` and `undo` right before a write. Only an exchange of databases is known beforehand to be in vain: its database was replaced, or
+Called by `act` and `undo` right before a write. An approved step that nobody was at for as long as an approval is good is not gone on with, and
+no database is replaced whose application somebody had started since it was stopped: what it wrote then would be lost. Only an exchange of databases is known beforehand to be in vain: its database was replaced, or
 the one to go back to was dropped. What cannot be looked at is not known to be possible: nothing is stopped for it until it can be. Once
 the application stands still by our doing, waiting would only prolong that: the action looks itself. Never writes.
 """
@@ -10,17 +12,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from app.domain import half_way
-from app.domain.errors import RemediatorError, TryLater
+from app.domain.cluster import FIELD_MANAGER
+from app.domain.errors import ObjectMissing, RemediatorError, TryLater
 from app.domain.plan import Action
+from app.domain.units import utc
 from app.flow.actuators import never_done, never_undone
+from app.flow.running.progress import left_alone
 from app.flow.services import Services
+from app.kube.owners import who_changed
 from app.store.runs import JournalEntry, Run
 
 
-async def against_step(services: Services, run: Run, index: int) -> str:
-    """Why the step of this run is in vain by what comes after action `index`; empty when it can be done. Raises TryLater when that cannot
-    be looked at and the step has still to stop something."""
+async def against_step(services: Services, run: Run, index: int, *, begun: bool) -> str:
+    """Why action `index` is not carried out any more in a step that was `begun`, or the step is in vain by what comes after it; empty when it
+    can be done. Raises TryLater when that cannot be looked at and the step has still to stop something."""
     actions = run.step.actions
+    if begun and (why := await _not_any_more(services, run, index)):
+        return why
     stops_yet = any(half_way.stops(action) for action in actions[index:])
     for action in actions[index + 1 :]:
         try:
@@ -31,6 +39,38 @@ async def against_step(services: Services, run: Run, index: int) -> str:
                 return ""
             raise TryLater(f"nothing is stopped before {_unread(action, error)}", code=error.code) from error
     return ""
+
+
+async def _not_any_more(services: Services, run: Run, index: int) -> str:
+    """What happened since the step was begun that those who approved it did not know of. To finish what is done for good, and to start what
+    was stopped, they agreed to whatever happens."""
+    actions = run.step.actions
+    if half_way.brings_back(actions, index) or any(a.kind in half_way.KEPT for a in actions[:index]):
+        return ""
+    if gone := left_alone(run, services.clock.now()):
+        return f"{gone}: people have to be asked anew"
+    stop = next((a for a in actions[:index] if half_way.stops(a)), None)
+    if actions[index].kind not in half_way.KEPT or stop is None:
+        return ""
+    ref = stop.object
+    try:
+        manifest = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return ""  # its own check says so
+    theirs = [
+        (who, at)
+        for change in stop.changes
+        for who, at in who_changed(manifest, change.path, exact=True)
+        if who != FIELD_MANAGER
+    ]
+    if not theirs:
+        return ""
+    who, at = theirs[0]
+    when = f" at {utc(at)}" if at else ""
+    return (
+        f"{who} has set the replicas of {ref}{when}, since it was stopped: what it wrote meanwhile would be lost, so people have to"
+        " be asked anew"
+    )
 
 
 async def against_undo(services: Services, entries: Sequence[JournalEntry]) -> str:

@@ -1,21 +1,24 @@
-"""Held: an undo that waits for something to let it be written, who is told of it, and how the wait ends.
+"""Held: an undo that waits for something to let it be written, who is told of it, and how the wait ends. And what could not be done in passing
+and is tried again, longer where an application stands at 0 until it is done.
 
 A pause, a ceiling, a freeze, what is off limits, or pods that could not start hold it. The undo that the rule wants waits as long as that
 stands, and a person is called. One that a person ordered waits as long as an approval would be good: until then they may withdraw it
-while nothing of it is begun, and after that nothing is written by it any more. Called by `undo`. Writes to the store only.
+while nothing of it is begun, and after that nothing is written by it any more. Called by `undo` and `act`. Writes to the store only.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
+from app.domain.outcome import RunState
 from app.flow.deciding.settle import watched
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
+from app.flow.notifying.record import waits as waits_again
 from app.flow.running import journal
-from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look
+from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoHeld, fact_to_json
 from app.store import incidents, runs
@@ -24,6 +27,33 @@ from app.store.runs import Run
 from app.store.tx import Tx
 
 _AGAIN = 15.0  # seconds between looks at what holds a write
+_RETRY = 5.0  # seconds, when the cluster does not say
+PATIENCE = timedelta(hours=1)
+"""How long that is tried without which an application stands at 0."""
+
+
+def again(
+    services: Services, run: Run, why: str, seconds: float | None = None, *, stopped: bool = False
+) -> Found | None:
+    """What could not be done in passing is tried again; None when it is given up. Where an application stands at 0 by our doing until it is
+    done (`stopped`), that is tried for an hour: somebody is called where anything else is given up, and it goes on."""
+    if not stopped:
+        found = Found(seconds=seconds or _RETRY, failed=True, waits_for=why, also=waits_again)
+        return None if last_attempt(run) else found
+    now, tries = services.clock.now(), int(run.life.get("tries", 0)) + 1
+    since = datetime.fromisoformat(run.life["trying"]) if tries > 1 else now
+    if now - since >= PATIENCE and tries > MAX_ATTEMPTS:
+        return None
+
+    def also(tx: Tx, held: Run) -> None:
+        waits_again(tx, held)
+        if tries == MAX_ATTEMPTS:
+            reason = f"an application stands at 0, and starting it is tried again and again: {why}"
+            once = f"{run.id}/trying/{held.life.get('undos', 0)}/{since.isoformat()}"
+            call(tx, held, reason, stuck=True, reopen=True, once=once)
+
+    keeps: dict[str, JsonValue] = {"trying": since.isoformat(), "tries": tries}
+    return Found(seconds=seconds or _RETRY, failed=True, patient=True, waits_for=why, also=also, keeps=keeps)
 
 
 def waits(services: Services, run: Run, hold: str, *, unread: bool = False) -> Found | Look:
@@ -89,7 +119,7 @@ def call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str)
         in_place=stands.in_place,
         done=stands.done,
         not_done=stands.not_done,
-        commands=stands.commands,
+        commands=stands.starts if run.state is RunState.ACTING else stands.commands,
     )
     incident = incidents.get(tx.conn, run.incident_id)
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=reopen)

@@ -281,7 +281,7 @@ async def _all_there(services: Services, run: Run, wish: JournalEntry) -> Found 
             found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
         except TryLater as error:
             text = f"whether its temporary change is still there, to keep it, cannot be told: {error}"
-            return undo.again(run, TryLater(text)) or Found(Event.UNDO_FAILED, text)
+            return undo.again(services, run, TryLater(text)) or Found(Event.UNDO_FAILED, text)
         except RemediatorError:
             return None
         if found["metadata"].get("uid") != ref.uid or is_undo(found, entry.name):

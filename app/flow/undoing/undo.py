@@ -23,10 +23,10 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
-from app.flow.notifying.record import at_it, waits
+from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
-from app.flow.running.life import MAX_ATTEMPTS, Cause, Event, Found, Life, Look, last_attempt
+from app.flow.running.life import Cause, Event, Found, Life, Look
 from app.flow.services import Services
 from app.flow.undoing import foreseen, held, holding, startable
 from app.flow.verifying import standing, still_needed
@@ -36,8 +36,6 @@ from app.policy.holds import Hold
 from app.store import driving, incidents, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import PreImageUnreadable, Tx
-
-_RETRY = 5.0  # seconds, when the cluster does not say
 
 Needed = Callable[[Services, Run], Awaitable[str | None]]
 Kept = Callable[[Connection], str]
@@ -82,7 +80,7 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     try:
         holds = await _held(services, run, entries)
     except TryLater as error:
-        return again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
     hold = holding.words(holds)
     never = "" if begun else await _foreseen(services, run, entries)
     if never and not isinstance(never, Found):
@@ -93,7 +91,7 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         return held.waits(services, run, hold, unread=holding.unread(holds))
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
-    return await _undo_one(services, run, entries[-1], kept)
+    return await _undo_one(services, run, entries, kept)
 
 
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
@@ -101,7 +99,7 @@ async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry
     try:
         return await foreseen.against_undo(services, entries)
     except TryLater as error:
-        return again(run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
 
 
 async def _held(services: Services, run: Run, entries: Sequence[JournalEntry]) -> tuple[Hold, ...]:
@@ -133,16 +131,15 @@ def _calls(services: Services) -> Callable[[Tx, Run], None]:
     return also
 
 
-def again(run: Run, error: TryLater | OutcomeUnclear) -> Found | None:
+def again(
+    services: Services, run: Run, error: TryLater | OutcomeUnclear, *, stopped: bool = False
+) -> Found | None:
     """It is tried again; None when this was the last attempt."""
-    if last_attempt(run):
-        return None
-    seconds = getattr(error, "retry_after", None) or _RETRY
-    return Found(seconds=seconds, failed=True, waits_for=str(error), also=waits)
+    return held.again(services, run, str(error), getattr(error, "retry_after", None), stopped=stopped)
 
 
 def _given_up(error: RemediatorError) -> str:
-    return f"the cluster did not answer {MAX_ATTEMPTS} times: {error}"
+    return f"tried again and again: {error}"
 
 
 async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
@@ -211,12 +208,17 @@ def _all_done(conn: Connection, run: Run) -> Found:
     return Found(Event.UNDO_CONFLICT if conflict else Event.ALL_UNDONE, text or "nothing was in place")
 
 
-async def _undo_one(services: Services, run: Run, acted: JournalEntry, kept: Kept) -> Found | Look:
-    """Undo one action; the first outcome of this order stands."""
+async def _undo_one(
+    services: Services, run: Run, entries: Sequence[JournalEntry], kept: Kept
+) -> Found | Look:
+    """Undo the newest of these actions; the first outcome of this order stands. Where an application stands at 0 by them, what is only in
+    passing is tried for longer."""
+    acted = entries[-1]
+    stopped = any(size.stopped for size in half_way.sizes(journal.actions(entries)))
     try:
         before = await _before(services, run, acted)
     except (TryLater, OutcomeUnclear) as error:
-        if later := again(run, error):
+        if later := again(services, run, error, stopped=stopped):
             return later
         before = Undone(UndoResult.FAILED, _given_up(error))
     except RemediatorError as error:
@@ -229,18 +231,31 @@ async def _undo_one(services: Services, run: Run, acted: JournalEntry, kept: Kep
     if hold:
         return held.waits(services, run, hold)
     if isinstance(before, Undone):
-        return _settled(services, run, acted, before)
+        return _settled(services, run, acted, before, await _size_now(services, acted, before))
     try:
         done = await ACTUATORS[before.kind].undo(_means(services, run, acted, kept), before, acted.name)
     except Held as by:
         return held.waits(services, run, str(by))
     except (TryLater, OutcomeUnclear) as error:
-        return again(run, error) or _settled(
-            services, run, acted, Undone(UndoResult.FAILED, _given_up(error))
-        )
+        gone = Undone(UndoResult.FAILED, _given_up(error))
+        return again(services, run, error, stopped=stopped) or _settled(services, run, acted, gone)
     except RemediatorError as error:
         return _settled(services, run, acted, Undone(UndoResult.FAILED, str(error)))
-    return _settled(services, run, acted, done)
+    return _settled(services, run, acted, done, await _size_now(services, acted, done))
+
+
+async def _size_now(services: Services, acted: JournalEntry, done: Undone) -> int | None:
+    """How many pods an object is set to that we stopped and that is not ours to start: people have to know when it stands at 0. None where that
+    is no question, or nobody can tell."""
+    (action,) = journal.actions([acted])
+    if not half_way.stops(action) or done.result not in (UndoResult.NOTHING, UndoResult.CONFLICT):
+        return None
+    try:
+        manifest = await holding.changed_object(services, action)
+    except RemediatorError:
+        return None
+    replicas = ((manifest or {}).get("spec") or {}).get("replicas")
+    return replicas if isinstance(replicas, int) else None
 
 
 async def _before(services: Services, run: Run, acted: JournalEntry) -> Action | Undone | str:
@@ -325,8 +340,10 @@ def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | 
     return ""
 
 
-def _settled(services: Services, run: Run, acted: JournalEntry, done: Undone) -> Found:
-    """What became of the undo of one action."""
+def _settled(
+    services: Services, run: Run, acted: JournalEntry, done: Undone, replicas: int | None = None
+) -> Found:
+    """What became of the undo of one action; `replicas` of what it leaves to others."""
     action, name = (
         Action.from_json(acted.intent["action"]),
         journal.entry_name(acted.name, journal.life_of(run).undos),
@@ -336,6 +353,8 @@ def _settled(services: Services, run: Run, acted: JournalEntry, done: Undone) ->
 
     left = left_by(done.generation, done.left, services.store.vault.key)
     outcome = {"result": result.value, "text": text, **left}
+    if replicas is not None:
+        outcome["replicas"] = replicas
 
     def also(tx: Tx, _run: Run) -> None:
         runs.end_entry(tx, run.id, name, outcome)

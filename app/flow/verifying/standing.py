@@ -23,13 +23,14 @@ from app.store.runs import JournalEntry, Run
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """`in_place` says how things stand, `done` and `not_done` are actions, `commands` what a person can type, each with what it does.
-    `stopped`: an application stands at 0 by our doing."""
+    """`in_place` says how things stand, `done` and `not_done` are actions, `commands` what a person can type, each with what it does;
+    `starts` are those of them that start something. `stopped`: an application stands at 0 by our doing."""
 
     in_place: tuple[str, ...] = ()
     done: tuple[str, ...] = ()
     not_done: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ()
     stopped: bool = False
 
 
@@ -47,11 +48,22 @@ def of(
     some = {e.name: (e.outcome or {})["answer"] for e in entries if was_partly(e)}
     missing = [a for a, name in zip(run.step.actions, ids, strict=True) if name not in known]
     undo = [f"take back what is in place: {w}" for w in (way_back(run, in_place, held=held),) if w]
+    others = _at_0(entries)
+    starts = tuple(
+        _start(size, half_way.wanted(missing, size))
+        for size in (*left, *others)
+        if not size.now and size.before
+    )
     return Standing(
         in_place=(
             *(size.text for size in left),
-            *(f"{s.name}: somebody else has changed it since" for s in sizes if s.object in theirs),
-            *_outcomes(run, in_place),
+            *(
+                f"{s.name}: somebody else has changed it since"
+                for s in sizes
+                if s.object in theirs and s.object not in {size.object for size in others}
+            ),
+            *(f"{size.text}{why}" for size, why in others.items()),
+            *_outcomes(run, entries, in_place),
         ),
         done=(
             *(_done(entry, action) for entry, action in zip(in_place, actions, strict=True)),
@@ -62,7 +74,8 @@ def of(
             for action, name in zip(run.step.actions, ids, strict=True)
             if name not in known
         ),
-        commands=(*(_start(size, half_way.wanted(missing, size)) for size in left if size.stopped), *undo),
+        commands=(*starts, *undo),
+        starts=starts,
         stopped=any(size.stopped for size in left),
     )
 
@@ -77,6 +90,23 @@ def _theirs(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -
     }
     changed = [_action(entry) for entry in in_place if entry.name in found]
     return {size.object for action in changed for size in half_way.sizes([action])}
+
+
+def _at_0(entries: Sequence[JournalEntry]) -> dict[half_way.Size, str]:
+    """What we stopped and cannot start again, because it is somebody else's by now or another object, and stood at 0 when the undo looked; with
+    why it stays so, in words."""
+    acted = {entry.name: _action(entry) for entry in entries if entry.intent.get("entry") == "action"}
+    found = dict[half_way.Size, str]()
+    newest = {str(entry.intent["of"]): entry for entry in entries if entry.intent.get("entry") == "undo"}
+    for of, entry in newest.items():
+        outcome = entry.outcome or {}
+        if outcome.get("replicas") != 0:
+            continue
+        for size in half_way.sizes([acted[of]]):
+            theirs = outcome["result"] == UndoResult.CONFLICT.value
+            why = "somebody else has changed it since" if theirs else "it was created anew since"
+            found[size] = f": {why}, so it is not started by itself"
+    return found
 
 
 def loss(in_place: Sequence[JournalEntry]) -> str:
@@ -207,12 +237,14 @@ def _left(action: Action, answer: Mapping[str, Any] | None) -> str:
     return f"{'the rest of: ' if answer else ''}{action.summary}{left}"
 
 
-def _outcomes(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:
+def _outcomes(run: Run, entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> list[str]:
     """How stands what the step is for."""
     known = {entry.name: _clear(entry) or None for entry in in_place}
+    back = {entry.name for entry in entries if _clear(entry)} - set(known)
+    ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
     told = (
-        half_way.outcome(action, known.get(action_id(run.id, run.step_index, index), False))
-        for index, action in enumerate(run.step.actions)
+        half_way.outcome(action, known.get(name, False), taken_back=name in back)
+        for action, name in zip(run.step.actions, ids, strict=True)
     )
     return [text for text in told if text]
 

@@ -10,13 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import zstandard
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from app.backup.order import Form, Keep, Order, Place, new_name
+from app.backup.order import Form, Keep, Order, Place, new_name, safe_name
 from app.backup.restore_order import Phase, RestoreOrder
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import PodRun
+from tests.contract.postgres import find_programs
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 URL, COPY, MARK = "DATABASE_URL", "the_copy", "alert-remediator: the_copy of it"
@@ -55,13 +57,18 @@ class Recovery:
         return replace(order, **changes)
 
     def run(
-        self, phase: Phase, secrets: Mapping[str, Mapping[str, str]] | None = None, **changes: Any
+        self,
+        phase: Phase,
+        secrets: Mapping[str, Mapping[str, str]] | None = None,
+        programs: Path | None = None,
+        **changes: Any,
     ) -> tuple[int, str]:
         """Exit code and last words."""
         self.runs += 1
         restoring = self.order(phase, **changes)
         folder = self.folder / f"pod{self.runs}"
-        ended = PodRun(folder, self.backup, secrets or self.secrets, restoring=restoring).run()
+        programs = programs or find_programs()
+        ended = PodRun(folder, self.backup, secrets or self.secrets, programs, restoring).run()
         assert CANARY not in ended.printed + ended.words
         return ended.codes["upload"], ended.words
 
@@ -87,10 +94,24 @@ class Recovery:
         return [str(name) for (name,) in names if name == f"{self.live}_{COPY}"]
 
 
+ROOM = "A" * 300
+"""The comment of a table, as long as any statement that is put into its place."""
+
+
+def swapped(archive: bytes, statement: str) -> bytes:
+    """A stored archive with this statement where the comment `ROOM` of its table was."""
+    raw = zstandard.ZstdDecompressor().decompressobj().decompress(archive)
+    begin = raw.index(b"COMMENT ON TABLE")
+    end = raw.index(b";", raw.index(ROOM.encode())) + 1
+    put = statement.encode().ljust(end - begin)
+    assert len(put) == end - begin
+    return zstandard.ZstdCompressor(level=1).compress(raw[:begin] + put + raw[end:])
+
+
 def owned(url: str) -> str:
     """A plain role that may make databases, to whom this database belongs from now on."""
     live = str(conninfo_to_dict(url)["dbname"])
-    name = sql.Identifier(owner := f"owner_{live}")
+    name = sql.Identifier(owner := f"owner_{safe_name(live)}")
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute(sql.SQL("CREATE ROLE {} LOGIN CREATEDB NOSUPERUSER").format(name))
         conn.execute(sql.SQL("ALTER DATABASE {} OWNER TO {}").format(sql.Identifier(live), name))

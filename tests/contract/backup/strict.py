@@ -7,6 +7,7 @@ signature: what is sent is looked at, not who sends it.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -16,13 +17,18 @@ _REFUSED = ("x-amz-trailer", "x-amz-sdk-checksum-algorithm", "x-amz-checksum-", 
 
 
 class StrictStore(LoopbackServer):
-    """Use it as a context. `refused` are the headers that were refused; `spoil` alters what is read."""
+    """Use it as a context. `refused` are the headers that were refused; `spoil` alters what is read, `copied` what the store itself copies.
+    `tagged`: its tags are digests. `then` is what is read under a key from the second time on; `read` are the keys that were read."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.parts: dict[str, dict[int, bytes]] = {}
         self.refused: list[str] = []
         self.spoil = False
+        self.copied: Callable[[bytes], bytes | None] = bytes
+        self.tagged = True
+        self.then: dict[str, bytes] = {}
+        self.read: list[str] = []
         store = self
 
         class Handler(_Handler):
@@ -64,7 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
         key, query, body = found
         if source := self.headers.get("x-amz-copy-source"):
             body = self.owner.objects[unquote(source).lstrip("/").partition("/")[2]]
-            self.owner.objects[key] = body
+            if (copied := self.owner.copied(body)) is not None:
+                self.owner.objects[key] = copied
             tag = f"<CopyObjectResult><ETag>{_tag(body)}</ETag></CopyObjectResult>"
             self._answer(200, tag.encode(), Content_Type="application/xml")
         elif "uploadId" in query:
@@ -102,9 +109,13 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(200, text.encode(), Content_Type="application/xml")
         elif key in self.owner.objects:
             body = self.owner.objects[key]
+            if self.command == "GET":
+                body = self.owner.then.get(key, body) if key in self.owner.read else body
+                self.owner.read.append(key)
             if self.owner.spoil and "/incomplete/" in key:
                 body = bytes([body[0], *(b ^ 1 for b in body[1:2]), *body[2:]])
-            self._answer(200, body, ETag=_tag(body), Last_Modified="Wed, 04 Mar 2026 05:06:07 GMT")
+            tag = _tag(body) if self.owner.tagged else '"1"'
+            self._answer(200, body, ETag=tag, Last_Modified="Wed, 04 Mar 2026 05:06:07 GMT")
         else:
             self._answer(404)
 

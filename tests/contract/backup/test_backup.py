@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from app.backup.order import Form, Keep, Order, Place, new_name
+from app.backup.order import KIND, Form, Keep, Order, Place, new_name
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import ACTION, PodRun
 from tests.contract.backup.strict import StrictStore
@@ -74,6 +74,9 @@ def test_a_backup_is_published_with_its_manifest_and_can_be_restored(
     assert manifest["rows"] == {"odd name.Empty": 0, "public.stock": 5000}
     assert manifest["bytes"] == (tmp_path / "bucket" / key).stat().st_size
     assert manifest["asked_by"] == ACTION
+    with psycopg.connect(database) as conn:
+        row = conn.execute("SELECT system_identifier::text FROM pg_control_system()").fetchone()
+    assert (manifest["system"],) == row, "by it servers of one address are told apart"
     assert "5000 rows of 2 tables" in ended.words
     assert CANARY not in ended.printed + ended.words + json.dumps(manifest)
 
@@ -137,11 +140,12 @@ def _programs(folder: Path, program: str, body: str) -> Path:
 
 
 def _older_backups(order: Order, bucket: Path) -> list[str]:
+    manifest = {"kind": KIND, "database": str(order.database), "bytes": 2}
     for day in (1, 2):
         key = order.key.replace("/04/", f"/0{day}/").replace("20260304", f"2026030{day}")
-        for name in (key, f"{key}.manifest.json"):
+        for name, text in ((key, "{}"), (f"{key}.manifest.json", json.dumps(manifest))):
             (bucket / name).parent.mkdir(parents=True, exist_ok=True)
-            (bucket / name).write_text("{}", "utf-8")
+            (bucket / name).write_text(text, "utf-8")
     return files(bucket)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,18 @@ async def test_the_newest_of_its_folder_or_a_named_one_is_found(store: StrictSto
     assert (newest.key, newest.bytes, newest.manifest) == (_key(NAMES[1]), 7, {"name": NAMES[1]})
     assert named.manifest == {"name": NAMES[0]}
     assert store.refused == []
+
+
+async def test_the_newest_is_that_of_the_server_where_several_share_the_folder(store: StrictStore) -> None:
+    """One of another server is found only where there is none of this one: so it can be told why it is not taken."""
+    for name, server in zip(NAMES, ("a", "b", "a"), strict=True):
+        told = json.dumps({"name": name, "database": f"{server}.rag7.svc/shop"}).encode()
+        store.objects[f"pg/{_key(name)}.manifest.json"] = told
+    for server, number in (("a", 2), ("b", 1), ("c", 1)):
+        shelf = replace(_shelf(store), server=f"{server}.rag7.svc")
+        found = await Shelves().find(_cluster(**LOGIN), shelf, "")
+        assert found is not None
+        assert found.key == _key(NAMES[number])
 
 
 @pytest.mark.parametrize("folder", ["of its own", "of the others"])

@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from app.domain.database import Condition, SessionId, Tls, Why
+from app.domain.database import PREPARED_PID, Condition, SessionId, Tls, Why
 from app.domain.errors import Held, ProbeUnavailable
 from app.domain.target import Kind
 from app.sim.databases import DatabaseClients
@@ -125,6 +125,35 @@ async def test_who_holds_a_lock_that_others_wait_for_is_told_and_ended(side: Sid
     after = await look(side)
     assert of(after, "holder") == []
     assert [s.blocked_by for s in of(after, "waiter")] == [()] * 2
+
+
+async def test_a_prepared_transaction_that_others_wait_for_is_told_by_its_name(real: RealSide) -> None:
+    """No session has it, so that there is nobody to end."""
+    side = real
+    with psycopg.connect(side.url) as conn:
+        conn.execute("LOCK TABLE stock")
+        conn.execute("PREPARE TRANSACTION 'shop''s 7'")
+    try:
+        await side.start(client("waiter", "active", query="SELECT a FROM stock", waits_for="it"))
+        await side.pause()
+        seen = await look(side)
+        assert [s.blocked_by for s in of(seen, "waiter")] == [(PREPARED_PID,)]
+        (one,) = seen.prepared
+        assert (one.name, one.command) == ("shop's 7", "ROLLBACK PREPARED 'shop''s 7'")
+        assert one.since <= seen.now
+        everybody = ids([s for s in seen.sessions if s.application != "waiter"])
+        assert await side.databases.terminate(side.cluster, side.at, everybody, BLOCKS, _yes) == []
+        with psycopg.connect(side.url, autocommit=True) as conn:
+            conn.execute(one.command.encode())
+        await side.pause()
+        assert (await look(side)).prepared == ()
+    finally:
+        with psycopg.connect(side.url, autocommit=True) as conn:
+            found = conn.execute(
+                "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()"
+            ).fetchall()
+            for _ in found:
+                conn.execute("ROLLBACK PREPARED 'shop''s 7'")
 
 
 async def test_nothing_is_ended_when_something_holds_the_statement(side: Side) -> None:

@@ -17,6 +17,7 @@ from app.domain.errors import (
     ObjectInvalid,
     OutcomeUnclear,
     RemediatorError,
+    TryLater,
 )
 from app.domain.json import Obj
 from app.domain.outcome import ActionResult
@@ -129,8 +130,18 @@ async def test_an_object_that_never_holds_still_is_given_up_after_five_attempts(
     action = scaling(cluster)
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 9
     done = await carry_out(cluster, action)
-    assert (done.result, done.code) == (ActionResult.REFUSED, "object_changed")
+    assert (done.result, done.code, done.passing) == (ActionResult.REFUSED, "object_changed", True)
     assert (real_writes(cluster), len(cluster.before)) == ([], 4)
+
+
+async def test_a_dry_run_that_only_meets_other_writes_says_nothing_against_the_action() -> None:
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    found = await apply.check(cluster, action)
+    assert found.ref is not None
+    cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 9
+    with pytest.raises(TryLater, match="changed again before each of 5 attempts"):
+        await apply.dry_run(cluster, action, ID, found.ref, found.seen)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +340,7 @@ async def test_the_rehearsal_is_a_dry_run_of_the_same_patch() -> None:
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 3
     assert await apply.dry_run(cluster, action, ID, action.object) == "the dry run was accepted"
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)] * 5
-    with pytest.raises(ObjectChanged):
+    with pytest.raises(TryLater):
         await apply.dry_run(cluster, action, ID, action.object)
     cluster.before = [raising(ObjectInvalid("exceeded quota"))]
     with pytest.raises(ObjectInvalid):

@@ -52,6 +52,7 @@ NAMED: Mapping[str, Mapping[str, Any]] = {
         "uploader": "remediator:1",
     },
     "database-restore": {
+        "service": "postgres",
         "to": "s3://rag7-backups",
         "store_secret": "backup-store",
         "uploader": "remediator:1",

@@ -100,6 +100,27 @@ async def test_a_blocker_is_ended_once_others_have_waited_for_it_long_enough(
     assert "blocks 2 sessions" in locks.text
 
 
+@pytest.mark.parametrize("others", [(), ("payments-2",)])
+async def test_a_prepared_transaction_that_blocks_everybody_is_named_with_the_command_that_ends_it(
+    others: tuple[str, ...],
+) -> None:
+    waits = DatabaseClients(application="api", state="active", since=500.0, count=2, waits_for="o'rder-7")
+    base = world(waits)
+    servers = tuple(s.model_copy(update={"prepared": ("o'rder-7", *others)}) for s in base.databases)
+    diagnosis, steps = await look(base.model_copy(update={"databases": servers}))
+    locks = diagnosis.finding("database.locks")
+    assert (applying(steps), locks is not None) == ([], True)
+    assert locks is not None
+    for words in (
+        "prepared transaction o'rder-7 of ",
+        "blocks 2 sessions, the longest for ",
+        "ends it with ROLLBACK PREPARED 'o''rder-7', or COMMIT PREPARED",
+    ):
+        assert words in locks.text, locks.text
+        assert words in steps[END_BLOCKER].why
+    assert ("One of 2 prepared transactions" in locks.text) is bool(others)
+
+
 async def test_a_blocker_that_is_never_ended_is_named_to_a_person() -> None:
     holder = DatabaseClients(application="vacuum", state="active", since=9_000.0, role="superuser")
     waits = DatabaseClients(application="api", state="active", since=900.0, waits_for="vacuum")

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from app.backup.order import new_name, safe_name
+from app.domain.backups import Stored
 from app.domain.copies import Found, Server
 from app.domain.database import DatabaseAddress
+from app.domain.json import digest
 from app.domain.plan import ActionKind, Step
 from app.domain.target import Kind
 from app.sim.backups import StoredBackup
 from remediations.database_restore import RESTORE
-from remediations.evidence.restores import rights_obstacle
+from remediations.evidence.restores import _from_elsewhere, rights_obstacle
 from tests.orders import ORDERS
 from tests.unit.remediations.stage import Metrics, Stage, told
 
@@ -42,9 +44,9 @@ async def test_the_plan_tells_the_backup_the_point_of_no_return_and_who_is_conne
     assert [action.kind for action in step.actions] == [
         ActionKind.RUN_JOB,
         ActionKind.RUN_JOB,
+        ActionKind.RUN_JOB,
         ActionKind.SCALE,
         ActionKind.CONFIRM_STOPPED,
-        ActionKind.RUN_JOB,
         ActionKind.EXCHANGE_DATABASE,
         ActionKind.SCALE,
     ]
@@ -158,6 +160,48 @@ async def test_a_server_outside_of_the_cluster_needs_an_image_of_its_own() -> No
     (job,) = [a.part["job"] for a in step.actions if "Rehearse" in a.summary]
     assert isinstance(job, dict)
     assert "postgres:16" in str(job)
+
+
+async def test_a_copys_mark_cannot_be_guessed_by_what_is_restored_into_it() -> None:
+    """Of two plans of one moment everything else is the same."""
+    play = stage()
+    marks = []
+    for _ in range(2):
+        (exchange,) = [
+            a.part for a in (await step_of(play)).actions if a.kind is ActionKind.EXCHANGE_DATABASE
+        ]
+        marks.append(str(exchange["mark"]).rpartition(", "))
+    (known, _, one), (same, _, other) = marks
+    assert known == same
+    assert one != other
+    assert len(one) == len(other) == 32
+
+
+HERE = DatabaseAddress("rag7", "", 0, "", "db-a", url_key="DATABASE_URL")
+ORIGINS = {
+    "the same Secret": (HERE, "the database of Secret db-a", "", ""),
+    "the same Secret, and a name": (replace(HERE, database="app"), "the database of Secret db-a/app", "", ""),
+    "another Secret": (HERE, "the database of Secret db-b", "", "it is a backup of rag7/the database of Secret db-b"),
+    "a host, and we a Secret": (HERE, "pg-b.rag7.svc/app", "", "whether that is rag7/the database of Secret db-a is not known"),
+    "a Secret, and we a host": (replace(HERE, host="pg.rag7.svc"), "the database of Secret db-b", "", "is not known"),
+    "a host that the rule says it is": (HERE, "pg-b.rag7.svc/app", "rag7/pg-b.rag7.svc", ""),
+    "nothing": (HERE, "", "", "is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", ORIGINS)
+def test_a_backup_is_of_this_server_only_where_both_name_the_same(what: str) -> None:
+    at, told, origin, why = ORIGINS[what]
+    found = _from_elsewhere(Stored("rag7/app/2026/x", {"database": told}, 1), at, origin)
+    assert (why in found, bool(found)) == (True, bool(why)), found
+
+
+async def test_a_database_whose_name_only_looks_the_same_in_a_key_is_another_one() -> None:
+    (stored,) = ORDER.world().backups
+    for name, applies in (("langgraph_checkpoints", True), ("langgraph checkpoints", False)):
+        manifest = {**stored.manifest, "name_digest": digest([name])}
+        step = await step_of(stage(backups=(stored.model_copy(update={"manifest": manifest}),)))
+        assert step.applies is applies, step.why
 
 
 async def test_no_value_of_a_secret_is_in_the_plan() -> None:
