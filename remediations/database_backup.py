@@ -132,7 +132,8 @@ async def _server(scene: Scene, params: DatabaseBackupParams) -> Finding:
         seen: Activity = await scene.databases.activity(scene.cluster, at)
     except ProbeUnavailable as error:
         text = f"{at} could not be looked at: {error.message}"
-        return Finding(SERVER, text, Certainty.UNKNOWN, {"advice": f"make the check of {at} work"})
+        told = {"advice": f"make the check of {at} work", "code": error.code}
+        return Finding(SERVER, text, Certainty.UNKNOWN, told)
     major = _MAJOR.match(seen.version)
     size = "" if seen.size is None else f", {memory(seen.size)}"
     data: dict[str, JsonValue] = {

@@ -17,6 +17,7 @@ from app.database import queries
 from app.database.checkpoints import PostgresCheckpoints
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.copies import PostgresCopies
+from app.database.login import read_login
 from app.database.tables import PostgresTables
 from app.database.texts import foreign, text
 from app.domain.cluster import Cluster
@@ -50,6 +51,10 @@ class PostgresDatabases:
         self.checkpoints = PostgresCheckpoints(clock, self._connections)
         self.tables = PostgresTables(self._connections)
         self.copies = PostgresCopies(clock, self._connections)
+
+    async def host(self, cluster: Cluster, at: DatabaseAddress) -> str:
+        """See the port."""
+        return at.host or (await read_login(cluster, at))[0]["host"]
 
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""

@@ -215,6 +215,16 @@ def databases_of(actions: Iterable[Action]) -> frozenset[HeldDatabase]:
     return frozenset(found)
 
 
+def service_of(host: str, namespace: str) -> tuple[str, str] | None:
+    """Namespace and name of the Service that this host is, for who asks from `namespace`; None for an address or a name outside. What stands
+    before it is one of its pods."""
+    inside = host.lower().rstrip(".").removesuffix(".cluster.local").endswith(".svc")
+    labels = _in_full(host, namespace).split(".")
+    if ":" in host or not all(labels) or (len(labels) != 2 and not (inside and len(labels) == 3)):
+        return None
+    return labels[-1], labels[-2]
+
+
 def _in_full(host: str, namespace: str) -> str:
     """One spelling of a name: `db`, `db.rag7` and `db.rag7.svc.cluster.local` are one Service for who asks from rag7."""
     name = host.lower().rstrip(".").removesuffix(".cluster.local").removesuffix(".svc")

@@ -272,6 +272,10 @@ class Databases(Protocol):
         """The databases of the same servers as wholes."""
         ...
 
+    async def host(self, cluster: Cluster, at: DatabaseAddress) -> str:
+        """Where the address leads to: of the URL in its Secret the host alone. Asks no server."""
+        ...
+
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """Connect, look, disconnect."""
         ...

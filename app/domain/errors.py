@@ -121,6 +121,10 @@ class ProbeUnavailable(TryLater):
     code = "probe_unavailable"
 
 
+PASSING = frozenset({"unreachable", "exhausted", "query_failed"})
+"""Codes of those that may well work in a moment. A login that is missing or refused is not among them."""
+
+
 class ClusterRefused(RemediatorError):
     """The API server processed the request and refused it. Nothing was changed."""
 

@@ -8,7 +8,7 @@ cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
@@ -287,6 +287,31 @@ class Step:
             Symptom(**symptom) if (symptom := data.get("symptom")) else None,
             troubles=tuple(Trouble(**trouble) for trouble in data.get("troubles", ())),
         )
+
+
+SERVERS = "servers"
+"""The param that names what stands behind the database that an action works in, found when it was planned: `Target.key` of each."""
+
+
+def touched(actions: Iterable[Action]) -> tuple[Target, ...]:
+    """Everything that these actions write to, each once: what they are for, the objects, a Certificate and its Secret, the servers of
+    databases. Pauses, marks of owners and other runs at work are asked about for all of it, wherever something is written. A
+    Service among it stands for whatever is behind it, which nobody could tell."""
+    found: dict[Target, None] = {}
+    for action in actions:
+        namespace = action.object.namespace
+        named = ((Kind.CERTIFICATE, "certificate"), (Kind.SECRET, "secret"))
+        parts = [(kind, action.part.get(name)) for kind, name in named]
+        servers: Any = action.params.get(SERVERS) or ()
+        found |= dict.fromkeys(
+            (
+                action.target,
+                Target(namespace, action.object.kind, action.object.name),
+                *(Target(namespace, kind, name) for kind, name in parts if isinstance(name, str) and name),
+                *(Target.of_key(key) for key in servers),
+            )
+        )
+    return tuple(found)
 
 
 def kinds_touched(kind: Kind, actions: Sequence[Action]) -> set[Kind]:

@@ -67,6 +67,12 @@ class Target:
         return self.key
 
     @classmethod
+    def of_key(cls, key: str) -> Target:
+        """Read our own `key` back, of any kind."""
+        namespace, kind, name = key.split("/")
+        return cls(namespace, Kind(kind), name)
+
+    @classmethod
     def parse(cls, text: str) -> Target:
         """Read `NAMESPACE/KIND/NAME` (kind in any case). Raises BadInput."""
         parts = text.split("/")

@@ -346,15 +346,26 @@ def scalings(around: Around) -> Iterator[tuple[KubeEvent, str, int, int]]:
 
 
 def resumed_at(manifest: Obj, around: Around | None, since: datetime) -> datetime | None:
-    """When a paused rollout went on, with nothing to roll out: its condition moves and no ReplicaSet does."""
-    found = _progress(manifest)
-    if around is None or found is None or not around.revisions or not observed(manifest):
+    """When a paused rollout went on, with nothing to roll out: what nobody could tell while it was paused is true again, and no ReplicaSet moved. A
+    rollout that ends is as true as before, also where a busy controller says so late; one that ends after its deadline was not, and is told by
+    its ReplicaSet."""
+    current = current_revision(manifest, around)
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    told: Obj = next((c for c in conditions if c.get("type") == "Progressing"), {})
+    at, turned = parse_time(told.get("lastUpdateTime")), parse_time(told.get("lastTransitionTime"))
+    if around is None or current is None or at is None or turned is None:
         return None
-    entries = [e for r in around.revisions for e in r["metadata"].get("managedFields") or ()]
-    reason, at = found
+    if told.get("reason") != "NewReplicaSetAvailable" or min(at, turned) < since or turned < at:
+        return None
+    made = parse_time(current["metadata"].get("creationTimestamp")) or since
+    deadline = timedelta(seconds=manifest["spec"].get("progressDeadlineSeconds") or 0)
+    late = _SAID_LATE if made + deadline < at else timedelta(seconds=1)
+    entries = [e for r in around.revisions or () for e in r["metadata"].get("managedFields") or ()]
     times = [parse_time(e.get("time")) for e in entries]
-    quiet = all(t is not None and t + timedelta(seconds=1) < at for t in times)
-    return at if reason == "NewReplicaSetAvailable" and at >= since and quiet else None
+    return at if all(t is not None and t + late < at for t in times) else None
+
+
+_SAID_LATE = timedelta(minutes=1)  # after the last move of its pods, by a busy controller
 
 
 def _progress(manifest: Obj) -> tuple[str, datetime] | None:

@@ -101,7 +101,7 @@ class Facts:
     Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `changed_by` who else changed the target since
     the alert fired, what and when.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
-    `object`), absent where it is not set.
+    `object`, or what else is written by its name), absent where it is not set. `touched` is what is written beside the target.
     Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
     `rollout_paused`, `replicas`, and `new_pods`: what is known of
     whether the step's new pods could start.
@@ -152,6 +152,7 @@ class Facts:
     mended_at: datetime | None = None
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
+    touched: tuple[Target, ...] = ()
 
 
 # The case before the gates: policy, rule, step and facts, and the words in which a gate answers.

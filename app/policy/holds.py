@@ -1,6 +1,6 @@
 """Holds: what forbids every write, whoever planned it and whatever it is: an action, an undo, the end of a temporary change.
 
-Four things do: a pause that covers the target, a ceiling of observe, a freeze, and what the scope keeps away: a namespace that it does
+Four things do: a pause that covers the target or anything else that is written, a ceiling of observe, a freeze, and what the scope keeps away: a namespace that it does
 not cover, a protected kind, the mark of the owners. Actions meet them as gates; everything else asks here, right before the write. A
 person who orders that very write while a hold stands, knowing of it, gets through; a hold that comes after their order holds it all
 the same. Pure: the time, the pauses and the marks come in.
@@ -18,7 +18,7 @@ from app.domain.target import Kind, Target
 from app.domain.units import utc
 from app.policy.calendar import is_open, next_change
 from app.policy.facts import Fact
-from app.policy.gates.people import only_observing, scopes_of
+from app.policy.gates.people import covers, only_observing
 from app.policy.gates.target import within_scope
 from app.policy.gates.timing import window_text
 from app.policy.model import Policy, Window
@@ -53,22 +53,30 @@ class ActivePause(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """What a write changes: kinds of objects around a target, and the marks of its owners; None for marks that are not asked here."""
+    """What a write changes: kinds of objects around a target, the marks of its owners (None: they are not asked here), and `others` beside
+    the target that are written."""
 
     target: Target
     kinds: frozenset[Kind]
     marks: Fact[Mapping[str, str]] | None = None
+    others: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A write that wants to happen. `despite` are the keys of the holds that a person knew of when they ordered it."""
+    """A write that wants to happen. `despite` are the keys of the holds that a person knew of when they ordered it; `rules` the names of
+    its rule: the one it was decided under, and today's."""
 
     target: Target
-    rule: str
+    rules: tuple[str, ...]
     remediation: str
     despite: frozenset[str] = frozenset()
     touched: tuple[Touched, ...] = ()
+
+    @property
+    def written(self) -> tuple[Target, ...]:
+        """The run's target, and all that this write changes."""
+        return (self.target, *(t for one in self.touched for t in (one.target, *one.others)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +110,7 @@ def holds(
             f"pause:{pause.id}",
         )
         for pause in pauses
-        if pause.scope in scopes_of(write.target, write.rule, write.remediation)
+        if covers(pause.scope, write.written, write.rules, write.remediation)
     ]
     found += [
         Hold(Code.CEILING, f"{who} is set to observe", f"ceiling:{who}")
@@ -121,7 +129,7 @@ def _out_of_scope(policy: Policy, touched: Iterable[Touched]) -> Iterable[Hold]:
     """What the gate `scope` says against it, each thing once."""
     found: dict[str, Hold] = {}
     for one in touched:
-        word = within_scope(policy.scope, one.target, one.kinds, one.marks)
+        word = within_scope(policy.scope, (one.target, one.others), one.kinds, one.marks)
         if word.verdict is not Verdict.ALLOW:
             key = f"{SCOPE}{word.code}:{word.value}"
             found[key] = Hold(

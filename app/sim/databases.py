@@ -233,6 +233,10 @@ class SimDatabases:
         self.tables = SimTables(start, self._specs, self._reach, self._began)
         self.copies = SimCopies(self._world, self._whole, self._reach, self._renamed)
 
+    async def host(self, cluster: Cluster, at: DatabaseAddress) -> str:
+        """See the port."""
+        return at.host or (await _read(cluster, at))[2]
+
     async def activity(self, cluster: Cluster, at: DatabaseAddress) -> Activity:
         """See the port."""
         server = await self._login(cluster, at)

@@ -2,7 +2,7 @@
 
 A run is driven by one workflow at a time, named in its row. One that is overdue and claimed by nobody has lost its workflow:
 `overdue` lists it and `hand_over` gives it to a new one, after which the old one finds itself replaced. Called by the flow.
-Never moves a run from one state to another. Owns too how it is noticed that the wall clock was set back; what is moved then says `moments`.
+Never moves a run from one state to another. Owns too how it is noticed that the wall clock was set; what is moved then says `moments`.
 """
 
 from __future__ import annotations
@@ -123,11 +123,12 @@ def wake(tx: Tx, run_id: str) -> None:
     tx.conn.execute(_CHANGE.where(LIVE), {"run": run_id, "due_at": tx.stamp})
 
 
-# The wall clock: what follows when it was set back.
+# The wall clock: what follows when it was set back, or ahead.
 #
 # The store keeps the latest wall time that any process has seen, and who saw it. A time that lies well before it shows that the clock was
 # set back; whoever sees it first moves every stored moment in the transaction that writes the new time down, so that it is done once
-# however many processes see it, and however often they start. A replica whose own clock is behind that of a living one moves nothing.
+# however many processes see it, and however often they start. A replica whose own clock is behind that of a living one moves nothing. That it
+# was set ahead only a process knows that ran meanwhile: after a start nobody can tell that from time in which nothing ran.
 
 _CLOCK: Final = "clock"
 SET_BACK: Final = timedelta(seconds=5)  # a clock that is corrected by less is no news
@@ -158,15 +159,16 @@ def follow_clock(
 ) -> tuple[Seen, timedelta]:
     """Write down that it is now; when the clock was set back, move what is stored. Returns what stands then, and by how much was moved.
 
-    `back` is by how much this process saw its clock set back since it knew of `known` jumps (None: it has just started), by its monotonic
-    clock. `gone`: the replica that saw the latest time is not there any more.
+    `back` is by how much this process saw its clock set back (ahead: less than nothing) since it knew of `known` jumps (None: it has just
+    started), by its monotonic clock. `gone`: the replica that saw the latest time is not there any more.
     """
     row = tx.conn.execute(
         select(installation.c.value).where(installation.c.name == _CLOCK).with_for_update()
     ).scalar()
     before = _seen(row) if row is not None else Seen(audit.newest_at(tx.conn) or tx.now, replica)
-    by = max(before.at - tx.now, back if before.jumps == known else timedelta())
-    moved = by if by > SET_BACK and (gone or before.by == replica) else timedelta()
+    own = back if before.jumps == known else timedelta()
+    by = own if own < -SET_BACK else max(before.at - tx.now, own)
+    moved = by if abs(by) > SET_BACK and (gone or before.by == replica) else timedelta()
     if not moved and row is not None and tx.now <= before.at:
         return before, moved
     now = Seen(tx.now, replica, before.jumps + bool(moved))
@@ -175,6 +177,8 @@ def follow_clock(
         tx.conn.execute(insert(installation).values(name=_CLOCK, value=value))
     else:
         tx.conn.execute(update(installation).where(installation.c.name == _CLOCK).values(value=value))
-    if moved:
+    if moved > timedelta():
         moments.set_back(tx, moved)
+    elif moved:
+        moments.set_ahead(tx, -moved)
     return now, moved

@@ -4,14 +4,13 @@ Reads only, but for `renew`, the samples and what was watched. Called by the flo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, or_, select, update
 
 from app.domain.alert import AlertStatus
-from app.domain.copies import HeldDatabase, databases_of
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.ports import Sample
@@ -181,17 +180,6 @@ def mended_at(conn: Connection, target_key: str, incident_id: str, opened: datet
         runs.c.ended_at >= micros(opened - _GROUPED),
     )
     return moment_or_none(conn.execute(found).scalar())
-
-
-def busy_with_databases(conn: Connection, databases: Collection[HeldDatabase], *, excluding: str) -> str:
-    """Id of another run at work, on whatever target, whose step works on what may be one of these databases; empty when there is none."""
-    if not databases:
-        return ""
-    at_work = select(runs).where(AT_WORK, runs.c.id != excluding).order_by(runs.c.id)
-    for run in (run_store.run_from(row) for row in conn.execute(at_work)):
-        if any(theirs.may_be(ours) for theirs in databases_of(run.step.actions) for ours in databases):
-            return run.id
-    return ""
 
 
 def plans_waiting(conn: Connection, target_key: str, *, excluding: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Moments: what becomes of every stored time when the wall clock was set back.
+"""Moments: what becomes of every stored time when the wall clock was set back, or ahead.
 
 One list says of each column that holds a time whether it is moved with the clock, or why not, and a test refuses a column that is in
 neither. What has an order is not ordered by a time where the clock may be set back in between, but by what only grows: a
@@ -154,6 +154,20 @@ def set_back(tx: Tx, by: timedelta) -> None:
     _set_watched_back(tx)
 
 
+def set_ahead(tx: Tx, by: timedelta) -> None:
+    """The clock was set ahead by so much while a process ran: nobody had that time, so that nothing ends or is forgotten by it. What is certain to
+    be of before the jump is moved; what is only looked at early by that stays, and so does when alerts were heard of: they are as old as they look."""
+    step, now = by // _MICROSECOND, tx.stamp
+    jump = now - step
+    for column, where in DUE:
+        if column.name not in ("opened_at", "expires_at"):
+            _earlier(tx, column, -step, column > jump, column <= now, *where)
+    _earlier(tx, runs.c.expires_at, -step, runs.c.expires_at > jump, runs.c.requested_at <= jump, LIVE)
+    for column, where in COUNTED:
+        _earlier(tx, column, -step, column <= jump, column > jump - _REACH, *where)
+    _set_lives_back(tx, -by)
+
+
 def _earlier(tx: Tx, column: Column[int], step: int, *where: ColumnElement[bool]) -> None:
     tx.conn.execute(update(column.table).where(*where).values({column.name: column - step}))
 
@@ -205,7 +219,7 @@ def _set_lives_back(tx: Tx, by: timedelta) -> None:
             entry = run_store.entry(tx.conn, run.id, TEMPORARY_ENTRY)  # the row of an older version has none
             life |= {"until": entry.intent["until"]} if entry is not None and entry.outcome is None else {}
         life |= {name: _before(life[name], by) for name in _LIVES if life.get(name)}
-        if (progress := life.get("progress")) and progress.get("told_at"):
+        if by > timedelta() and (progress := life.get("progress")) and progress.get("told_at"):
             life["progress"] = {**progress, "told_at": _before(progress["told_at"], by)}
         if life != run.life:
             tx.conn.execute(update(runs).where(runs.c.id == run.id).values(life=to_text(life)))
@@ -248,4 +262,4 @@ def _before(at: str, by: timedelta) -> str:
     return (datetime.fromisoformat(at) - by).isoformat()
 
 
-__all__ = ["BESIDE", "COUNTED", "DUE", "KEPT", "WATCHED", "set_back"]
+__all__ = ["BESIDE", "COUNTED", "DUE", "KEPT", "WATCHED", "set_ahead", "set_back"]

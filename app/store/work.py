@@ -26,10 +26,24 @@ from sqlalchemy import (
     update,
 )
 
+from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import Missing
 from app.domain.events import EventKind
+from app.domain.plan import Step, touched
+from app.domain.target import WORKLOAD_KINDS, Target
 from app.store.connection import micros, moment, moment_or_none, object_or_none, to_json, to_text
-from app.store.schema import DRIVEN, HELD, UNSENT, decisions, incidents, ledger, outbox, run_journal, runs
+from app.store.schema import (
+    AT_WORK,
+    DRIVEN,
+    HELD,
+    UNSENT,
+    decisions,
+    incidents,
+    ledger,
+    outbox,
+    run_journal,
+    runs,
+)
 from app.store.tx import Tx
 
 # Claims: who is at work on what. The one mechanism for incidents that are decided, runs that are driven and messages
@@ -37,6 +51,12 @@ from app.store.tx import Tx
 #
 # Called by `incidents`, `runs` and `outbox`, by the service at its start and, on Postgres, when other replicas are
 # gone. Never judges who is gone, and never takes a row for anybody.
+
+_AT_WORK = (
+    select(runs.c.id, runs.c.target_key, runs.c.step)
+    .where(AT_WORK, runs.c.id != bindparam("run"))
+    .order_by(runs.c.id)
+)
 
 FREE: Final = MappingProxyType({"claimed_by": None, "claimed_until": None})
 """Column values of a row that nobody holds."""
@@ -318,3 +338,22 @@ def _entry(row: Row[Any]) -> JournalEntry:
     return JournalEntry(
         row.run_id, row.name, to_json(row.intent), outcome, moment(row.begun_at), moment_or_none(row.ended_at)
     )
+
+
+def busy_with_any(
+    conn: Connection, written: Sequence[Target], databases: Collection[HeldDatabase], *, excluding: str
+) -> str:
+    """Id of another run at work on what is `written`, the first of which is the target, or on what may be one of these databases, whatever
+    its own target is; empty when there is none. Two may work in two databases of one server: what is behind both is neither's alone."""
+    own, objects = (
+        {one.key for one in written},
+        {one.key for one in written if one.kind not in WORKLOAD_KINDS},
+    )
+    for row in conn.execute(_AT_WORK, {"run": excluding}):
+        actions = Step.from_json(to_json(row.step)).actions
+        theirs = {one.key for one in touched(actions)}
+        if row.target_key in own or written[0].key in theirs or objects & theirs:
+            return str(row.id)
+        if any(one.may_be(ours) for one in databases_of(actions) for ours in databases):
+            return str(row.id)
+    return ""

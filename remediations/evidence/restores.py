@@ -42,9 +42,9 @@ async def server_finding(scene: Scene, at: DatabaseAddress, entry: str) -> tuple
     try:
         server = await scene.databases.copies.look(scene.cluster, at, entry)
     except ProbeUnavailable as error:
-        advice = {"advice": f"make the check of {at} work: it connects to the database {entry} of the server"}
+        advice = f"make the check of {at} work: it connects to the database {entry} of the server"
         text = f"{at} could not be looked at: {error.message}"
-        return Finding(SERVER, text, Certainty.UNKNOWN, advice), None
+        return Finding(SERVER, text, Certainty.UNKNOWN, {"advice": advice, "code": error.code}), None
     return _told(server), server
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select
 
-from app.domain.decision import Code
+from app.domain.decision import Code, Mode
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.flow.upkeep.loops import Loops
@@ -300,3 +300,46 @@ def _times(value: object, path: str = "") -> Iterator[str]:
             yield from _times(inner, path)
     elif isinstance(value, str) and re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d", value):
         yield path
+
+
+async def test_nothing_that_is_lent_ends_because_the_clock_was_set_ahead(tmp_path: Path) -> None:
+    """Its time is counted on: it ends when it would have."""
+    rig = Rig(tmp_path / "s.sqlite", scenarios=("high-latency",), policy_texts=leased("30m"))
+    await rig.born()
+    await rig.run(600)
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    assert _replicas(rig) == 8
+    set_back(rig, -BACK)
+    await rig.run(600)
+    assert _replicas(rig) == 8
+    await rig.run(1_200)
+    assert _replicas(rig) == 2
+    await rig.close()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_a_question_outlives_a_clock_that_was_set_ahead(tmp_path: Path, processes: int) -> None:
+    """Moved once, however many processes see the jump."""
+    rig = await scenes.born(tmp_path, rules=scenes.policy(mode=Mode.APPROVE))
+    others = [Loops(rig.services, rig.loops.deliver, timedelta(days=30)) for _ in range(processes - 1)]
+    for loops in others:
+        await loops._follow_the_clock()
+
+    async def asked() -> bool:
+        return any(run.state is RunState.WAITING for run in await scenes.all_runs(rig))
+
+    await rig.until(asked, 120)
+    before = (await scenes.the_run(rig)).expires_at
+    set_back(rig, -BACK)
+    for loops in others:
+        await loops._follow_the_clock()
+    await rig.run(60)
+    run = await scenes.the_run(rig)
+    assert run.state is RunState.WAITING
+    assert before is not None
+    assert run.expires_at is not None
+    assert abs(run.expires_at - before - BACK) <= timedelta(seconds=1)
+    await rig.operations.approve(run.id, "kim", run.plan_hash)
+    await rig.run(60)
+    assert scenes.writes(rig)
+    await rig.close()

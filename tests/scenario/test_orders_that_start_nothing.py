@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from app.domain.outcome import IncidentState
+from app.domain.target import Kind
+from app.sim.faults import Fault, FaultKind
 from app.store import incidents
+from tests.crash.cases import cases
 from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.test_procedures import born, patches
@@ -70,4 +73,29 @@ async def test_a_dry_run_is_told_as_one_with_what_it_would_do(tmp_path: Path) ->
     assert text.startswith("DRY RUN · scale · rag7/langgraph"), text
     assert "Would have: Scale rag7/Deployment/langgraph from 3 to 5 replicas" in text
     assert "alert went away" not in text
+    await rig.close()
+
+
+@pytest.mark.parametrize("kind", [Kind.POD, Kind.LIMIT_RANGE, Kind.VPA])
+async def test_an_order_is_looked_at_again_when_a_read_of_a_gate_fails_in_passing(
+    tmp_path: Path, kind: Kind
+) -> None:
+    rig = await born(tmp_path)
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="list", kind=kind, times=1))
+    await rig.store.ingest(Order(LANGGRAPH, {"replicas": 5}).delivery("scale", rig.clock))
+    await rig.run(90)
+    assert patches(rig) != []
+    await rig.close()
+
+
+async def test_an_order_is_looked_at_again_when_its_database_does_not_answer_in_passing(
+    tmp_path: Path,
+) -> None:
+    (case,) = (case for case in cases() if str(case) == "database-vacuum/vacuum")
+    rig = await case.rig(tmp_path / "rig.sqlite").born()
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="sql", times=1))
+    for _ in range(20):
+        await case.hand(rig)
+        await rig.step(5.0)
+    assert any(write.verb == "vacuum" for write in rig.cluster.mutations)
     await rig.close()

@@ -17,6 +17,7 @@ from app.flow.notifying import record
 from app.flow.upkeep import schedules, views
 from app.policy.load import load_policy
 from app.policy.model import Policy
+from app.sim.faults import Fault, FaultKind
 from app.store import incidents, runs
 from app.store import schedules as stored
 from app.store.runs import Run
@@ -354,4 +355,25 @@ async def test_a_death_after_its_time_came_leaves_the_order_to_be_carried_out_on
     run = await rested(rig)
     assert (run.state, replicas(rig)) == (RunState.FIXED, 5)
     assert rig.services.metrics.schedules.labels("nightly", "ordered")._value.get() == 0
+    await rig.close()
+
+
+async def test_a_read_that_fails_in_passing_does_not_end_an_order_of_the_clock(tmp_path: Path) -> None:
+    rig = await due(tmp_path, nightly())
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="list", kind=Kind.LIMIT_RANGE, times=1))
+    assert (await rested(rig)).state is RunState.FIXED
+    assert replicas(rig) == 5
+    await rig.close()
+
+
+async def test_an_order_of_the_clock_that_ends_because_something_cannot_be_read_calls_a_person(
+    tmp_path: Path,
+) -> None:
+    """Nobody waits for its answer, so that nobody else would hear of it."""
+    rig = await due(tmp_path, nightly())
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="list", kind=Kind.LIMIT_RANGE, times=10**6))
+    assert (await rested(rig)).state is RunState.ABANDONED
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert any(record.kind is EventKind.ESCALATED for record in await trail(rig))
+    assert replicas(rig) == 3
     await rig.close()

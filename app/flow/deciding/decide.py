@@ -334,7 +334,8 @@ async def _walk(way: Way) -> Case | Decision:
     except Exception as error:
         log.exception("investigation_failed")
         return _unknown(way, f"the investigation failed: {type(error).__name__}")
-    return Case(way.policy, way.incident, way.alerts, _known(way.seen), _known(way.outside))
+    passing = next(iter(way.view.transient_errors), "")
+    return Case(way.policy, way.incident, way.alerts, _known(way.seen), _known(way.outside), passing)
 
 
 def _seen_or_not(way: Way, target: Target, *, away: bool) -> Way:

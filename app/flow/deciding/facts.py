@@ -16,7 +16,7 @@ from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
 from app.domain.owner import Owners
-from app.domain.plan import Action
+from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
 from app.flow.deciding import history, marks
@@ -34,7 +34,7 @@ from app.policy.gates.target import off_limits_by_name
 from app.policy.match import scopes_for
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
-from app.store import incidents, people, schedules
+from app.store import incidents, people, schedules, work
 from app.store.incidents import Incident, StoredAlert
 from app.store.tx import Tx
 
@@ -59,17 +59,25 @@ class Outside:
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     databases: frozenset[HeldDatabase] = frozenset()
+    touched: tuple[Target, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What was seen of the target: its snapshot or why there is none, and the actions, with their real values, of the step
-    that applies. `read` is False for a target that is off limits."""
+    that applies; `ahead` are those of them that are still to be carried out, where it is not all. `read` is False for a target that is
+    off limits."""
 
     target: Target
     workload: Workload | str
     actions: tuple[Action, ...] = ()
     read: bool = True
+    ahead: tuple[Action, ...] = ()
+
+    @property
+    def touched(self) -> tuple[Target, ...]:
+        """What will be written."""
+        return touched(self.ahead or self.actions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +105,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
     marked, reported, blocking, starting, owners, changed = await asyncio.gather(
-        _marks(services, target, known, read=sight.read),
+        _marks(services, sight, known),
         reports(services, alerts),
         blocking_alerts(services, rule),
         _new_pods(services, sight),
@@ -119,6 +127,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         new_pods=starting,
         owners=owners,
         databases=databases_of(sight.actions),
+        touched=sight.touched,
     )
 
 
@@ -192,17 +201,16 @@ async def _owners(services: Services, sight: Sight) -> Fact[Owners]:
         return Unknown(error.message)
 
 
-async def _marks(
-    services: Services, target: Target, workload: Workload | None, *, read: bool
-) -> Fact[Mapping[str, str]]:
-    """The marks that can be read; none of a namespace that the policy does not cover."""
-    scope = services.policy().scope
+async def _marks(services: Services, sight: Sight, workload: Workload | None) -> Fact[Mapping[str, str]]:
+    """The marks that can be read, of the target and of what else is written; none of a namespace that the policy does not cover."""
+    scope, target = services.policy().scope, sight.target
     if off_limits_by_name(scope, target.namespace):
         return Unknown("nothing is read of what is off limits")
-    if workload is None and read:
+    if workload is None and sight.read:
         return Unknown("the target could not be read")
     try:
-        return await marks.of_target(services.cluster, scope, target)
+        own = await marks.of_target(services.cluster, scope, target)
+        return {**own, **await marks.of_others(services.cluster, scope, target, sight.touched)}
     except RemediatorError as error:
         return Unknown(f"its marks could not be read: {error.message}")
 
@@ -271,8 +279,7 @@ def facts_in(
         replicas=workload if isinstance(workload, Unknown) else _replicas(workload),
         spend=spend,
         last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
-        busy_with=counts.busy_with(conn, target.key, excluding=own.run_id)
-        or counts.busy_with_databases(conn, seen.databases, excluding=own.run_id),
+        busy_with=work.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=_in_flight(tx, target, own),
         results=tuple(
@@ -289,6 +296,7 @@ def facts_in(
         changed_by=seen.changed_by,
         new_pods=seen.new_pods,
         owners=seen.owners,
+        touched=seen.touched,
         ordered_as=_other_names(services, incident),
         ordered_by=incident.manual.requested_by if incident.manual else "",
         scheduled=bool(incident.manual and incident.manual.schedule),

@@ -26,7 +26,7 @@ from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.subject import JOB, NAMESPACE
 from app.domain.target import Kind, Target
 from app.domain.workload import Workload
-from app.flow.deciding.marks import namespace_off_limits, off_limits
+from app.flow.deciding.marks import namespace_off_limits, off_limits, with_servers
 from app.flow.services import Services
 from app.kube import read
 from app.kube.jobs import job_story
@@ -288,7 +288,8 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         there = diagnosis.troubles if any(trouble.there for trouble in diagnosis.troubles) else ()
         counted = (replace(step, troubles=step.troubles or there) for step in ladder)
         chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in counted)
-        steps = await _permitted(services, subject.rule, target, chosen)
+        full = await with_servers(services.cluster, services.policy().scope, services.databases, chosen)
+        steps = await _permitted(services, subject.rule, target, full)
         return Seen(subject, target, workload, diagnosis, steps)
 
     def failed(why: str) -> Seen:

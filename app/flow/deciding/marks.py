@@ -1,22 +1,28 @@
 """Off limits: what the policy's scope or the marks of its owners keep the service away from, told before anything else is read.
 
-Called by the decision, the next step, the verification, the diagnosis, the check of orders and what holds an undo. Reads two objects at most, for
-their metadata: the namespace's, and the workload's where the namespace's mark leaves it open. What is not known to be ours is
-not read any further.
+Called by the decision, the next step, the verification, the diagnosis, the check of orders and what holds an undo. Reads two objects at most of
+a target, for their metadata: the namespace's, and the workload's where the namespace's mark leaves it open; and those of what a plan writes
+beside it. Owns too which workloads are behind the database that a plan works in. What is not known to be ours is not read any further.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 from app.domain.cluster import Cluster
-from app.domain.errors import ObjectMissing, RemediatorError
+from app.domain.copies import service_of
+from app.domain.database import DatabaseAddress, Databases
+from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.json import Obj
-from app.domain.target import Kind, Target
+from app.domain.plan import SERVERS, Action, Step
+from app.domain.target import WORKLOAD_KINDS, Kind, Target
+from app.kube.owners import find
 from app.policy.gates.target import kept_away, mark_of, off_limits_by_name
-from app.policy.model import Scope
+from app.policy.model import Opt, Scope
 
-NAMESPACE, OBJECT = "namespace", "object"
+NAMESPACE, OBJECT, NOT_SET = "namespace", "object", "not set"
+_PODS = 5  # of a server that are asked whose they are
 Marks = Mapping[str, str]
 """The marks that were found, by where they stand."""
 
@@ -93,3 +99,80 @@ def keeps_away(scope: Scope, around: Marks, metadata: Obj) -> bool:
 def _found(where: str, manifest: Obj) -> dict[str, str]:
     mark = mark_of(manifest.get("metadata") or {})
     return {} if mark is None else {where: mark}
+
+
+async def of_others(cluster: Cluster, scope: Scope, target: Target, others: Collection[Target]) -> Marks:
+    """The marks on what is written beside the target, by its name, and on its namespace where that is another one. What is made for the target
+    needs no mark of its own where the scope takes one; another's workload does. Raises the port's read errors."""
+    found: dict[str, str] = {}
+    for other in sorted(set(others) - {target}):
+        if off_limits_by_name(scope, other.namespace) or other.kind is Kind.SERVICE:
+            continue
+        around = {} if other.namespace == target.namespace else await of_namespace(cluster, other.namespace)
+        marks = {f"{NAMESPACE} {other.namespace}": mark for mark in around.values()}
+        if not namespace_shut(scope, around):
+            try:
+                manifest = await cluster.get(other.kind, other.namespace, other.name)
+            except ObjectMissing:
+                continue
+            marks |= {f"{other.kind} {other.name}": mark for mark in _found(OBJECT, manifest).values()}
+        if scope.opt is Opt.IN and not marks and other.kind in WORKLOAD_KINDS:
+            own = await of_namespace(cluster, other.namespace)
+            marks = {} if own else {f"{other.kind} {other.name}": NOT_SET}
+        found |= marks
+    return found
+
+
+async def with_servers(
+    cluster: Cluster, scope: Scope, databases: Databases | None, steps: Sequence[Step]
+) -> tuple[Step, ...]:
+    """The steps, with what stands behind the databases that their actions work in: it is written, too. Raises the ports' read errors."""
+    known: dict[DatabaseAddress, tuple[str, ...]] = {}
+
+    async def complete(action: Action) -> Action:
+        written = action.part.get("database")
+        if not isinstance(written, Mapping):
+            return action
+        at = DatabaseAddress.from_json(written)
+        if at not in known:
+            host = at.host or (await databases.host(cluster, at) if databases else "")
+            place = service_of(host, at.namespace)
+            behind = await _behind(cluster, scope, *place) if place else ()
+            known[at] = tuple(server.key for server in behind)
+        return replace(action, params={**action.params, SERVERS: list(known[at])}) if known[at] else action
+
+    return tuple([replace(step, actions=tuple([await complete(a) for a in step.actions])) for step in steps])
+
+
+async def _behind(cluster: Cluster, scope: Scope, namespace: str, name: str) -> tuple[Target, ...]:
+    """The workloads behind a Service, and the pods that have none of ours; the Service itself for whatever it may be, where that is not told or
+    not ours to read. None behind one that leads out of the cluster."""
+    unknown = (Target(namespace, Kind.SERVICE, name),)
+    if off_limits_by_name(scope, namespace):
+        return unknown
+    found = set()
+    try:
+        try:
+            manifest = await cluster.get(Kind.STATEFUL_SET, namespace, name)
+        except ObjectMissing:
+            manifest = {}
+        if (manifest.get("spec") or {}).get("serviceName") == name:
+            found.add(Target(namespace, Kind.STATEFUL_SET, name))
+        services = await cluster.list_objects(Kind.SERVICE, namespace, fields=f"metadata.name={name}")
+        spec = (services[0].get("spec") or {}) if services else {}
+        if spec.get("type") == "ExternalName":
+            return ()
+        if chosen := spec.get("selector"):
+            selector = ",".join(f"{key}={value}" for key, value in sorted(chosen.items()))
+            pods = await cluster.list_objects(Kind.POD, namespace, selector)
+            found |= {await _whose(cluster, namespace, pod["metadata"]["name"]) for pod in pods[:_PODS]}
+    except AccessDenied:
+        found = found or set(unknown)
+    return tuple(sorted(found)) or unknown
+
+
+async def _whose(cluster: Cluster, namespace: str, pod: str) -> Target:
+    try:
+        return (await find(cluster, namespace, Kind.POD, pod)).target
+    except (ObjectMissing, BadInput):
+        return Target(namespace, Kind.POD, pod)

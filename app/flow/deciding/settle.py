@@ -14,6 +14,8 @@ from typing import Any
 from zlib import crc32
 
 from app.domain.decision import Code, Decision, Mode, Verdict
+from app.domain.errors import PASSING
+from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.plan import Step
@@ -51,13 +53,14 @@ RESOLVED_ALONE = "the alert resolved without our doing"
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One incident on the table: policy, its alerts, and what was seen of its target."""
+    """One incident on the table: policy, its alerts, and what was seen of its target. `passing`: a read of this look that failed in passing."""
 
     policy: Policy
     incident: Incident
     alerts: tuple[StoredAlert, ...]
     seen: investigate.Seen
     outside: facts.Outside
+    passing: str = ""
 
 
 def _claim_target(tx: Tx, incident: Incident, target_key: str) -> bool:
@@ -101,7 +104,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
     if acts:
         decision = _too_many(decision)
-    settle_without(tx, incident, decision, seen)
+    settle_without(tx, incident, decision, seen, passing=case.passing)
     acts = may_act(rule, case.policy, services.ceiling)
     call_when_blind(tx, incident, decision, acts)
     if acts and seen.step is not None:
@@ -159,7 +162,9 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     return run.id
 
 
-def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> None:
+def settle_without(
+    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, *, passing: str = ""
+) -> None:
     """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new."""
     last = work.latest_decision(tx.conn, incident.id)
     new = last is None or not repeats(decision, last.body)
@@ -167,7 +172,7 @@ def settle_without(tx: Tx, incident: Incident, decision: Decision, seen: investi
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
     if incident.manual is not None:
-        if _failed_in_passing(tx, incident, decision, seen):
+        if _failed_in_passing(tx, incident, decision, seen, passing):
             incidents.schedule(tx, incident.id, tx.now + _SOON)
         else:
             _close_order(tx, incident, decision, seen)
@@ -241,10 +246,20 @@ def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: date
     incidents.schedule(tx, incident_id, again)
 
 
-def _failed_in_passing(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> bool:
-    """Whether a fresh order is looked at again: nobody could look, or a read failed that may well work in a moment."""
+def _failed_in_passing(
+    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, passing: str
+) -> bool:
+    """Whether a fresh order is looked at again: nobody could look, or a read failed that may well work in a moment, and a gate wanted to know
+    what it was for, or no step was found for lack of it."""
     unseen = decision.code is Code.UNKNOWN_FACT and (seen is None or bool(seen.fault))
-    return unseen and tx.now - incident.opened_at < _PATIENCE
+    unread = bool(passing) and blind(decision)
+    away = seen is not None and seen.step is None and any(_away(f) for f in seen.diagnosis.findings)
+    return (unseen or unread or away) and tx.now - incident.opened_at < _PATIENCE
+
+
+def _away(finding: Finding) -> bool:
+    """A server did not answer, which says nothing of it."""
+    return finding.certainty is Certainty.UNKNOWN and finding.data.get("code") in PASSING
 
 
 _FOR_A_PERSON = {
@@ -283,7 +298,13 @@ def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: investiga
     order = incident.manual
     if order is None:
         return
-    move(tx, incident, IncidentState.RESOLVED, once="order", reason=decision.text)
+    away = seen is not None and any(map(_away, seen.diagnosis.findings))
+    if order.schedule and (blind(decision) or away):
+        # Nobody waits for an answer, and nobody refused it: who would hear that it was not done?
+        reason = f"what the schedule of rule {order.schedule} orders is not done: {decision.text}"
+        escalate(tx, incident, Escalation(reason, look_at=("remediator doctor",)), once="order")
+    else:
+        move(tx, incident, IncidentState.RESOLVED, once="order", reason=decision.text)
     incidents.schedule(tx, incident.id, None)
     if counts.count_of(tx.conn, incident.id) > 0:
         return

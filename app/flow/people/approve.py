@@ -17,6 +17,8 @@ from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.plan import touched
+from app.domain.target import Target
 from app.domain.units import counted, utc
 from app.flow.deciding import history, investigate
 from app.flow.deciding.decide import firing_alerts
@@ -94,10 +96,9 @@ def _waits_for(tx: Tx, run: Run, in_force: Rule | str) -> str:
     on, and a place among the targets in flight. The place is taken in the transaction that counts them, so that of several plans as
     many begin as may; one whose earlier step acted has its place."""
     work.lock_ledger(tx)
-    databases = databases_of(run.step.actions)
-    busy = facts.busy_with(tx.conn, run.target_key, excluding=run.id) or facts.busy_with_databases(
-        tx.conn, databases, excluding=run.id
-    )
+    actions = run.step.actions
+    written = (Target.parse(run.target_key), *touched(actions))
+    busy = work.busy_with_any(tx.conn, written, databases_of(actions), excluding=run.id)
     if busy:
         return f"{busy}, which is at work on the target"
     rules = [Rule.from_json(run.settings["rule"]), *([in_force] if isinstance(in_force, Rule) else [])]

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from app.domain import half_way
 from app.domain.actuator import CheckResult, Partly, Progress
 from app.domain.decision import Decision, Verdict
 from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
@@ -202,7 +203,10 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
         workload: Any = await read.read_workload(services.cluster, target)
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
-    sight = facts.Sight(target, workload, (planned.action,))
+    # To start what the step stopped concerns what is started alone: what comes after it is judged by itself.
+    step, index = planned.run.step.actions, planned.index
+    ahead = (planned.action,) if half_way.brings_back(step, index) else step[index:]
+    sight = facts.Sight(target, workload, (planned.action,), ahead=ahead)
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 

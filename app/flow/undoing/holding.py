@@ -16,24 +16,29 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Means
-from app.domain.decision import Code
+from app.domain.alert import AlertStatus
+from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
 from app.domain.json import Obj
 from app.domain.outcome import RunState
-from app.domain.plan import Action, kinds_touched
+from app.domain.plan import Action, kinds_touched, touched
 from app.domain.target import Target
-from app.flow.deciding.marks import of_what_is_there
+from app.flow.deciding.marks import of_others, of_what_is_there
 from app.flow.each import each
+from app.flow.people import approve, approvers
 from app.flow.running import journal
+from app.flow.running.life import Cause
 from app.flow.services import Services
 from app.kube.hands import Hand, hand_between
 from app.policy.facts import Fact, Unknown
 from app.policy.gates.target import off_limits_by_name
 from app.policy.holds import SCOPE, Hold, Touched, Write, holds, is_hold
-from app.store import driving, people, runs
+from app.policy.model import Otherwise, Rule
+from app.store import driving, incidents, people, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import Tx
 
+_ALERTS = 1_000
 Touches = Sequence[Touched]
 Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
 """What forbids a write of a run, by the marks on what it changes."""
@@ -74,6 +79,8 @@ async def _touched(services: Services, actions: Sequence[Action]) -> Touched:
     try:
         marks: Fact[Mapping[str, str]] | None
         marks = await of_what_is_there(services.cluster, scope, plain.target)
+        more = await of_others(services.cluster, scope, plain.target, plain.others)
+        marks = {**(marks or {}), **more} if more else marks
     except TryLater as error:
         text = f"whether {plain.target} is off limits by now could not be read: {error.message}"
         raise TryLater(text, code=error.code, retry_after=error.retry_after) from error
@@ -85,7 +92,8 @@ async def _touched(services: Services, actions: Sequence[Action]) -> Touched:
 def by_name(actions: Sequence[Action]) -> Touched:
     """What actions on one target change, without the marks of its owners."""
     target = actions[0].target
-    return Touched(target, frozenset(kinds_touched(target.kind, actions)))
+    others = tuple(one for one in touched(actions) if one != target)
+    return Touched(target, frozenset(kinds_touched(target.kind, actions)), others=others)
 
 
 def held(conn: Connection, services: Services, run: Run, touched: Touches = ()) -> str:
@@ -99,8 +107,38 @@ def holds_on(
     """What forbids the run's next write, but for the holds whose keys are in `despite`."""
     now = services.clock.now()
     target = Target.parse(run.target_key)
-    write = Write(target, run.rule, run.remediation, frozenset(despite), tuple(touched))
+    rule = rule_now(conn, services, run)
+    names = (run.rule, rule.name) if isinstance(rule, Rule) else (run.rule,)
+    write = Write(target, names, run.remediation, frozenset(despite), tuple(touched))
     return holds(services.policy(), services.ceiling, people.pauses_in_force(conn, now), write, now)
+
+
+def rule_now(conn: Connection, services: Services, run: Run) -> Rule | str:
+    """The rule in force for what the run was about, whatever it is called by now, or why there is none. It goes by the alerts that fire,
+    once they are gone by those that did."""
+    if not run.settings:
+        return "nobody knows under which rule it was decided"
+    alerts = incidents.alerts(conn, run.incident_id, _ALERTS)
+    firing = [alert for alert in alerts if alert.status is AlertStatus.FIRING]
+    return approve.rule_in_force(services, run, incidents.get(conn, run.incident_id), firing or alerts)
+
+
+def not_by_itself(conn: Connection, services: Services, run: Run, cause: Cause) -> str:
+    """Why the rule in force would not have it taken back by itself, though the rule at the time would: the stricter counts. Empty when
+    it would, and where a person ordered it."""
+    if cause is Cause.PERSON or not run.settings:
+        return ""
+    rule = rule_now(conn, services, run)
+    if isinstance(rule, str):
+        return rule
+    if rule.mode is Mode.OBSERVE:
+        return f"the rule {rule.name!r} only observes by now"
+    asked = Rule.from_json(run.settings["rule"])
+    if rule.mode is not Mode.AUTO and approvers.changed(asked.approval, rule.approval):
+        return f"the rule {rule.name!r} asks others by now"
+    if cause is Cause.OTHERWISE:
+        return "" if Otherwise.UNDO in rule.otherwise else f"the rule {rule.name!r} undoes nothing any more"
+    return "" if rule.temporary else f"the rule {rule.name!r} has no temporary changes any more"
 
 
 def brings_back(run: Run, index: int) -> bool:

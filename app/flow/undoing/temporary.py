@@ -24,7 +24,7 @@ from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce, at_it, taken, waits
 from app.flow.running import journal
-from app.flow.running.life import Event, Found, Life, Look, last_attempt
+from app.flow.running.life import Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
 from app.flow.undoing import held, holding, undo
 from app.flow.verifying import standing
@@ -73,6 +73,8 @@ async def look(services: Services, run: Run) -> Look:
             return Found(over=True)
         if found.event is not None and (why := _waits(tx.conn, services, now)):
             return _held(now, why)
+        if found.event is not None and (why := _left(tx.conn, services, now)):
+            return _stays(now, why)
         return found
 
     return unless_settled
@@ -115,6 +117,8 @@ async def _look(services: Services, run: Run) -> Found:
         return _blind(run, unread)
     if hold := await services.store.read(lambda conn: _waits(conn, services, run, touched)):
         return _held(run, hold)
+    if stays := await services.store.read(lambda conn: _left(conn, services, run)):
+        return _stays(run, stays)
     why = await needed(services, run)
     if why is None:
         return Found(Event.REVERT_DUE, "the time of its temporary change is over", also=_over)
@@ -131,6 +135,22 @@ def _held(run: Run, why: str) -> Found:
             announce(tx, Topic.MOVED, incident_id=run.incident_id, once=f"{run.id}/held/{tx.stamp}")
 
     return Found(seconds=_HELD, waits_for=why, also=also, keeps={"called": False})
+
+
+def _left(conn: Connection, services: Services, run: Run) -> str:
+    """Why the rule in force leaves it in place; empty when it does not."""
+    return holding.not_by_itself(conn, services, run, Cause.REVERT)
+
+
+def _stays(run: Run, why: str) -> Found:
+    """The rule in force would not have it taken back: a person is called, once, and says what becomes of it."""
+    calls = not run.life.get("called")
+
+    def also(tx: Tx, now: Run) -> None:
+        if calls:
+            _call(tx, now, why)
+
+    return Found(seconds=_HELD, waits_for=f"{OVER_BUT} {why}", also=also, keeps={"called": True})
 
 
 def _blind(run: Run, why: str) -> Found:

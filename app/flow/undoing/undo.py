@@ -76,9 +76,9 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         text = (
             f"{taken}: what was done stays in place until somebody says otherwise (remediator undo {run.id})"
         )
-        return Found(Event.NOT_WANTED, text)
+        return Found(Event.NOT_WANTED, text, also=_calls(services))
     try:
-        holds = await _held(services, run, entries[-1])
+        holds = await _held(services, run, entries)
     except TryLater as error:
         return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
     hold = holding.words(holds)
@@ -102,11 +102,33 @@ async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry
         return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
 
 
-async def _held(services: Services, run: Run, acted: JournalEntry) -> tuple[Hold, ...]:
-    """What holds the undo of this action; empty for nothing. Raises TryLater when the marks of its owners cannot be read."""
-    changed = [action for action in journal.actions([acted]) if action.reversible]
-    touched = await holding.touched_by(services, changed)
-    return await services.store.read(lambda conn: holding.holds_on_undo(conn, services, run, acted, touched))
+async def _held(services: Services, run: Run, entries: Sequence[JournalEntry]) -> tuple[Hold, ...]:
+    """What holds the undo of the newest action; empty for nothing. Raises TryLater when the marks of its owners cannot be read."""
+    touched = await holding.touched_by(services, _ahead(entries))
+    return await services.store.read(
+        lambda conn: holding.holds_on_undo(conn, services, run, entries[-1], touched)
+    )
+
+
+def _ahead(entries: Sequence[JournalEntry]) -> list[Action]:
+    """What has still to be written: nothing is stopped for what is held. To start again what was stopped concerns what is started alone."""
+    left = [action for action in journal.actions(entries) if action.reversible]
+    newest = journal.actions(entries[-1:])
+    if half_way.stops(newest[0]):
+        return [action for action in newest if action.reversible]
+    return left if newest[0].reversible else []
+
+
+def _calls(services: Services) -> Callable[[Tx, Run], None]:
+    """A person is called for a temporary change that the rule in force leaves in place; for what did not help, the end of the run calls them."""
+
+    def also(tx: Tx, run: Run) -> None:
+        reverts = journal.life_of(run).cause is Cause.REVERT
+        if reverts and (why := holding.not_by_itself(tx.conn, services, run, Cause.REVERT)):
+            reason = f"its temporary change is over and stays in place: {why}"
+            held.call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/temporary/{tx.stamp}")
+
+    return also
 
 
 def again(
@@ -141,9 +163,9 @@ async def _not_wanted(services: Services, run: Run, needed: Needed, acted: Journ
 
 
 async def _taken(services: Services, run: Run, acted: JournalEntry) -> str:
-    """Who has the incident, or that its alert was silenced by now: then nothing that stands whole is taken back by itself, and nothing has begun
+    """Who has the incident, that its alert was silenced by now, or that the rule in force is stricter: then nothing that stands whole is taken back by itself, and nothing has begun
     that would be left half done. Empty for nobody, and where a person ordered it."""
-    if taken := await services.store.read(lambda conn: _taken_by(conn, run, acted)):
+    if taken := await services.store.read(lambda conn: _taken_by(conn, services, run, acted)):
         return taken
     if journal.life_of(run).cause is not Cause.OTHERWISE:
         return ""
@@ -160,12 +182,12 @@ async def _taken(services: Services, run: Run, acted: JournalEntry) -> str:
     return facts.held_by(alerts, reports) or (word.text if word.state is Reported.SILENCED else "")
 
 
-def _taken_by(conn: Connection, run: Run, acted: JournalEntry) -> str:
-    """Who has the incident, by our own store."""
-    ordered = journal.life_of(run).cause is Cause.PERSON
-    if ordered or not journal.is_whole(runs.entries(conn, run.id), acted):
+def _taken_by(conn: Connection, services: Services, run: Run, acted: JournalEntry) -> str:
+    """Who has the incident, by our own store, or why the rule in force takes nothing back."""
+    cause = journal.life_of(run).cause
+    if cause is Cause.PERSON or not journal.is_whole(runs.entries(conn, run.id), acted):
         return ""
-    return at_it(conn, run.incident_id)
+    return at_it(conn, run.incident_id) or holding.not_by_itself(conn, services, run, cause)
 
 
 async def _gone(services: Services, run: Run) -> bool:
@@ -303,9 +325,10 @@ def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | 
     if now.state is not RunState.UNDOING or now.life.get("withdrawn"):
         return None
     begun = journal.of_this_order(runs.entries(tx.conn, run.id), run)
-    if not begun and _taken_by(tx.conn, now, acted):
+    if not begun and _taken_by(tx.conn, services, now, acted):
         return None
-    if hold := holding.words(holding.holds_on_undo(tx.conn, services, run, acted, ())):
+    named = [holding.by_name([action]) for action in journal.actions([acted])]
+    if hold := holding.words(holding.holds_on_undo(tx.conn, services, run, acted, named)):
         return hold
     action, number = Action.from_json(acted.intent["action"]), journal.life_of(run).undos
     name = journal.entry_name(acted.name, number)

@@ -17,7 +17,8 @@ from app.domain.copies import databases_of
 from app.domain.errors import Refused, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.plan import Action
+from app.domain.plan import touched
+from app.domain.target import Target
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, taken
 from app.flow.running import journal
@@ -28,7 +29,7 @@ from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.holds import Hold
 from app.policy.model import Approval, Rule
-from app.store import approvals, driving, facts, runs, work
+from app.store import approvals, driving, runs, work
 from app.store.approvals import NO_PRESS, Press, because
 from app.store.driving import Changes
 from app.store.runs import JournalEntry, Run, TargetBusy
@@ -205,12 +206,11 @@ async def withdraw(
 
 
 def _busy(conn: Connection, run: Run, there: Sequence[JournalEntry]) -> Refused | None:
-    """Another run is at work on a database that the undo would work on, through whatever target."""
-    databases = databases_of(Action.from_json(entry.intent["action"]) for entry in there)
-    if not databases:
-        return None
-    other = facts.busy_with_databases(conn, databases, excluding=run.id)
-    text = f"{other} is at work on the same database: wait for its end, then order it again"
+    """Another run is at work on what the undo would write, or on a database that it would work on, through whatever target."""
+    actions = journal.actions(there)
+    written = (Target.parse(run.target_key), *touched(actions))
+    other = work.busy_with_any(conn, written, databases_of(actions), excluding=run.id)
+    text = f"{other} is at work on the same object or database: wait for its end, then order it again"
     return TargetBusy(text, where=other) if other else None
 
 

@@ -197,13 +197,14 @@ class Loops:
         return 0
 
     async def _follow_the_clock(self) -> None:
-        """Nothing waits longer because the wall clock was set back: while this process runs, its monotonic clock tells; at its
-        start, the latest wall time that the store has seen. Each time the store's moments are moved once, whoever sees it."""
+        """Nothing waits longer because the wall clock was set back, and nothing ends sooner because it was set ahead: while this process runs, its
+        monotonic clock tells; at its start, the latest wall time that the store has seen. Each time the store's moments are moved once, whoever
+        sees it."""
         s = self.services
         offset = s.clock.now() - timedelta(seconds=s.clock.monotonic())
         back = self._offset - offset if self._offset is not None else timedelta()
         noted = self._noted_at is not None and s.clock.monotonic() - self._noted_at < _NOTED
-        if noted and back <= driving.SET_BACK:
+        if noted and abs(back) <= driving.SET_BACK:
             self._offset = offset
             return
         written = await s.store.read(driving.seen)
@@ -215,7 +216,8 @@ class Loops:
         now, moved = await s.store.write(lambda tx: driving.follow_clock(tx, s.replica, back, known, gone))
         self._offset, self._jumps, self._noted_at = offset, now.jumps, s.clock.monotonic()
         if moved:
-            log.warning("clock_was_set_back", seconds=round(moved.total_seconds()))
+            event = "clock_was_set_back" if moved > timedelta() else "clock_was_set_ahead"
+            log.warning(event, seconds=round(abs(moved).total_seconds()))
 
     async def drive_overdue(self) -> None:
         """Start a workflow for each run that is overdue: requested, answered or ordered in a transaction whose process died

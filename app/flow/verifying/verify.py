@@ -120,7 +120,26 @@ async def _judged(
             standing.way_back(run, journal.in_place(conn, run.id)),
         )
     )
+    if verdict[0] is Result.PROBE_ERROR and back and (lost := await _gone_with_it(services, run)):
+        return watch, (verdict[0], f"{verdict[1]}. {lost}"), again
     return watch, _told_apart(verdict, run, left, back), again
+
+
+async def _gone_with_it(services: Services, run: Run) -> str:
+    """That all that was changed is gone, so that nothing of it stays; empty where something is there, or cannot be read."""
+    there = await services.store.read(lambda conn: journal.in_place(conn, run.id))
+    objects = {str(ref): ref for ref in (action.object for action in journal.actions(there))}
+    for ref in objects.values():
+        try:
+            found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+        except ObjectMissing:
+            continue
+        except RemediatorError:
+            return ""
+        if found["metadata"].get("uid") == ref.uid:
+            return ""
+    are = "is" if len(objects) == 1 else "are"
+    return f"{' and '.join(objects)} {are} gone, and what was done with it: there is nothing to take back"
 
 
 async def no_better_now(services: Services, run: Run) -> str:

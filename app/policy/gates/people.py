@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
-from app.domain.target import Target
+from app.domain.target import Kind, Target
 from app.domain.units import counted, duration, utc
 from app.policy.facts import Case, Pause, Unknown, Voice
 from app.policy.model import Policy, TrustTerms
@@ -21,7 +22,7 @@ _FOREVER = datetime.max.replace(tzinfo=UTC)
 
 @_KILL_SWITCH.of
 def kill_switch(case: Case) -> GateResult:
-    """Deny under a pause that covers this target, rule or remediation; observe under a ceiling of observe, except for a
+    """Deny under a pause that covers this target, something else that is written, the rule or remediation; observe under a ceiling of observe, except for a
     dry run, which changes nothing."""
     pauses = case.facts.pauses
     if isinstance(pauses, Unknown):
@@ -45,20 +46,19 @@ def _paused(pause: Pause) -> GateResult:
 
 
 def _covers(pause: Pause, case: Case) -> bool:
-    return pause.scope in scopes_of(case.facts.target, case.rule.name, case.rule.remediation)
+    written = (case.facts.target, *case.facts.touched)
+    return covers(pause.scope, written, (case.rule.name,), case.rule.remediation)
 
 
-def scopes_of(target: Target, rule: str, remediation: str) -> frozenset[str]:
-    """The scopes of pauses that cover a write, whatever it is."""
-    return frozenset(
-        {
-            "all",
-            f"namespace:{target.namespace}",
-            f"target:{target.key}",
-            f"rule:{rule}",
-            f"remediation:{remediation}",
-        }
-    )
+def covers(scope: str, written: Iterable[Target], rules: Iterable[str], remediation: str) -> bool:
+    """Whether a pause of this scope covers a write to any of these, for a rule of any of these names."""
+    named = {"all", f"remediation:{remediation}", *(f"rule:{rule}" for rule in rules)}
+    for one in written:
+        named |= {f"namespace:{one.namespace}", f"target:{one.key}"}
+        # What is behind a Service is not known: it may be whatever is paused there.
+        if one.kind is Kind.SERVICE and scope.startswith(f"target:{one.namespace}/"):
+            return True
+    return scope in named
 
 
 def only_observing(policy: Policy, ceiling: Mode | None) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from app.domain.cluster import OPT
 from app.domain.decision import Code, GateResult
@@ -20,6 +20,7 @@ from app.policy.model import PROTECTED_NAMESPACES, Opt, OwnedMode, Ownership, Sc
 # Gate: may the service touch this object at all? Namespaces, kinds, and the mark its owners put on it.
 
 _SCOPE = Voice("scope")
+_Marks: TypeAlias = "Fact[Mapping[str, str]] | None"
 
 
 def off_limits_by_name(rules: Scope, namespace: str) -> bool:
@@ -42,13 +43,15 @@ def kept_away(rules: Scope, marks: Mapping[str, str]) -> bool:
 @_SCOPE.of
 def scope(case: Case) -> GateResult:
     """Deny outside of the namespaces, for protected namespaces and kinds, and where the owners opted out."""
-    return within_scope(case.policy.scope, case.facts.target, _touched(case), case.facts.marks)
+    facts = case.facts
+    return within_scope(case.policy.scope, (facts.target, facts.touched), _touched(case), facts.marks)
 
 
 def within_scope(
-    rules: Scope, target: Target, touched: Collection[Kind], marks: Fact[Mapping[str, str]] | None
+    rules: Scope, written: tuple[Target, Sequence[Target]], touched: Collection[Kind], marks: _Marks
 ) -> GateResult:
-    """What the scope says of a change of these kinds of objects by these marks; None: they are not asked."""
+    """What the scope says of a change of a target and of others, where only an excluded namespace is out of it, by these marks; None: not asked."""
+    target, others = written
     within = f"namespaces {', '.join(rules.namespaces)}"
     if rules.exclude_namespaces:
         within += f" except {', '.join(rules.exclude_namespaces)}"
@@ -58,6 +61,11 @@ def within_scope(
     if not rules.covers(target.namespace):
         remedy = "the policy's scope names the namespace"
         return _SCOPE.deny(Code.OUT_OF_SCOPE, f"namespace {target.namespace}", within, remedy)
+    all_but = rules.model_copy(update={"namespaces": ("*",)})
+    if shut := next((o for o in others if off_limits_by_name(all_but, o.namespace)), None):
+        return _SCOPE.deny(
+            Code.OUT_OF_SCOPE, f"{shut} is written too", within, "its namespace is not excluded"
+        )
     protected = sorted(set(touched) & set(rules.protected_kinds))
     if protected:
         remedy = "the policy no longer protects the kind"
@@ -71,10 +79,9 @@ def within_scope(
 
 
 def _touched(case: Case) -> set[Kind]:
-    """The kinds of objects that are changed; without a step the target's. What goes on inside of a workload, such as a
-    session of a database, or beside it, such as a Job, is no change of it. A procedure without a step says itself why."""
+    """The kinds of objects that are changed; without a step the target's. What goes on inside of or beside it is no change of it."""
     kind = case.facts.target.kind
-    if case.step is None or not case.step.actions:
+    if case.step is None or not case.step.actions:  # a procedure without a step says itself why
         return set() if case.rule.procedure else {kind}
     return kinds_touched(kind, case.step.actions)
 
@@ -97,9 +104,8 @@ def _opted(opt: Opt, marks: Mapping[str, str], value: str, within: str) -> GateR
 
 _OWNERSHIP = Voice("ownership")
 _REPLICAS = frozenset({ActionKind.SCALE, ActionKind.RAISE_MIN_REPLICAS, ActionKind.ADJUST_AUTOSCALER})
-_SIZED = _REPLICAS | {
-    ActionKind.ADJUST_SCALED_OBJECT
-}  # that is KEDA's own way to them, and left to no one else
+# That is KEDA's own way to them, and left to no one else.
+_SIZED = _REPLICAS | {ActionKind.ADJUST_SCALED_OBJECT}
 _SPEC = _SIZED | {ActionKind.ROLL_BACK, ActionKind.RAISE_MEMORY_LIMIT, ActionKind.SET_IMAGE}
 _CONCERNS = {
     Manager.HPA: _SIZED,

@@ -14,7 +14,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Target
 from app.flow.people import approve
-from app.policy.gates.people import scopes_of
+from app.policy.gates.people import covers
 from app.policy.model import Approval, Temporary
 from app.store import people
 from tests.scenario.rig import Rig
@@ -308,7 +308,7 @@ async def test_a_pause_stops_what_its_author_meant(
     (held,) = await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now()))
     target = Target.parse((await the_run(rig)).target_key)
     assert held.scope == meant
-    assert held.scope in scopes_of(target, "rule", "remediation")
+    assert covers(held.scope, (target,), ("rule",), "remediation")
     page = await browser.post(
         "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said}
     )
