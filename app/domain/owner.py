@@ -46,6 +46,22 @@ class Owner:
         return f"{self.kind} {self.name}" + (f" ({self.tool})" if self.tool else "")
 
     @property
+    def clause(self) -> str:
+        """What it does with the object, as one clause."""
+        note = f" ({self.note})" if self.note else ""
+        match self.relation:
+            case Relation.SIZES:
+                return f"{self} sets its requests{note}"
+            case Relation.TEMPLATE:
+                return f"{self.of} is only the template of {self}"
+            case Relation.SCALES:
+                return f"{self} sets the replicas of {self.of}{note}"
+            case Relation.RESIZES:
+                return f"the replicas of {self.of} were set by {self}{note}"
+            case _:
+                return f"{self.of} is owned by {self}"
+
+    @property
     def resource(self) -> str:
         """As kubectl takes it: `scaledobject.keda.sh/web`."""
         group = f".{self.group}" if self.group else ""

@@ -164,8 +164,9 @@ def _without_step(owners: Fact[Owners], threshold: str) -> GateResult:
     found = () if isinstance(owners, Unknown) else owners.found
     for owner in found:
         if owner.relation is Relation.TEMPLATE:
-            clause = f"{owner.of} is only the template of {owner}"
-            return _OWNERSHIP.deny(Code.OWNED, clause, threshold, f"it is changed in {owner}: {owner.edit}")
+            return _OWNERSHIP.deny(
+                Code.OWNED, owner.clause, threshold, f"it is changed in {owner}: {owner.edit}"
+            )
     return _OWNERSHIP.allow("no step, so nothing is changed", threshold)
 
 
@@ -221,18 +222,13 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
     KEDA leaves its autoscaler alone, or that a Deployment without pods restarts some."""
     where = f"it is changed in {owner}: {owner.edit}"
     if owner.relation is Relation.SIZES:
-        clause = f"{owner} sets its requests" + (f" ({owner.note})" if owner.note else "")
-        return _Writer(rules.vpa, str(owner), clause, where)
+        return _Writer(rules.vpa, str(owner), owner.clause, where)
     if owner.relation is Relation.TEMPLATE:
-        clause = f"{owner.of} is only the template of {owner}"
-        return _Writer(OwnedMode.DENY, str(owner), clause, where)
+        return _Writer(OwnedMode.DENY, str(owner), owner.clause, where)
     if owner.relation is Relation.SCALES:
-        clause = f"{owner} sets the replicas of {owner.of}" + (f" ({owner.note})" if owner.note else "")
-        return _Writer(OwnedMode.DENY, str(owner), clause, _keda_patch(owner, step) or where)
+        return _Writer(OwnedMode.DENY, str(owner), owner.clause, _keda_patch(owner, step) or where)
     if owner.relation is Relation.RESIZES:
-        return _Writer(
-            rules.controller, str(owner), f"the replicas of {owner.of} were set by {owner} ({owner.note})", ""
-        )
+        return _Writer(rules.controller, str(owner), owner.clause, "")
     if owner.relation in _ELSEWHERE:
         mode = rules.gitops if owner.relation is Relation.DECLARES else rules.helm
         return _Writer(
@@ -241,7 +237,7 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
             f"{owner.of} {_ELSEWHERE[owner.relation].format(owner)}",
             f"it is changed where {owner} takes it from",
         )
-    clause = f"{owner.of} is owned by {owner}"
+    clause = owner.clause
     if owner.of is Kind.HPA and owner.kind == _SCALED_OBJECT:
         return _Writer(OwnedMode.DENY, str(owner), clause, _keda_patch(owner, step) or where)
     return _Writer(rules.controller, str(owner), clause, where)
