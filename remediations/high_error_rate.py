@@ -34,7 +34,12 @@ from remediations.evidence.pods import (
     troubles,
     unread_pods,
 )
-from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
+from remediations.evidence.rollouts import (
+    RollbackParams,
+    read_revisions,
+    rollback_step,
+    rollout_finding,
+)
 from remediations.evidence.usage import (
     Metric,
     count,
@@ -68,6 +73,7 @@ from remediations.shared import (
     asking,
     cause_counted,
     errors_counted,
+    no_way_back,
     pods_counted,
     refuse,
 )
@@ -205,14 +211,11 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
         if rollout.data["nothing_older"] is True:
-            return await rollback_step(
-                ROLL_BACK, rollout.text, scene, params
-            )  # says why there is no way back
+            step = await rollback_step(ROLL_BACK, rollout.text, scene, params)
+            return no_way_back(step, rollout.data["revision"], FirstCause(diagnosis).advice)
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["restored"] is True:
-        return refuse(
-            ROLL_BACK, f"{rollout.text}, and it still fires", "deploy a known good version from its source"
-        )
+        return refuse(ROLL_BACK, f"{rollout.text}, and it still fires", FirstCause(diagnosis).advice)
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
     cut_off = _cut_off(diagnosis)

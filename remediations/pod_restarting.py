@@ -19,9 +19,14 @@ from remediations.causes.report import time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
+from remediations.evidence.rollouts import (
+    RollbackParams,
+    read_revisions,
+    rollback_step,
+    rollout_finding,
+)
 from remediations.evidence.usage import joined, measured, span
-from remediations.shared import Seconds, act, asking, cause_counted, pods_counted, refuse
+from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 _RUNS_AGAIN = frozenset(
@@ -94,7 +99,8 @@ async def _roll_back(
     older = measured(diagnosis, "pods.revision", "older_ready") or 0
     stuck = older > 0 and revision.data["newest_ready"] == 0
     if rollout.data["nothing_older"] is True:
-        return await rollback_step(ROLL_BACK, rollout.text, scene, params)  # says why there is no way back
+        step = await rollback_step(ROLL_BACK, rollout.text, scene, params)
+        return no_way_back(step, rollout.data["revision"], cause.advice)
     if rollout.data["recent"] is not True and not stuck:
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:

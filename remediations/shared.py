@@ -14,6 +14,7 @@ from app.domain.errors import BadInput
 from app.domain.evidence import Certainty, Finding, Trouble
 from app.domain.plan import Action, Step
 from app.domain.target import Kind, Target
+from app.kube.actions.roll_back import DEPLOY_GOOD
 from app.kube.impossible import Impossible
 from app.kube.manifest import parse_memory
 
@@ -274,3 +275,14 @@ def sentence(text: str) -> str:
     """With a capital first letter, unless it starts with a command or with a name that has a slash or a dot in it."""
     first = text.split(" ", 1)[0]
     return text if "/" in first or "." in first or first == "kubectl" else text[:1].upper() + text[1:]
+
+
+def no_way_back(step: Step, revision: Any, advice: str) -> Step:
+    """A rollback of a workload without an older revision, which says why there is none. What the cause asks of a person (`advice`) comes
+    first; a known good version can be deployed only where the present `revision` is not the first."""
+    if step.actions:
+        return step
+    if revision == 1 and step.advice == sentence(DEPLOY_GOOD):
+        return replace(step, advice=sentence(advice))
+    other = step.advice[:1].lower() + step.advice[1:] if advice else step.advice
+    return replace(step, advice=sentence("; or ".join(filter(None, (advice, other)))))

@@ -14,20 +14,21 @@ from app.domain.target import Kind
 class Relation(StrEnum):
     """`controls`: the object is made from the owner's and written again from there. `declares`: a tool writes the object again from what is
     declared elsewhere, such as a repository. `deploys`: a tool wrote it and shows our change at its next deployment only. `template`: the
-    object runs nothing, the owner runs its template. `scales`: the owner sets the number of its replicas. `sizes`: the owner writes
-    requests and limits of the pods."""
+    object runs nothing, the owner runs its template. `scales`: the owner sets the number of its replicas. `resizes`: a script or a service
+    of somebody's did so last, and may again. `sizes`: the owner writes requests and limits of the pods."""
 
     CONTROLS = "controls"
     DECLARES = "declares"
     DEPLOYS = "deploys"
     TEMPLATE = "template"
     SCALES = "scales"
+    RESIZES = "resizes"
     SIZES = "sizes"
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """One owner of an object of kind `of`. Of a tool that declares or deploys it, kind, group and name are empty. `tool` is the name of its controller as people know it, empty for one that is not
+    """One owner of an object of kind `of`. Of a tool that declares, deploys or resizes it, kind, group and name are empty. `tool` is the name of its controller as people know it, empty for one that is not
     known; `group` is its API group; `note` what it says itself, such as a recommendation."""
 
     relation: Relation

@@ -1,6 +1,7 @@
-"""Tools that write an object from what is declared elsewhere: in a repository, a package or another object; known by their marks on it.
+"""Who writes an object, by their marks on it: tools that write it from what is declared elsewhere, in a repository, a package or another
+object; what persons work with; and the cluster's own controllers.
 
-Called by `app.kube.owners`. Pure. Argo CD, Flux and Helm are `app.kube.owners`' own.
+Called by `app.kube.owners` and `app.kube.hands`. Pure. Argo CD, Flux and Helm are `app.kube.owners`' own.
 """
 
 from __future__ import annotations
@@ -104,6 +105,11 @@ def tools_of(manifest: Obj) -> Iterator[tuple[str, Relation]]:
         yield marks[0], Relation.DECLARES
 
 
+def is_tool(manager: str) -> bool:
+    """Is this field manager one of the tools that declare or deploy objects, which are told by that?"""
+    return any(tool.writers and manager.startswith(tool.writers) for tool in _TOOLS)
+
+
 def _marking(name: str) -> str:
     """The domain of an operator whose mark this is; empty for any other name."""
     found = _MARK.fullmatch(name)
@@ -128,3 +134,64 @@ def _shows(tool: Tool, labels: Mapping[str, str], writers: set[str]) -> bool:
     )
     written = bool(tool.writers) and any(writer.startswith(tool.writers) for writer in writers)
     return marked or written or labels.get(_MANAGED_BY) in tool.managed_by
+
+
+# Operators, by the API group of their objects.
+
+_OPERATORS = {
+    "keda.sh": "KEDA",
+    "argoproj.io": "Argo",
+    "postgresql.cnpg.io": "CloudNativePG",
+    "acid.zalan.do": "Zalando Postgres operator",
+    "postgres-operator.crunchydata.com": "Crunchy Postgres operator",
+    "monitoring.coreos.com": "Prometheus Operator",
+    "kafka.strimzi.io": "Strimzi",
+    "core.strimzi.io": "Strimzi",
+    "rabbitmq.com": "RabbitMQ operator",
+    "serving.knative.dev": "Knative",
+    "apps.kruise.io": "OpenKruise",
+}
+"""By API group; a group that ends in one of `_FAMILIES` counts too."""
+_FAMILIES = {"k8s.elastic.co": "Elastic operator", "mongodb.com": "MongoDB operator"}
+
+
+def tool_of(group: str) -> str:
+    """The operator whose objects these are; empty for one that is not known."""
+    known = _OPERATORS.get(group)
+    return known or next((tool for end, tool in _FAMILIES.items() if group.endswith(end)), "")
+
+
+# Field managers that are no tools: the cluster's own controllers, and what persons work with.
+
+AUTOMATIC = frozenset(
+    {
+        "kube-controller-manager",
+        "horizontal-pod-autoscaler",
+        "kube-scheduler",
+        "hyperkube",
+        "k3s",
+        "kubelite",
+        "keda",
+        "keda-operator",
+    }
+)
+"""Controllers of the cluster itself, also where one binary holds them all (k3s, MicroK8s), and KEDA: an autoscaler that scales is
+no hand on the object."""
+_PERSONS = frozenset(
+    {
+        *("kubectl", "oc", "k9s", "lens", "openlens", "freelens", "headlamp", "headlamp-server"),
+        *("kubernetes-dashboard", "dashboard", "rancher", "kubenav", "seabird", "aptakube"),
+        *("okteto", "tilt", "telepresence", "mozilla", "node-fetch"),
+    }
+)
+_COMMANDS = ("kubectl-", "oc-")
+"""kubectl names each of its commands: kubectl-edit, kubectl-client-side-apply."""
+_SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
+
+
+def is_person(manager: str) -> bool:
+    """A person's tool, as far as its name tells; whatever else is a pipeline or a controller."""
+    name = manager.lower().removesuffix(".exe")
+    if name.endswith(_SERVANTS):
+        return False
+    return name in _PERSONS or name.startswith(_COMMANDS)

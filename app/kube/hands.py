@@ -21,6 +21,7 @@ from app.domain.cluster import FIELD_MANAGER
 from app.domain.errors import BadInput
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
+from app.domain.tools import AUTOMATIC, is_person
 from app.domain.workload import KubeEvent
 from app.kube.lineage import (
     Around,
@@ -39,30 +40,6 @@ from app.kube.manifest import parse_quantity, same, value_at
 from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_time
 
-_AUTOMATIC = frozenset(
-    {
-        "kube-controller-manager",
-        "horizontal-pod-autoscaler",
-        "kube-scheduler",
-        "hyperkube",
-        "k3s",
-        "kubelite",
-        "keda",
-        "keda-operator",
-    }
-)
-"""Controllers of the cluster itself, also where one binary holds them all (k3s, MicroK8s), and KEDA: an autoscaler that scales is
-no hand on the object."""
-_PERSONS = frozenset(
-    {
-        *("kubectl", "oc", "k9s", "lens", "openlens", "freelens", "headlamp", "headlamp-server"),
-        *("kubernetes-dashboard", "dashboard", "rancher", "kubenav", "seabird", "aptakube"),
-        *("okteto", "tilt", "telepresence", "mozilla", "node-fetch"),
-    }
-)
-_COMMANDS = ("kubectl-", "oc-")
-"""kubectl names each of its commands: kubectl-edit, kubectl-client-side-apply."""
-_SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
 _SHOWN = ("replicas", "paused", "template", "minReplicas", "maxReplicas", "strategy", "updateStrategy")
 _TOLD = timedelta(minutes=50)  # for so long Events are kept everywhere
 _LATE = timedelta(seconds=60)  # an Event may come so long after what it tells of
@@ -86,10 +63,7 @@ class Hand:
     @property
     def by_hand(self) -> bool:
         """A person's tool, as far as its name tells; whatever else is a pipeline or a controller."""
-        name = self.who.lower().removesuffix(".exe")
-        if name.endswith(_SERVANTS):
-            return False
-        return name in _PERSONS or name.startswith(_COMMANDS)
+        return is_person(self.who)
 
     @property
     def text(self) -> str:
@@ -184,7 +158,7 @@ def _owners_besides(manifest: Obj, ours: Iterable[FieldChange]) -> Iterator[tupl
             continue
         writers = who_changed(manifest, change.path, exact=True)
         for who, at in writers:
-            if who != FIELD_MANAGER and who not in _AUTOMATIC:
+            if who != FIELD_MANAGER and who not in AUTOMATIC:
                 yield (
                     Hand(who, at, f"{change.path} to the value that it has"),
                     (any(name == FIELD_MANAGER for name, _ in writers)),
@@ -210,7 +184,7 @@ def _changed(
 ) -> Hand | None:
     names = {name for name in {*before, *now} if before.get(name) != now.get(name)}
     sizers = who_changed(manifest, "/spec/replicas")
-    if sizers and all(who in _AUTOMATIC for who, _ in sizers):
+    if sizers and all(who in AUTOMATIC for who, _ in sizers):
         names -= {"replicas"}
     if not names:
         return None
@@ -268,7 +242,7 @@ class _Writer:
 def _writers(manifest: Obj, *, automatic: bool = False) -> Iterator[_Writer]:
     for entry in manifest["metadata"].get("managedFields") or ():
         manager, part = str(entry.get("manager", "unknown")), entry.get("subresource")
-        if part == "status" or manager == FIELD_MANAGER or (manager in _AUTOMATIC and not automatic):
+        if part == "status" or manager == FIELD_MANAGER or (manager in AUTOMATIC and not automatic):
             continue
         owned = entry.get("fieldsV1") or {}
         around = ("f:apiVersion", "f:kind", "f:metadata", "f:status")

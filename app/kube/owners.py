@@ -11,12 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from app.domain.change import tokens
-from app.domain.cluster import Cluster
+from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
-from app.domain.tools import tools_of
+from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
 from app.domain.units import say_memory
 from app.domain.workload import Manager, Workload
 from app.kube.jobs import job_story
@@ -233,21 +233,6 @@ def _missing(text: str) -> ObjectMissing:
 # Called by the flow for the gate `ownership`, through the port. Rollouts and VerticalPodAutoscalers are looked for
 # where that is granted and the cluster has them. Never writes.
 
-_TOOLS = {
-    "keda.sh": "KEDA",
-    "argoproj.io": "Argo",
-    "postgresql.cnpg.io": "CloudNativePG",
-    "acid.zalan.do": "Zalando Postgres operator",
-    "postgres-operator.crunchydata.com": "Crunchy Postgres operator",
-    "monitoring.coreos.com": "Prometheus Operator",
-    "kafka.strimzi.io": "Strimzi",
-    "core.strimzi.io": "Strimzi",
-    "rabbitmq.com": "RabbitMQ operator",
-    "serving.knative.dev": "Knative",
-    "apps.kruise.io": "OpenKruise",
-}
-"""By API group; a group that ends in one of `_FAMILIES` counts too."""
-_FAMILIES = {"k8s.elastic.co": "Elastic operator", "mongodb.com": "MongoDB operator"}
 _LABELS = (
     ("cnpg.io/cluster", "Cluster", "postgresql.cnpg.io"),
     ("postgres-operator.crunchydata.com/cluster", "PostgresCluster", "postgres-operator.crunchydata.com"),
@@ -282,7 +267,26 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
         if names(m["spec"].get("targetRef"), workload)
         and (m["spec"].get("updatePolicy") or {}).get("updateMode", "Recreate") not in _OFF
     ]
+    found += _resizers(workload, found)
     return Owners(tuple(dict.fromkeys(found)), untold)
+
+
+def _resizers(workload: Workload, found: Sequence[Owner]) -> Iterator[Owner]:
+    """Who set the replicas last, through the subresource scale or not, where that is nobody's command: a script of whoever sizes it by the
+    clock, for example. Who deploys it writes the template too, and what an autoscaler sizes is told by that."""
+    target, manifest = workload.target, workload.manifest
+    if workload.autoscaler is not None or any(o.relation is Relation.SCALES for o in found):
+        return
+    known = {
+        FIELD_MANAGER,
+        *AUTOMATIC,
+        *(o.tool for o in found),
+        *(who for who, _ in who_changed(manifest, "/spec/template")),
+    }
+    for who, at in who_changed(manifest, "/spec/replicas"):
+        if who not in known and not is_person(who) and not is_tool(who):
+            when = f"at {at:%Y-%m-%d %H:%M:%S} UTC" if at else "time not told"
+            yield Owner(Relation.RESIZES, target.kind, "", "", target.namespace, "", who, when)
 
 
 async def _listed(cluster: Cluster, kind: Kind, namespace: str) -> Sequence[Obj] | None:
@@ -321,7 +325,7 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
     for owner in meta.get("ownerReferences") or ():
         group = owner.get("apiVersion", "").rpartition("/")[0]
         seen.add(group)
-        yield Owner(Relation.CONTROLS, of, owner["kind"], group, namespace, owner["name"], _tool(group))
+        yield Owner(Relation.CONTROLS, of, owner["kind"], group, namespace, owner["name"], tool_of(group))
     marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
     if labels.get("application") == "spilo" and "cluster-name" in labels:
         marks.append((labels["cluster-name"], "postgresql", "acid.zalan.do"))
@@ -329,17 +333,12 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
         marks.append((labels[LABEL], "ScaledObject", "keda.sh"))
     for name, kind, group in marks:
         if group not in seen:
-            yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, _tool(group))
+            yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, tool_of(group))
     if not seen and not marks:
         managers = [] if but is None else [m for m in managers_of(manifest, autoscaled=False) if m not in but]
         told = [*tools_of(manifest), *((_CALLED[m], _RELATIONS[m]) for m in managers)]
         for tool, relation in dict.fromkeys(told):
             yield Owner(relation, of, "", "", namespace, "", tool)
-
-
-def _tool(group: str) -> str:
-    known = _TOOLS.get(group)
-    return known or next((tool for end, tool in _FAMILIES.items() if group.endswith(end)), "")
 
 
 def _rollout(workload: Workload, manifest: Obj) -> Owner:

@@ -13,13 +13,22 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, picked_up
-from remediations.causes.exits import beside, last_words_of, slight, told_to_end, unsaid
+from remediations.causes.demands import configured_by
+from remediations.causes.exits import (
+    beside,
+    dated,
+    last_words_of,
+    ran_before,
+    runs_well,
+    slight,
+    told_to_end,
+    unsaid,
+)
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
 from remediations.causes.suspects import Suspects, named_in, suspects
 from remediations.evidence.pods import of_revision
@@ -30,6 +39,8 @@ _RAN_WELL = timedelta(minutes=10)
 """A revision whose pods ran for so long before the trouble began did not bring it by itself."""
 _SERVED = timedelta(minutes=1)
 """Pods that served for so long have shown that their revision can."""
+_BRIEFLY = timedelta(seconds=30)
+"""A container that ran for so long had what it reads when it starts."""
 _HOUR = timedelta(hours=1)
 _BEFORE_RUNNING = frozenset(
     {CauseCode.QUOTA, CauseCode.LIMIT_RANGE, CauseCode.POD_SECURITY, CauseCode.WEBHOOK, CauseCode.SERVICE_ACCOUNT,
@@ -189,7 +200,7 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     pods = [p for p in seen.alive if p.name in cause.pods]
     if made_late := _made_late(seen, pods, last):
         return made_late
-    if not pods or cause.since is None or not all(_dated(seen, p, cause) for p in pods):
+    if not pods or cause.since is None or not all(dated(seen, p, cause) for p in pods):
         return None
     before = min(cause.since - p.created_at for p in pods)
     if before < _RAN_WELL:
@@ -209,12 +220,6 @@ def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment) -> Blame |
         return None
     text = f"{_name(last)} had all its pods available, and the pods that fail were made {span(late.total_seconds())} after it"
     return Blame(False, text)
-
-
-def _dated(seen: Snapshot, pod: Pod, cause: Cause) -> bool:
-    """Is the beginning known? After several restarts the states tell the last end only, and then events have to."""
-    restarts = max((c.restarts for c in pod.containers if c.name == cause.container), default=0)
-    return restarts <= 1 or bool(seen.about("Pod", pod.name, "BackOff", "Unhealthy"))
 
 
 def _others_ready(seen: Snapshot, cause: Cause) -> bool:
@@ -274,15 +279,27 @@ class Doubt:
 
 
 def _undated(case: _Case) -> str:
-    """That nobody knows since when the trouble is there, of pods that are older than what is new with a rollout."""
+    """That nobody knows since when the trouble is there, of pods that are older than what is new with a rollout, or may have served first."""
     seen, cause = case.seen, case.cause
-    pods = [p for p in seen.alive if p.name in cause.pods and seen.now - p.created_at >= _RAN_WELL]
-    unknown = [p for p in pods if cause.since is None or not _dated(seen, p, cause)]
+    pods = [p for p in seen.alive if p.name in cause.pods and _may_be_older(case, p)]
+    unknown = [p for p in pods if cause.since is None or not dated(seen, p, cause)]
     if not unknown:
         return ""
     why = f": the events could not be read ({seen.unread['events']})" if "events" in seen.unread else ""
     age = span((seen.now - unknown[0].created_at).total_seconds())
     return f"since when pod {unknown[0].name}, made {age} ago, is in trouble is not known{why}"
+
+
+def _may_be_older(case: _Case, pod: Pod) -> bool:
+    """Is this pod so old that its trouble may be older than what is new with a rollout, or was it ready and restarted, so that it may have
+    served for a while?"""
+    seen, cause = case.seen, case.cause
+    if seen.now - pod.created_at >= _RAN_WELL:
+        return True
+    if never_ready(pod) or (cause.code in _FILLS and case.own.worse):
+        return False
+    again = any(c.name == cause.container and c.restarts for c in pod.containers)
+    return again and (cause.since or seen.now) - pod.created_at >= _SERVED
 
 
 def _ailing_before(case: _Case) -> str:
@@ -308,7 +325,7 @@ def _ran_first(case: _Case) -> str:
     seen, cause = case.seen, case.cause
     if cause.code in _FILLS and case.own.worse:
         return ""
-    ran = [_ran(seen, p, cause) for p in seen.alive if p.name in cause.pods]
+    ran = [ran_before(seen, p, cause) for p in seen.alive if p.name in cause.pods]
     least = STARTING if cause.code in (CauseCode.CRASH, CauseCode.ENDS) else _SERVED
     known = [r for r in ran if r is not None and r >= least]
     if not known or len(known) < len(ran):
@@ -316,50 +333,14 @@ def _ran_first(case: _Case) -> str:
     return f"{_name(case.last)} ran for {span(min(known).total_seconds())} before that began"
 
 
-def _ran(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta | None:
-    """How long a pod did well before it did not; None when that is not known."""
-    ready = pod.condition("Ready")
-    if never_ready(pod):
-        return None
-    stopped = ready.since if ready is not None and ready.status == "False" else None
-    if stopped is not None and not any(c.restarts for c in pod.containers):
-        return stopped - pod.created_at  # a probe that failed while it started is no trouble
-    if cause.since is None or not _dated(seen, pod, cause):
-        return None
-    return cause.since - pod.created_at - _not_asked(seen, pod, cause)
-
-
-_PROBES = {
-    CauseCode.STARTUP_PROBE: "startupProbe",
-    CauseCode.LIVENESS_PROBE: "livenessProbe",
-    CauseCode.READINESS_PROBE: "readinessProbe",
-}
-
-
-def _not_asked(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta:
-    """How long a pod's probe waits before it asks for the first time: who does not fail before has not shown anything."""
-    spec = seen.specs.get(pod.name) or seen.spec
-    listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    own: Obj = next((c for c in listed if c.get("name") == cause.container), {})
-    probe = own.get(_PROBES.get(cause.code, "")) or {}
-    return timedelta(seconds=float(probe.get("initialDelaySeconds") or 0))
-
-
 def _others_well(case: _Case) -> str:
     """That other pods of it do well: with the release alone all of them would fail."""
     seen, cause = case.seen, case.cause
-    well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and _runs_well(seen, p)]
+    well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and runs_well(seen, p)]
     if not well or not all(seen.newest(p) for p in seen.alive if p.name in cause.pods):
         return ""
     runs = "runs" if len(well) == 1 else "run"
     return f"{count(len(well), 'other pod')} of {_name(case.last)} {runs} without it"
-
-
-def _runs_well(seen: Snapshot, pod: Pod) -> bool:
-    """Ready for a while, without a restart."""
-    ready = pod.condition("Ready")
-    since = ready.since if pod.ready and ready is not None else None
-    return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
 
 
 def _words(case: _Case) -> str:
@@ -378,10 +359,29 @@ def _slight(case: _Case) -> str:
 
 
 def _configuration(case: _Case) -> str:
-    """That configuration changed together with the rollout or before it, or may have."""
+    """That configuration changed together with the rollout or before it, or may have since."""
     if case.cause.code in _FILLS and case.own.worse:
         return ""
-    return picked_up(case.seen, case.last, case.deployed)
+    return picked_up(case.seen, case.last, case.deployed) or _taken_away(case)
+
+
+def _taken_away(case: _Case) -> str:
+    """That pods which ran for a while may miss what their configuration had then: a key that is only taken out leaves no time and no
+    name, so that nobody can tell that none was."""
+    seen, cause = case.seen, case.cause
+    known = [ran_before(seen, p, cause) for p in seen.alive if p.name in cause.pods]
+    ran = max((r for r in known if r is not None), default=None)
+    if ran is None or ran < _BRIEFLY:
+        return ""
+    used, _ = configured_by(case.last.revision.template)
+    open_ = [f"{k} {n}" for k, n in sorted(used) if not ((kept := seen.kept.get((k, n))) and kept.immutable)]
+    if not open_:
+        return ""
+    names = " or ".join(open_[:2]) + (f" or {len(open_) - 2} more" if len(open_) > 2 else "")
+    return (
+        f"{_name(case.last)} ran for {span(ran.total_seconds())} before that began, and whether a key was taken out of {names} since is "
+        "not known: that leaves no trace"
+    )
 
 
 _ALL = frozenset(CauseCode)

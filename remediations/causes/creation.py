@@ -307,7 +307,7 @@ def missing_finding(seen: Snapshot) -> Finding:
 
 
 def changed_finding(seen: Snapshot) -> Finding:
-    """The finding `config.changed`: the newest write to any ConfigMap or Secret that the pods use; data has `at`, and `last_end`, when a container of theirs
+    """The finding `config.changed`: the newest write that any ConfigMap or Secret which the pods use tells of; data has `at`, and `last_end`, when a container of theirs
     last ended in trouble."""
     ends = [
         t.finished_at
@@ -330,7 +330,8 @@ def changed_finding(seen: Snapshot) -> Finding:
         return Finding(CHANGED, text, data={"at": None, "last_end": last_end})
     at, last = max(kept, key=lambda pair: pair[0])
     by = f" by {last.by}" if last.by else ""
-    text = f"{last.kind} {last.name} was last changed {span((seen.now - at).total_seconds())} ago{by}"
+    ago = span((seen.now - at).total_seconds())
+    text = f"{last.kind} {last.name} was last written, as far as it tells, {ago} ago{by}"
     data: dict[str, JsonValue] = {
         "at": at.isoformat(),
         "kind": last.kind.value,

@@ -1,5 +1,5 @@
 """What the kubelet, a runtime and a container itself say in words: exit codes, signals, references and names that lead nowhere, and whether
-a container's last words accuse the last rollout. Pure.
+a container's last words accuse the last rollout; and for how long it did well before. Pure.
 
 Sources: POSIX (128 + signal number), the shells' 126 and 127, and the container runtimes' own messages.
 """
@@ -7,11 +7,13 @@ Sources: POSIX (128 + signal number), the shells' 126 and 127, and the container
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
+from app.domain.json import Obj
 from app.domain.target import Kind
-from app.domain.workload import ConfigRef, Terminated
+from app.domain.workload import ConfigRef, Pod, Terminated
 from remediations.causes.demands import needs
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, log_of
+from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, log_of, never_ready
 from remediations.causes.suspects import Suspects, below, is_slight
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.last_words import LastWords, heard
@@ -173,3 +175,48 @@ def slight(seen: Snapshot, cause: Cause, own: Suspects) -> str:
     of_memory = any(_MEMORY.search(w.text) for w in last_words_of(seen, cause))
     by_size = killed or of_memory if cause.code is CauseCode.CRASH else bool(own.worse)
     return "" if by_size or not all(map(is_slight, own.all)) else ", ".join(d.path for d in own.all[:3])
+
+
+# Since when a container is in trouble, and how long its pod did well before. Asked by `blame`.
+
+
+def dated(seen: Snapshot, pod: Pod, cause: Cause) -> bool:
+    """Is the beginning known? After several restarts the states tell the last end only, and then events have to."""
+    restarts = max((c.restarts for c in pod.containers if c.name == cause.container), default=0)
+    return restarts <= 1 or bool(seen.about("Pod", pod.name, "BackOff", "Unhealthy"))
+
+
+def ran_before(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta | None:
+    """How long a pod did well before it did not; None when that is not known."""
+    ready = pod.condition("Ready")
+    if never_ready(pod):
+        return None
+    stopped = ready.since if ready is not None and ready.status == "False" else None
+    if stopped is not None and not any(c.restarts for c in pod.containers):
+        return stopped - pod.created_at  # a probe that failed while it started is no trouble
+    if cause.since is None or not dated(seen, pod, cause):
+        return None
+    return cause.since - pod.created_at - _not_asked(seen, pod, cause)
+
+
+_PROBES = {
+    CauseCode.STARTUP_PROBE: "startupProbe",
+    CauseCode.LIVENESS_PROBE: "livenessProbe",
+    CauseCode.READINESS_PROBE: "readinessProbe",
+}
+
+
+def _not_asked(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta:
+    """How long a pod's probe waits before it asks for the first time: who does not fail before has not shown anything."""
+    spec = seen.specs.get(pod.name) or seen.spec
+    listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
+    own: Obj = next((c for c in listed if c.get("name") == cause.container), {})
+    probe = own.get(_PROBES.get(cause.code, "")) or {}
+    return timedelta(seconds=float(probe.get("initialDelaySeconds") or 0))
+
+
+def runs_well(seen: Snapshot, pod: Pod) -> bool:
+    """Ready for a while, without a restart."""
+    ready = pod.condition("Ready")
+    since = ready.since if pod.ready and ready is not None else None
+    return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)

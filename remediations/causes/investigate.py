@@ -207,7 +207,8 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
         reads.unread[f"{kind}s"] = e.message
         return None
     write = last_write(found)
-    return Kept(kind, name, config_keys(found), write.at if write else None, write.by if write else "")
+    at, by = (write.at, write.by) if write else (None, "")
+    return Kept(kind, name, config_keys(found), at, by, immutable=found.get("immutable") is True)
 
 
 async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:

@@ -130,14 +130,15 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A ConfigMap or Secret without its values. `keys` is None when it does not exist; `changed_at` and `by` are its newest
-    write."""
+    """A ConfigMap or Secret without its values. `keys` is None when it does not exist; `changed_at` and `by` are the newest write that
+    it tells of: what only takes a key out moves no time. `immutable`: nobody can have done so."""
 
     kind: Kind
     name: str
     keys: frozenset[str] | None
     changed_at: datetime | None = None
     by: str = ""
+    immutable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -308,7 +308,7 @@ def _changes(seen: Snapshot) -> Finding:
         text = "Nothing that the pods use changed in 24 h, as far as it could be read"
         return Finding(CHANGES, text, data={"changes": 0})
     data: dict[str, JsonValue] = {"changes": len(lately), **_lately(seen, lately)}
-    return Finding(CHANGES, f"Last change {rows[0]}", data=data, details=rows)
+    return Finding(CHANGES, f"Last known change {rows[0]}", data=data, details=rows)
 
 
 def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:

@@ -79,7 +79,8 @@ async def managed(scene: Scene) -> Sequence[str]:
         lines.append(f"{text}; {scaler.last_action}" if scaler.last_action else text)
     owners = await owners_of(scene.cluster, workload)
     lines += [
-        f"{one}{f': {one.note}' if one.note else ''}; change it with {one.edit}" for one in owners.found
+        f"{one}{f': {one.note}' if one.note else ''}{f'; change it with {one.edit}' if one.kind else ''}"
+        for one in owners.found
     ]
     return [*lines, *(f"not known: {kind} may not be read" for kind in owners.untold)]
 

@@ -19,7 +19,8 @@ from app.kube.newpods.goal import refusal
 from app.kube.owners import who_changed
 from app.kube.parse import CHANGE_CAUSE, fingerprint
 
-_ADVICE = "deploy a known good version from its source"
+DEPLOY_GOOD = "deploy a known good version from its source"
+"""What a person does where the release is to blame and there is no way back."""
 _TEMPLATE = "/spec/template"
 _CAUSE = annotation_path(CHANGE_CAUSE)
 
@@ -48,12 +49,12 @@ def roll_back(
         return Impossible(
             f"this service rolled {workload.target} back from the present template before, and somebody put it in place "
             f"again{_by(workload)}: that is not repeated",
-            f"ask who deployed it; {_ADVICE}",
+            f"ask who deployed it; {DEPLOY_GOOD}",
         )
     if current is not None and not redeployed and is_return(current, revisions):
         return Impossible(
             f"revision {current.number} of {workload.target} was restored by a rollback already, and it still fires",
-            _ADVICE,
+            DEPLOY_GOOD,
         )
     older = [r for r in revisions if current is None or r.number < current.number]
     different = [r for r in older if r.fingerprint not in present]
@@ -64,7 +65,7 @@ def roll_back(
     goal = _best(kept, records)
     if goal is None:
         why = "; ".join(records.standing(r).why for r in kept[:3]) if records else ""
-        return Impossible(f"no older revision of {workload.target} is known to be good: {why}", _ADVICE)
+        return Impossible(f"no older revision of {workload.target} is known to be good: {why}", DEPLOY_GOOD)
     return _restore(workload, current, goal)
 
 
@@ -76,7 +77,7 @@ def roll_back_to(workload: Workload, revisions: Sequence[Revision], number: int)
     goal = next((r for r in revisions if r.number == number or number in r.earlier), None)
     if goal is None:
         kept = ", ".join(str(r.number) for r in revisions) or "none"
-        return Impossible(f"{workload.target} has no revision {number}; kept are {kept}", _ADVICE)
+        return Impossible(f"{workload.target} has no revision {number}; kept are {kept}", DEPLOY_GOOD)
     present = {fingerprint(workload.manifest["spec"]["template"])}
     if goal.current or goal.fingerprint in present:
         return Impossible(
@@ -162,17 +163,17 @@ def _nowhere(workload: Workload, older: Sequence[Revision], different: Sequence[
     kept = workload.manifest["spec"].get("revisionHistoryLimit", 10)
     if not older:
         return Impossible(
-            f"no older revision of {workload.target} is kept (revisionHistoryLimit is {kept})", _ADVICE
+            f"no older revision of {workload.target} is kept (revisionHistoryLimit is {kept})", DEPLOY_GOOD
         )
     if not different:
         return Impossible(
             f"all {len(older)} older revisions of {workload.target} have the present template (restarts only)",
-            _ADVICE,
+            DEPLOY_GOOD,
         )
     numbers = ", ".join(str(r.number) for r in different)
     return Impossible(
         f"{workload.target} was already rolled away from every different revision ({numbers})",
-        _ADVICE,
+        DEPLOY_GOOD,
     )
 
 

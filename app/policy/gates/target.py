@@ -208,7 +208,7 @@ def _changes(owner: Owner, step: Step) -> bool:
     kinds = {a.kind for a in step.actions}
     if owner.relation is Relation.SIZES:
         return ActionKind.RAISE_MEMORY_LIMIT in kinds
-    if owner.relation is Relation.SCALES:
+    if owner.relation in (Relation.SCALES, Relation.RESIZES):
         return bool(kinds & _REPLICAS)
     if owner.relation in _ELSEWHERE and not kinds & _SPEC:
         return False
@@ -229,6 +229,10 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
     if owner.relation is Relation.SCALES:
         clause = f"{owner} sets the replicas of {owner.of}" + (f" ({owner.note})" if owner.note else "")
         return _Writer(OwnedMode.DENY, str(owner), clause, _keda_patch(owner, step) or where)
+    if owner.relation is Relation.RESIZES:
+        return _Writer(
+            rules.controller, str(owner), f"the replicas of {owner.of} were set by {owner} ({owner.note})", ""
+        )
     if owner.relation in _ELSEWHERE:
         mode = rules.gitops if owner.relation is Relation.DECLARES else rules.helm
         return _Writer(

@@ -11,12 +11,15 @@ from dataclasses import replace
 import pytest
 
 from app.domain.json import Obj
+from app.domain.remediation import AnyRemediation
 from remediations.causes import Cause, Sureness, blame
 from remediations.causes import CauseCode as C
 from remediations.causes.investigate import read_snapshot
 from remediations.causes.sizes import of_container
+from remediations.high_error_rate import HighErrorRate
+from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
-from tests.unit.causes.world import V2, World, at
+from tests.unit.causes.world import SPACE, V2, World, at
 
 READY: Obj = {"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 5}}
 NEVER_RAN = {
@@ -175,3 +178,81 @@ async def test_a_probe_that_asks_late_for_the_first_time_shows_no_good_time_befo
     seen = await read_snapshot(await world.scene())
     word = blame(seen, c := cause(C.LIVENESS_PROBE, tuple(world.pods), 5.4), [c])
     assert (word.rollout, word.asks) == (True, "")
+
+
+# What leaves no trace: a key that was taken out of the pods' configuration moves no time, and a beginning may be told by nobody.
+
+
+def crashing(after: float, *, told: bool = True) -> World:
+    """All pods of a release of five minutes ago crash again and again since `after` minutes from when they were made. Their ConfigMap is as
+    old as they are known to be. Not `told`: the events of that are gone."""
+    world = released(5, since=5 - after).both(
+        lambda spec: spec["containers"][0].update(envFrom=[{"configMapRef": {"name": "web-config"}}])
+    )
+    world.config().crash(code=1, restarts=3, ended=1, first=5 - after).said("app", "KeyError: 'A'")
+    if not told:
+        for key in [k for k in world.cluster.objects if k[0] == "Event"]:
+            del world.cluster.objects[key]
+    return world
+
+
+async def asked(world: World) -> str:
+    """Why a person is asked about the rollback; it is proposed at all."""
+    _, steps = await world.look()
+    assert steps["roll-back"].actions
+    return steps["roll-back"].asks.partition("; revision 1")[0]
+
+
+async def test_a_key_may_have_been_taken_out_of_the_configuration_of_pods_that_ran() -> None:
+    why = await asked(crashing(1.6))
+    assert "ran for 96 s before that began" in why
+    assert "whether a key was taken out of ConfigMap web-config since is not known" in why
+
+
+async def test_a_release_whose_pods_never_ran_is_not_asked_about_for_their_configuration() -> None:
+    assert await asked(crashing(0.05)) == ""
+
+
+async def test_nobody_takes_a_key_out_of_an_immutable_configmap() -> None:
+    world = crashing(1.8)
+    world.put("ConfigMap", "web-config", immutable=True, data={"A": "x"})
+    assert "taken out" not in await asked(world)
+
+
+async def test_a_beginning_that_nobody_tells_is_no_guilt_of_pods_that_may_have_served() -> None:
+    """Their events are gone, and their states tell of the last end only."""
+    assert "since when pod new-0, made 5 min ago, is in trouble is not known" in await asked(
+        crashing(1.8, told=False)
+    )
+
+
+async def test_pods_that_were_never_ready_need_no_events_to_accuse_their_release() -> None:
+    world = crashing(0.05, told=False)
+    for pod in world.pods.values():
+        pod["status"]["conditions"][0]["lastTransitionTime"] = pod["metadata"]["creationTimestamp"]
+    assert await asked(world) == ""
+
+
+async def test_the_last_write_is_told_as_what_the_object_tells() -> None:
+    diagnosis, _ = await crashing(1.8).look()
+    told = next(f.text for f in diagnosis.findings if f.code == "config.changed")
+    assert told.startswith("ConfigMap web-config was last written, as far as it tells, ")
+
+
+@pytest.mark.parametrize("handler", [PodRestarting(), HighErrorRate()], ids=lambda h: h.name)
+async def test_what_no_release_brought_is_told_with_its_own_advice(handler: AnyRemediation) -> None:
+    """The first revision of a workload fails since a Secret was deleted: no version to go back to, and none to deploy."""
+    world = World().both(
+        lambda spec: spec["containers"][0].update(envFrom=[{"secretRef": {"name": "web-env"}}])
+    )
+    for name in world.pods:
+        said = 'secret "web-env" not found'
+        world.state(name, {"waiting": {"reason": "CreateContainerConfigError", "message": said}})
+    scene = await world.scene()
+    del world.cluster.objects["ReplicaSet", SPACE, "web-r1"]
+    first = world.cluster.objects["ReplicaSet", SPACE, "web-r2"]["metadata"]
+    first["annotations"]["deployment.kubernetes.io/revision"] = "1"
+    params = handler.params()
+    steps = await handler.ladder(scene, params, await handler.diagnose(scene, params))
+    assert steps[0].advice.lower().startswith("create secret web-env")
+    assert not any("known good version" in s.advice for s in steps)

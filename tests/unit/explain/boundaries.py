@@ -44,6 +44,7 @@ _PG = Owner(
 )
 _KEDA = Owner(Relation.CONTROLS, Kind.HPA, "ScaledObject", "keda.sh", "rag7", "web", "KEDA")
 _ROLLOUT = Owner(Relation.TEMPLATE, Kind.DEPLOYMENT, "Rollout", "argoproj.io", "rag7", "web", "Argo Rollouts")
+_SCRIPT = Owner(Relation.RESIZES, Kind.DEPLOYMENT, "", "", "rag7", "", "cron-scaler", "time not told")
 _VPA = Owner(
     Relation.SIZES,
     Kind.DEPLOYMENT,
@@ -239,6 +240,19 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             step=step_of(action_of(ActionKind.RAISE_MEMORY_LIMIT)),
         ),
         row("a VPA sets sizes that stay as they are", ALLOW, owners=Owners((_VPA,))),
+        row(
+            "a script set the replicas that would be changed",
+            ASK,
+            Code.OWNED,
+            owners=Owners((_SCRIPT,)),
+            step=step_of(action_of(ActionKind.SCALE)),
+        ),
+        row(
+            "a script set replicas that stay as they are",
+            ALLOW,
+            owners=Owners((_SCRIPT,)),
+            step=step_of(action_of(ActionKind.ROLLOUT_RESTART)),
+        ),
         row("nobody may look for Rollouts", ALLOW, owners=Owners(untold=("Rollout",))),
         row("nobody read who owns it", DENY, Code.UNKNOWN_FACT, owners=NEVER_TOLD),
         row("somebody paused the rollout", DENY, Code.ROLLOUT_PAUSED, rollout_paused=True),

@@ -8,7 +8,7 @@ import pytest
 
 from app.domain.errors import ClusterUnavailable
 from app.domain.json import Obj
-from app.domain.owner import Owners
+from app.domain.owner import Owners, Relation
 from app.domain.target import Kind
 from app.kube.owners import owners_of
 from tests.unit.kube import manifests as m
@@ -127,7 +127,6 @@ async def test_tools_that_write_it_from_elsewhere_are_known_by_their_marks(
         },
         _writer("kubectl-edit"),
         _writer("kube-controller-manager"),
-        _writer("shop-operator", subresource="scale"),
     ],
 )
 async def test_what_is_like_a_mark_is_none(meta: Obj) -> None:
@@ -290,3 +289,44 @@ async def test_promise_4_a_read_that_failed_in_passing_is_the_caller_s_to_hear_o
     cluster.on_get.append(away)
     with pytest.raises(ClusterUnavailable):
         await owners_of(cluster, m.workload(autoscaler=m.autoscaler()))
+
+
+def _wrote(manager: str, *, scale: bool = True, time: str = "", fields: Obj | None = None) -> Obj:
+    """An entry of managedFields; one of the subresource scale has no time."""
+    entry: Obj = {
+        "manager": manager,
+        "operation": "Update",
+        "fieldsV1": {"f:spec": fields or {"f:replicas": {}}},
+    }
+    return entry | ({"subresource": "scale"} if scale else {}) | ({"time": time} if time else {})
+
+
+DEPLOYED = _wrote(
+    "deploy-bot", scale=False, time="2026-03-01T00:00:00Z", fields={"f:replicas": {}, "f:template": {}}
+)
+RESIZED = [
+    ([DEPLOYED, _wrote("cron-scaler")], ["cron-scaler: time not told"]),
+    (
+        [DEPLOYED, _wrote("night-shift", scale=False, time="2026-03-02T20:00:00Z")],
+        ["night-shift: at 2026-03-02 20:00:00 UTC"],
+    ),
+    ([DEPLOYED, _wrote("shop-operator")], ["shop-operator: time not told"]),
+    ([DEPLOYED], []),
+    ([_wrote("terraform", scale=False)], []),
+    ([DEPLOYED, _wrote("kubectl")], []),
+    ([DEPLOYED, _wrote("kubectl-scale")], []),
+    ([DEPLOYED, _wrote("k9s")], []),
+    ([DEPLOYED, _wrote("alert-remediator")], []),
+    ([DEPLOYED, _wrote("kube-controller-manager")], []),
+]
+
+
+@pytest.mark.parametrize(("fields", "told"), RESIZED)
+async def test_whoever_sets_the_replicas_by_a_script_is_named(fields: list[Obj], told: list[str]) -> None:
+    found = (await _found(managedFields=fields)).found
+    assert [f"{o}: {o.note}" for o in found if o.relation is Relation.RESIZES] == told
+
+
+async def test_what_an_autoscaler_sizes_is_told_by_the_autoscaler_alone() -> None:
+    found = await _found(managedFields=[_wrote("cron-scaler")], autoscaler=m.hpa())
+    assert [o for o in found.found if o.relation is Relation.RESIZES] == []

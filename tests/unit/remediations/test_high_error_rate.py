@@ -50,7 +50,7 @@ errors.grouped: 921 error lines in 5 min on 3 pods, 884 of them "TypeError: conn
     37 x ToolTimeout: search tool did not answer in 10 s
 pods.state: 3 of 3 pods ready
 cause.first: Healthy for 15 min: 3 of 3 pods ready
-changes.recent: Last change 15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
+changes.recent: Last known change 15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
     15 min ago: revision 2 of langgraph (v1.4.2 -> v1.5.0) deployed by kubectl-set
 errors.origin: The last rollout can have brought the errors: 0.4 % of the requests failed before the rollout, 34 % since, and they name a fault of the program
 usage.pods: 3 pods measured: CPU 10 % of the limit on average, memory 30 % of the limit at most

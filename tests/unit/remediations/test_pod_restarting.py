@@ -46,11 +46,11 @@ async def test_the_shipped_story_is_told_with_all_its_evidence() -> None:
 pods.state: 3 of 3 pods ready, 1 container crashing, at most 6 restarts
     langgraph-worker-POD/worker: CrashLoopBackOff, exit code 1, 6 restarts
 cause.first: Container worker of langgraph-worker-POD crashes with exit code 1, 6 restarts: said last "KeyError: 'RAG_QUEUE_NAME'"
-changes.recent: Last change 7 min ago: revision 2 of langgraph-worker (v1.4.2 -> v1.5.1) deployed by kubectl-set
+changes.recent: Last known change 7 min ago: revision 2 of langgraph-worker (v1.4.2 -> v1.5.1) deployed by kubectl-set
     7 min ago: revision 2 of langgraph-worker (v1.4.2 -> v1.5.1) deployed by kubectl-set
 pods.revision: 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready
 config.missing: All ConfigMaps, Secrets and keys that the pods need exist
-config.changed: ConfigMap langgraph-config was last changed 6 d ago by kubectl-client-side-apply
+config.changed: ConfigMap langgraph-config was last written, as far as it tells, 6 d ago by kubectl-client-side-apply
 rollout.recent: Revision 2 (v1.4.2 -> v1.5.1) was deployed 7 min ago
     revision 2: ghcr.io/stacey77/rag7-worker:v1.5.1, 7 min ago
     revision 1: ghcr.io/stacey77/rag7-worker:v1.4.2, 6 d ago
@@ -61,7 +61,7 @@ events.recent: 1 warning recorded, the newest BackOff 81 s ago (6 times): Back-o
 [roll-back] Container worker of langgraph-worker-POD crashes with exit code 1, 6 restarts: said last "KeyError: 'RAG_QUEUE_NAME'"; only pods of revision 2 show it, which changed containers[worker].image; revision 2 (v1.4.2 -> v1.5.1) was deployed 7 min ago; 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready; revision 1 ran 5 d without an alert
     do: Roll back rag7/Deployment/langgraph-worker from revision 2 (ghcr.io/stacey77/rag7-worker:v1.5.1) to revision 1 (ghcr.io/stacey77/rag7-worker:v1.4.2)
 
-[restart] Nothing was fixed since the last crash (ConfigMap langgraph-config was last changed 6 d ago by kubectl-client-side-apply), so a restart would end the same way
+[restart] Nothing was fixed since the last crash (ConfigMap langgraph-config was last written, as far as it tells, 6 d ago by kubectl-client-side-apply), so a restart would end the same way
 
 [fix-by-hand] Only a person can fix this: Container worker of langgraph-worker-POD crashes with exit code 1, 6 restarts: said last "KeyError: 'RAG_QUEUE_NAME'"
     advice: Read kubectl logs --previous of langgraph-worker in namespace rag7 and fix the code or its input about "KeyError: 'RAG_QUEUE_NAME'"
@@ -88,12 +88,12 @@ async def test_a_missing_key_that_only_the_new_revision_needs_is_rolled_back() -
 pods.state: 3 of 3 pods ready, 1 container without its configuration
     langgraph-worker-POD/worker: CreateContainerConfigError
 cause.first: Container worker needs key RAG_QUEUE_NAME of ConfigMap langgraph-config, which does not have it
-changes.recent: Last change 59 s ago: revision 2 of langgraph-worker (same image v1.4.2, changed env) deployed by kubectl-edit
+changes.recent: Last known change 59 s ago: revision 2 of langgraph-worker (same image v1.4.2, changed env) deployed by kubectl-edit
     59 s ago: revision 2 of langgraph-worker (same image v1.4.2, changed env) deployed by kubectl-edit
 pods.revision: 1 pod of revision 2 broken and 0 ready; of older revisions 0 broken and 3 ready
 config.missing: Missing: container worker needs ConfigMap langgraph-config key RAG_QUEUE_NAME
     container worker needs ConfigMap langgraph-config key RAG_QUEUE_NAME
-config.changed: ConfigMap langgraph-config was last changed 6 d ago by kubectl-client-side-apply
+config.changed: ConfigMap langgraph-config was last written, as far as it tells, 6 d ago by kubectl-client-side-apply
 rollout.recent: Revision 2 (same image v1.4.2, changed env) was deployed 59 s ago
     revision 2: ghcr.io/stacey77/rag7-worker:v1.4.2, 59 s ago
     revision 1: ghcr.io/stacey77/rag7-worker:v1.4.2, 6 d ago
@@ -191,7 +191,7 @@ async def test_configuration_that_changed_after_the_last_crash_is_tried_by_a_res
 
     assert only(steps) == ["restart"]
     assert steps["restart"].why.startswith(
-        "ConfigMap langgraph-config was last changed 1 s ago by kubectl-edit, after the last crash "
+        "ConfigMap langgraph-config was last written, as far as it tells, 1 s ago by kubectl-edit, after the last crash "
     )
     assert [a.kind for a in steps["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
 
