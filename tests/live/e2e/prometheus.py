@@ -16,7 +16,7 @@ THROTTLED = 0.6
 AWAY: set[str] = set()
 LATENCY: dict[str, float] = {}
 """By namespace, in seconds."""
-_BEFORE, _STEP = 900.0, 15.0
+_BEFORE, _STEP = 1800.0, 15.0
 """The service asks from so long before a rollout on, and in such steps."""
 
 
