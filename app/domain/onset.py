@@ -40,6 +40,8 @@ _SKEW = timedelta(seconds=30)
 """So much the clocks of the cluster and of Prometheus may differ."""
 _WINDOW = timedelta(minutes=5)
 """So long the share of something new grows: it is over so many minutes."""
+_CUT = timedelta(minutes=30)
+"""So long before the record an earlier rollout may have brought what the record begins with."""
 _CLEAN = timedelta(minutes=1)
 """So long without it, and no value may be missing for longer."""
 _AT_ONCE = timedelta(minutes=3)
@@ -116,11 +118,13 @@ def _recurs(
             runs[-1].append(row)
         else:
             runs.append([row])
+    # Of one that stands where the record begins nobody knows since when: an earlier rollout within as long before it may have brought it.
+    cut = before[0].at if before else None
     own = (
         run
         for run in reversed(runs)
         if any(_failed(r, rate) >= _EXPECTED for r in run)
-        and not any(at - _SKEW <= run[0].at <= at + _WINDOW for at in earlier)
+        and not any(at - _SKEW <= run[0].at <= at + (_CUT if run[0].at == cut else _WINDOW) for at in earlier)
     )
     return next((run[0].at for run in own), None)
 

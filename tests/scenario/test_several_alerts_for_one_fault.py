@@ -14,10 +14,10 @@ async def test_another_alert_for_the_same_fault_waits_for_the_run_that_mends_it(
     await rig.send(body(alert(rig)))
     await rig.run(5, alerts=False)
     (run,) = await all_runs(rig)
-    other = alert(rig, alertname="OutOfMemory", started=10)
+    other = alert(rig, alertname="APIRateLimiting", started=10)
     await rig.send(body(other))
     await rig.run(20, alerts=False)
-    waits = next(i for i in await all_incidents(rig) if i.alertname == "OutOfMemory")
+    waits = next(i for i in await all_incidents(rig) if i.alertname == "APIRateLimiting")
     assert waits.state is IncidentState.REFUSED
     assert f"target busy: {run.id} is at work" in rig.notebook.text
     await rig.send(body(alert(rig, "resolved")))

@@ -42,6 +42,13 @@ def test_an_outage_that_came_with_an_earlier_release_accuses_that_one_and_clears
     assert found.since is Since.WITH
 
 
+def test_an_outage_that_the_record_begins_with_may_be_of_a_release_before_the_record() -> None:
+    shares = rows((-2_400, -1_200), NOW)
+    assert onset(shares, {}, DEPLOYED, at(12), [at(-2_412)]).since is Since.WITH
+    assert onset(shares, {}, DEPLOYED, at(12), [at(-9_000)]).since is Since.UNKNOWN
+    assert onset(shares, {}, DEPLOYED, at(12)).since is Since.UNKNOWN
+
+
 def test_an_outage_that_began_before_an_earlier_release_is_not_its_own() -> None:
     found = onset(rows((-1_000, -500), NOW), {}, DEPLOYED, at(12), [at(-800)])
     assert found.since is Since.UNKNOWN
