@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from secrets import token_hex
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -248,7 +247,7 @@ class _Plan:
             copy,
             f"{short}_before_{stamp}" if self.there else "",
             # What is restored could know all but the last word, and write the mark of a validated copy itself.
-            f"{APPLICATION}: {copy} of {self.key}, {token_hex(16)}",
+            f"{APPLICATION}: {copy} of {self.key}, {scene.draw()}",
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from secrets import token_hex
 from typing import Any, Generic, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
@@ -87,6 +88,11 @@ async def _nothing(_target: Target) -> bool:
     return False
 
 
+def drawn() -> str:
+    """32 hex digits of the system's randomness."""
+    return token_hex(16)
+
+
 @dataclass(frozen=True, slots=True)
 class Scene:
     """Everything a handler may look at. `metrics` is None when no Prometheus is configured, `databases`, `caches`, `http` and `backups` where none
@@ -108,6 +114,8 @@ class Scene:
     off_limits: OffLimits = _nothing
     """Whether another workload is only named: nothing of what its owners or the policy's scope keep away is shown."""
     acted_at: datetime | None = None
+    draw: Callable[[], str] = drawn
+    """A word that nobody can guess, another one at each call."""
 
     def window(self, seconds: float) -> float:
         """How many of the last `seconds` count, at least one: what was written before the step is about the time before it."""

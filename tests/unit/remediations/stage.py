@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -136,6 +136,7 @@ class Stage:
         self.services: Services | None = None
         self.history = History()
         self.fired: datetime | None = None
+        self.draw: Callable[[], str] = lambda: "drawn"
         self.clock.advance(60)
 
     def edit(self, kind: Kind, name: str, *operations: dict[str, Any]) -> None:
@@ -159,6 +160,7 @@ class Stage:
             http=self.cluster.http,
             caches=self.cluster.caches,
             backups=self.cluster.backups,
+            draw=self.draw,
         )
 
     async def look(self, **params: Any) -> tuple[Diagnosis, Mapping[str, Step]]:

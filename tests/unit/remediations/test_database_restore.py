@@ -13,6 +13,7 @@ from app.domain.copies import Found, Server
 from app.domain.database import DatabaseAddress
 from app.domain.json import digest
 from app.domain.plan import ActionKind, Step
+from app.domain.remediation import drawn
 from app.domain.target import Kind
 from app.sim.backups import StoredBackup
 from remediations.database_restore import RESTORE
@@ -165,6 +166,7 @@ async def test_a_server_outside_of_the_cluster_needs_an_image_of_its_own() -> No
 async def test_a_copys_mark_cannot_be_guessed_by_what_is_restored_into_it() -> None:
     """Of two plans of one moment everything else is the same."""
     play = stage()
+    play.draw = drawn
     marks = []
     for _ in range(2):
         (exchange,) = [
