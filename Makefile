@@ -38,7 +38,7 @@ demo: install    ## the four alerts on a simulated cluster and a plan that waits
 
 test: install    ## all tests but the long and the browser's; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live and not browser and not long" tests
-	@echo "The long tests, five rows in six of tables and three scenes in four are left out: 'make long' runs them, and CI does."
+	@echo "The long tests, seven rows in eight of tables and four scenes in five are left out: 'make long' runs them, and CI does."
 	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
 	@if $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
 	  echo; echo "LIVE TIER SKIPPED: the real API server, Alertmanager, ... are not built yet."; \

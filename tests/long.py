@@ -1,8 +1,8 @@
 """Owns which tests take long: `make test` leaves them to `make long`, which CI runs, so that it ends within ten minutes on two cores.
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
-siblings that show the same promise in `make test`; of a table with many rows each sixth one stays there, and of the scenes of a
-file, each of which plays a whole run, each fourth. `make live` tells all of its own.
+siblings that show the same promise in `make test`; of a table with many rows each eighth one stays there, and of the scenes of a
+file, each of which plays a whole run, each fifth. `make live` tells all of its own.
 """
 
 from __future__ import annotations
@@ -80,9 +80,9 @@ LONG: tuple[str, ...] = (
 
 TABLE = 12
 """Rows from which on a table is long."""
-_EACH = 6
+_EACH = 8
 SCENES = ("tests/scenario/", "tests/live/e2e/")
-_EACH_SCENE = 4
+_EACH_SCENE = 5
 
 
 def is_long(test: str) -> bool:
