@@ -34,12 +34,7 @@ from remediations.evidence.pods import (
     troubles,
     unread_pods,
 )
-from remediations.evidence.rollouts import (
-    RollbackParams,
-    read_revisions,
-    rollback_step,
-    rollout_finding,
-)
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import (
     Metric,
     count,

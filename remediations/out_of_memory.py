@@ -75,10 +75,10 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             usage_finding(cluster, workload, pods, scene.now),
             events_finding(cluster, workload, pods, scene.now, "OOM"),
         )
-        found = troubles(pods, scene.lately(params.kill_window))
-        killed = killed_finding(found) or _no_kill(params)
+        ends = troubles(pods, scene.lately(params.kill_window))
+        killed = killed_finding(ends) or _no_kill(params)
         sizes = _sizes(looked, list(killed.data["containers"]))  # type: ignore[arg-type]
-        state = pods_finding(workload, pods, found)
+        state = pods_finding(workload, pods, ends)
         findings = (
             killed,
             *([sizes] if sizes else []),
@@ -89,10 +89,11 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             leak,
             *findings_of(looked)[:2],
         )
-        told = known(Diagnosis("", findings), SIZES, "usage.pods", "memory.leak")
-        cause = FirstCause(Diagnosis("", findings))
+        found = Diagnosis("", findings)
+        told = known(found, SIZES, "usage.pods", "memory.leak")
+        cause = FirstCause(found)
         told += [cause.text] if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY else []
-        rest = _rest(looked, Diagnosis("", findings))
+        rest = _rest(looked, found)
         return Diagnosis(rest or joined([killed.text, *told]), findings, rest, pods_counted(state))
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
@@ -127,9 +128,7 @@ def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
         and spec.memory_limit
         and (template.get(spec.name) or spec.memory_limit) < spec.memory_limit
     }
-    before, own = _lowered(looked, names), False
-    if not before:
-        before, own = _lowered(looked, names, ours=True), True
+    before, own = _lowered(looked, names)
     told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
             for name, size in ran_with.items()]  # fmt: skip
     who = "this service itself, and no release," if own else "the last release"
@@ -139,24 +138,22 @@ def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
     return Finding(SIZES, joined(told), data=data) if told else None
 
 
-def _lowered(looked: Investigation, names: Sequence[str], *, ours: bool = False) -> dict[str, int]:
-    """The limits that the revision before had, where the last release lowered them and only its own pods were killed; with `ours` where this
-    service did, which is no release: it took its own step back."""
+def _lowered(looked: Investigation, names: Sequence[str]) -> tuple[dict[str, int], bool]:
+    """The limits that the revision before had, where the last release lowered them and only its own pods were killed; and whether that was no
+    release but this service, which took its own step back."""
     seen, word = looked.seen, looked.blame
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     first = looked.causes[0] if looked.causes else None
     by_memory = first is not None and first.code is CauseCode.OUT_OF_MEMORY
     if last is None or last.previous is None or not by_memory:
-        return {}
-    if not (
-        written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
-        if ours
-        else word and word.rollout
-    ):
-        return {}
+        return {}, False
+    ours = written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
+    if not (ours or (word is not None and word.rollout)):
+        return {}, False
     now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
     old = {c.name: c.memory_limit for c in containers_of(last.previous.template.get("spec") or {})}
-    return {n: size for n in names if n in now and (size := old.get(n)) is not None and size > now[n]}
+    higher = {n: size for n in names if n in now and (size := old.get(n)) is not None and size > now[n]}
+    return higher, ours
 
 
 def _numbers(diagnosis: Diagnosis, field: str) -> dict[str, int]:

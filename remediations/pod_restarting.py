@@ -19,12 +19,7 @@ from remediations.causes.report import time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import (
-    RollbackParams,
-    read_revisions,
-    rollback_step,
-    rollout_finding,
-)
+from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import joined, measured, span
 from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse
 

@@ -17,7 +17,7 @@ from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
-from app.domain.units import say_memory
+from app.domain.units import say_memory, utc
 from app.domain.workload import Manager, Workload
 from app.kube.jobs import job_story
 from app.kube.manifest import parse_memory
@@ -285,7 +285,7 @@ def _resizers(workload: Workload, found: Sequence[Owner]) -> Iterator[Owner]:
     }
     for who, at in who_changed(manifest, "/spec/replicas"):
         if who not in known and not is_person(who) and not is_tool(who):
-            when = f"at {at:%Y-%m-%d %H:%M:%S} UTC" if at else "time not told"
+            when = f"at {utc(at)}" if at else "time not told"
             yield Owner(Relation.RESIZES, target.kind, "", "", target.namespace, "", who, when)
 
 

@@ -29,7 +29,7 @@ from sqlalchemy import (
 from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import Missing
 from app.domain.events import EventKind
-from app.domain.plan import Step, touched
+from app.domain.plan import Action, Step, touched
 from app.domain.target import WORKLOAD_KINDS, Target
 from app.store.connection import micros, moment, moment_or_none, object_or_none, to_json, to_text
 from app.store.schema import (
@@ -338,6 +338,12 @@ def _entry(row: Row[Any]) -> JournalEntry:
     return JournalEntry(
         row.run_id, row.name, to_json(row.intent), outcome, moment(row.begun_at), moment_or_none(row.ended_at)
     )
+
+
+def busy_with_plan(conn: Connection, target_key: str, actions: Sequence[Action], *, excluding: str) -> str:
+    """`busy_with_any` for all that these actions on the target would write."""
+    written = (Target.parse(target_key), *touched(actions))
+    return busy_with_any(conn, written, databases_of(actions), excluding=excluding)
 
 
 def busy_with_any(

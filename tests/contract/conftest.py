@@ -28,6 +28,14 @@ def postgres_server() -> Iterator[Callable[[], postgres.Postgres]]:
         yield server
 
 
+@pytest.fixture
+def server(
+    request: pytest.FixtureRequest, postgres_server: Callable[[], postgres.Postgres]
+) -> postgres.Postgres:
+    """The server of the contract tests; what is missing for it is said."""
+    return _server(request, postgres_server)
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def database_url(
     request: pytest.FixtureRequest, tmp_path: Path, postgres_server: Callable[[], postgres.Postgres]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 import pytest
 
@@ -11,20 +9,10 @@ from app.domain.errors import BadInput
 from app.store import incidents
 from app.store.connection import parse, writer_engine
 from app.store.migrate import require_current, upgrade
-from tests.contract.postgres import Postgres, PostgresMissingError
-from tests.contract.stores import HandClock, Stores, delivery, firing, missing
+from tests.contract.postgres import Postgres
+from tests.contract.stores import HandClock, Stores, delivery, firing
 
 NAMES = ["Ä😀", "日本", "caf\xe9", "a\x00b", "\uffff", "\U0010ffff"]
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres]) -> Postgres:
-    """The server of the contract tests."""
-    try:
-        return postgres_server()
-    except PostgresMissingError as error:
-        missing(str(error), request)
-        raise
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "EUC_JP"])

@@ -12,13 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from app.domain.copies import databases_of
 from app.domain.decision import Decision, Mode
 from app.domain.errors import BadInput, Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.plan import touched
-from app.domain.target import Target
 from app.domain.units import counted, utc
 from app.flow.deciding import history, investigate
 from app.flow.deciding.decide import firing_alerts
@@ -96,9 +93,7 @@ def _waits_for(tx: Tx, run: Run, in_force: Rule | str) -> str:
     on, and a place among the targets in flight. The place is taken in the transaction that counts them, so that of several plans as
     many begin as may; one whose earlier step acted has its place."""
     work.lock_ledger(tx)
-    actions = run.step.actions
-    written = (Target.parse(run.target_key), *touched(actions))
-    busy = work.busy_with_any(tx.conn, written, databases_of(actions), excluding=run.id)
+    busy = work.busy_with_plan(tx.conn, run.target_key, run.step.actions, excluding=run.id)
     if busy:
         return f"{busy}, which is at work on the target"
     rules = [Rule.from_json(run.settings["rule"]), *([in_force] if isinstance(in_force, Rule) else [])]

@@ -16,7 +16,6 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from app.domain import half_way
 from app.domain.actuator import CheckResult, Partly, Progress
 from app.domain.decision import Decision, Verdict
 from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
@@ -204,8 +203,7 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
     except RemediatorError as error:
         workload = f"the target could not be read: {error.message}"
     # To start what the step stopped concerns what is started alone: what comes after it is judged by itself.
-    step, index = planned.run.step.actions, planned.index
-    ahead = (planned.action,) if half_way.brings_back(step, index) else step[index:]
+    ahead = (planned.action,) if planned.brings_back else planned.run.step.actions[planned.index :]
     sight = facts.Sight(target, workload, (planned.action,), ahead=ahead)
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 

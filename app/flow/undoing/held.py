@@ -163,3 +163,9 @@ def _expired(run: Run, why: str) -> Look:
         return Found(Event.ORDER_OVER, reason)
 
     return end
+
+
+def call_for_temporary(tx: Tx, run: Run, why: str) -> None:
+    """A temporary change is over and stays in place: a person is called."""
+    reason = f"its temporary change is over and stays in place: {why}"
+    call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/temporary/{tx.stamp}")

@@ -16,13 +16,14 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Means
-from app.domain.alert import AlertStatus
 from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
 from app.domain.json import Obj
 from app.domain.outcome import RunState
 from app.domain.plan import Action, kinds_touched, touched
 from app.domain.target import Target
+from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.facts import ALERTS
 from app.flow.deciding.marks import of_others, of_what_is_there
 from app.flow.each import each
 from app.flow.people import approve, approvers
@@ -38,7 +39,6 @@ from app.store import driving, incidents, people, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import Tx
 
-_ALERTS = 1_000
 Touches = Sequence[Touched]
 Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
 """What forbids a write of a run, by the marks on what it changes."""
@@ -118,9 +118,9 @@ def rule_now(conn: Connection, services: Services, run: Run) -> Rule | str:
     once they are gone by those that did."""
     if not run.settings:
         return "nobody knows under which rule it was decided"
-    alerts = incidents.alerts(conn, run.incident_id, _ALERTS)
-    firing = [alert for alert in alerts if alert.status is AlertStatus.FIRING]
-    return approve.rule_in_force(services, run, incidents.get(conn, run.incident_id), firing or alerts)
+    incident = incidents.get(conn, run.incident_id)
+    alerts = firing_alerts(conn, incident.id) or incidents.alerts(conn, incident.id, ALERTS)
+    return approve.rule_in_force(services, run, incident, alerts)
 
 
 def not_by_itself(conn: Connection, services: Services, run: Run, cause: Cause) -> str:

@@ -148,7 +148,7 @@ def _stays(run: Run, why: str) -> Found:
 
     def also(tx: Tx, now: Run) -> None:
         if calls:
-            _call(tx, now, why)
+            held.call_for_temporary(tx, now, why)
 
     return Found(seconds=_HELD, waits_for=f"{OVER_BUT} {why}", also=also, keeps={"called": True})
 
@@ -161,15 +161,10 @@ def _blind(run: Run, why: str) -> Found:
     def also(tx: Tx, now: Run) -> None:
         waits(tx, now)
         if calls:
-            _call(tx, now, why)
+            held.call_for_temporary(tx, now, why)
 
     keeps: dict[str, JsonValue] = {"called": True} if calls else {}
     return Found(seconds=_AGAIN, failed=True, waits_for=f"{OVER_BUT} {why}", keeps=keeps, also=also)
-
-
-def _call(tx: Tx, run: Run, why: str) -> None:
-    reason = f"its temporary change is over and stays in place: {why}"
-    held.call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/temporary/{tx.stamp}")
 
 
 def _span(run: Run) -> timedelta:
@@ -190,7 +185,7 @@ def _extended(services: Services, run: Run, actions: Sequence[Action], why: str)
         of = None if number & (number - 1) else str(number)
         _notify(tx, now, EventKind.TEMPORARY_EXTENDED, fact, of=of)
         if calls:
-            _call(tx, now, why)
+            held.call_for_temporary(tx, now, why)
 
     keeps: dict[str, JsonValue] = {"until": until.isoformat(), "extended": number, "called": blind}
     return Found(seconds=span.total_seconds(), waits_for=WAITS, keeps=keeps, also=also)

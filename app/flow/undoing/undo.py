@@ -125,8 +125,7 @@ def _calls(services: Services) -> Callable[[Tx, Run], None]:
     def also(tx: Tx, run: Run) -> None:
         reverts = journal.life_of(run).cause is Cause.REVERT
         if reverts and (why := holding.not_by_itself(tx.conn, services, run, Cause.REVERT)):
-            reason = f"its temporary change is over and stays in place: {why}"
-            held.call(tx, run, reason, stuck=False, reopen=True, once=f"{run.id}/temporary/{tx.stamp}")
+            held.call_for_temporary(tx, run, why)
 
     return also
 

@@ -17,8 +17,6 @@ from app.domain.copies import databases_of
 from app.domain.errors import Refused, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
-from app.domain.plan import touched
-from app.domain.target import Target
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce, taken
 from app.flow.running import journal
@@ -207,9 +205,7 @@ async def withdraw(
 
 def _busy(conn: Connection, run: Run, there: Sequence[JournalEntry]) -> Refused | None:
     """Another run is at work on what the undo would write, or on a database that it would work on, through whatever target."""
-    actions = journal.actions(there)
-    written = (Target.parse(run.target_key), *touched(actions))
-    other = work.busy_with_any(conn, written, databases_of(actions), excluding=run.id)
+    other = work.busy_with_plan(conn, run.target_key, journal.actions(there), excluding=run.id)
     text = f"{other} is at work on the same object or database: wait for its end, then order it again"
     return TargetBusy(text, where=other) if other else None
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +17,7 @@ from app.backup.order import KIND, Form, Keep, Order, Place, new_name
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import ACTION, PodRun
 from tests.contract.backup.strict import StrictStore
-from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
-from tests.contract.stores import missing
+from tests.contract.postgres import Postgres, find_programs
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 CANARY = "c4nary-p4ssword"
@@ -27,13 +25,9 @@ URL = "DATABASE_URL"
 
 
 @pytest.fixture
-def database(request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres]) -> str:
+def database(server: Postgres) -> str:
     """The URL of a database with two tables, one of them in a schema with an odd name."""
-    try:
-        url = postgres_server().new_database()
-    except PostgresMissingError as error:
-        missing(str(error), request)
-        raise
+    url = server.new_database()
     with psycopg.connect(url, autocommit=True) as conn:
         conn.execute("CREATE TABLE stock (a int PRIMARY KEY, b text)")
         conn.execute("INSERT INTO stock SELECT g, repeat('x', g % 50) FROM generate_series(1, 5000) g")

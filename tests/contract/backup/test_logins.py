@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,17 +16,7 @@ from app.backup.restore_order import Phase
 from tests.contract.backup.pod import PodRun
 from tests.contract.backup.recovery import URL, Recovery, backed_up
 from tests.contract.backup.test_backup import order_for
-from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
-from tests.contract.stores import missing
-
-
-@pytest.fixture
-def server(request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres]) -> Postgres:
-    try:
-        return postgres_server()
-    except PostgresMissingError as error:
-        missing(str(error), request)
-        raise
+from tests.contract.postgres import Postgres, find_programs
 
 
 def _renamed(url: str, to: str) -> str:

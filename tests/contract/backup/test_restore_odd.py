@@ -24,13 +24,9 @@ CANARY = "canary-row-4712 jane@example.org"
 
 
 @pytest.fixture
-def make(request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres], tmp_path: Path) -> Make:
+def make(server: Postgres, tmp_path: Path) -> Make:
     """A backup of what these statements of the owner, and then of the superuser, made."""
-    try:
-        url = postgres_server().new_database()
-    except PostgresMissingError as error:
-        missing(str(error), request)
-        raise
+    url = server.new_database()
     return lambda *statements, admin=(): backed_up(url, tmp_path, statements, admin)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
@@ -16,20 +16,13 @@ from app.backup.restore_order import Phase
 from tests.contract.backup.recovery import COPY, MARK, ROOM, Recovery, backed_up, swapped
 from tests.contract.backup.strict import StrictStore
 from tests.contract.backup.test_backup import LOGIN
-from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
-from tests.contract.stores import missing
+from tests.contract.postgres import Postgres, find_programs
 
 
 @pytest.fixture
-def made(
-    request: pytest.FixtureRequest, postgres_server: Callable[[], Postgres], tmp_path: Path
-) -> Iterator[Recovery]:
+def made(server: Postgres, tmp_path: Path) -> Iterator[Recovery]:
     """A database with a backup; neither it nor its owner was touched in the end."""
-    try:
-        url = postgres_server().new_database()
-    except PostgresMissingError as error:
-        missing(str(error), request)
-        raise
+    url = server.new_database()
     statements = ("CREATE TABLE stock (a int PRIMARY KEY)", "INSERT INTO stock VALUES (1), (2)")
     found = backed_up(url, tmp_path, (*statements, f"COMMENT ON TABLE stock IS '{ROOM}'"))
     yield found
