@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection
 
 from app.domain.errors import Missing, Refused
 from app.domain.outcome import RunState
+from app.domain.target import Kind, Target
 from app.store import audit, facts, runs, work
 from app.store.database import Store
 from app.store.runs import NewRun, Run, TargetBusy
@@ -103,6 +106,23 @@ async def test_a_plan_for_a_later_step_holds_its_target_while_it_waits(store: St
     await store.write(lambda tx: runs.set_step(tx, "run_1_1", new_run().step, 1))
     await store.write(moving("run_1_1", RunState.WAITING))
     assert await store.read(lambda conn: facts.busy_with(conn, TARGET, excluding="")) == "run_1_1"
+
+
+@pytest.mark.parametrize(("kind", "busy"), [(Kind.HPA, "run_1_1"), (Kind.STATEFUL_SET, "")])
+async def test_runs_that_write_one_object_wait_for_each_other_whatever_their_targets(
+    store: Store, kind: Kind, busy: str
+) -> None:
+    """An autoscaler that two workloads share; a workload that stands behind both is neither's alone."""
+    (action,) = step().actions
+    writes = replace(action, object=replace(action.object, kind=kind, name="shared"))
+    other = replace(writes, target=Target("rag7", Kind.DEPLOYMENT, "other"))
+    await request_run(store, new_run(step=replace(step(), actions=(writes,))))
+    await store.write(moving("run_1_1", RunState.ACTING))
+    for excluded, found in (("", busy), ("run_1_1", "")):
+        with_it = partial(
+            work.busy_with_plan, target_key=other.target.key, actions=[other], excluding=excluded
+        )
+        assert await store.read(with_it) == found
 
 
 async def test_of_many_replicas_one_gets_the_target(make_store: Stores) -> None:

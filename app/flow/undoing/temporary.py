@@ -32,7 +32,7 @@ from app.flow.verifying.still_needed import BLIND, needed, sizes
 from app.kube.hands import is_undo
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
-from app.store import approvals, driving, facts, runs
+from app.store import approvals, driving, facts, runs, work
 from app.store.approvals import NO_PRESS, Press
 from app.store.driving import Changes
 from app.store.runs import JournalEntry, Run
@@ -95,7 +95,7 @@ def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touc
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.
         return f"the temporary change of {later}, which came after it"
-    if busy := facts.busy_with(conn, run.target_key, excluding=run.id):
+    if busy := work.busy_with_plan(conn, run.target_key, sizes(conn, run.id), excluding=run.id):
         return f"{busy}, which is at work on the target"
     return ""
 
