@@ -86,6 +86,19 @@ def _quota(seen: Snapshot, m: re.Match[str], said: str) -> Reading:  # noqa: ARG
     )
 
 
+def _quota_uncounted(seen: Snapshot, m: re.Match[str], said: str) -> Reading:  # noqa: ARG001
+    """The quota's controller has not counted it yet (it is new, or the controller stands still): until then all is refused."""
+    name = m["name"]
+    return Reading(
+        CauseCode.QUOTA,
+        f"ResourceQuota {name}",
+        f"ResourceQuota {name} has not been counted yet ({m['what']}), and refuses everything until it is",
+        f"see whether status.used of ResourceQuota {name} is empty; if it stays so, kube-controller-manager does not count it",
+        doubt=_BY_WORDS,
+        objects=((Kind.RESOURCE_QUOTA, name),),
+    )
+
+
 def _quota_demands(seen: Snapshot, m: re.Match[str], said: str) -> Reading:  # noqa: ARG001
     name, what = m["name"], m["what"]
     return Reading(
@@ -279,6 +292,10 @@ _RULES: tuple[tuple[re.Pattern[str], _Rule], ...] = (
             r"exceeded quota: (?P<name>[^,\s]+), requested: (?P<asked>.+?), used: (?P<used>.+?), limited: (?P<hard>[^\s]+)"
         ),
         _quota,
+    ),
+    (
+        re.compile(r"status unknown for quota: (?P<name>[^,\s]+), resources: (?P<what>[^\s]+)"),
+        _quota_uncounted,
     ),
     (re.compile(r"failed quota: (?P<name>[^:\s]+): must specify (?P<what>.+)"), _quota_demands),
     (re.compile(r'violates PodSecurity "(?P<level>[^"]+)": (?P<why>.+)'), _pod_security),

@@ -281,7 +281,19 @@ class ControlPlane:
         if not answer.is_success:
             raise RuntimeError(f"POST {path}: {answer.status_code} {answer.text}")
         created: dict[str, Any] = answer.json()
+        if created.get("kind") == "ResourceQuota":
+            return self._counted(f"{path}/{created['metadata']['name']}")
         return created
+
+    def _counted(self, path: str) -> dict[str, Any]:
+        """Until its controller has written status.hard, admission passes by a quota, and pods are made that it should refuse."""
+
+        def counted() -> dict[str, Any]:
+            quota: dict[str, Any] = self.client().get(path).raise_for_status().json()
+            status = quota.get("status") or {}
+            return quota if status.get("hard") and status.get("used") else {}
+
+        return wait_until(counted, 120, what=f"{path} to be counted")
 
     def create_namespace(self, prefix: str = "test") -> str:
         """Creates a namespace of a new name and returns the name."""

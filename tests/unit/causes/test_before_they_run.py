@@ -139,6 +139,8 @@ MADE = [
     Row("quota full by a release that asks for more", lambda: World().rolling(new=0).only_new(bigger).refused(MORE, gone=0).short(), C.QUOTA, "ResourceQuota team",
         "roll-back", ("containers[app].resources",)),
     Row("quota wants limits", lambda: World().refused("failed quota: team: must specify limits.cpu for: app"), C.QUOTA, "ResourceQuota team", words=("limits.cpu",)),
+    Row("quota not counted yet", lambda: World().refused("status unknown for quota: team, resources: limits.memory,pods"), C.QUOTA, "ResourceQuota team",
+        words=("has not been counted yet (limits.memory,pods)",)),
     Row("Pod Security", lambda: World().refused(PSS), C.POD_SECURITY, "Namespace shop", words=("restricted:latest",)),
     Row("Pod Security against a release", lambda: World().rolling(new=0).only_new(lambda s: s.update(hostNetwork=True)).refused(HOST, gone=0).short(),
         C.POD_SECURITY, "Namespace shop", "roll-back", ("hostNetwork",)),
