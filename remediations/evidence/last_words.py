@@ -5,6 +5,7 @@ Used by `remediations.causes`. Of a log only its end is read, and what leaves he
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,6 +32,21 @@ _MAX_JUDGED = 24_000
 _NEAR = 8
 """Entries from the end within which an error of the program is the one that ended it."""
 _MAX_TELLING = 16
+_AROUND = 3
+"""Lines before and after the one that is shown in which the other side's name may stand: libpq asks in its next line whether the server runs on
+that host, and a program says last what it could not do, below the address that did not answer."""
+_FILE = r"(?<!\.go|\.js|\.ts|\.py|\.rb|\.rs|\.kt|\.cs)(?<!\.php|\.jsx|\.tsx|\.mjs|\.cjs)(?<!\.java)"
+_WHERE = re.compile(
+    r"\b(?i:host(?:name)?|server|address|addr|endpoint|broker|upstream)(?: at| on|\s?[:=])? ?[\"'`](?P<named>[A-Za-z0-9][\w.-]{1,120})[\"'`]"
+    r"|\b[a-z][a-z0-9+.-]{1,20}://(?:[^\s/@\"']{1,100}@)?(?P<url>[A-Za-z0-9][A-Za-z0-9.-]{1,120})"
+    rf"|\((?P<told>[a-z0-9-]{{1,63}}(?:\.[a-z0-9-]{{1,63}}){{1,6}}{_FILE}\.?)(?::\d{{1,5}})?\)"
+    rf"|(?<![\w./:-])(?P<address>(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|[a-z][a-z0-9-]{{0,62}}(?:\.[a-z0-9-]{{1,63}}){{0,6}}{_FILE}):\d{{2,5}})(?![\w:.])"
+)
+"""The name of another side: a quoted host, one of a URL, one in brackets, or an address with its port; no file with its line."""
+_NAMED = re.compile(r"\b(?i:lookup|resolv\w*|getaddrinfo\b.*|for host|to host) \S*[a-z]\S*|\.svc\b")
+"""Words that name it without a port."""
+_OWN_ADDRESS = re.compile(r"\b(?i:listen\w*|serving|started|bound)\b|\b0\.0\.0\.0\b|\[?::\]?:\d")
+"""Where the program itself can be reached."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +116,14 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
     words = [w for e in chosen or entries[:1] for w in (e.words, *e.chain)][:_MAX_TELLING]
     telling = tuple(redact(w, longest=_LONGEST_SAID) for w in words)
     first = chosen[0] if chosen else entries[0]
+    shown, where = _shown(first), None
+    if sign is Sign.OTHERS and not _WHERE.search(shown) and not _NAMED.search(shown):
+        where = _where(lines, first)
+    if where:
+        shown = f"{shown} (host {where[0]})"
+        telling = (*(t for t in telling if t != where[1]), where[1])
     return LastWords(
-        _shown(first),
+        shown,
         sign,
         telling,
         errors=bool(troubled) or any(not e.plain for e in chosen),
@@ -149,6 +171,21 @@ def _shown(entry: ErrorLine) -> str:
     around = redact(entry.chain[0]) if entry.chain else ""
     told = not around or around in said or said in around
     return short_of_both(said if told else f"{short(around, 100)}: {said}", 200)
+
+
+def _where(lines: Sequence[str], shown: ErrorLine) -> tuple[str, str] | None:
+    """The other side's name in the nearest line around the newest one of these words, and that line."""
+    near = shown.text[:80]
+    place = next((n for n in range(len(lines) - 1, -1, -1) if near and near in lines[n]), None)
+    if place is None:
+        return None
+    around = range(max(0, place - _AROUND), min(len(lines), place + _AROUND + 1))
+    for n in sorted(around, key=lambda n: abs(n - place)):
+        line = lines[n][:_LONGEST_LINE].strip()
+        found = {k: v for m in _WHERE.finditer(line) for k, v in m.groupdict().items() if v}
+        if name := next((found[k] for k in ("named", "told", "url", "address") if k in found), ""):
+            return (name, line) if not _OWN_ADDRESS.search(line) else None
+    return None
 
 
 def _within(entries: Sequence[ErrorLine]) -> list[ErrorLine]:

@@ -131,3 +131,22 @@ def test_no_text_makes_the_judgement_fail(text: str) -> None:
 def test_a_very_long_line_is_judged_in_a_moment(piece: str) -> None:
     assert nature_of("", piece * 50_000) in Nature
     own_answer(piece * 50_000)
+
+
+@pytest.mark.parametrize(
+    ("said", "host"),
+    [
+        ('FATAL: could not connect to server: Connection refused\nIs the server running on host "postgres" and accepting connections?', "postgres"),
+        ('OperationalError: could not connect to server: Connection refused\n\tIs the server running on host "db" (10.0.0.3) and', "db"),
+        ("Error: connect ETIMEDOUT 34.1.2.3:443 (api.stripe.com)\nfatal: cannot fetch keys, exiting", "api.stripe.com"),
+        ("connecting to amqp://jobs:x@rabbit/jobs\nERROR connection refused\ngiving up", "rabbit"),
+        ("server listening on 10.1.1.1:8080\nERROR connection refused", ""),
+        ("  at start (main.go:120)\nERROR connection refused", ""),
+        ("ERROR lookup redis.shop: no such host\nsee metrics:9090", ""),
+    ],
+)  # fmt: skip
+def test_who_did_not_answer_is_named_from_the_lines_around(said: str, host: str) -> None:
+    words = heard(said)
+    assert words.sign is Sign.OTHERS
+    assert words.shown.endswith(f"(host {host})") if host else "(host" not in words.shown
+    assert host in words.text
