@@ -56,6 +56,21 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
         )
 
 
+def held_back(seen: Snapshot) -> str:
+    """`, 1 of them not updated: partition 1 holds it back`; empty where no update waits for a person."""
+    workload = seen.workload
+    behind = workload.desired - workload.updated
+    strategy = (workload.manifest.get("spec") or {}).get("updateStrategy") or {}
+    if workload.target.kind is Kind.DEPLOYMENT or behind <= 0:
+        return ""
+    if strategy.get("type") == "OnDelete":
+        return f", {behind} of them not updated: with the strategy OnDelete a pod is updated when somebody deletes it"
+    partition = (strategy.get("rollingUpdate") or {}).get("partition") or 0
+    if partition <= 0 or behind > partition:
+        return ""
+    return f", {behind} of them not updated: partition {partition} of its update strategy holds them back"
+
+
 def _scaled_to_zero(seen: Snapshot, by: str, at: datetime | None) -> Cause:
     """Who stopped it decides how it is started again: what a controller holds at 0 cannot be scaled by hand."""
     target = seen.workload.target

@@ -34,8 +34,11 @@ _ARCHITECTURE = re.compile(
 )
 _LIMITED = re.compile(r"toomanyrequests|too many requests|rate.?limit|\b429\b", re.IGNORECASE)
 _AWAY = re.compile(
-    r"i/o timeout|no such host|connection refused|connection reset|tls handshake|x509|unexpected eof|network is unreachable|no route to host|service unavailable|\b50[0234]\b|server misbehaving|registry is unavailable",
+    r"i/o timeout|no such host|connection refused|connection reset|tls handshake|unexpected eof|network is unreachable|no route to host|service unavailable|\b50[0234]\b|server misbehaving|registry is unavailable",
     re.IGNORECASE,
+)
+_UNTRUSTED = re.compile(
+    r"x509|certificate (?:has expired|is not valid|signed by)|tls: failed to verify", re.IGNORECASE
 )
 _LONGEST_SAID = 4_000
 _DENIED = re.compile(
@@ -159,6 +162,8 @@ _MEANINGS = (
              "give the pods a valid imagePullSecret for {host}, or the account the right to pull {image}", (),
              ("serviceAccountName",), part="repository"),
     _Meaning(_MISSING, CauseCode.IMAGE_MISSING, "because it does not exist", "push image {image} or set one that exists ({said})", ("",)),
+    _Meaning(_UNTRUSTED, CauseCode.REGISTRY, "because the certificate of registry {host} is not trusted by its node ({said})",
+             "renew the certificate of registry {host}, or give the nodes the authority that signed it", (), part="registry"),
     _Meaning(_AWAY, CauseCode.REGISTRY, "because registry {host} cannot be reached", "restore the way to registry {host}", (), part="registry"),
 )  # fmt: skip
 _BY_REASON = {

@@ -22,6 +22,7 @@ from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pod
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
+from remediations.causes.creation import held_back
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
     RECENT,
@@ -354,8 +355,11 @@ def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:
     wanted = seen.workload.desired
     ready = [p for p in seen.alive if p.ready]
     state = f"{seen.ready} of {count(wanted, 'pod')} ready"
+    if seen.ready > wanted:
+        state = f"{count(seen.ready, 'pod')} ready, {wanted} wanted"
     if wanted == 0:
         return ""
+    state += held_back(seen)
     if len(ready) >= wanted and len(ready) == len(seen.alive):
         times = [c.since for p in ready if (c := p.condition("Ready")) is not None and c.since is not None]
         restarts = sum(c.restarts for p in ready for c in p.containers)

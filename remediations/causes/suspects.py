@@ -162,6 +162,9 @@ _PLAIN = frozenset(
 _ABOUT: tuple[tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]], ...] = (
     (re.compile(r"read-only file ?system|\berofs\b", re.IGNORECASE),
      re.compile(r"\.readOnlyRootFilesystem$|\.volumeMounts\["), re.compile(r"-> .*true")),
+    (re.compile(r"permission denied(?! (?:for|to)\b| ?\()|operation not permitted|\be(?:acces|perm)\b|access ?denied ?exception", re.IGNORECASE),
+     re.compile(r"(?:^|\.)securityContext\.(?:runAsUser|runAsGroup|runAsNonRoot|fsGroup\w*|supplementalGroups|capabilities|allowPrivilegeEscalation|privileged|seLinuxOptions|seccompProfile|appArmorProfile)|(?:^|\.)securityContext$"),
+     re.compile(r"")),
     (re.compile(r"unknown authority|unable to (?:get (?:local )?issuer|verify)|self[- ]signed|certificate verify failed|pkix path", re.IGNORECASE),
      re.compile(r"(?:^|\.)(?:volumes|volumeMounts|env)\[|\.(?:args|command)$"),
      re.compile(r"(?<![a-z])(?:cas?|certs?|certificates?|ssl|tls|trust\w*|pki)(?![a-z])|\.(?:crt|pem|jks)\b", re.IGNORECASE)),

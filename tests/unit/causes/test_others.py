@@ -310,3 +310,35 @@ async def test_a_pod_that_ends_in_time_and_one_that_others_replace_are_no_cause(
     rolling = World()
     rolling.pod("gone-0")
     assert (await ending(rolling, "gone-0").investigate()).causes == ()
+
+
+def held(kind: str, **strategy: object) -> SetWorld:
+    """The update has reached one pod of three, and all are ready."""
+    world = SetWorld(Kind.STATEFUL_SET)
+    world.rolling(old=2, new=0)
+    world.pod("new-0", revision=2, made=20)
+    world.spec = {"updateStrategy": {"type": kind, "rollingUpdate": strategy}}
+    return world
+
+
+@pytest.mark.parametrize(
+    ("world", "words"),
+    [
+        (lambda: held("RollingUpdate", partition=2), ", 2 of them not updated: partition 2 of its update strategy holds them back"),
+        (lambda: held("OnDelete"), ", 2 of them not updated: with the strategy OnDelete a pod is updated when somebody deletes it"),
+        (lambda: held("RollingUpdate"), ""),
+        (lambda: held("RollingUpdate", partition=1), ""),
+    ],
+    ids=["partition", "OnDelete", "none", "not by this partition alone"],
+)  # fmt: skip
+async def test_an_update_that_waits_for_a_person_is_named(world: Callable[[], SetWorld], words: str) -> None:
+    diagnosis, _ = await world().look()
+    assert diagnosis.rest.partition(" pods ready")[2] == words, diagnosis.rest
+    assert "3 of 3" in diagnosis.rest
+
+
+async def test_more_pods_than_wanted_are_told_as_that() -> None:
+    world = World().rolling(old=3, new=0)
+    world.pod("new-0", revision=2, made=20)
+    diagnosis, _ = await world.look()
+    assert diagnosis.rest.endswith(": 4 pods ready, 3 wanted")

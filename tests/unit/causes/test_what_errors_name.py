@@ -45,6 +45,9 @@ OTHERS = "speaks of something else"
 WORDS = [
     Row("the file system was made read-only", lambda: says(World().rolling().only_new(app(securityContext={"readOnlyRootFilesystem": True})), "OSError: [Errno 30] Read-only file system: '/app/cache'"), C.CRASH, "Pod new-0", BACK,
         ("the error names containers[app].securityContext.readOnlyRootFilesystem",)),
+    Row("another user, and a file that it may not write", lambda: says(World().rolling().only_new(pod(securityContext={"runAsUser": 1000})), "mkdir: can't create directory '/data/db': Permission denied"), C.CRASH, "Pod new-0", BACK,
+        ("the error names securityContext.runAsUser",)),
+    Row("another user, and a table of the database", lambda: says(World().rolling().only_new(pod(securityContext={"runAsUser": 1000})), "FATAL permission denied for table orders"), C.CRASH, "Pod new-0", BACK, asks=OTHERS),
     Row("the file system was made writable", lambda: says(readonly_before(), "OSError: [Errno 30] Read-only file system: '/data'"), C.CRASH, "Pod new-0", BACK, asks=OTHERS),
     Row("a host's name", lambda: variable("DB_HOST", "postgres", "postgers", 'could not translate host name "postgers" to address: Name or service not known'), C.DEPENDENCY, "Service postgers", BACK,
         ("correct containers[app].env[DB_HOST] of the pod template, which the error names",)),

@@ -178,6 +178,7 @@ async def test_the_name_of_an_image_is_no_word_of_the_registry(image: str) -> No
         ("failed to copy: httpReadSeeker: failed open: unexpected status code https://registry.test/v2/web/manifests/v2: 429 Too Many Requests", C.REGISTRY),
         ("pulling from host registry.test failed with status code [manifests v2]: 503 Service Unavailable", C.REGISTRY),
         ('failed to do request: Head "https://registry.test/v2/web/manifests/v2": dial tcp: lookup registry.test: no such host', C.REGISTRY),
+        ('failed to do request: Head "https://registry.test/v2/": tls: failed to verify certificate: x509: certificate has expired or is not yet valid', C.REGISTRY),
     ],
 )  # fmt: skip
 async def test_what_a_registry_says_counts_still(said: str, code: C) -> None:
@@ -185,3 +186,13 @@ async def test_what_a_registry_says_counts_still(said: str, code: C) -> None:
     world.state("new-0", {"waiting": {"reason": "ErrImagePull", "message": said}})
     found = await world.investigate()
     assert found.causes[0].code is code
+
+
+async def test_a_registry_whose_certificate_is_not_trusted_is_no_way_that_is_cut() -> None:
+    world = World().rolling()
+    said = 'failed to do request: Head "https://registry.test/v2/": tls: failed to verify certificate: x509: certificate has expired or is not yet valid'
+    world.state("new-0", {"waiting": {"reason": "ErrImagePull", "message": said}})
+    first = (await world.investigate()).causes[0]
+    assert "certificate of registry registry.test is not trusted" in first.text
+    assert "certificate has expired" in first.text
+    assert first.advice.startswith("renew the certificate of registry registry.test")
