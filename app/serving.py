@@ -95,8 +95,20 @@ async def _accepting(
         await task
 
 
+def _has_ipv6() -> bool:
+    """A kernel that was started without IPv6 (`ipv6.disable=1`) makes no such socket at all."""
+    try:
+        socket.socket(socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 def bind(host: str, port: int) -> socket.socket:
-    """A listening socket; `::` takes IPv4 as well, where the system can. Raises BadInput naming the setting that is at fault."""
+    """A listening socket; `::` takes IPv4 as well, where the system can, and IPv4 alone on a node whose kernel has no IPv6. Raises BadInput
+    naming the setting that is at fault."""
+    if host == "::" and not _has_ipv6():
+        host = "0.0.0.0"  # noqa: S104 - what :: asks for, as far as it is there
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     both = host == "::" and socket.has_dualstack_ipv6()
     try:

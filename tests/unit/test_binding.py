@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+from typing import Any
 
 import pytest
 
@@ -31,3 +33,18 @@ def test_ipv4_alone_stays_alone() -> None:
     with bind("127.0.0.1", 0) as listener:
         assert _takes(socket.AF_INET, "127.0.0.1", listener.getsockname()[1])
         assert not _takes(socket.AF_INET6, "::1", listener.getsockname()[1])
+
+
+def test_all_addresses_are_those_of_ipv4_where_the_kernel_has_no_ipv6(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = socket.socket
+
+    def without(family: int = socket.AF_INET, *rest: Any, **more: Any) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+        return made(family, *rest, **more)
+
+    monkeypatch.setattr(socket, "socket", without)
+    with bind("::", 0) as listener:
+        assert listener.getsockname()[0] == "0.0.0.0"

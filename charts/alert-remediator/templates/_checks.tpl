@@ -70,9 +70,9 @@
 {{- end -}}
 {{- end }}
 
-{{/* "true" where the Service has IPv6. */}}
+{{/* "true" where the Service has IPv6, or has it on a cluster with both. The service takes IPv4 alone on a node without IPv6. */}}
 {{- define "alert-remediator.takesIPv6" -}}
-{{- if or (has "IPv6" .Values.service.ipFamilies) (eq .Values.service.ipFamilyPolicy "RequireDualStack") }}true{{ end -}}
+{{- if or (has "IPv6" .Values.service.ipFamilies) (has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack")) }}true{{ end -}}
 {{- end }}
 
 {{/* A quantity as Kubernetes writes it, as a number; what is written in another way is 0, and the API server says more. */}}

@@ -234,6 +234,7 @@ def test_a_rule_of_a_shorter_freshness_counts(helm: Helm) -> None:
         ("service.ipFamilies={IPv6}", "::"),
         ("service.ipFamilies={IPv4,IPv6},service.ipFamilyPolicy=PreferDualStack", "::"),
         ("service.ipFamilyPolicy=RequireDualStack", "::"),
+        ("service.ipFamilyPolicy=PreferDualStack", "::"),
         ("replicas=1", "0.0.0.0"),
     ],
 )
