@@ -208,7 +208,10 @@ def _known(conn: Connection, services: Services, rule: Rule, target: Target, ale
         targets_in_flight=counts.in_flight(conn, excluding=target.key),
         results=tuple(Past(state, at) for state, at in past),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
-        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(conn, now)),
+        pauses=tuple(
+            Pause(p.scope, p.reason, p.author, p.until, p.remediation)
+            for p in people.pauses_in_force(conn, now)
+        ),
         ceiling=services.ceiling,
         trust_level=None
         if rule.mode is not Mode.EARNED

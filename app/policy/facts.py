@@ -47,12 +47,14 @@ Fact: TypeAlias = "T | Unknown"
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A switch set by a person. `scope`: all, namespace:X, target:N/K/N, rule:NAME or remediation:NAME."""
+    """A switch set by a person. `scope`: all, namespace:X, target:N/K/N, rule:NAME or remediation:NAME; of a rule `remediation` is what it
+    did, while there was one of that name."""
 
     scope: str
     reason: str
     author: str
     until: datetime | None = None
+    remediation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,8 @@ class Facts:
     Alert: `firing` is the word of the best source; `silenced` says by what all its firing alerts are silenced or inhibited, empty
     for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
-    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `changed_by` who else changed the target since
+    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody, and `taken_since` that they did so after the word that
+    lets this plan go on was given, and are not who gave it; `changed_by` who else changed the target since
     the alert fired, what and when.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`, or what else is written by its name), absent where it is not set. `touched` is what is written beside the target.
@@ -153,6 +156,7 @@ class Facts:
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     touched: tuple[Target, ...] = ()
+    taken_since: bool = False
 
 
 # The case before the gates: policy, rule, step and facts, and the words in which a gate answers.

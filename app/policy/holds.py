@@ -18,7 +18,7 @@ from app.domain.target import Kind, Target
 from app.domain.units import utc
 from app.policy.calendar import is_open, next_change
 from app.policy.facts import Fact
-from app.policy.gates.people import covers, only_observing
+from app.policy.gates.people import OfARule, covers, nameless, only_observing, renamed
 from app.policy.gates.target import within_scope
 from app.policy.gates.timing import window_text
 from app.policy.model import Policy, Window
@@ -27,17 +27,12 @@ SCOPE = "scope:"
 """How the keys of what the scope holds begin."""
 
 
-class ActivePause(Protocol):
+class ActivePause(OfARule, Protocol):
     """A pause in force."""
 
     @property
     def id(self) -> str:
         """Which one."""
-        ...
-
-    @property
-    def scope(self) -> str:
-        """What it covers."""
         ...
 
     @property
@@ -106,11 +101,12 @@ def holds(
     found = [
         Hold(
             Code.KILL_SWITCH if pause.scope == "all" else Code.PAUSED,
-            f"{pause.scope} is paused by {pause.author}: {pause.reason or 'no reason given'}",
+            f"{pause.scope} is paused by {pause.author}: {pause.reason or 'no reason given'}{renamed(policy, pause)}",
             f"pause:{pause.id}",
         )
         for pause in pauses
         if covers(pause.scope, write.written, write.rules, write.remediation)
+        or (nameless(policy, pause) and pause.remediation == write.remediation)
     ]
     found += [
         Hold(Code.CEILING, f"{who} is set to observe", f"ceiling:{who}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -42,7 +43,8 @@ _PREFIXES = ("namespace:", "target:", "rule:", "remediation:")
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """One standing pause. `until` None: until somebody lifts it."""
+    """One standing pause. `until` None: until somebody lifts it. `remediation` is what the rule of a pause of a rule does, or did while there
+    was one of that name; empty for any other pause, and where it is not known."""
 
     id: str
     scope: str
@@ -50,15 +52,19 @@ class Pause:
     author: str
     set_at: datetime
     until: datetime | None
+    remediation: str = ""
 
 
-def pause(tx: Tx, scope: str, reason: str, author: str, until: datetime | None = None) -> Pause:
+def pause(  # the pause's six parts
+    tx: Tx, scope: str, reason: str, author: str, until: datetime | None = None, remediation: str = ""
+) -> Pause:
     """Set the pause of a scope, replacing one that stands there. Raises BadInput for an unknown kind of scope."""
     if scope != "all" and not any(scope.startswith(p) and len(scope) > len(p) for p in _PREFIXES):
         allowed = ", ".join(("all", *(f"{p}…" for p in _PREFIXES)))
         raise BadInput(f"expected one of {allowed}", code="bad_scope", where=scope)
     _end(tx, scope, author)
-    pause = Pause(tx.ids.new("pause"), storable(scope), storable(reason), storable(author), tx.now, until)
+    words = (storable(scope), storable(reason), storable(author))
+    pause = Pause(tx.ids.new("pause"), *words, tx.now, until, storable(remediation))
     tx.conn.execute(
         insert(pauses).values(
             id=pause.id,
@@ -68,6 +74,7 @@ def pause(tx: Tx, scope: str, reason: str, author: str, until: datetime | None =
             set_at=tx.stamp,
             until=micros_or_none(until),
             lifted_by="",
+            remediation=pause.remediation or None,
         )
     )
     data = {"scope": pause.scope, "reason": pause.reason, "until": until.isoformat() if until else None}
@@ -98,6 +105,26 @@ def pauses_in_force(conn: Connection, now: datetime) -> list[Pause]:
     return [_pause(row) for row in conn.execute(_ACTIVE, {"now": micros(now)})]
 
 
+def scopes_in_force(conn: Connection) -> set[str]:
+    """Scopes of the pauses that nobody has lifted; the time of some may be over."""
+    return set(conn.execute(select(pauses.c.scope).where(IN_FORCE)).scalars())
+
+
+def know_rules(tx: Tx, remediations: Mapping[str, str]) -> list[Pause]:
+    """Note for the pauses of rules in force what their rules do, by name. Returns those of which there is no rule any more."""
+    nameless = []
+    for pause in pauses_in_force(tx.conn, tx.now):
+        kind, _, name = pause.scope.partition(":")
+        if kind != "rule":
+            continue
+        if name not in remediations:
+            nameless.append(pause)
+        elif remediations[name] != pause.remediation:
+            known = update(pauses).where(pauses.c.id == pause.id)
+            tx.conn.execute(known.values(remediation=storable(remediations[name])))
+    return nameless
+
+
 def _end(tx: Tx, scope: str, author: str) -> None:
     tx.conn.execute(
         update(pauses)
@@ -107,7 +134,8 @@ def _end(tx: Tx, scope: str, author: str) -> None:
 
 
 def _pause(row: Row[Any]) -> Pause:
-    return Pause(row.id, row.scope, row.reason, row.author, moment(row.set_at), moment_or_none(row.until))
+    until = moment_or_none(row.until)
+    return Pause(row.id, row.scope, row.reason, row.author, moment(row.set_at), until, row.remediation or "")
 
 
 # Who has what: which of PagerDuty's incidents a person has taken, as its messages tell, and which of our own
@@ -195,6 +223,13 @@ def taken_in_pagerduty(conn: Connection, incident_id: str) -> str:
     if newest is None:
         return ""
     return f"acknowledged in PagerDuty by {newest.given_by} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def takers(conn: Connection, incident_id: str) -> list[tuple[str, datetime]]:
+    """Who has the incident, as far as our own store tells, and since when: by their word to us, and by PagerDuty's."""
+    newest, holder = _newest(conn, incident_id), holder_of(conn, incident_id)
+    found = [] if newest is None else [(str(newest.given_by), moment(newest.at))]
+    return found if holder is None else [*found, (holder.by, holder.at)]
 
 
 def pagerduty_taker(conn: Connection, incident_id: str) -> str:

@@ -230,10 +230,11 @@ def newest_of(conn: Connection, incident_id: str) -> Run | None:
     return None if row is None else run_from(row)
 
 
-def not_over(conn: Connection) -> list[tuple[str, str]]:
-    """Rule and target key of each run that may still write: it is live, or the end of its temporary change is to come."""
-    query = select(runs.c.rule, runs.c.target_key).where(or_(LIVE, runs.c.due_at.is_not(None)))
-    return [(row.rule, row.target_key) for row in conn.execute(query)]
+def not_over(conn: Connection) -> list[tuple[str, str, str]]:
+    """Rule, remediation and target key of each run that may still write: it is live, or the end of its temporary change is to come."""
+    columns = (runs.c.rule, runs.c.remediation, runs.c.target_key)
+    query = select(*columns).where(or_(LIVE, runs.c.due_at.is_not(None))).order_by(runs.c.requested_at)
+    return [(row.rule, row.remediation, row.target_key) for row in conn.execute(query)]
 
 
 def live_targets(conn: Connection) -> list[str]:

@@ -261,6 +261,7 @@ pauses = Table(
     maybe_time("until"),
     maybe_time("lifted_at"),
     text_column("lifted_by"),
+    maybe_text("remediation"),
 )
 IN_FORCE = pauses.c.lifted_at.is_(None)
 LIFTED = pauses.c.lifted_at.is_not(None)

@@ -80,7 +80,10 @@ def _measure(tx: Tx, services: Services) -> _Storm:
         services.ceiling,
         tx.now,
         counts.targets_since(tx.conn, tx.now - policy.storm.within),
-        tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(tx.conn, tx.now)),
+        tuple(
+            Pause(p.scope, p.reason, p.author, p.until, p.remediation)
+            for p in people.pauses_in_force(tx.conn, tx.now)
+        ),
         frozenset(runs.held_targets(tx.conn)),
     )
 

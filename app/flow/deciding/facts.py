@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from sqlalchemy import Connection
+
 from app.domain.alert import Source
 from app.domain.alert_report import TOLD, AlertReport, Reported, combined
 from app.domain.copies import HeldDatabase, databases_of
@@ -35,6 +37,7 @@ from app.policy.match import scopes_for
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
 from app.store import incidents, people, schedules, work
+from app.store.approvals import Given
 from app.store.incidents import Incident, StoredAlert
 from app.store.tx import Tx
 
@@ -91,13 +94,15 @@ class Ground:
 @dataclass(frozen=True, slots=True)
 class Own:
     """The asking run's own traces, which must not count against it. `brings_back`: it starts what its approved plan stopped. `begun`:
-    something of its step may be in place already."""
+    something of its step may be in place already. `agreed` are the words for its plan, none where they do not matter: nobody
+    gave one, or the step is begun and would be left half done."""
 
     run_id: str = ""
     step_index: int = -1
     approved_by: str = ""
     brings_back: bool = False
     begun: bool = False
+    agreed: Sequence[Given] = ()
 
 
 async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
@@ -265,6 +270,7 @@ def facts_in(
     conn, now, target = tx.conn, tx.now, seen.target
     policy, rule, workload = ground.policy, ground.rule, seen.workload
     spend = {}
+    past = counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
     for scope in scopes_for(policy, rule, target):
         since = now - scope.limit.window
         spend[scope] = Spend(*counts.spent(conn, scope.key, since, excluding=(own.run_id, own.step_index)))
@@ -282,13 +288,10 @@ def facts_in(
         busy_with=work.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=_in_flight(tx, target, own),
-        results=tuple(
-            Past(state, at)
-            for state, at in counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
-        ),
+        results=tuple(Past(state, at) for state, at in past),
         mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
-        pauses=tuple(Pause(p.scope, p.reason, p.author, p.until) for p in people.pauses_in_force(conn, now)),
+        pauses=_pauses(conn, now),
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
@@ -305,9 +308,15 @@ def facts_in(
         order_may_approve=incident.manual.may_approve if incident.manual else False,
         approved_by=own.approved_by,
         brings_back=own.brings_back,
+        taken_since=_taken_since(conn, services, incident, own),
         dry_run=incident.manual.dry_run if incident.manual else False,
         trust_level=history.trust_level_of(conn, rule, incident, target, now),
     )
+
+
+def _pauses(conn: Connection, now: datetime) -> tuple[Pause, ...]:
+    found = people.pauses_in_force(conn, now)
+    return tuple(Pause(p.scope, p.reason, p.author, p.until, p.remediation) for p in found)
 
 
 def _in_flight(tx: Tx, target: Target, own: Own) -> int:
@@ -337,6 +346,15 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
     holder = record.holder_in_force(tx, incident.id)
     return told or (holder.text if holder else "")
+
+
+def _taken_since(conn: Connection, services: Services, incident: Incident, own: Own) -> bool:
+    """Somebody has taken the incident since the plan was agreed to, who is not among those who did: nobody who agreed knew of it."""
+    if not own.agreed:
+        return False
+    at = max(word.at for word in own.agreed)
+    names = {name for word in own.agreed for name in names_of(word.given_by, services.people)}
+    return any(since > at and by not in names for by, since in people.takers(conn, incident.id))
 
 
 def _at_its_target(tx: Tx, target: Target, incident: Incident) -> str:

@@ -90,30 +90,32 @@ class Operations:
         _check_scope(scope)
         scope = _canonical(scope)
         _require_name(scope)
-        await self._require_known(scope)
+        remediation = await self._require_known(scope)
         reason = reason_given(reason)
         if until is not None and until <= self._services.clock.now():
             raise BadInput("the end lies in the past", code="bad_until", where="until")
 
         def write(tx: Tx) -> None:
             approvals.take(tx, press.key)
-            people.pause(tx, scope, reason, by, until)
+            people.pause(tx, scope, reason, by, until, remediation)
 
         await self._services.store.write(write)
         return {"scope": scope, "reason": reason, "by": by, "until": until.isoformat() if until else None}
 
-    async def _require_known(self, scope: str) -> None:
-        """A slip in the name of a rule, a remediation or a namespace is told now, and not when something acts all the same."""
+    async def _require_known(self, scope: str) -> str:
+        """A slip in the name of a rule, a remediation or a namespace is told now, and not when something acts all the same. Gives what a rule
+        does: it may have another name tomorrow, or have one already while a run of the former name is under way."""
         kind, _, name = scope.partition(":")
-        policy, known = self._services.policy(), []
+        policy, known, does = self._services.policy(), list[str](), dict[str, str]()
         if kind == "remediation":
             known = list(self._services.catalogue)
         elif kind in ("rule", "namespace"):
             at_large = await self._services.store.read(runs.not_over)
-            of_runs = (rule if kind == "rule" else target.partition("/")[0] for rule, target in at_large)
-            known = [*(rule.name for rule in policy.rules if kind == "rule"), *of_runs]
+            does = {rule: remediation for rule, remediation, _ in at_large}
+            does |= {rule.name: rule.remediation for rule in policy.rules}
+            known = [*does] if kind == "rule" else [target.partition("/")[0] for _, _, target in at_large]
         if kind in ("all", "target") or name in known or (kind == "namespace" and policy.scope.covers(name)):
-            return
+            return does.get(name, "") if kind == "rule" else ""
         near = get_close_matches(name, known, 3, 0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         where = "in the policy's scope" if kind == "namespace" else "there"

@@ -24,7 +24,7 @@ from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
-from app.store import facts
+from app.store import facts, people
 from app.store.database import Store
 from app.store.tx import Tx
 
@@ -43,7 +43,8 @@ class PolicyKeeper:
         self._texts = read_dir(folder)
         self._policy = self._in_force = load_policy(self._texts, catalogue)
         self._refused: tuple[Mapping[str, str], str] | None = None  # the texts and why they were refused
-        self._untold: list[Callable[[Tx], None]] = []
+        self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
+        self._nameless: Mapping[str, str] = {}
         self._tell(EventKind.POLICY_LOADED, {"version": self._policy.version})
         metrics.policy_reload_ok.set(1)
 
@@ -53,10 +54,13 @@ class PolicyKeeper:
 
     @property
     def problems(self) -> Mapping[str, str]:
-        """Under `policy`, that the files are not what is in force."""
+        """Under `policy`, that the files are not what is in force; under a pause's scope, that no rule has its name any more."""
         if self._refused is None:
-            return {}
-        return {"policy": f"the policy files were refused; version {self._in_force.version} stays in force"}
+            return self._nameless
+        return {
+            **self._nameless,
+            "policy": f"the policy files were refused; version {self._in_force.version} stays in force",
+        }
 
     async def look(self, store: Store, nudge: Callable[[], None]) -> int:
         """Look at the files once and bring into force what changed; then tell the audit trail. Returns 1 when it told it
@@ -66,6 +70,8 @@ class PolicyKeeper:
             self._take(texts, found)
         elif found is not None:
             await self._refuse(texts, found)
+        if self._nameless and not self._untold:
+            await self._forget_lifted(store)
         if not self._untold:
             return 0
         waiting = tuple(self._untold)
@@ -73,6 +79,10 @@ class PolicyKeeper:
         del self._untold[: len(waiting)]
         nudge()
         return 1
+
+    async def _forget_lifted(self, store: Store) -> None:
+        there = await store.read(people.scopes_in_force)
+        self._nameless = {scope: text for scope, text in self._nameless.items() if scope in there}
 
     def _load(self) -> tuple[Mapping[str, str], Policy | BadInput | None]:
         """The texts, and what they are: a policy, refused, or what we know (None). In a thread."""
@@ -103,6 +113,14 @@ class PolicyKeeper:
         log.info("policy_loaded", version=policy.version, before=before)
         self._tell(EventKind.POLICY_LOADED, {"version": policy.version, "before": before})
         self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+        self._untold.append(self._name_pauses)
+
+    def _name_pauses(self, tx: Tx) -> None:
+        """What a pause of a rule holds does not go with the rule's name, and whoever set it is told."""
+        rules = {rule.name: rule.remediation for rule in self._in_force.rules}
+        self._nameless = {pause.scope: _holds_now(pause) for pause in people.know_rules(tx, rules)}
+        for scope, text in self._nameless.items():
+            log.warning("pause_of_no_rule", scope=scope, text=text)
 
     async def _refuse(self, texts: Mapping[str, str], error: BadInput) -> None:
         self._refused = texts, str(error)
@@ -120,6 +138,11 @@ class PolicyKeeper:
 
     def _tell(self, kind: EventKind, data: Mapping[str, str]) -> None:
         self._untold.append(lambda tx: tx.audit(kind, data=data))
+
+
+def _holds_now(pause: people.Pause) -> str:
+    what = f"it holds all of {pause.remediation}" if pause.remediation else "it holds nothing"
+    return f"no rule has the name of this pause by {pause.author} any more: {what} until it is lifted"
 
 
 def _says_observe(folder: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Protocol
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
 from app.domain.target import Kind, Target
@@ -29,7 +30,7 @@ def kill_switch(case: Case) -> GateResult:
         return _KILL_SWITCH.unknown("pauses", pauses, _NOTHING_STOPS)
     in_force = [p for p in pauses if (p.until is None or p.until > case.facts.now) and _covers(p, case)]
     if in_force:
-        return _paused(max(in_force, key=lambda p: p.until or _FOREVER))
+        return _paused(case.policy, max(in_force, key=lambda p: p.until or _FOREVER))
     for who in only_observing(case.policy, case.facts.ceiling):
         if not case.facts.dry_run:
             value, remedy = f"{who} is set to observe", f"the mode of {who} is raised"
@@ -37,17 +38,49 @@ def kill_switch(case: Case) -> GateResult:
     return _KILL_SWITCH.allow("no pause", _NOTHING_STOPS)
 
 
-def _paused(pause: Pause) -> GateResult:
+def _paused(policy: Policy, pause: Pause) -> GateResult:
     """Shown is the pause that ends last: until then nothing happens."""
     end = utc(pause.until) if pause.until else "when someone resumes it"
-    value = f"{pause.scope} paused by {pause.author}: {pause.reason or 'no reason given'}"
+    value = (
+        f"{pause.scope} paused by {pause.author}: {pause.reason or 'no reason given'}{renamed(policy, pause)}"
+    )
     code = Code.KILL_SWITCH if pause.scope == "all" else Code.PAUSED
     return _KILL_SWITCH.deny(code, value, _NOTHING_STOPS, f"the pause ends ({end})", pause.until)
 
 
 def _covers(pause: Pause, case: Case) -> bool:
     written = (case.facts.target, *case.facts.touched)
+    if nameless(case.policy, pause) and pause.remediation == case.rule.remediation:
+        return True
     return covers(pause.scope, written, (case.rule.name,), case.rule.remediation)
+
+
+class OfARule(Protocol):
+    """A pause, as far as it may be of a rule."""
+
+    @property
+    def scope(self) -> str:
+        """What it covers."""
+        ...
+
+    @property
+    def remediation(self) -> str:
+        """What the rule of this name did, while there was one; empty where that is not known."""
+        ...
+
+
+def nameless(policy: Policy, pause: OfARule) -> bool:
+    """It is of a rule that no policy has any more: renamed, or gone. What came in its place is not known, so that it holds everything
+    that does what the rule did."""
+    kind, _, name = pause.scope.partition(":")
+    return kind == "rule" and all(rule.name != name for rule in policy.rules)
+
+
+def renamed(policy: Policy, pause: OfARule) -> str:
+    """Why such a pause holds what has another name; empty for any other one."""
+    if not nameless(policy, pause) or not pause.remediation:
+        return ""
+    return f" (no rule has that name any more, so that it holds all of {pause.remediation})"
 
 
 def covers(scope: str, written: Iterable[Target], rules: Iterable[str], remediation: str) -> bool:
@@ -76,14 +109,14 @@ _NOBODY_AT_IT = "no acknowledgement, and no change of the target by others since
 @_HANDS.of
 def hands(case: Case) -> GateResult:
     """Deny while somebody has acknowledged the incident; ask when somebody else changed the target after the alert fired. Who
-    orders or approves this very plan knows of it."""
+    orders or approves this very plan knows of what stood then, and of nothing that came since."""
     facts = case.facts
     if isinstance(facts.changed_by, Unknown):
         return _HANDS.unknown("who changed the target", facts.changed_by, _NOBODY_AT_IT)
     value = "; ".join(part for part in (facts.acknowledged, facts.changed_by) if part)
     if not value:
         return _HANDS.allow("nobody is at it", _NOBODY_AT_IT)
-    if case.approved_by:
+    if case.approved_by and not facts.taken_since:
         return _HANDS.allow(f"{value}; {case.approved_by}", _NOBODY_AT_IT)
     if facts.acknowledged:
         remedy = "the acknowledgement ends, or a person orders it"

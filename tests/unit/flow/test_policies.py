@@ -6,6 +6,7 @@ import asyncio
 import shutil
 import threading
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,7 +20,7 @@ from app.flow.upkeep import policies
 from app.flow.upkeep.policies import PolicyKeeper
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy
-from app.store import facts
+from app.store import facts, people
 from app.store.database import Store
 from remediations import CATALOGUE
 
@@ -40,6 +41,10 @@ class Trail:
     def __init__(self) -> None:
         self.away = False
         self.kept: list[tuple[str, Mapping[str, str]]] = []
+        self.scopes: set[str] = set()
+
+    async def read(self, _fn: Callable[[Any], Any]) -> set[str]:
+        return self.scopes
 
     async def write(self, fn: Callable[[Any], Any]) -> None:
         if self.away:
@@ -50,6 +55,7 @@ class Trail:
 @pytest.fixture(autouse=True)
 def no_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
+    monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
 
 
 class Kept:
@@ -170,3 +176,27 @@ async def test_a_refused_reload_says_what_is_wrong_with_half_written_params_and_
     refused = [data["error"] for kind, data in kept.trail.kept if kind == "policy.refused"]
     assert len(refused) == 1
     assert "half.yaml:7:13: a key is rotated by provider, secret, active_key" in refused[0]
+
+
+async def test_a_pause_of_a_rule_that_is_gone_is_told_until_it_is_lifted(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever renames a rule hears that a pause has its former name, and what it holds."""
+    at = datetime(2026, 3, 4, tzinfo=UTC)
+    pause = people.Pause("pause_1", "rule:gone", "hands off", "kim", at, None, "high-latency")
+    asked = list[Mapping[str, str]]()
+
+    def know(_tx: Any, rules: Mapping[str, str]) -> list[people.Pause]:
+        asked.append(rules)
+        return [pause]
+
+    monkeypatch.setattr(people, "know_rules", know)
+    await kept.look()
+    assert asked[0] == {rule.name: rule.remediation for rule in kept.keeper().rules}
+    assert "it holds all of high-latency" in kept.keeper.problems["rule:gone"]
+    kept.trail.scopes = {"rule:gone"}
+    await kept.look()
+    assert "rule:gone" in kept.keeper.problems
+    kept.trail.scopes = set()
+    await kept.look()
+    assert not kept.keeper.problems

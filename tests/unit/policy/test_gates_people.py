@@ -268,3 +268,21 @@ def test_who_may_approve_is_named() -> None:
 def test_a_lowered_mode_says_so() -> None:
     result = ask_approval(Mode.AUTO, "", ceiling=Mode.APPROVE)
     assert result.threshold == "mode approve (rule auto, lowered by a ceiling)"
+
+
+@pytest.mark.parametrize(
+    ("pause", "remediation", "verdict"),
+    [
+        ("rule:renamed since", "high-error-rate", Verdict.DENY),
+        ("rule:renamed since", "restart", Verdict.ALLOW),
+        ("rule:renamed since", "", Verdict.ALLOW),
+        ("namespace:other", "high-error-rate", Verdict.ALLOW),
+    ],
+)
+def test_a_pause_of_a_rule_that_is_gone_holds_what_that_rule_did(
+    pause: str, remediation: str, verdict: Verdict
+) -> None:
+    """What came in its place is not known, so that it holds all of its remediation; and says so."""
+    result = ask_gate(kill_switch, pauses=(Pause(pause, "move", "ana", None, remediation),))
+    assert result.verdict is verdict
+    assert ("no rule has that name any more" in result.value) is (verdict is Verdict.DENY)
