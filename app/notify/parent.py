@@ -180,7 +180,7 @@ def _right(timeline: Timeline) -> list[Line]:
     if decision.verdict is Verdict.ASK:
         return [
             line(*_answered(timeline), f': "{decision.rule}", {gates_summary(decision)}{who}'),
-            *(_asks_because(decision) if timeline.answer is None else []),
+            *(_asks_because(decision) if _asks(timeline) else []),
         ]
     return [line(f'Allowed by: "{decision.rule}", {gates_summary(decision)}{who}')]
 
@@ -191,10 +191,16 @@ def _asks_because(decision: Decision) -> list[Line]:
     return [line("Asks because of: ", bold(gate.gate), f": {gate.value}") for gate in gates]
 
 
+def _asks(timeline: Timeline) -> bool:
+    """The question stands: nobody has answered it, and the run waits for that."""
+    waits = timeline.run_state in (None, RunState.REQUESTED, RunState.WAITING)
+    return timeline.answer is None and waits
+
+
 def _answered(timeline: Timeline) -> tuple[Piece | str, ...]:
     answer = timeline.answer
     if answer is None:
-        return ("Needs an approval",)
+        return ("Needs an approval" if _asks(timeline) else "An approval was asked for",)
     before = (
         [p for a in timeline.approvals for p in (*_by(a), " and ")] if answer.answer == "approved" else []
     )

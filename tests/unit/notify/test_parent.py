@@ -143,3 +143,13 @@ def test_what_to_look_at_is_told_once_and_not_again_after_the_reason() -> None:
         "Look at: Look",
         "Look at: Then there",
     ]
+
+
+@pytest.mark.parametrize("state", [RunState.EXPIRED, RunState.STUCK, RunState.NOT_FIXED, RunState.UNDOING])
+def test_a_question_that_is_over_is_not_asked_any_more(state: RunState) -> None:
+    waiting = replace(timelines.TIMELINES["waiting"], run_state=RunState.WAITING)
+    assert "Needs an approval" in parent(waiting).readable()
+    told = parent(replace(waiting, state=IncidentState.ESCALATED, run_state=state)).readable()
+    assert "Needs an approval" not in told
+    assert "Asks because of" not in told
+    assert "An approval was asked for" in told
