@@ -47,6 +47,16 @@ async def never_undone(clients: Clients, action: Action) -> str:
     return await exchanging.never_undone(clients, action) if action.kind in ExchangeActuator().kinds else ""
 
 
+async def may_be_begun(
+    clients: Clients, action: Action, action_id: str, state: Mapping[str, JsonValue]
+) -> bool:
+    """Of an action that reading back has not found done: whether some of it may be. One request is done or not; what takes long tells, and
+    sessions end by themselves as well. Raises RemediatorError."""
+    if action.kind in SessionActuator().kinds:
+        return True
+    return await partly(clients, action, action_id, state) is not None
+
+
 async def partly(
     clients: Clients, action: Action, action_id: str, state: Mapping[str, JsonValue]
 ) -> Partly | None:

@@ -70,11 +70,11 @@ class KeyActuator:
         meanwhile is not taken. Raises Held then, too."""
 
         async def ask() -> None:
-            await means.ask()
             ref = action.object
             manifest = await means.clients.cluster.get(ref.kind, ref.namespace, ref.name)
             if no := closed(manifest) or _unlisted(manifest, action):
                 raise Held(no)
+            await means.ask()  # last: that read may take its time
 
         return await KubeActuator().apply(replace(means, ask=ask), action, action_id, found)
 

@@ -1,7 +1,7 @@
 """Approval request: a plan put to people, with everything they need to say yes or no.
 
 Called by `decide` and `next_step` in the transaction that requests the step. When an approved plan could not be carried out
-because things had changed meanwhile, the new question says what is different. Never takes answers.
+because things had changed meanwhile, the new question says what is different. Says too what holds a plan that is approved. Never takes answers.
 """
 
 from __future__ import annotations
@@ -13,15 +13,19 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.outcome import RunState
-from app.domain.plan import Step
+from app.domain.plan import Step, kinds_touched, touched
+from app.domain.target import Target
 from app.flow.deciding import investigate
 from app.flow.notifying.gitops_patch import for_git
 from app.flow.notifying.record import tell
 from app.flow.people.difference import difference
+from app.flow.services import Services
 from app.notify.timeline import ApprovalAsked, Topic
 from app.policy.gates.timing import closes_before
-from app.policy.model import Policy
+from app.policy.holds import Touched, Write, holds
+from app.policy.model import Policy, Rule
 from app.store import facts as counts
+from app.store import people
 from app.store.runs import Run
 from app.store.tx import Tx
 
@@ -77,3 +81,13 @@ def _changed_since(conn: Connection, run: Run) -> tuple[str, ...]:
         return ()
     why = f"{last.answered_by} approved a plan that was not carried out: {last.result}"
     return (why, *difference(last.step, run.step))
+
+
+def held_by(tx: Tx, services: Services, run: Run, in_force: Rule | str) -> str:
+    """What would stop the approved plan right now, of what people set: pauses, a ceiling, a freeze, the scope; empty for nothing."""
+    target, actions = Target.parse(run.target_key), run.step.actions
+    names = (run.rule, in_force.name) if isinstance(in_force, Rule) else (run.rule,)
+    changed = Touched(target, frozenset(kinds_touched(target.kind, actions)), others=touched(actions))
+    write = Write(target, names, run.remediation, touched=(changed,))
+    paused = people.pauses_in_force(tx.conn, tx.now)
+    return "; ".join(hold.text for hold in holds(services.policy(), services.ceiling, paused, write, tx.now))

@@ -22,13 +22,14 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce
 from app.flow.people import approvers
+from app.flow.people.approval_request import held_by
 from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
 from app.notify.buttons import MAX_SNOOZES
 from app.notify.text import joined
 from app.notify.timeline import ApprovalAnswer, Topic
-from app.policy.model import Rule
+from app.policy.model import Policy, Rule
 from app.policy.trust import Evidence
 from app.store import approvals, driving, facts, incidents, runs, work
 from app.store.approvals import NO_PRESS, Press, Word, because
@@ -122,17 +123,21 @@ def _shorter(run: Run, in_force: Rule | str) -> Callable[[Tx, Run], None] | None
     return write
 
 
-def rule_in_force(
-    services: Services, run: Run, incident: Incident, alerts: Sequence[StoredAlert]
+def rule_in_force(  # the question's five parts
+    services: Services,
+    run: Run,
+    incident: Incident,
+    alerts: Sequence[StoredAlert],
+    policy: Policy | None = None,
 ) -> Rule | str:
-    """The rule for the run's incident by the policy in force, or why there is none any more. Without a firing alert it is the
+    """The rule for the run's incident by this policy, or the one in force, or why there is none any more. Without a firing alert it is the
     run's own: that nothing fires is the gates' business."""
     own = Rule.from_json(run.settings["rule"])
     if not alerts and incident.manual is None:
         return own
     name = own.name
     try:
-        subject = investigate.subject_of(services, services.policy(), incident, alerts)
+        subject = investigate.subject_of(services, policy or services.policy(), incident, alerts)
     except BadInput as error:
         return f"the order is not allowed any more: {error}"
     if isinstance(subject, Decision):
@@ -291,11 +296,14 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
 
 
 def _follows(tx: Tx, services: Services, run: Run, given: int, wanted: int) -> str:
-    """What an approval is followed by, where it is not begun at once."""
-    busy = _waits_for(tx, run, _in_force(tx, services, run))
+    """What an approval is followed by, where it is not begun at once: what it waits for, and what holds it, as far as the store and the
+    policy tell."""
+    in_force = _in_force(tx, services, run)
+    busy, hold = _waits_for(tx, run, in_force), held_by(tx, services, run, in_force)
     told = [f"{given} of {wanted} approvals"] if wanted > 1 else []
     waits = [f"it waits for {busy}, and is then checked again"]
-    return "; ".join([*told, *(waits if busy else [])])
+    lasts = [f"nothing is done as long as that lasts, and people are asked anew after it: {hold}"]
+    return "; ".join([*told, *(waits if busy else []), *(lasts if hold else [])])
 
 
 def _told(text: str, said: Said) -> str:

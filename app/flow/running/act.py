@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -29,7 +29,7 @@ from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found
-from app.flow.running.planned import Planned, load_with_entry
+from app.flow.running.planned import Against, Planned, as_read_back, in_force_for, load_with_entry
 from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
 from app.flow.services import Services
 from app.flow.undoing import foreseen, held, holding
@@ -42,8 +42,8 @@ from app.policy import decide as policy_decide
 from app.policy.holds import Hold
 from app.policy.match import ledger_keys
 from app.policy.model import Rule
+from app.store import approvals, runs, work
 from app.store import facts as counts
-from app.store import runs, work
 from app.store.runs import Run
 from app.store.tx import Tx
 
@@ -81,7 +81,7 @@ async def look(services: Services, run: Run) -> Found:
     if happened:
         return await _settle(services, planned, Event.APPLIED, happened)
     try:
-        return await _check_and_write(services, planned)
+        return await _check_and_write(services, await as_read_back(services, planned))
     except TryLater as error:
         return await _later(services, planned, str(error), error.retry_after)
     except OutcomeUnclear as error:
@@ -157,7 +157,7 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     judged = await _judge_again(services, planned, around)
     if isinstance(judged, Against):
         return await _settle(services, planned, judged.event, judged.text)
-    return await _write(services, planned, found, judged)
+    return await _write(services, planned, found, (around.at, judged))
 
 
 async def _written_by_a_lost_copy(services: Services, planned: Planned, found: CheckResult) -> str:
@@ -208,29 +208,12 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 
-@dataclass(frozen=True, slots=True)
-class Against:
-    """Why the action is not taken, and what that makes of the run."""
-
-    text: str
-    event: Event = Event.ABANDONED
-
-
 async def _judge_again(
     services: Services, planned: Planned, around: facts.Outside
 ) -> Against | frozenset[str]:
     """All gates once more with fresh facts; the reason against it, or the holds that the gates let it pass. The intent goes
-    to disk with the yes."""
-    run, policy = planned.run, services.policy()
-    in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts)
-    if isinstance(in_force, str):
-        return Against(in_force)
-    if why := approve.holds_no_more(
-        run, in_force, begun=planned.begun, ordered=planned.incident.manual is not None
-    ):
-        return Against(why)
-    if not planned.begun and approve.too_late(run, in_force, services.clock.now()):
-        return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
+    to disk with the yes. All of it goes by one policy, that of the moment at which the store lets it decide."""
+    run = planned.run
     own = facts.Own(
         run.id,
         run.step_index,
@@ -241,13 +224,19 @@ async def _judge_again(
 
     def verdict(tx: Tx) -> Against | frozenset[str]:
         work.lock_ledger(tx)
+        policy = services.policy()
+        in_force = in_force_for(tx, services, planned, policy)
+        if isinstance(in_force, Against):
+            return in_force
+        given = [] if planned.begun else approvals.given(tx.conn, run, "approved")
+        mine = replace(own, agreed=given)
         held = counts.holds(tx.conn, run.id, run.step_index)
         if not held and (run.answer != approve.APPROVED or planned.begun):
             return Against("the budget reservation is gone")
         # The stricter of the rule in force now and the one that this was decided under, where that is another one.
         for rule in (in_force,) if in_force == planned.rule else (in_force, planned.rule):
             ground = facts.Ground(policy, rule)
-            measured = facts.facts_in(tx, services, ground, around, planned.incident, own)
+            measured = facts.facts_in(tx, services, ground, around, planned.incident, mine)
             decision = policy_decide.decide(policy, rule, run.step, measured)
             if decision.verdict is not Verdict.ALLOW:
                 break
@@ -263,7 +252,7 @@ async def _judge_again(
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)
         _intend(tx, planned)
-        return frozenset(hold.key for hold in holding.holds_on(tx.conn, services, run, ()))
+        return holding.let_pass(tx, services, run, policy, (planned.rule.name, in_force.name))
 
     return await services.store.write(verdict)
 
@@ -304,15 +293,18 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
-    """Send it. What holds it since the gates said yes stops each request that has not gone out."""
+async def _write(
+    services: Services, planned: Planned, found: CheckResult, let: tuple[datetime, frozenset[str]]
+) -> Found:
+    """Send it; `let` is when its surroundings were read, and which holds the gates let it pass. What holds it since the gates said yes stops each request that has not gone out."""
     asked = holding.holds_on_start if holding.brings_back(planned.run, planned.index) else holding.holds_on
-    named = (holding.by_name((planned.action,)),)  # the gates have read the marks of its owners a moment ago
+    read_at, known = let
 
-    def holds(conn: Connection, _touched: holding.Touches) -> tuple[Hold, ...]:
-        return asked(conn, services, planned.run, known, named)
+    def holds(conn: Connection, touched: holding.Touches) -> tuple[Hold, ...]:
+        return asked(conn, services, planned.run, known, touched)
 
-    means = replace(holding.means(services, holds), so_far=planned.so_far.state)
+    means = holding.means(services, holds, (planned.action,), read_at)
+    means = replace(means, so_far=planned.so_far.state)
     try:
         with services.tracer.span("write", kind=planned.action.kind.value):
             done = await planned.actuator.apply(means, planned.action, planned.id, found)

@@ -73,6 +73,7 @@ class Ended:
 def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     """End the run as its life says, with everything that follows. The only function that ends a run."""
     if run.state is RunState.UNDOING and life.cause is Cause.NONE:
+        undo.leave(tx, services, run, life)
         return _not_undone(tx, run, life)
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)

@@ -83,6 +83,26 @@ def of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntr
     ]
 
 
+UNSENT = "unsent"
+"""What the row of a run calls the entry of which it is known that nothing was sent so far."""
+
+
+def begun(entries: Sequence[JournalEntry], run: Run) -> bool:
+    """Something of the undo that stands was sent, or may have been: an intent alone is no write."""
+    return any(_may_be_sent(entry, run) for entry in of_this_order(entries, run))
+
+
+def open_undos(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntry]:
+    """What the undo that stands has announced, and what has no end yet."""
+    return [entry for entry in of_this_order(entries, run) if entry.outcome is None]
+
+
+def _may_be_sent(entry: JournalEntry, run: Run) -> bool:
+    if entry.outcome is None:
+        return entry.name != run.life.get(UNSENT)
+    return entry.outcome.get("result") in (UndoResult.UNDONE.value, UndoResult.FAILED.value)
+
+
 def is_whole(entries: Sequence[JournalEntry], acted: JournalEntry) -> bool:
     """The step of this action was carried out to its end: it was verified."""
     done = {e.intent["step_index"] for e in entries if e.intent.get("entry") == "verified" and e.outcome}

@@ -1,4 +1,4 @@
-"""Planned: one action of a run's step, with what carrying it out needs to know. Reads the store only."""
+"""Planned: one action of a run's step, with what carrying it out needs to know, and whether anything of it was done. Reads only."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Actuator
+from app.domain.errors import RemediatorError
 from app.domain.plan import Action
-from app.flow.actuators import ACTUATORS
+from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
+from app.flow.people import approve
+from app.flow.running.life import Event
 from app.flow.running.progress import SoFar, so_far
-from app.policy.model import Rule
+from app.flow.services import Services
+from app.policy.model import Policy, Rule
 from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import JournalEntry, Run
-from app.store.tx import PreImageUnreadable, Vault
+from app.store.tx import PreImageUnreadable, Tx, Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +77,37 @@ def load_with_entry(
     recorded = runs.entry(conn, run.id, planned.id)
     resumed = recorded is not None
     return replace(planned, begun=index > 0 or resumed, resumed=resumed), recorded
+
+
+async def as_read_back(services: Services, planned: Planned) -> Planned:
+    """The same once reading back has told that it did not happen: an intent alone is no write, so that the step is not begun by it. What
+    cannot be told may have been."""
+    if planned.index > 0 or not planned.resumed or planned.so_far.text:
+        return planned
+    try:
+        begun = await may_be_begun(services.clients, planned.action, planned.id, planned.so_far.state)
+    except RemediatorError:
+        return planned
+    return replace(planned, begun=begun)
+
+
+@dataclass(frozen=True, slots=True)
+class Against:
+    """Why the action is not taken, and what that makes of the run."""
+
+    text: str
+    event: Event = Event.ABANDONED
+
+
+def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -> Rule | Against:
+    """The rule by this policy, or why the plan does not stand under it any more."""
+    run = planned.run
+    in_force = approve.rule_in_force(services, run, planned.incident, planned.alerts, policy)
+    if isinstance(in_force, str):
+        return Against(in_force)
+    ordered = planned.incident.manual is not None
+    if why := approve.holds_no_more(run, in_force, begun=planned.begun, ordered=ordered):
+        return Against(why)
+    if not planned.begun and approve.too_late(run, in_force, tx.now):
+        return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
+    return in_force

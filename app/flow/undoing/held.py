@@ -79,7 +79,7 @@ def _tell(tx: Tx, run: Run, hold: str, number: int) -> None:
     """The trail and the parent message have every hold; the thread has the first, the second, the fourth: some change by the minute."""
     life, stands = journal.life_of(run), journal.standing_of(tx.conn, run, held=True)
     ordered = life.cause is Cause.PERSON
-    begun = bool(journal.of_this_order(runs.entries(tx.conn, run.id), run))
+    begun = journal.begun(runs.entries(tx.conn, run.id), run)
     fact = UndoHeld(
         hold,
         f"remediator undo {run.id} --despite",
@@ -156,7 +156,7 @@ def _expired(run: Run, why: str) -> Look:
     reason = f"the undo was ordered and is not done: {why}, until the order expired"
 
     def end(tx: Tx, now: Run) -> Found:
-        if journal.of_this_order(runs.entries(tx.conn, now.id), now):
+        if journal.begun(runs.entries(tx.conn, now.id), now):
             return Found(Event.UNDO_FAILED, reason)
         once = f"{run.id}/expired/{journal.life_of(now).undos}"
         call(tx, now, reason, stuck=False, reopen=True, once=once)

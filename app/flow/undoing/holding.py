@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Connection
@@ -34,7 +34,7 @@ from app.kube.hands import Hand, hand_between
 from app.policy.facts import Fact, Unknown
 from app.policy.gates.target import off_limits_by_name
 from app.policy.holds import SCOPE, Hold, Touched, Write, holds, is_hold
-from app.policy.model import Otherwise, Rule
+from app.policy.model import Otherwise, Policy, Rule
 from app.store import driving, incidents, people, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import Tx
@@ -111,6 +111,14 @@ def holds_on(
     names = (run.rule, rule.name) if isinstance(rule, Rule) else (run.rule,)
     write = Write(target, names, run.remediation, frozenset(despite), tuple(touched))
     return holds(services.policy(), services.ceiling, people.pauses_in_force(conn, now), write, now)
+
+
+def let_pass(tx: Tx, services: Services, run: Run, policy: Policy, rules: Iterable[str]) -> frozenset[str]:
+    """The keys of what stands by this policy at the moment of this decision, for rules of these names: what its gates have judged and let
+    pass. What is set a moment later is none of it."""
+    write = Write(Target.parse(run.target_key), tuple(rules), run.remediation)
+    found = holds(policy, services.ceiling, people.pauses_in_force(tx.conn, tx.now), write, tx.now)
+    return frozenset(hold.key for hold in found)
 
 
 def rule_now(conn: Connection, services: Services, run: Run) -> Rule | str:
@@ -207,12 +215,29 @@ def unread(found: Collection[Hold]) -> bool:
     return bool(found) and all(hold.code is Code.UNKNOWN_FACT for hold in found)
 
 
-def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:
+_FRESH = timedelta(seconds=1)
+"""How long what the gates have read of the owners' marks is a moment ago."""
+
+
+def means(
+    services: Services, holding: Holding, actions: Sequence[Action] = (), read_at: datetime | None = None
+) -> Means:
     """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held. The marks on what
-    `actions` change are read again each time."""
+    `actions` change are read again each time, but for the first request of a patch that is bound to the object as it was read together
+    with them, at `read_at`, a moment ago: the server refuses that one where anything was marked since."""
+    bound = all(
+        action.changes and touched((action,)) == (action.target,) and str(action.object) == action.target.key
+        for action in actions
+    )
+    first = read_at if bound else None
 
     async def ask() -> None:
-        touched = await touched_by(services, actions)
+        nonlocal first
+        read, first = first, None
+        if read is not None and services.clock.now() - read <= _FRESH:
+            touched: Touches = (by_name(actions),)
+        else:
+            touched = await touched_by(services, actions)
         found = await services.store.read(lambda conn: holding(conn, touched))
         if found:
             raise Held(words(found))

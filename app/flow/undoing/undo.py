@@ -1,7 +1,8 @@
 """Undo: take our changes back, newest first, only where they are still in place.
 
 Three ways in: the rule says so after a step that did not help, a person orders it, or a temporary change ends. Every single
-request asks first whether anything holds it (`app.policy.holds`), and what was held asks afterwards whether it is still wanted. A
+request asks first whether anything holds it (`app.policy.holds`), and what was held, or could not be sent, asks afterwards whether it is
+still wanted, and who is at it, as long as nothing of it was sent (`sending`). A
 failed undo is stuck, pages a person, and can be ordered again: each order has journal entries of its own. Never overwrites what
 somebody else changed since.
 """
@@ -9,6 +10,7 @@ somebody else changed since.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
@@ -28,7 +30,7 @@ from app.flow.notifying.record import tell as record
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Found, Life, Look
 from app.flow.services import Services
-from app.flow.undoing import foreseen, held, holding, startable
+from app.flow.undoing import foreseen, held, holding, sending, startable
 from app.flow.verifying import standing, still_needed
 from app.kube.hands import Hand, Ours, hand_after_ours, is_undo, left_by, set_again
 from app.notify.timeline import Topic, UndoDone
@@ -36,6 +38,15 @@ from app.policy.holds import Hold
 from app.store import driving, incidents, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import PreImageUnreadable, Tx
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """Who wants it to stay by the time of a request, and whether anything of the order was sent, or may have been."""
+
+    by: Kept
+    begun: bool
+
 
 Needed = Callable[[Services, Run], Awaitable[str | None]]
 Kept = Callable[[Connection], str]
@@ -65,9 +76,13 @@ def _nobody(_conn: Connection) -> str:
 async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobody) -> Found | Look:
     """Take back the newest action that is still in place, unless something holds it, or it was held and is not wanted any
     more: `needed` tells that of a temporary change. `kept` is asked right before each request: who wants it to stay by then, in words."""
-    entries, begun = await services.store.read(
-        lambda conn: (_left(conn, run), journal.of_this_order(runs.entries(conn, run.id), run))
+    entries, journalled = await services.store.read(
+        lambda conn: (_left(conn, run), runs.entries(conn, run.id))
     )
+    try:
+        begun = await sending.begun(services, run, journalled)
+    except TryLater as error:
+        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
     if not begun and (over := held.over(services, run)):
         return over
     if not entries:
@@ -89,9 +104,10 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         return never
     if hold:
         return held.waits(services, run, hold, unread=holding.unread(holds))
-    if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
+    waited = run.life.get("held") or (not begun and journal.open_undos(journalled, run))
+    if waited and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
-    return await _undo_one(services, run, entries, kept)
+    return await _undo_one(services, run, entries, _Kept(kept, begun))
 
 
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
@@ -144,17 +160,18 @@ def _given_up(error: RemediatorError) -> str:
 async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
     """Why what waited for a hold to end is not to be done by itself any more; empty when it is. What was measured before the hold is
     measured again: it may have helped late. A person's order stands."""
+    waited = "was held" if run.life.get("held") else "waited"
     match journal.life_of(run).cause:
         case Cause.REVERT:
             return await needed(services, run) or ""
         case Cause.OTHERWISE if await _gone(services, run):
             return (
-                "the alert resolved while the undo was held, so that what was done may have helped: it stays in place until"
+                f"the alert resolved while the undo {waited}, so that what was done may have helped: it stays in place until"
                 f" somebody says otherwise (remediator undo {run.id})"
             )
         case Cause.OTHERWISE if why := await still_needed.not_known_to_be_no_better(services, run, acted):
             return (
-                f"measured again after the undo was held: {why}. What was done stays in place until somebody says otherwise"
+                f"measured again after the undo {waited}: {why}. What was done stays in place until somebody says otherwise"
                 f" (remediator undo {run.id})"
             )
         case _:
@@ -208,7 +225,7 @@ def _all_done(conn: Connection, run: Run) -> Found:
 
 
 async def _undo_one(
-    services: Services, run: Run, entries: Sequence[JournalEntry], kept: Kept
+    services: Services, run: Run, entries: Sequence[JournalEntry], kept: _Kept
 ) -> Found | Look:
     """Undo the newest of these actions; the first outcome of this order stands. Where an application stands at 0 by them, what is only in
     passing is tried for longer."""
@@ -224,18 +241,22 @@ async def _undo_one(
         before = Undone(UndoResult.FAILED, str(error))
     if isinstance(before, str):
         return held.waits(services, run, before)
-    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted))
+    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted, begun=kept.begun))
     if hold is None:
         return Found()  # withdrawn or taken a moment ago: looked at again at once
     if hold:
         return held.waits(services, run, hold)
     if isinstance(before, Undone):
         return _settled(services, run, acted, before, await _size_now(services, acted, before))
+    counted = sending.Counted(_means(services, run, acted, kept.by))
     try:
-        done = await ACTUATORS[before.kind].undo(_means(services, run, acted, kept), before, acted.name)
-    except Held as by:
-        return held.waits(services, run, str(by))
-    except (TryLater, OutcomeUnclear) as error:
+        done = await ACTUATORS[before.kind].undo(counted.means, before, acted.name)
+    except (Held, TryLater, OutcomeUnclear) as error:
+        if not kept.begun and counted.nothing_sent(error):
+            name = journal.entry_name(acted.name, journal.life_of(run).undos)
+            await services.store.write(lambda tx: sending.not_sent(tx, run.id, name))
+        if isinstance(error, Held):
+            return held.waits(services, run, str(error))
         gone = Undone(UndoResult.FAILED, _given_up(error))
         return again(services, run, error, stopped=stopped) or _settled(services, run, acted, gone)
     except RemediatorError as error:
@@ -264,7 +285,7 @@ async def _before(services: Services, run: Run, acted: JournalEntry) -> Action |
     if not action.reversible:
         return Undone(UndoResult.NOTHING, action.undo)
     try:
-        whole = await services.store.read(lambda conn: _whole(conn, services, acted, action))
+        whole = await services.store.read(lambda conn: sending.whole(conn, services, acted, action))
     except PreImageUnreadable as error:
         return Undone(UndoResult.FAILED, str(error))
     actuator = ACTUATORS[action.kind]
@@ -311,19 +332,12 @@ async def _other_hand(services: Services, run: Run, action: Action, name: str) -
     return hand_after_ours(manifest, (), left, key=services.store.vault.key) or theirs
 
 
-def _whole(conn: Connection, services: Services, acted: JournalEntry, action: Action) -> Action:
-    """The action with the values it had when it was carried out. Raises PreImageUnreadable."""
-    place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
-    return services.store.vault.whole(conn, acted.run_id, place, action)
-
-
-def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | None:
+def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry, *, begun: bool) -> str | None:
     """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write. None when the order
     was withdrawn meanwhile, or somebody has taken the incident."""
     now = runs.hold(tx, run.id)
     if now.state is not RunState.UNDOING or now.life.get("withdrawn"):
         return None
-    begun = journal.of_this_order(runs.entries(tx.conn, run.id), run)
     if not begun and _taken_by(tx.conn, services, now, acted):
         return None
     named = [holding.by_name([action]) for action in journal.actions([acted])]
@@ -333,6 +347,7 @@ def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | 
     name = journal.entry_name(acted.name, number)
     entry = {"entry": "undo", "of": acted.name, "number": number}
     driving.begin(tx, run.id)
+    sending.not_sent(tx, run.id, "")
     if not runs.begin_entry(tx, run.id, name, entry).resumed:
         data = {"action": name, "summary": f"undo: {action.summary}"}
         tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
@@ -366,7 +381,9 @@ def _settled(
 
 def leave(tx: Tx, services: Services, run: Run, life: Life) -> None:
     """The run stops to undo: what was announced and has no end ends here, so that each has one, in the journal and in the trail."""
-    stuck = life.state is RunState.STUCK
+    stuck = (
+        life.state is RunState.STUCK and life.cause is not Cause.NONE
+    )  # an order that is over leaves all as it was
     result = UndoResult.FAILED if stuck else UndoResult.NOT_DONE
     entries = runs.entries(tx.conn, run.id)
     for entry in journal.of_this_order(entries, run):

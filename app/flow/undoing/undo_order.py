@@ -132,6 +132,8 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Co
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
     kept = {**journal.looks(run), **journal.loan(run), **after.to_json()}
     if under_way:
+        if unsent := run.life.get(journal.UNSENT):
+            kept[journal.UNSENT] = unsent
         driving.change(tx, run.id, kept)
         return run.workflow
     driving.keep(tx, run.id, Changes(tx.now, life=kept))
@@ -181,7 +183,7 @@ async def withdraw(
         if journal.life_of(run).cause is not Cause.PERSON:
             text = f"nobody ordered this undo: pause {run.target_key}, or order it and take that back"
             return Refused(text, code="not_ordered", where=run_id)
-        if journal.of_this_order(runs.entries(tx.conn, run_id), run):
+        if journal.begun(runs.entries(tx.conn, run_id), run):
             return Refused("the undo has begun: it goes on", code="undo_begun", where=run_id)
         driving.change(tx, run_id, {**run.life, "withdrawn": by})
         data = {"by": by, **because(press.reason)}
