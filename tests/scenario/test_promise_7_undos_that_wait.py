@@ -13,6 +13,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
+from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_incident, the_run, trail, writes
 from tests.scenario.test_promise_7_at_odd_moments import (
@@ -171,12 +172,18 @@ async def test_an_undo_that_has_begun_or_that_nobody_ordered_cannot_be_withdrawn
     assert refused.value.code == "not_ordered"
     await rig.close()
     rig = await _fixed(_folder(tmp_path))
-    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, verb="patch", times=2))
-    await rig.operations.undo((await the_run(rig)).id, "ana")
-    await rig.run(2)
-    with pytest.raises(Refused) as refused:
-        await rig.operations.reject((await the_run(rig)).id, "ana")
-    assert refused.value.code == "undo_begun"
+    run = await the_run(rig)
+    codes = list[str]()
+
+    async def while_it_may_be_sent() -> None:
+        with pytest.raises(Refused) as late:
+            await rig.operations.reject(run.id, "ana")
+        codes.append(late.value.code)
+
+    after_the_first(rig, EventKind.UNDO_INTENDED, while_it_may_be_sent)
+    await rig.operations.undo(run.id, "ana")
+    await rig.run(30)
+    assert (codes, (await the_run(rig)).state) == (["undo_begun"], RunState.UNDONE)
     await rig.close()
 
 
