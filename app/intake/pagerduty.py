@@ -24,7 +24,7 @@ from app.domain.alert import (
     Source,
 )
 from app.domain.errors import BadInput
-from app.domain.free_text import cut_raw, name_told, one_line
+from app.domain.free_text import OF_PAGERDUTY, cut_raw, name_told, one_line
 from app.domain.json import JsonValue
 from app.domain.redact import annotation
 from app.domain.subject import UNREAD, unread
@@ -140,7 +140,9 @@ def _page(event: Mapping[str, Any], kind: str, key: str) -> PageNews | None:
 
 
 def _agent(event: Mapping[str, Any]) -> str:
-    return name_told(_text(_maybe(event, "agent"), "summary"), _NAME) or "somebody"
+    """Whoever bears it chose this name: it gets a beginning of its own, so that it is nobody's whom we know."""
+    name = name_told(_text(_maybe(event, "agent"), "summary"), _NAME)
+    return f"{OF_PAGERDUTY}{name}" if name else "somebody"
 
 
 def _occurred(event: Mapping[str, Any]) -> datetime:
