@@ -282,7 +282,7 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
     cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
     if acquitted := cause.acquits:
         return refuse(ROLL_BACK, acquitted, cause.advice)
-    if origin is None:
+    if origin is None or (errors.none and _cut_off(diagnosis)):
         return None
     if origin.data["rollout"] is not True:
         older = "find what began before the rollout: an older version meets it as well"
