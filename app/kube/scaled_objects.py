@@ -82,6 +82,24 @@ def said(manifest: Obj) -> str:
     return "; ".join(told)
 
 
+def at_zero(manifest: Obj) -> tuple[str, bool]:
+    """What it says of a workload of its own without replicas, in one clause, and whether that is what it is set to."""
+    if how := paused(manifest):
+        return f"it is paused ({how})", how == f"{HELD_AT}: 0"
+    if told := said(manifest):
+        return told, False
+    spec = manifest.get("spec") or {}
+    least, idle = spec.get("minReplicaCount") or 0, spec.get("idleReplicaCount")
+    if least and idle != 0:
+        return f"its minReplicaCount is {least}", False
+    bound = "idleReplicaCount 0" if idle == 0 else "minReplicaCount 0"
+    conditions = value_at(manifest, "/status/conditions") or ()
+    active = next((c.get("status") for c in conditions if c.get("type") == "Active"), None)
+    if active == "False":
+        return f"it sees no load ({bound})", True
+    return f"it {'sees load' if active == 'True' else 'does not tell whether it sees load'} ({bound})", False
+
+
 async def followed(cluster: Cluster, action: Action) -> Effect:
     """Whether KEDA has carried the change over to its own autoscaler. Raises nothing of ours."""
     ref = action.object

@@ -182,7 +182,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
     """The finding `errors.origin`; None where neither the logs nor what was measured tell of errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
     them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
-    measured of the time before it)."""
+    measured of the time before it) and `measured` (the same in words)."""
     seen, word = found.seen, errors_acquit(found, log, measured)
     if log.top is None and word is None:
         return None
@@ -196,6 +196,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
         "before": measured.since.value,
+        "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
     if word is not None and word.rollout:

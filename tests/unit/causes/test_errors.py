@@ -214,10 +214,10 @@ async def test_errors_that_no_log_shows_are_a_question() -> None:
     assert "since when requests fail is not known" in steps["roll-back"].asks
 
 
-def quiet(since: float, deployed: float, **more: float) -> World:
+def quiet(since: float, deployed: float) -> World:
     """Requests fail since so many seconds ago, and no pod writes a line about it."""
     world = World()
-    world.deployed, world.metrics = deployed, Requests(since, **more)
+    world.deployed, world.metrics = deployed, Requests(since)
     for name in world.pods:
         world.pod(name, made=deployed)
         world.cluster.timed[name] = [
@@ -241,6 +241,7 @@ async def test_requests_that_failed_before_the_release_clear_it_also_where_no_lo
     assert not step.applies
     assert "errors were there" in step.why
     assert "before the rollout" in step.why
+    assert step.advice.startswith("Find what began before the rollout (errors were there")
     assert "an older version meets it as well" in step.advice
 
 
