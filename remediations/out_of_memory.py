@@ -294,7 +294,10 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     cause = FirstCause(diagnosis)
     brought, task = _brought(diagnosis, cause) if not killed.before else "", ""
     if brought:
-        task = f"find out why the last release needs more memory, or roll it back: {', '.join(names)} of {scene.workload.target}"
+        of = f"{', '.join(names)} of {scene.workload.target}"
+        released = cause.by_rollout or diagnosis.finding(RELEASED) is not None
+        task = f"find out why the last release needs more memory, or roll it back: {of}"
+        task = task if released else f"find out what makes {of} need more memory"
     step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
     return asking(step, unsure, told, brought, _another(cause))
 
