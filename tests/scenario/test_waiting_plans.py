@@ -28,7 +28,6 @@ from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, trail, writes
 
-
 API = (Kind.DEPLOYMENT, "rag7", "langgraph")
 
 
