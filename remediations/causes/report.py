@@ -12,6 +12,7 @@ from app.domain.onset import Since
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
+from app.kube.manifest import differences
 from remediations.causes.blame import Blame
 from remediations.causes.changes import (
     CLEAN,
@@ -26,7 +27,7 @@ from remediations.causes.changes import (
 from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, new_image, unaccused
+from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog, errors_finding
 from remediations.evidence.natures import Sign
@@ -107,7 +108,7 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         why = f"the errors {when} {after} after the rollout, and the logs before have none of them"
         yield Blame(False, why)
     yield _everywhere(seen, log)
-    if not new_image(last, log) and (untouched := brings_no_errors(last)):
+    if not _new_image(last, log) and (untouched := brings_no_errors(last)):
         yield Blame(False, untouched)
 
 
@@ -122,9 +123,12 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
         return
     when = _when(seen, log, measured, deployed)
     yield when
-    if log.top and not new_image(last, log) and (own := in_untouched(last, log.top.containers)):
-        yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
-    if said := unaccused(seen, last, log):
+    have, new_image = log.top.containers if log.top else frozenset[str](), _new_image(last, log)
+    if not new_image and (alone := in_untouched(last, have)):
+        yield f"revision {last.revision.number} did not touch {alone}, which alone has the errors"
+    # A fault of the program accuses its new image, where no volume of its own may be in the words.
+    accuses = new_image and log.accuse is Sign.OWN and not any(map(seen.mounts, have))
+    if not accuses and (said := unaccused(seen, last, log, new_image=new_image)):
         ago = span((seen.now - deployed).total_seconds())
         yield said if when else f"the logs have the errors since the rollout {ago} ago, and {said}"
     elif not when:
@@ -152,6 +156,13 @@ def _broken(found: Investigation) -> str:
         if first is not None and sure and word is not None and word.rollout and not word.asks
         else ""
     )
+
+
+def _new_image(last: Deployment, log: ErrorLog) -> bool:
+    """Has a container with the errors a new image? It can bring any error."""
+    images = {f"containers[{c}].image" for c in (log.top.containers if log.top else ())}
+    found = differences(last.previous.template, last.revision.template) if last.previous else []
+    return any(d.path in images for d in found)
 
 
 def _when(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> str:

@@ -151,11 +151,12 @@ def below(words: str, mounts: Iterable[str]) -> str:
     return next((m for m in mounts if m and re.search(rf"(?<![\w./-]){re.escape(m)}(?![\w.-])", words)), "")
 
 
-# What a release's own words and images tell of errors in the logs.
+# Whether the words of errors in the logs accuse a release.
 
 
-def unaccused(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
-    """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold."""
+def unaccused(seen: Snapshot, last: Deployment, log: ErrorLog, *, new_image: bool) -> str:
+    """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold. A `new_image`
+    of a container that has them can bring any."""
     if log.top is None or (log.accuse is not Sign.OWN and named_by(last, log)):
         return ""
     said = short_of_both(log.top.said, 160)
@@ -166,14 +167,7 @@ def unaccused(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
     mounts = [m for c in log.top.containers for m in seen.mounts(c)]
     if mounts and (place := below(log.top.said, mounts)) and not named_by(last, log):
         return f'they are about {place}, which is a volume of their own: "{said}"'
-    return "" if new_image(last, log) or named_by(last, log) else slight_only(last)
-
-
-def new_image(last: Deployment, log: ErrorLog) -> bool:
-    """Has a container with the errors a new image? It can bring any error."""
-    images = {f"containers[{c}].image" for c in (log.top.containers if log.top else ())}
-    found = differences(last.previous.template, last.revision.template) if last.previous else []
-    return any(d.path in images for d in found)
+    return "" if new_image or named_by(last, log) else slight_only(last)
 
 
 def named_by(last: Deployment, log: ErrorLog) -> str:
