@@ -203,11 +203,10 @@ def _past_quote(text: str, start: int, quote: tuple[int, int, str], place: _Plac
             more = (at > start or literal) and not ended and (run or following.isalnum())
             return _past(place, after) if more else False
     closed = closing_quote(text, after, run, sign)
-    last = end_of_line(text, at)
-    if closed is None or closed[1] > last:
+    if closed is None or text.find("\n", at, closed[1]) >= 0:
         if not place.behind and not place.sure:
             return _past(place, after) if run or following.isalnum() else False
-        place.at = last
+        place.at = end_of_line(text, at)
         return True
     place.sure = not text[after : closed[0]].strip("\"'\\")
     place.at, place.behind = closed[1], True
