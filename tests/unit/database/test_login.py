@@ -15,7 +15,7 @@ def _at() -> DatabaseAddress:
 
 @pytest.mark.parametrize(
     "hosts",
-    ["/tmp", "@x", "127.0.0.1,/tmp", ",/tmp", ",", "db,", "db, /tmp", "db,@abstract", "db,,other"],
+    ["/run", "@x", "127.0.0.1,/run", ",/run", ",", "db,", "db, /run", "db,@abstract", "db,,other"],
 )
 def test_no_place_of_a_list_is_a_socket_of_our_own(hosts: str) -> None:
     with pytest.raises(ProbeUnavailable) as refused:
