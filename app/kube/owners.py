@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,11 @@ from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
-from app.domain.units import say_memory, utc
+from app.domain.units import utc
 from app.domain.workload import Manager, Workload
 from app.kube.jobs import job_story
-from app.kube.manifest import parse_memory
 from app.kube.parse import controller_of, parse_time
-from app.kube.scaled_objects import LABEL, paused, scales
+from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
 
 # Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
 #
@@ -238,8 +237,6 @@ _LABELS = (
     ("postgres-operator.crunchydata.com/cluster", "PostgresCluster", "postgres-operator.crunchydata.com"),
     ("strimzi.io/cluster", "Kafka", "kafka.strimzi.io"),
 )
-_OFF = ("Off", "Initial")
-"""Modes in which a VerticalPodAutoscaler changes no running pod."""
 
 
 async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
@@ -259,14 +256,11 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
     known = {o.name for o in found if o.kind == Kind.SCALED_OBJECT}
     own = [m for m in scalers or () if scales(m, target)]
     found += [o for m in own for o in _of_object(Kind.SCALED_OBJECT, m, but=writers)]
+    found = [_with_word(o, own) for o in found]
     found += [_scaler(workload, m) for m in own if m["metadata"]["name"] not in known]
     found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
-    found += [
-        _sizer(workload, m)
-        for m in sizers or ()
-        if names(m["spec"].get("targetRef"), workload)
-        and (m["spec"].get("updatePolicy") or {}).get("updateMode", "Recreate") not in _OFF
-    ]
+    own = [m for m in sizers or () if names(m["spec"].get("targetRef"), workload)]
+    found += [owner for m in own if (owner := sizer_of(workload, m)) is not None]
     found += _resizers(workload, found)
     return Owners(tuple(dict.fromkeys(found)), untold)
 
@@ -360,33 +354,14 @@ def _scaler(workload: Workload, manifest: Obj) -> Owner:
         target.namespace,
         meta["name"],
         "KEDA",
-        "paused" if paused(manifest) else "",
+        said(manifest),
+        held=paused(manifest),
     )
 
 
-def _sizer(workload: Workload, manifest: Obj) -> Owner:
-    target, recommended = workload.target, []
-    status = (manifest.get("status") or {}).get("recommendation") or {}
-    for one in status.get("containerRecommendations") or ():
-        wanted = one.get("target") or {}
-        told = [say_memory(parse_memory(wanted["memory"]))] if "memory" in wanted else []
-        told += [f"{wanted['cpu']} CPU"] if "cpu" in wanted else []
-        recommended.append(f"{one['containerName']} {' and '.join(told)}")
-    policies = (manifest["spec"].get("resourcePolicy") or {}).get("containerPolicies") or ()
-    most = [
-        f"{p['containerName']} at most {say_memory(parse_memory(p['maxAllowed']['memory']))}"
-        for p in policies
-        if "memory" in (p.get("maxAllowed") or {})
-    ]
-    note = "; ".join(
-        filter(None, (f"recommends {', '.join(recommended)}" if recommended else "", ", ".join(most)))
-    )
-    return Owner(
-        Relation.SIZES,
-        target.kind,
-        "VerticalPodAutoscaler",
-        "autoscaling.k8s.io",
-        target.namespace,
-        manifest["metadata"]["name"],
-        note=note,
-    )
+def _with_word(owner: Owner, scalers: Sequence[Obj]) -> Owner:
+    """The ScaledObject that makes an autoscaler, with what it says of itself."""
+    if owner.kind != Kind.SCALED_OBJECT:
+        return owner
+    mine = next((m for m in scalers if m["metadata"]["name"] == owner.name), None)
+    return owner if mine is None else replace(owner, note=said(mine), held=paused(mine))

@@ -132,12 +132,14 @@ def parse_autoscaler(manifest: Obj) -> Autoscaler:
     spec, status = manifest["spec"], manifest.get("status") or {}
     conditions = status.get("conditions") or ()
     scaling: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "AbleToScale"), {})
+    up: Mapping[str, Any] = (spec.get("behavior") or {}).get("scaleUp") or {}
     return Autoscaler(
         ref=parse_ref(Kind.HPA, manifest),
         min_replicas=spec.get("minReplicas", 1),
         max_replicas=spec["maxReplicas"],
         desired=status.get("desiredReplicas", 0),
         last_action=scaling.get("reason", ""),
+        never_up=up.get("selectPolicy") == "Disabled",
     )
 
 

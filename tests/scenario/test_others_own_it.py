@@ -109,7 +109,10 @@ async def test_sizes_that_a_vertical_autoscaler_sets_are_asked_about_with_its_re
     await rig.run(400)
     verdict, value, _ = await _gate(rig)
     assert verdict is Verdict.ASK
-    assert value == "VerticalPodAutoscaler embedder sets its requests (recommends langgraph-embedder 1 GiB)"
+    assert (
+        value
+        == "VerticalPodAutoscaler embedder sets its requests and limits (recommends langgraph-embedder 1 GiB)"
+    )
     assert writes(rig) == []
     await rig.close()
 

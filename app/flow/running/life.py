@@ -35,7 +35,7 @@ class Event(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
     ALERT_GONE = "alert_gone"  # it resolved while the approval request stood
-    WITHDRAWN = "withdrawn"  # the rule was removed or lowered while the approval request stood
+    WITHDRAWN = "withdrawn"  # the rule was removed or lowered, or the object changed by others, while the approval request stood
     APPLIED = "applied"  # one action is in place
     REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
     ABANDONED = "abandoned"  # the check right before the write found a reason not to act

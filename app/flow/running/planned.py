@@ -1,4 +1,5 @@
-"""Planned: one action of a run's step, with what carrying it out needs to know, and whether anything of it was done. Reads only."""
+"""Planned: one action of a run's step, with what carrying it out needs to know, and whether anything of it was done; and whether the plan of
+a question that stands is still one. Reads the store, and for that the object; never writes."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
 from app.flow.people import approve
-from app.flow.running.life import Event
+from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
 from app.flow.services import Services
+from app.flow.undoing import holding
 from app.policy.model import Policy, Rule
 from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
@@ -111,3 +113,34 @@ def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -
     if not planned.begun and approve.too_late(run, in_force, tx.now):
         return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
     return in_force
+
+
+async def look_asked(services: Services, run: Run) -> Look:
+    """How the approval request stands, and whether there is still something to ask: it is withdrawn when somebody else has changed what the
+    plan would change, for a yes would be refused. What changed by our own doing is told when it is answered."""
+    stands = await approve.look(services, run)
+    try:
+        why = "" if run.answer else await _moved_on(services, run)
+    except RemediatorError:
+        return stands  # looked at again, and before anything is written in any case
+    if not why:
+        return stands
+
+    def found(tx: Tx, held: Run) -> Found:
+        told = stands(tx, held)
+        return told if told.event is not None or held.answer else Found(Event.WITHDRAWN, why)
+
+    return found
+
+
+async def _moved_on(services: Services, run: Run) -> str:
+    """Whose hand has been on the object since it was asked, where it is not as the plan's first action expects it; empty otherwise."""
+    vault = services.store.vault
+    planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
+    if planned.fault or not planned.action.changes:
+        return ""
+    checked = await planned.actuator.check(services.clients, planned.action)
+    if checked.ref is not None:
+        return ""
+    hand = await holding.other_hand(services, planned.action, run.requested_at, None)
+    return f"{hand.text} while the question stood: {checked.text}" if hand is not None else ""
