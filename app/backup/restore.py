@@ -90,10 +90,10 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     copy.refuse_foreign()
     rights = copy.rights
     whole = _digested(parts, bucket)
-    listing = pipes.listing(unpacked(whole.again(bucket.read(order.key))))
+    listing = pipes.listing(unpacked(whole.again(bucket.read(order.key, order.bytes))))
     if why := cannot(listing, rights, privileges=order.privileges):
         raise BackupFailed(why, code="no_right")
-    blocks = told("checked", whole.again(bucket.read(order.key)), parts.clock, parts.say)
+    blocks = told("checked", whole.again(bucket.read(order.key, order.bytes)), parts.clock, parts.say)
     pipes.check(unpacked(blocks))
     left_out = _left_out(copy.refused_settings())
     return f"{size_words(whole.size)} read, whole, sha256 {whole.sha256[:16]}{left_out}; nothing was changed"
@@ -121,7 +121,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     try:
         copy.make(_locale(work.manifest))
         logins.write({"scratch": fresh})
-        blocks = whole.again(work.bucket.read(order.key))
+        blocks = whole.again(work.bucket.read(order.key, order.bytes))
         blocks = told("restored", blocks, work.parts.clock, work.parts.say)
         work.pipes.restore(unpacked(blocks), privileges=order.privileges)
         left_out = _left_out(copy.configure())
@@ -155,7 +155,7 @@ def _digested(parts: Restoring, bucket: Bucket) -> Counted:
     """All of the backup, read once and used for nothing: it is the approved one. Its SQL runs as the owner, so a byte of another archive
     would be too many. Raises BackupFailed."""
     order, counted = parts.order, Counted()
-    for _ in told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say):
+    for _ in told("read", counted.through(bucket.read(order.key, order.bytes)), parts.clock, parts.say):
         pass
     if (counted.sha256, counted.size) != (order.sha256, order.bytes):
         raise BackupFailed("the backup is not what its manifest says", code="altered")
