@@ -289,7 +289,7 @@ class _Plan:
         place = Place(params.to, params.endpoint, params.region)
         order = RestoreOrder(
             phase, self.key, self.sha256, self.bytes, self.at, place, exchange.entry, exchange.live, exchange.copy,
-            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS,
+            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS, params.superuser,
         )  # fmt: skip
         size = say_memory(self.bytes)
         if phase is Phase.REHEARSE:

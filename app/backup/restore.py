@@ -88,6 +88,7 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     if not copy.may_create:
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
     copy.refuse_foreign()
+    copy.refuse_powers()
     rights = copy.rights
     whole = _digested(parts, bucket)
     listing = pipes.listing(unpacked(whole.again(bucket.read(order.key, order.bytes))))
@@ -115,6 +116,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
     copy.refuse_foreign()
+    copy.refuse_powers()
     whole = _digested(work.parts, work.bucket)
     copy.drop()  # what a pod has left behind that was killed
     fresh = {**entry, "dbname": order.copy}
@@ -123,7 +125,8 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
         logins.write({"scratch": fresh})
         blocks = whole.again(work.bucket.read(order.key, order.bytes))
         blocks = told("restored", blocks, work.parts.clock, work.parts.say)
-        work.pipes.restore(unpacked(blocks), privileges=order.privileges)
+        known = {part for name in work.manifest["rows"] for part in (name, *name.split("."))}
+        work.pipes.restore(unpacked(blocks), privileges=order.privileges, known=known)
         left_out = _left_out(copy.configure())
         work.parts.say("validated: rows and checks")
         validate(fresh, order, work.manifest["rows"])

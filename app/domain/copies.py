@@ -62,7 +62,8 @@ class Found:
 @dataclass(frozen=True, slots=True)
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
-    `may_create` are the login's, whose role is `login`."""
+    `may_create` are the login's, whose role is `login`; `powers` are those of it, its own or those of roles that it is a member of, by which
+    SQL may do what only a superuser's should, or leave behind who may."""
 
     version: str
     major: int
@@ -71,6 +72,7 @@ class Server:
     may_create: bool
     databases: tuple[Found, ...]
     login: str = ""
+    powers: tuple[str, ...] = ()
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""

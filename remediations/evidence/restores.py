@@ -79,6 +79,12 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
             "the login is a superuser: a dump that it restores could run programs on the server; name the Secret of an owner that "
             "is none, or write superuser: true into the rule"
         )
+    if server.powers and not superuser:
+        named = ", ".join(server.powers[:_SHOWN])
+        return (
+            f"the login may do what only a superuser should ({named}), and so may a dump that it restores; name the Secret of an owner "
+            "without that, or write superuser: true into the rule"
+        )
     if not server.may_create:
         return "the login may not make a database (CREATEDB)"
     if (live := server.live) is None:

@@ -220,6 +220,8 @@ SERVER = Server("16.4", 16, "live", superuser=False, may_create=True, databases=
         (SERVER, False, ""),
         (replace(SERVER, superuser=True), False, "the login is a superuser"),
         (replace(SERVER, superuser=True), True, ""),
+        (replace(SERVER, powers=("CREATEROLE of app",)), False, "only a superuser should (CREATEROLE of app)"),
+        (replace(SERVER, powers=("CREATEROLE of app",)), True, ""),
         (replace(SERVER, may_create=False), False, "may not make a database (CREATEDB)"),
         (replace(SERVER, databases=(Found("live", owned=False),)), False, "belongs to another role"),
         (
