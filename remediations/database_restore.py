@@ -183,7 +183,9 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     findings.append(told)
     if stored is not None:
         findings.append(versions_finding(stored, server, client))
-        findings.append(await space_finding(scene, stored, params.server if of_server else "", params.factor))
+        findings.append(
+            await space_finding(scene, stored, params.server if of_server else "", params.factor, server.wal)
+        )
     return findings
 
 

@@ -41,8 +41,8 @@ _PART_SENT, _SLOWEST = timedelta(minutes=2), 1 << 18
 """For one part of an upload, or as long as it takes at so many bytes a second."""
 _COPIED = timedelta(minutes=15)
 """For a copy within the store."""
-_AGAIN = timedelta(minutes=10)
-"""No request is tried again later than that after its first try."""
+_AGAIN = 5
+"""So many times its limit after its first try no request is tried again."""
 _LIMITED = ("s3", "gs", "az")
 _PIECE, _MARK = 4 * _MIB, 32
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
@@ -131,7 +131,7 @@ class Bucket:
             options["mkdir"] = True
         if place.url.startswith(_LIMITED):
             options["client_options"] = {"allow_http": place.endpoint.startswith("http://"), "timeout": limit}
-            options["retry_config"] = {"retry_timeout": max(_AGAIN, 2 * limit)} | retry
+            options["retry_config"] = {"retry_timeout": _AGAIN * limit} | retry
         with worded():
             return from_url(place.url, **options)
 
@@ -139,8 +139,9 @@ class Bucket:
         """Upload in parts as the blocks come; `expected` bytes, about, for the size of a part. Nothing is there when the blocks
         end in an error."""
         counted, part = Counted(), max(_PART, -(-expected // _PARTS // _MIB) * _MIB)
-        store = self._opened(max(_PART_SENT, timedelta(seconds=part / _SLOWEST)))
-        with worded():
+        limit = max(_PART_SENT, timedelta(seconds=part / _SLOWEST))
+        store = self._opened(limit)
+        with worded(limit):
             obstore.put(
                 store,
                 key,
@@ -175,7 +176,7 @@ class Bucket:
         """The object under its final key, copied by the store itself; one that is too large for that is copied through here. What is
         there is what was uploaded, or nothing is."""
         try:
-            with worded():
+            with worded(_COPIED):
                 if counted.size <= _LONGEST_COPY:
                     obstore.copy(self._opened(_COPIED), incomplete, key)
                 else:
@@ -257,7 +258,8 @@ class Bucket:
                 ours = key == f"{folder}/{stamp_of(name):%Y/%m/%d}/{name}{ending}"
                 if ours and f"{key}{MANIFEST}" not in there and max(written, stamp_of(name)) < before:
                     found.append(key)
-        return found
+        # A listing may leave out what is there: only a manifest that is asked for by its key, and is none, is none.
+        return [key for key in found if self.size(f"{key}{MANIFEST}") is None]
 
     def _listed(self, folder: str) -> dict[str, tuple[datetime, int]]:
         """All keys in a folder, with when each was written, and its bytes."""
@@ -308,8 +310,8 @@ def written(manifest: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def worded() -> Iterator[None]:
-    """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes."""
+def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
+    """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes. `limit` is what a request had."""
     try:
         yield
     except (UnauthenticatedError, PermissionDeniedError):
@@ -322,7 +324,7 @@ def worded() -> Iterator[None]:
         status = _STATUS.search(str(error))
         code = next((g for g in status.groups() if g), "") if status else ""
         if not code and _SILENT.search(str(error)):
-            raise MayPass(f"the store sent nothing for {_ANSWER.seconds} s", code="store_failed") from None
+            raise MayPass(f"the store sent nothing for {limit.seconds} s", code="store_failed") from None
         told = f"HTTP {code}" if code else type(error).__name__
         failed = BackupFailed if code.startswith("4") and code not in _PASSING else MayPass
         raise failed(f"the store failed ({told})", code="store_failed") from None

@@ -29,7 +29,9 @@ _TYPE: Final = (
     r"(?:smallint|integer|bigint|numeric|real|double precision|boolean|uuid|jsonb?|xml|bytea|date|interval|inet|cidr|macaddr|money|oid|"
     r"time(?:stamp)?(?: with(?:out)? time zone)?|(?:character|bit)(?: varying)?(?:\(\d+\))?)"
 )
-_PATH: Final = r'"(?:\.?/?(?:base|global|pg_\w+)/[\w./-]+|\$libdir/[\w.-]+|/[\w./+-]+/(?:extension|lib)/[\w.-]+)"'
+_PATH: Final = (
+    r'"(?:\.?/?(?:base|global|pg_\w+)/[\w./-]+|\$libdir/[\w.-]+|/[\w./+-]+/(?:extension|lib)/[\w.-]+)"'
+)
 """A file of the server's own."""
 _NAMED: Final = re.compile(
     rf"(?P<noun>{_NOUN}) (?P<name>{_N})(?: of relation (?P<of>{_N}))? (?P<what>does not exist|already exists|is not available)"
@@ -79,7 +81,9 @@ _WITH_A_WAY: Final = {
     ),
 }
 """Forms that hold no row, with what they mean and what to do."""
-_COMMAND: Final = re.compile(r"^(?:pg_\w+: detail: )?Command was: (.*?)(?=^pg_\w+: |\Z)", re.MULTILINE | re.DOTALL)
+_COMMAND: Final = re.compile(
+    r"^(?:pg_\w+: detail: )?Command was: (.*?)(?=^pg_\w+: |\Z)", re.MULTILINE | re.DOTALL
+)
 _WITH_ROWS: Final = re.compile(r"\s*(?:INSERT|COPY|SELECT|UPDATE|WITH|VALUES|MERGE|EXECUTE)\b", re.IGNORECASE)
 _WORD: Final = re.compile(r"[^\W\d]\w*")
 _UNTOLD: Final = "(its name is not told, for it may be a row's)"
@@ -112,13 +116,13 @@ def _said(lines: list[str], known: Collection[str]) -> Iterator[str]:
 
 def _told(text: str, known: Collection[str]) -> str:
     if found := _NAMED.match(text):
-        name, of = (_named(found[one], known) for one in ("name", "of"))
+        name, of = _named(found["name"], known), _named(found["of"], known)
         return f"{found['noun']} {name}{f' of relation {of}' if of else ''} {found['what']}"
     for form, way in _WITH_A_WAY.items():
-        if found := form.match(text):
-            return f"{found[0]}; {way}"
-    known = next((m for form in _FORMS if (m := form.match(text))), None)
-    return known[0].strip() if known else _KEPT_BACK
+        if quoted := form.match(text):
+            return f"{quoted[0]}; {way}"
+    told = next((match for form in _FORMS if (match := form.match(text))), None)
+    return told[0].strip() if told else _KEPT_BACK
 
 
 def _named(quoted: str | None, known: Collection[str]) -> str:

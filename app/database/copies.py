@@ -20,7 +20,7 @@ from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
-from app.domain.copies import IN_USE, Found, Server, prepared, replicating, waiting_slot
+from app.domain.copies import IN_USE, Found, Server, Wal, prepared, replicating, waiting_slot
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
@@ -45,6 +45,16 @@ POWERS: Final[LiteralString] = f"""
 """
 """What SQL of this login may do as a superuser's may. A member by whatever way and with whatever option counts: SET ROLE is a statement
 too, and who may grant a role may grant it to itself."""
+WAL: Final[LiteralString] = """
+    SELECT 'slot', slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
+    UNION ALL
+    SELECT 'unarchived', 'archiver' FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND failed_count > 0
+        AND (last_archived_time IS NULL OR last_failed_time > last_archived_time)
+    UNION ALL
+    SELECT name, setting FROM pg_settings WHERE name IN ('max_wal_size', 'max_slot_wal_keep_size') AND setting <> '-1'
+    ORDER BY 1, 2
+"""
+"""What keeps WAL, and how many MB of it; only the settings have a number."""
 DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
@@ -129,7 +139,7 @@ class PostgresCopies:
             async with self._connections.look(cluster, replace(at, database=entry)) as conn:
                 async with asyncio.timeout(TIMEOUT):
                     ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
-                    powers = await _rows(conn, POWERS)
+                    powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
                     unendable, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
@@ -156,7 +166,9 @@ class PostgresCopies:
             for name, size, mark, owned, open_, number, owner in rows
         )
         named = powers_of(powers)
-        return Server(text(version), major, options["dbname"], superuser, may_create, found, login, named)
+        return Server(
+            text(version), major, options["dbname"], superuser, may_create, found, login, named, _wal(wal)
+        )
 
     async def rename(
         self,
@@ -241,6 +253,17 @@ def powers_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
     """In words, what `POWERS` found; names of roles as the server gives them, or as bytes."""
     names = (foreign(name) if isinstance(name, bytes) else name for _, name in rows)
     return tuple(f"{text(what)}{_clean(name)}" for (what, _), name in zip(rows, names, strict=True))
+
+
+def _wal(rows: Sequence[tuple[Any, ...]]) -> Wal:
+    sizes = {name: int(value) << 20 for name, value in rows if name.startswith("max_")}
+    default = Wal()
+    return Wal(
+        sizes.get("max_wal_size", default.most),
+        sizes.get("max_slot_wal_keep_size", default.cap),
+        tuple(_clean(value) for name, value in rows if name == "slot"),
+        any(name == "unarchived" for name, _ in rows),
+    )
 
 
 def _held(

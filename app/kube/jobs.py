@@ -21,7 +21,7 @@ from app.domain.workload import Pod
 from app.kube.parse import controller_of, parse_pod
 
 _LAST_LINES = 20
-_LONGEST = 300
+_LONGEST = 400
 _COMPLETE, _FAILED = " is complete", " failed"
 
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 from itertools import islice
 from typing import Any
 
+import obstore
 import pytest
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
 
@@ -123,8 +124,11 @@ def test_only_what_may_pass_is_tried_again(what: str) -> None:
     def failing(at: int, end: int) -> Iterator[tuple[object, Iterator[bytes]]]:
         asked.append((at, end))
         with worded():
-            raise error
-        yield "a", iter(())
+            yield "a", broken()
+
+    def broken() -> Iterator[bytes]:
+        yield b""
+        raise error
 
     with pytest.raises(BackupFailed):
         list(Ranges(failing, 10, lambda _: None).blocks())
@@ -144,7 +148,7 @@ def test_every_kind_of_store_has_limits_for_requests_and_no_library_default(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     made: list[dict[str, Any]] = []
-    monkeypatch.setattr(bucket_module, "from_url", lambda url, **options: made.append(options))
+    monkeypatch.setattr(bucket_module, "from_url", lambda _, **options: made.append(options))
     Bucket(Place(url))
     limits = [options["client_options"]["timeout"] for options in made]
     assert limits == [timedelta(minutes=1)] * 2
@@ -153,8 +157,8 @@ def test_every_kind_of_store_has_limits_for_requests_and_no_library_default(
 
 def test_a_part_of_an_upload_has_the_time_that_its_size_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[dict[str, Any]] = []
-    monkeypatch.setattr(bucket_module, "from_url", lambda url, **options: made.append(options))
-    monkeypatch.setattr(bucket_module.obstore, "put", lambda *_, **options: made.append(options))
+    monkeypatch.setattr(bucket_module, "from_url", lambda _, **options: made.append(options))
+    monkeypatch.setattr(obstore, "put", lambda *_, **options: made.append(options))
     bucket = Bucket(Place("s3://b/pre"))
     for expected in (0, 900 << 30):
         bucket.put("key", [], expected)

@@ -59,13 +59,13 @@ TOLD = {
     "Command was: GRANT SELECT ON TABLE public.orders TO reader;\n": (
         'pg_restore: error: could not execute query: ERROR: role "reader" does not exist'
     ),
-    f'pg_restore: error: could not execute query: ERROR:  role "{ROW}" does not exist\nCommand was: INSERT INTO t VALUES (\'{ROW}\');\n': (
+    f"pg_restore: error: could not execute query: ERROR:  role \"{ROW}\" does not exist\nCommand was: INSERT INTO t VALUES ('{ROW}');\n": (
         "pg_restore: error: could not execute query: ERROR: role (its name is not told, for it may be a row's) does not exist"
     ),
-    f"pg_restore: error: could not execute query: ERROR:  {ROW.split()[0]} out of range\n": (
+    f"pg_restore: error: could not execute query: ERROR:  {ROW.split(maxsplit=1)[0]} out of range\n": (
         "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
     ),
-    f"pg_restore: error: could not execute query: ERROR:  permission denied for {ROW.split()[0]}\n": (
+    f"pg_restore: error: could not execute query: ERROR:  permission denied for {ROW.split(maxsplit=1)[0]}\n": (
         "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
     ),
     'pg_restore: error: COPY failed for table "t": PANIC:  could not write to file "pg_wal/xlogtemp.99": No space left on device\n': (
