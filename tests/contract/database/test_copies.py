@@ -396,3 +396,19 @@ async def test_the_look_tells_rights_sizes_and_who_is_connected(real_place: Plac
     assert (live.owned, entry.owned) == (True, False)
     assert live.clients == {"langgraph": 2, "no application name": 1}
     assert (live.size or 0) > 1_000_000
+
+
+async def test_the_look_tells_powers_and_who_keeps_the_log(real_place: Place) -> None:
+    owner = f"owner_{real_place.exchange.live}"
+    slot = f"slot_{real_place.exchange.live}"
+    with psycopg.connect(real_place.url, autocommit=True) as conn:
+        conn.execute("SELECT pg_create_physical_replication_slot(%s, true)", [slot])
+        try:
+            conn.execute(f"GRANT pg_read_server_files TO {owner}".encode())
+            seen = await real_place.copies.look(real_place.cluster, real_place.exchange.at, "postgres")
+        finally:
+            conn.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+    assert seen.powers == ("pg_read_server_files",)
+    assert slot in seen.wal.slots
+    assert seen.wal.most > 1 << 20
+    assert not seen.wal.unarchived
