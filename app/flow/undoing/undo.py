@@ -23,6 +23,7 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
@@ -78,6 +79,8 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         )
         return Found(Event.NOT_WANTED, text, also=_calls(services))
     try:
+        if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
+            return _deleted(run, gone)
         holds = await _held(services, run, entries)
     except TryLater as error:
         return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
@@ -92,6 +95,13 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries, kept)
+
+
+def _deleted(run: Run, why: str) -> Found:
+    """Somebody is deleting it with all that was done to it."""
+    if journal.life_of(run).cause is Cause.OTHERWISE:
+        return Found(Event.TAKEN_OVER, f"left as it is: {why}", keeps=holding.DELETED)
+    return Found(Event.UNDO_CONFLICT, f"left as it is: {why}")
 
 
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
