@@ -183,7 +183,9 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     findings.append(told)
     if stored is not None:
         findings.append(versions_finding(stored, server, client))
-        findings.append(await space_finding(scene, stored, params.server if of_server else "", params.factor))
+        findings.append(
+            await space_finding(scene, stored, params.server if of_server else "", params.factor, server.wal)
+        )
     return findings
 
 
@@ -289,7 +291,7 @@ class _Plan:
         place = Place(params.to, params.endpoint, params.region)
         order = RestoreOrder(
             phase, self.key, self.sha256, self.bytes, self.at, place, exchange.entry, exchange.live, exchange.copy,
-            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS,
+            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS, params.superuser,
         )  # fmt: skip
         size = say_memory(self.bytes)
         if phase is Phase.REHEARSE:

@@ -17,6 +17,7 @@ from app.backup.failure import BackupFailed
 from app.backup.giving import alike, grant, set_of
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
+from app.database.copies import POWERS, powers_of
 from app.database.texts import foreign, raw, text
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
@@ -63,6 +64,19 @@ class Beside:
             frozenset(foreign(name) for name, _ in roles),
             frozenset(text(name) for (name,) in trusted),
         )
+
+    def refuse_powers(self) -> None:
+        """What is restored is code, and this login's SQL may not do what only a superuser's should, unless the rule allows it. Raises
+        BackupFailed."""
+        if self._order.superuser:
+            return
+        if self.rights.superuser:
+            raise BackupFailed("the login is a superuser, which the rule does not allow", code="no_right")
+        with self._connected() as connection, worded():
+            powers = powers_of(connection.execute(POWERS.encode()).fetchall())
+        if powers:
+            text = f"the login may do what only a superuser should ({', '.join(powers)}), which the rule does not allow"
+            raise BackupFailed(text, code="no_right")
 
     @property
     def mark(self) -> str | None:

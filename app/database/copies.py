@@ -20,7 +20,7 @@ from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
-from app.domain.copies import IN_USE, Found, Server, prepared, replicating, waiting_slot
+from app.domain.copies import IN_USE, Found, Server, Wal, prepared, replicating, waiting_slot
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
@@ -35,6 +35,26 @@ LOGIN: Final[LiteralString] = f"""
         r.rolsuper OR r.rolcreatedb, {raw("r.rolname")}
     FROM pg_roles r WHERE r.rolname = current_user
 """
+POWERS: Final[LiteralString] = f"""
+    SELECT p.what, {raw("r.rolname")} FROM pg_roles r, LATERAL (VALUES
+        (1, 'the rights of the superuser ', r.rolsuper), (2, 'CREATEROLE of ', r.rolcreaterole AND NOT r.rolsuper),
+        (3, '', r.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files'))
+    ) p (place, what, has)
+    WHERE p.has AND pg_has_role(r.oid, 'MEMBER') AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    ORDER BY p.place, r.rolname
+"""
+"""What SQL of this login may do as a superuser's may. A member by whatever way and with whatever option counts: SET ROLE is a statement
+too, and who may grant a role may grant it to itself."""
+WAL: Final[LiteralString] = """
+    SELECT 'slot', slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
+    UNION ALL
+    SELECT 'unarchived', 'archiver' FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND failed_count > 0
+        AND (last_archived_time IS NULL OR last_failed_time > last_archived_time)
+    UNION ALL
+    SELECT name, setting FROM pg_settings WHERE name IN ('max_wal_size', 'max_slot_wal_keep_size') AND setting <> '-1'
+    ORDER BY 1, 2
+"""
+"""What keeps WAL, and how many MB of it; only the settings have a number."""
 DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
@@ -119,6 +139,7 @@ class PostgresCopies:
             async with self._connections.look(cluster, replace(at, database=entry)) as conn:
                 async with asyncio.timeout(TIMEOUT):
                     ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
+                    powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
                     unendable, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
@@ -144,7 +165,10 @@ class PostgresCopies:
             )
             for name, size, mark, owned, open_, number, owner in rows
         )
-        return Server(text(version), major, options["dbname"], superuser, may_create, found, login)
+        named = powers_of(powers)
+        return Server(
+            text(version), major, options["dbname"], superuser, may_create, found, login, named, _wal(wal)
+        )
 
     async def rename(
         self,
@@ -223,6 +247,23 @@ async def _why_in_use(conn: Connection, names: Sequence[str]) -> str:
     if found := [words for name in names for words in _held(held, name, _IN_THE_WAY)]:
         return f"a database cannot get another name while in it is {'; '.join(found)}"
     return "a session could not be ended in time, or may not be ended by this login"
+
+
+def powers_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    """In words, what `POWERS` found; names of roles as the server gives them, or as bytes."""
+    names = (foreign(name) if isinstance(name, bytes) else name for _, name in rows)
+    return tuple(f"{text(what)}{_clean(name)}" for (what, _), name in zip(rows, names, strict=True))
+
+
+def _wal(rows: Sequence[tuple[Any, ...]]) -> Wal:
+    sizes = {name: int(value) << 20 for name, value in rows if name.startswith("max_")}
+    default = Wal()
+    return Wal(
+        sizes.get("max_wal_size", default.most),
+        sizes.get("max_slot_wal_keep_size", default.cap),
+        tuple(_clean(value) for name, value in rows if name == "slot"),
+        any(name == "unarchived" for name, _ in rows),
+    )
 
 
 def _held(

@@ -60,9 +60,33 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class Wal:
+    """What a server keeps of its log (WAL), in bytes: about twice `most` in passing; what inactive `slots` and an archiver that fails (`unarchived`)
+    keep stays, that of slots up to `cap` where there is one."""
+
+    most: int = 1 << 30
+    cap: int = -1
+    slots: tuple[str, ...] = ()
+    unarchived: bool = False
+
+    @property
+    def kept_by(self) -> str:
+        """Who keeps it without an end; empty for nobody."""
+        named = [f"the slot {name}" for name in self.slots if self.cap < 0]
+        return ", ".join([*named, *(["an archiver that fails"] if self.unarchived else [])])
+
+    def of_copy(self, size: int) -> int:
+        """Bytes that stay on the volume while a copy of this size is made, which is written to the log once more."""
+        if self.kept_by:
+            return size
+        return min(size, 2 * self.most + (self.cap if self.slots else 0))
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
-    `may_create` are the login's, whose role is `login`."""
+    `may_create` are the login's, whose role is `login`; `powers` are those of it, its own or those of roles that it is a member of, by which
+    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log."""
 
     version: str
     major: int
@@ -71,6 +95,8 @@ class Server:
     may_create: bool
     databases: tuple[Found, ...]
     login: str = ""
+    powers: tuple[str, ...] = ()
+    wal: Wal = Wal()
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""

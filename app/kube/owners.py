@@ -19,7 +19,7 @@ from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
 from app.domain.units import utc
 from app.domain.workload import Manager, Workload
-from app.kube.jobs import job_story
+from app.kube.jobs import TO_COMPLETION, Apart, job_story, of_another
 from app.kube.parse import controller_of, parse_time
 from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
 
@@ -129,7 +129,7 @@ async def find(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str)
     """The workload that `hint_kind/hint_name` belongs to.
 
     A pod that is gone, or a pod name reduced to its owner's, is looked for among the workloads of that name. Raises
-    ObjectMissing with the reason when there is none, or when it is not one of WORKLOAD_KINDS (a Job, a bare pod, an
+    ObjectMissing with the reason when there is none, Apart when what it belongs to is none of WORKLOAD_KINDS (a Job, a bare pod, an
     operator's own kind), and the port's read errors.
     """
     kind = _KINDS.get(hint_kind.lower())
@@ -139,8 +139,8 @@ async def find(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str)
             return Found(Target(namespace, kind, hint_name))
         case Kind.HPA:
             manifest = await cluster.get(Kind.HPA, namespace, hint_name)
-            scales = manifest["spec"]["scaleTargetRef"]
-            return Found(await _named(cluster, namespace, scales["kind"], scales["name"]))
+            scaled = manifest["spec"]["scaleTargetRef"]
+            return Found(await _named(cluster, namespace, scaled, f"{kind} {hint_name} scales"))
         case Kind.REPLICA_SET:
             return Found(await _owner(cluster, namespace, await cluster.get(kind, namespace, hint_name)))
         case Kind.POD:
@@ -201,23 +201,29 @@ async def _exists(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bo
     return True
 
 
-async def _owner(cluster: Cluster, namespace: str, manifest: Obj) -> Target:
-    me = f"{manifest.get('kind', 'object')} {manifest['metadata']['name']}"
-    owner = controller_of(manifest)
+async def _owner(cluster: Cluster, namespace: str, manifest: Obj, me: str = "") -> Target:
+    kind, name = manifest.get("kind", "object"), manifest["metadata"]["name"]
+    me, owner = me or f"{kind} {name}", controller_of(manifest)
+    if owner is None and kind == Kind.REPLICA_SET:
+        whose = f"belongs to {kind} {name}" if me != f"{kind} {name}" else "makes its pods again"
+        text = f"{me} {whose}, which no Deployment owns, and is not changed here"
+        raise Apart(text, Target(namespace, Kind.REPLICA_SET, name))
     if owner is None:
-        raise _missing(f"{me} has no controller: nothing would bring it back")
+        raise Apart(f"{me} has no controller: nothing would bring it back", Target(namespace, Kind.POD, name))
     if owner["kind"] == Kind.REPLICA_SET:
-        return await _owner(cluster, namespace, await cluster.get(Kind.REPLICA_SET, namespace, owner["name"]))
+        made = await cluster.get(Kind.REPLICA_SET, namespace, owner["name"])
+        return await _owner(cluster, namespace, made, me)
     if owner["kind"] == Kind.JOB:
         story = await job_story(cluster, namespace, owner["name"])
-        raise _missing(f"{me} belongs to {story}. A run to completion is not restarted or rolled back")
-    return await _named(cluster, namespace, owner["kind"], owner["name"])
+        text = f"{me} belongs to a Job: {story}. {TO_COMPLETION}"
+        raise Apart(text, Target(namespace, Kind.JOB, owner["name"]))
+    return await _named(cluster, namespace, owner, f"{me} belongs to")
 
 
-async def _named(cluster: Cluster, namespace: str, kind_name: str, name: str) -> Target:
-    kind = _KINDS.get(kind_name.lower())
+async def _named(cluster: Cluster, namespace: str, reference: Mapping[str, Any], said: str) -> Target:
+    kind, name = _KINDS.get(reference["kind"].lower()), reference["name"]
     if kind not in WORKLOAD_KINDS:
-        raise _missing(f"{kind_name} {name} is not a workload that can be remediated")
+        raise of_another(namespace, reference, said)
     await cluster.get(kind, namespace, name)
     return Target(namespace, kind, name)
 

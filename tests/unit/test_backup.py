@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,11 +16,12 @@ from hypothesis import strategies as st
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
 
 from app.backup import bucket as bucket_module
+from app.backup import restore as restore_module
 from app.backup.bucket import Bucket, Counted, worded
 from app.backup.failure import BackupFailed
 from app.backup.job import Pod, backup_job, restore_job
 from app.backup.order import Form, Keep, Order, Place, new_name, stamp_of
-from app.backup.packing import packed, unpacked
+from app.backup.packing import archive, packed, unpacked
 from app.backup.pipes import SCRIPT
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.retention import surplus
@@ -229,3 +232,39 @@ def test_a_cut_package_gives_no_more_than_was_there_and_all_of_it_is_read() -> N
         list(unpacked(counted.through(iter([whole[:1_000], b"rubbish" * 1_000]))))
     assert counted.size == 1_000 + 7_000
     assert counted.sha256
+
+
+class _Copy:
+    """A copy of a server that is away for so many tries, with this code."""
+
+    def __init__(self, away: int, code: str = "unreachable") -> None:
+        self.away, self.code, self.tries = away, code, 0
+
+    def drop(self) -> None:
+        self.tries += 1
+        if self.tries <= self.away:
+            raise BackupFailed("the database could not be asked", code=self.code)
+
+
+@pytest.mark.parametrize(
+    ("away", "code", "tries"),
+    [(0, "", 1), (4, "unreachable", 5), (99, "unreachable", 10), (99, "query_failed", 2)],
+)
+def test_a_copy_is_dropped_once_its_server_is_back_and_what_stays_is_told_with_the_statement(
+    away: int, code: str, tries: int
+) -> None:
+    copy, pauses, said = _Copy(away, code), list[float](), list[str]()
+    parts = SimpleNamespace(order=RESTORE, say=said.append, pause=pauses.append)
+    left = restore_module._dropped(cast("Any", SimpleNamespace(parts=parts, copy=copy)))
+    assert copy.tries == tries
+    assert bool(left) is (away == 99)
+    assert (f'DROP DATABASE "{RESTORE.copy}" WITH (FORCE)' in left) is bool(left)
+    assert said == [left] * bool(left)
+    assert sum(pauses) <= 60
+
+
+@pytest.mark.parametrize("text", [b"-- PostgreSQL database dump", b"toc.dat\0\0", b"PG", b""])
+def test_only_the_custom_format_reaches_pg_restore(text: bytes) -> None:
+    with pytest.raises(BackupFailed, match="custom format"):
+        list(archive([text[:1], text[1:]]))
+    assert b"".join(archive([b"P", b"GDMP", b"x", b"y"])) == b"PGDMPxy"

@@ -187,3 +187,23 @@ def test_a_store_that_gives_no_manifest_has_nothing_removed(
 
 def _refused(self: Bucket, key: str) -> Mapping[str, Any]:
     raise BackupFailed("the store failed (HTTP 503)", code="store_failed")
+
+
+def test_a_backup_whose_manifest_a_listing_leaves_out_stays(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key answers: that it was not listed proves nothing."""
+    folder.keep = Keep(0, 0, 0)
+    for day in range(3):
+        folder.backup(day)
+    listed = Bucket._listed
+    monkeypatch.setattr(
+        Bucket,
+        "_listed",
+        lambda self, of: {k: v for k, v in listed(self, of).items() if not k.endswith(MANIFEST)},
+    )
+    order = folder.order(AT)
+    bucket, later = Bucket(Place(f"file://{folder.path}")), datetime.now(UTC) + timedelta(days=1)
+    assert bucket.unfinished(order.key, order.folder, later) == []
+    next(p for p in folder.path.rglob("*") if p.name.endswith(MANIFEST)).unlink()
+    assert len(bucket.unfinished(order.key, order.folder, later)) == 1

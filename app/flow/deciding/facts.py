@@ -59,6 +59,7 @@ class Outside:
     acknowledged: str = ""
     holders_asked: bool = True
     changed_by: Fact[str] = ""
+    leaving: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     databases: frozenset[HeldDatabase] = frozenset()
@@ -109,13 +110,13 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marked, reported, blocking, starting, owners, changed = await asyncio.gather(
+    marked, reported, blocking, starting, owners, (changed, leaving) = await asyncio.gather(
         _marks(services, sight, known),
         reports(services, alerts),
         blocking_alerts(services, rule),
         _new_pods(services, sight),
         _owners(services, sight),
-        _changed_by(services, sight, alerts),
+        asyncio.gather(_changed_by(services, sight, alerts), _leaving(services, sight)),
     )
     report = combined(reported)
     return Outside(
@@ -127,6 +128,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         acknowledged=held_by(alerts, reported),
         holders_asked=_holders_asked(alerts, reported),
         changed_by=changed,
+        leaving=leaving,
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
@@ -173,6 +175,18 @@ async def _changed_by(services: Services, sight: Sight, alerts: Sequence[StoredA
     except RemediatorError as error:
         return Unknown(error.message)
     return "; ".join(f"{hand.text}, after the alert fired" for hand in hands if hand is not None)
+
+
+async def _leaving(services: Services, sight: Sight) -> Fact[str]:
+    """What is being deleted, of the target and what else is written; of what is off limits nothing is read for it."""
+    scope = services.policy().scope
+    if not sight.read or off_limits_by_name(scope, sight.target.namespace):
+        return ""
+    others = (one for one in sight.touched if not off_limits_by_name(scope, one.namespace))
+    try:
+        return await marks.leaving(services.cluster, sight.target, *others)
+    except RemediatorError as error:
+        return Unknown(error.message)
 
 
 async def _hand_on(services: Services, workload: Workload, since: datetime) -> Hand | None:
@@ -267,13 +281,12 @@ def facts_in(
     tx: Tx, services: Services, ground: Ground, seen: Outside, incident: Incident, own: Own
 ) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
-    conn, now, target = tx.conn, tx.now, seen.target
-    policy, rule, workload = ground.policy, ground.rule, seen.workload
-    spend = {}
+    conn, now, policy, rule = tx.conn, tx.now, ground.policy, ground.rule
+    target, workload, manual = seen.target, seen.workload, incident.manual
+    mine, spend = (own.run_id, own.step_index), {}
     past = counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
     for scope in scopes_for(policy, rule, target):
-        since = now - scope.limit.window
-        spend[scope] = Spend(*counts.spent(conn, scope.key, since, excluding=(own.run_id, own.step_index)))
+        spend[scope] = Spend(*counts.spent(conn, scope.key, now - scope.limit.window, excluding=mine))
     return Facts(
         now=now,
         target=target,
@@ -295,21 +308,22 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=_acknowledged(tx, seen, incident) or _at_its_target(tx, target, incident),
+        acknowledged=_acknowledged(tx, seen, incident) or record.at_its_target(tx, target.key, incident),
         changed_by=seen.changed_by,
+        leaving=seen.leaving,
         new_pods=seen.new_pods,
         owners=seen.owners,
         touched=seen.touched,
         ordered_as=_other_names(services, incident),
-        ordered_by=incident.manual.requested_by if incident.manual else "",
-        scheduled=bool(incident.manual and incident.manual.schedule),
-        ordered_at=None if own.begun or incident.manual is None else incident.opened_at,
+        ordered_by=manual.requested_by if manual else "",
+        scheduled=bool(manual and manual.schedule),
+        ordered_at=None if own.begun or manual is None else incident.opened_at,
         was_due=_was_due(tx, incident, own),
-        order_may_approve=incident.manual.may_approve if incident.manual else False,
+        order_may_approve=manual.may_approve if manual else False,
         approved_by=own.approved_by,
         brings_back=own.brings_back,
-        taken_since=_taken_since(conn, services, incident, own),
-        dry_run=incident.manual.dry_run if incident.manual else False,
+        taken_since=record.taken_since(conn, services, incident.id, own.agreed),
+        dry_run=manual.dry_run if manual else False,
         trust_level=history.trust_level_of(conn, rule, incident, target, now),
     )
 
@@ -346,26 +360,6 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
     holder = record.holder_in_force(tx, incident.id)
     return told or (holder.text if holder else "")
-
-
-def _taken_since(conn: Connection, services: Services, incident: Incident, own: Own) -> bool:
-    """Somebody has taken the incident since the plan was agreed to, who is not among those who did: nobody who agreed knew of it."""
-    if not own.agreed:
-        return False
-    at = max(word.at for word in own.agreed)
-    names = {name for word in own.agreed for name in names_of(word.given_by, services.people)}
-    return any(since > at and by not in names for by, since in people.takers(conn, incident.id))
-
-
-def _at_its_target(tx: Tx, target: Target, incident: Incident) -> str:
-    """For an order of the clock: who has another incident of its target, as nobody who ordered it knows of them."""
-    if incident.manual is None or not incident.manual.schedule:
-        return ""
-    for other in people.other_incidents_on(tx.conn, target.key, incident.id):
-        holder = record.holder_in_force(tx, other)
-        if text := people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else ""):
-            return f"{other} on this target is {text}"
-    return ""
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:

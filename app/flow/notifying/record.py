@@ -19,6 +19,7 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.text import bounded, visible
 from app.flow.calling import calls, severity, statuses
 from app.flow.calling.calls import Do, Status
+from app.flow.people.approvers import names_of
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, LetGo
 from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload
@@ -37,6 +38,7 @@ from app.store import (
     trust_levels,
     work,
 )
+from app.store.approvals import Given
 from app.store.incidents import Incident
 from app.store.people import Holder
 from app.store.runs import Run
@@ -213,6 +215,26 @@ def at_it(conn: Connection, incident_id: str) -> str:
     given = holder.severity
     rises = given is not None and _above(severity.of_incident(conn, incident_id), given)
     return "" if rises else holder.text
+
+
+def taken_since(conn: Connection, services: Services, incident_id: str, agreed: Sequence[Given]) -> bool:
+    """Somebody has taken the incident since a plan for it was agreed to, who is not among those who did: nobody who agreed knew of it."""
+    if not agreed:
+        return False
+    at = max(word.at for word in agreed)
+    names = {name for word in agreed for name in names_of(word.given_by, services.people)}
+    return any(since > at and by not in names for by, since in people.takers(conn, incident_id))
+
+
+def at_its_target(tx: Tx, target_key: str, incident: Incident) -> str:
+    """For an order of the clock: who has another incident of its target, as nobody who ordered it knows of them."""
+    if incident.manual is None or not incident.manual.schedule:
+        return ""
+    for other in people.other_incidents_on(tx.conn, target_key, incident.id):
+        holder = holder_in_force(tx, other)
+        if text := people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else ""):
+            return f"{other} on this target is {text}"
+    return ""
 
 
 def _above(now: str, given: str) -> bool:

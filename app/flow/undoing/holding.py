@@ -18,13 +18,13 @@ from app.domain import half_way
 from app.domain.actuator import Means
 from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
-from app.domain.json import Obj
+from app.domain.json import JsonValue, Obj
 from app.domain.outcome import RunState
 from app.domain.plan import Action, kinds_touched, touched
 from app.domain.target import Target
 from app.flow.deciding.decide import firing_alerts
 from app.flow.deciding.facts import ALERTS
-from app.flow.deciding.marks import of_others, of_what_is_there
+from app.flow.deciding.marks import leaving, of_others, of_what_is_there
 from app.flow.each import each
 from app.flow.people import approve, approvers
 from app.flow.running import journal
@@ -42,6 +42,10 @@ from app.store.tx import Tx
 Touches = Sequence[Touched]
 Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
 """What forbids a write of a run, by the marks on what it changes."""
+
+
+DELETED: Mapping[str, JsonValue] = {"by_hand": True, "gone": True}
+"""What the row of a run keeps that ends because somebody is deleting what it changes."""
 
 
 async def other_hand(services: Services, action: Action, since: datetime, before: Obj | None) -> Hand | None:
@@ -224,7 +228,9 @@ def means(
 ) -> Means:
     """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held. The marks on what
     `actions` change are read again each time, but for the first request of a patch that is bound to the object as it was read together
-    with them, at `read_at`, a moment ago: the server refuses that one where anything was marked since."""
+    with them, at `read_at`, a moment ago: the server refuses that one where anything was marked since. Whether somebody is deleting what they
+    change is asked each time."""
+    targets = sorted({action.target for action in actions})
     bound = all(
         action.changes and touched((action,)) == (action.target,) and str(action.object) == action.target.key
         for action in actions
@@ -233,6 +239,8 @@ def means(
 
     async def ask() -> None:
         nonlocal first
+        if why := await leaving(services.cluster, *targets):
+            raise Held(why)
         read, first = first, None
         if read is not None and services.clock.now() - read <= _FRESH:
             touched: Touches = (by_name(actions),)

@@ -2,7 +2,7 @@
 
 Called by `undo` before each look. Owns how it is known: by the requests that went out, and, where a process died in between, by reading
 back whether our action still stands. What is known to be not sent stands in the row of the run (`journal.UNSENT`), for whoever withdraws
-the order or asks anew who wants it. Writes to the store only.
+the order or asks anew who wants it. And what was announced and not sent ends with its run. Writes to the store only.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ from sqlalchemy import Connection
 
 from app.domain.actuator import Means
 from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
+from app.flow.notifying.record import tell as record
 from app.flow.running import journal
+from app.flow.running.life import Cause, Life
 from app.flow.services import Services
+from app.notify.timeline import Topic, UndoDone
 from app.store import driving, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import PreImageUnreadable, Tx
@@ -81,4 +85,22 @@ class Counted:
         return self._let <= (1 if isinstance(error, TryLater) else 0)
 
 
-__all__ = ["Counted", "begun", "not_sent", "whole"]
+def leave(tx: Tx, services: Services, run: Run, life: Life) -> None:
+    """The run stops to undo: what was announced and has no end ends here, so that each has one, in the journal and in the trail."""
+    stuck = (
+        life.state is RunState.STUCK and life.cause is not Cause.NONE
+    )  # an order that is over leaves all as it was
+    result = UndoResult.FAILED if stuck else UndoResult.NOT_DONE
+    entries = runs.entries(tx.conn, run.id)
+    for entry in journal.of_this_order(entries, run):
+        if entry.outcome is not None:
+            continue
+        acted = next(one for one in entries if one.name == entry.intent["of"])
+        action = Action.from_json(acted.intent["action"])
+        services.metrics.undos.labels(action.kind.value, result.value).inc()
+        runs.end_entry(tx, run.id, entry.name, {"result": result.value, "text": life.reason})
+        fact = UndoDone(acted.name, action.summary, result, life.reason)
+        record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=entry.name, run_id=run.id)
+
+
+__all__ = ["Counted", "begun", "leave", "not_sent", "whole"]

@@ -25,10 +25,11 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
-from app.flow.running.life import Cause, Event, Found, Life, Look
+from app.flow.running.life import Cause, Event, Found, Look
 from app.flow.services import Services
 from app.flow.undoing import foreseen, held, holding, sending, startable
 from app.flow.verifying import standing, still_needed
@@ -93,6 +94,8 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         )
         return Found(Event.NOT_WANTED, text, also=_calls(services))
     try:
+        if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
+            return _deleted(run, gone)
         holds = await _held(services, run, entries)
     except TryLater as error:
         return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
@@ -108,6 +111,13 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     if waited and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries, _Kept(kept, begun))
+
+
+def _deleted(run: Run, why: str) -> Found:
+    """Somebody is deleting it with all that was done to it."""
+    if journal.life_of(run).cause is Cause.OTHERWISE:
+        return Found(Event.TAKEN_OVER, f"left as it is: {why}", keeps=holding.DELETED)
+    return Found(Event.UNDO_CONFLICT, f"left as it is: {why}")
 
 
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
@@ -379,22 +389,4 @@ def _settled(
     return Found(Event.UNDO_FAILED if failed else Event.ONE_UNDONE, text if failed else "", also=also)
 
 
-def leave(tx: Tx, services: Services, run: Run, life: Life) -> None:
-    """The run stops to undo: what was announced and has no end ends here, so that each has one, in the journal and in the trail."""
-    stuck = (
-        life.state is RunState.STUCK and life.cause is not Cause.NONE
-    )  # an order that is over leaves all as it was
-    result = UndoResult.FAILED if stuck else UndoResult.NOT_DONE
-    entries = runs.entries(tx.conn, run.id)
-    for entry in journal.of_this_order(entries, run):
-        if entry.outcome is not None:
-            continue
-        acted = next(one for one in entries if one.name == entry.intent["of"])
-        action = Action.from_json(acted.intent["action"])
-        services.metrics.undos.labels(action.kind.value, result.value).inc()
-        runs.end_entry(tx, run.id, entry.name, {"result": result.value, "text": life.reason})
-        fact = UndoDone(acted.name, action.summary, result, life.reason)
-        record(tx, Topic.UNDO, fact, incident_id=run.incident_id, once=entry.name, run_id=run.id)
-
-
-__all__ = ["again", "leave", "look"]
+__all__ = ["again", "look"]
