@@ -7,7 +7,7 @@ that all of it can be taken back. Where there is no database yet, the copy becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from app.backup.job import backup_job, restore_job
 from app.backup.order import Form, Keep, Order, Place, folder_of, new_name
 from app.backup.restore_order import Phase, RestoreOrder
 from app.database.exchanging import exchange_database
+from app.domain import half_way
 from app.domain.backups import Shelf
 from app.domain.copies import Exchange
 from app.domain.database import APPLICATION
@@ -202,7 +203,11 @@ async def _scaler(scene: Scene) -> list[Finding]:
         pause = f'kubectl annotate scaledobject {owner} -n {target.namespace} autoscaling.keda.sh/paused-replicas="0"'
         text = f"ScaledObject {owner} of KEDA would start {target} again"
         return [obstacle(SCALER, text, f"{text}: pause it first ({pause}), and resume it afterwards")]
-    return [Finding(SCALER, f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0")]
+    text = (
+        f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0, and may move it until then: it is stopped from the number of "
+        "replicas that it has by then, and started with that number again"
+    )
+    return [Finding(SCALER, text)]
 
 
 async def _server_workload(scene: Scene, params: DatabaseRestoreParams) -> Workload | None:
@@ -271,7 +276,8 @@ class _Plan:
             f"changed{kept}"
         )
         step = act(RESTORE, why, built[0], built[1:])
-        told = [
+        told = list(self._at_0())
+        told += [
             f"no safety backup of the present state of {live} is made"
         ] * self.params.without_safety_backup
         if self.kept_back:
@@ -283,6 +289,12 @@ class _Plan:
                 f"with the former {live} stays {self.left_behind}: the restored one is without, until somebody makes it anew"
             )
         return replace(step, asks="; ".join(told)) if told else step
+
+    def _at_0(self) -> Iterator[str]:
+        """What somebody has stopped before is theirs to start."""
+        target = self.workload.target
+        if not self.workload.desired and not self.params.replicas:
+            yield f"{target} stands at 0 and is not started afterwards: the param replicas says with how many pods it is"
 
     def _job(self, phase: Phase) -> Action:
         params, exchange = self.params, self.exchange
@@ -319,8 +331,10 @@ class _Plan:
         return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{self.mark}"
 
     def _stopped(self) -> tuple[Action, ...]:
-        stop = (resized(self.workload, 0),) if self.workload.desired else ()
-        return (*stop, confirm_stopped(self.workload))
+        if not self.workload.desired:
+            return (confirm_stopped(self.workload),)
+        stop = replace(resized(self.workload, 0), part=half_way.AS_FOUND)
+        return (stop, confirm_stopped(self.workload))
 
     def _exchange(self) -> Action:
         exchange = self.exchange
@@ -333,11 +347,12 @@ class _Plan:
         wanted = self.workload.desired if self.params.replicas is None else self.params.replicas
         if not wanted:
             return ()
-        target = self.workload.target
+        target, as_before = self.workload.target, self.params.replicas is None
         start = replace(
             resized(self.workload, wanted),
             changes=(FieldChange("/spec/replicas", 0, wanted),),
-            summary=f"Start {target} again with {wanted} replicas",
+            part=half_way.AS_FOUND if as_before else half_way.AS_GIVEN,
+            summary=f"Start {target} again with {wanted} replicas{', or as many as it had when it was stopped' * as_before}",
             pods_affected=0,
             undo="scale to 0 again",
             params={"from": 0, "to": wanted},

@@ -144,6 +144,7 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     )
     if found.ref is None:
         return await _settle(services, planned, Event.ABANDONED, found.text)
+    planned = planned.by(found)
     if stray := await _written_by_a_lost_copy(services, planned, found):
         return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
@@ -283,7 +284,7 @@ def _against(decision: Decision) -> Against:
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
-    action = planned.run.step.actions[planned.index]  # sealed: everybody reads this
+    action = planned.told  # sealed: everybody reads this
     intent: Mapping[str, Any] = {
         "entry": "action",
         "step": planned.run.step.name,
@@ -294,7 +295,7 @@ def _intend(tx: Tx, planned: Planned) -> None:
         "left": action.params.get("left", ""),
         "action": action.to_json(),
     }
-    step = runs.begin_entry(tx, planned.run.id, planned.id, intent)
+    step = runs.begin_entry(tx, planned.run.id, planned.id, intent, anew=planned.as_found)
     if not step.resumed:
         tx.audit(
             EventKind.ACTION_INTENDED,
