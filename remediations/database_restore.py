@@ -144,12 +144,19 @@ class DatabaseRestore(Remediation[DatabaseRestoreParams]):
             if unknown or finding.data.get("obstacle"):
                 return (refuse(RESTORE, finding.text, str(finding.data.get("advice", ""))),)
         found = {f.code: f for f in diagnosis.findings}
-        database = found[SERVER].data["database"]
-        if not found[SERVER].data["there"] and not params.without_safety_backup:
-            why = f"there is no database {database}, so its present state cannot be backed up"
+        if not params.without_safety_backup and (no := _nothing_to_save(found[SERVER])):
+            why = f"{no}, so its present state cannot be backed up"
             return (refuse(RESTORE, why, f"{why}: without_safety_backup=true says that this is known"),)
         server = await _server_workload(scene, params)
         return (_Plan(scene, params, found, server or scene.workload).step(),)
+
+
+def _nothing_to_save(server: Finding) -> str:
+    """Why no backup can be made of the database as it is now; empty when one can."""
+    database, closed = server.data["database"], server.data["closed"]
+    if not server.data["there"]:
+        return f"there is no database {database}"
+    return f"{database} takes no connections, somebody has closed it ({closed})" if closed else ""
 
 
 async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Finding]:
@@ -256,6 +263,7 @@ class _Plan:
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])
+        self.closed = str(seen["closed"])
         self.left_behind = "; ".join(seen["left_behind"])
 
     def step(self) -> Step:
@@ -280,6 +288,8 @@ class _Plan:
         told += [
             f"no safety backup of the present state of {live} is made"
         ] * self.params.without_safety_backup
+        if self.closed:
+            told.append(f"{live} takes no connections ({self.closed}), and the restored one does")
         if self.kept_back:
             told.append(
                 f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"

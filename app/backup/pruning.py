@@ -78,8 +78,8 @@ def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) ->
     try:
         found = _Sorted() if order.keep.everything else _sorted(bucket, order, now, own)
         if fewer := lost(found.before[1], own) if found.before else "":
-            told = f"fewer rows than in the backup before: {fewer}. Older ones were left alone for that"
-            return "; ".join([told, *found.words])
+            words = f"fewer rows than in the backup before: {fewer}. Older ones were left alone for that"
+            return "; ".join([words, *found.words])
         too_many = surplus(found.known, order.keep, order.key)
         for key in too_many:
             bucket.remove(key)

@@ -46,7 +46,8 @@ class Found:
     rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours. `id` is the server's number
     of it, which stays under every name, 0 when it is not known; `owner` is its role. `foreign`: roles whose sessions in it the login may
     not end, with their number. `kept_back`: its settings that the login may not give to another database. `in_the_way`: what is in it
-    besides clients, so that it cannot get another name, each with what to do; `left_behind`: what would stay with it under its new name."""
+    besides clients, so that it cannot get another name, each with what to do; `left_behind`: what would stay with it under its new name. `limit`:
+    how many connections it takes at once, -1 for no limit."""
 
     name: str
     size: int | None = None
@@ -60,6 +61,14 @@ class Found:
     kept_back: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    limit: int = -1
+
+    @property
+    def closed(self) -> str:
+        """Why it takes no connections, though it is there; empty when it does. A superuser gets past a limit, which is no restore's login."""
+        if not self.open:
+            return "ALLOW_CONNECTIONS false"
+        return "CONNECTION LIMIT 0" if self.limit == 0 else ""
 
 
 @dataclass(frozen=True, slots=True)
