@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
-from app.domain.copies import IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server
+from app.domain.copies import IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
@@ -119,7 +119,8 @@ class ExchangeActuator:
             await clients.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
         except OutcomeUnclear as lost:
             await _taken_back(clients, action, lost)
-        return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
+        drop = f"{drop_command(exchange.copy)} removes that, once nobody needs it"
+        return Undone(UndoResult.UNDONE, f"undone: {action.undo}; {drop}")
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """The copy is still in its place, and takes connections."""
@@ -135,7 +136,8 @@ class ExchangeActuator:
 
 def _done(exchange: Exchange, server: Server | None) -> str:
     """What was done, by a look at the server before it or after it."""
-    kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
+    drop = f" ({drop_command(exchange.kept)} removes it, once nobody needs it)"
+    kept = f"; the former one is kept as {exchange.kept}, closed{drop}" if exchange.kept else ""
     former = server and (server.find(exchange.kept) if exchange.done(server) else server.live)
     if former and former.left_behind:
         kept += f", and with it {'; '.join(former.left_behind)}"

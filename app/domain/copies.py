@@ -25,6 +25,12 @@ SEEN: Final = frozenset({IN_USE, NOT_STOPPED, NOT_APPLIED, CHANGED})
 """Codes of what only a look at the databases tells: that their names were not exchanged."""
 
 
+def drop_command(name: str) -> str:
+    """What a person types in psql to remove a database that nobody needs any more."""
+    quoted = name.replace('"', '""')
+    return f'DROP DATABASE "{quoted}"'
+
+
 def prepared(name: str) -> str:
     """What is in the way: a transaction that waits for its second phase."""
     return f"the prepared transaction {name} (COMMIT PREPARED or ROLLBACK PREPARED ends it)"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from app.domain.copies import Exchange
+from app.domain.copies import Exchange, drop_command
 from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind
 from app.domain.target import ObjectRef
@@ -172,19 +172,37 @@ def wanted(planned: Iterable[Action], size: Size) -> int:
     return found
 
 
-def outcome(action: Action, done: bool | None, *, taken_back: bool = False) -> str:
-    """How stands what a step is for, its action done or not; None when nobody knows. `taken_back`: it was done before. Empty for an action that
-    only serves it."""
+def outcome(action: Action, done: bool | None, at: str = "", *, taken_back: bool = False) -> str:
+    """How stands what a step is for, its action done or not; None when nobody knows. `taken_back`: it was done before. `at`: as of when. What
+    somebody else did to it is not known here, as nobody looks. Empty for an action that only serves it."""
     if action.kind is not ActionKind.EXCHANGE_DATABASE:
         return ""
     names = Exchange.from_json(action.part)
     if done is None:
         return f"whether {names.live} is the restored copy or the former database is not known"
+    when = f" (as of {at}, not looked at since)" if at else ""
+    if taken_back and not done:
+        return (
+            f"{names.live} is the database that it was before: names were exchanged, and exchanged back{when}"
+        )
     if not done:
-        how = "names were exchanged, and exchanged back" if taken_back else "no name is exchanged"
-        return f"{names.live} is the database that it was before: {how}"
+        return f"no name of {names.live} is exchanged by this run; whether somebody else did anything to it is not looked at"
     kept = f"; the former one is {names.kept}, closed" if names.kept else ""
-    return f"{names.live} is the restored copy{kept}"
+    return f"{names.live} is the restored copy{kept}{when}"
+
+
+def leaves(action: Action, earlier: Iterable[Action], done: bool | None) -> str:
+    """What a person types to remove the database that is left beside: the replaced one where this exchange is done, else the copy that an
+    `earlier` action has made. Empty for none, and where nobody knows which it is."""
+    if action.kind is not ActionKind.EXCHANGE_DATABASE or done is None:
+        return ""
+    names = Exchange.from_json(action.part)
+    if done:
+        left, what = names.kept, "the former database"
+    else:
+        made = any(a.kind in _JOBS and f" {names.copy} " in a.summary for a in earlier)
+        left, what = names.copy if made else "", "the copy beside"
+    return f"remove {what}, once nobody needs it: {drop_command(left)}" if left else ""
 
 
 def lost_by_undo(action: Action, since: str) -> str:

@@ -202,3 +202,29 @@ async def test_a_kept_database_that_was_dropped_after_the_order_stops_nothing_an
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
+
+
+@pytest.mark.parametrize("how", ["dropped", "replaced"])
+async def test_what_somebody_did_to_the_database_meanwhile_is_not_told_to_be_as_before(
+    tmp_path: Path, how: str
+) -> None:
+    rig = await born(tmp_path)
+    await order(rig)
+    await approved(rig)
+    rig.stride = 1.0
+
+    async def stopped() -> bool:
+        return "scale" in writes(rig)
+
+    await rig.until(stopped)
+    if how == "dropped":
+        _drop(rig, LIVE)
+    else:
+        _set(rig, LIVE, id=77)
+    await rig.until(lambda: rests(rig))
+    told = rig.notebook.text
+    assert "is the database that it was before" not in told
+    assert f"Now: no name of {LIVE} is exchanged by this run" in told
+    assert "DROP DATABASE" in told
+    assert ("is gone since the decision" if how == "dropped" else "is another database") in told
+    await rig.close()
