@@ -74,7 +74,7 @@ def of(
             for action, name in zip(run.step.actions, ids, strict=True)
             if name not in known
         ),
-        commands=(*starts, *undo, *_left_beside(run, in_place)),
+        commands=(*starts, *undo, *_left_beside(run, entries, in_place)),
         starts=starts,
         stopped=any(size.stopped for size in left),
     )
@@ -250,11 +250,12 @@ def _outcomes(run: Run, entries: Sequence[JournalEntry], in_place: Sequence[Jour
     return [text for text in told if text]
 
 
-def _left_beside(run: Run, in_place: Sequence[JournalEntry]) -> list[str]:
-    """What a person can type to remove what the step has left beside."""
+def _left_beside(run: Run, entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> list[str]:
+    """What a person can type to remove what the step has left beside. A Job has nothing to take back, so that its undo leaves what it made."""
     known = {entry.name: _clear(entry) or None for entry in in_place}
     ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
-    there = [a for a, name in zip(run.step.actions, ids, strict=True) if name in known]
+    made = {entry.name for entry in entries if _clear(entry)}
+    there = [a for a, name in zip(run.step.actions, ids, strict=True) if name in made]
     told = (
         half_way.leaves(action, there, known.get(name, False))
         for action, name in zip(run.step.actions, ids, strict=True)
