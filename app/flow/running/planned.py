@@ -1,4 +1,5 @@
-"""Planned: one action of a run's step, with what carrying it out needs to know. Reads the store only."""
+"""Planned: one action of a run's step, with what carrying it out needs to know; and whether the plan of a question that stands is still one.
+Reads the store, and for that the object; never writes."""
 
 from __future__ import annotations
 
@@ -8,16 +9,21 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Actuator, CheckResult
+from app.domain.errors import RemediatorError
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import action_id
+from app.flow.people import approve
+from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
+from app.flow.services import Services
+from app.flow.undoing import holding
 from app.policy.model import Rule
 from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import JournalEntry, Run
-from app.store.tx import PreImageUnreadable, Vault
+from app.store.tx import PreImageUnreadable, Tx, Vault
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +101,34 @@ def load_with_entry(
     recorded = runs.entry(conn, run.id, planned.id)
     resumed = recorded is not None
     return replace(planned, begun=index > 0 or resumed, resumed=resumed), recorded
+
+
+async def look_asked(services: Services, run: Run) -> Look:
+    """How the approval request stands, and whether there is still something to ask: it is withdrawn when somebody else has changed what the
+    plan would change, for a yes would be refused. What changed by our own doing is told when it is answered."""
+    stands = await approve.look(services, run)
+    try:
+        why = "" if run.answer else await _moved_on(services, run)
+    except RemediatorError:
+        return stands  # looked at again, and before anything is written in any case
+    if not why:
+        return stands
+
+    def found(tx: Tx, held: Run) -> Found:
+        told = stands(tx, held)
+        return told if told.event is not None or held.answer else Found(Event.WITHDRAWN, why)
+
+    return found
+
+
+async def _moved_on(services: Services, run: Run) -> str:
+    """Whose hand has been on the object since it was asked, where it is not as the plan's first action expects it; empty otherwise."""
+    vault = services.store.vault
+    planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
+    if planned.fault or not planned.action.changes:
+        return ""
+    checked = await planned.actuator.check(services.clients, planned.action)
+    if checked.ref is not None:
+        return ""
+    hand = await holding.other_hand(services, planned.action, run.requested_at, None)
+    return f"{hand.text} while the question stood: {checked.text}" if hand is not None else ""

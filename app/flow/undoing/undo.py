@@ -9,7 +9,6 @@ somebody else changed since.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 
 from sqlalchemy import Connection
 
@@ -24,6 +23,7 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
@@ -79,6 +79,8 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         )
         return Found(Event.NOT_WANTED, text, also=_calls(services))
     try:
+        if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
+            return _deleted(run, gone)
         holds = await _held(services, run, entries)
     except TryLater as error:
         return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
@@ -93,6 +95,13 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     if run.life.get("held") and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
         return Found(Event.NOT_WANTED, unwanted)
     return await _undo_one(services, run, entries, kept)
+
+
+def _deleted(run: Run, why: str) -> Found:
+    """Somebody is deleting it with all that was done to it."""
+    if journal.life_of(run).cause is Cause.OTHERWISE:
+        return Found(Event.TAKEN_OVER, f"left as it is: {why}", keeps=holding.DELETED)
+    return Found(Event.UNDO_CONFLICT, f"left as it is: {why}")
 
 
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
@@ -222,7 +231,7 @@ async def _undo_one(
         before = failed
     if isinstance(before, str):
         return held.waits(services, run, before)
-    size = await _size_before(services, before)
+    size = await holding.size_before(services, before)
     hold = await services.store.write(lambda tx: _intend(tx, services, run, acted, size))
     if hold is None:
         return Found()  # withdrawn or taken a moment ago: looked at again at once
@@ -238,17 +247,6 @@ async def _undo_one(
         failed = held.failed(services, run, entries, error)
         return failed if isinstance(failed, Found) else _settled(services, run, acted, failed)
     return _settled(services, run, acted, done, await _size_now(services, acted, done))
-
-
-async def _size_before(services: Services, action: Action | Undone) -> int | None:
-    """From how many pods this undo stops an object: what starts it again afterwards goes by it. None where that is no question, or nobody can
-    tell."""
-    if isinstance(action, Undone) or not half_way.goes_by_what_it_finds(action) or half_way.stops(action):
-        return None
-    with suppress(RemediatorError):
-        manifest = await holding.changed_object(services, action)
-        return ((manifest or {}).get("spec") or {}).get("replicas") or None
-    return None
 
 
 async def _size_now(services: Services, acted: JournalEntry, done: Undone) -> int | None:
