@@ -58,7 +58,7 @@ WAL: Final[LiteralString] = """
 DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
-        d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}
+        d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}, d.datconnlimit
     FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
 """
 CLIENTS: Final[LiteralString] = f"""
@@ -76,14 +76,17 @@ FOREIGN: Final[LiteralString] = f"""
 """
 """Sessions that the login may not end, by role."""
 KEPT_BACK: Final[LiteralString] = f"""
-    SELECT {raw("d.datname")}, {raw("split_part(one, '=', 1)")} FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+    SELECT {raw("d.datname")}, {raw("split_part(one, '=', 1)")}, {raw("r.rolname")}
+    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole,
         unnest(s.setconfig) one LEFT JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
-    WHERE s.setrole = 0 AND (p.context IN ('superuser', 'superuser-backend')
+    WHERE (s.setrole <> 0 AND r.rolname IS DISTINCT FROM current_user
+            OR p.context IN ('superuser', 'superuser-backend')
             OR p.name IS NULL AND current_setting('server_version_num')::int >= 150000)
         AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-    ORDER BY 1, 2
+    ORDER BY 1, 3 NULLS FIRST, 2
 """
-"""Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
+"""Settings of databases, or of a role in one (ALTER ROLE ... IN DATABASE), that only a superuser gives: those of other roles, and those of no
+known parameter since PostgreSQL 15."""
 HELD: Final[LiteralString] = f"""
     SELECT {raw("h.of")}, h.what, {raw("h.name")} FROM (
     SELECT p.database AS of, 'prepared' AS what, p.gid AS name FROM pg_prepared_xacts p
@@ -159,11 +162,12 @@ class PostgresCopies:
                 id=number,
                 owner=owner,
                 foreign=others.get(name, {}),
-                kept_back=tuple(_clean(setting) for of, setting in kept_back if of == name),
+                kept_back=tuple(_setting(what, role) for of, what, role in kept_back if of == name),
                 in_the_way=_held(held, name, _IN_THE_WAY),
                 left_behind=_held(held, name, _LEFT_BEHIND),
+                limit=limit,
             )
-            for name, size, mark, owned, open_, number, owner in rows
+            for name, size, mark, owned, open_, number, owner, limit in rows
         )
         named = powers_of(powers)
         return Server(
@@ -271,6 +275,10 @@ def _held(
 ) -> tuple[str, ...]:
     """In words, what of these kinds a database has."""
     return tuple(words[kind_](_clean(name)) for of, kind_, name in rows if of == database and kind_ in words)
+
+
+def _setting(name: str, role: str | None) -> str:
+    return f"{_clean(name)} of the role {_clean(role)}" if role else _clean(name)
 
 
 def _counted(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, int]]:

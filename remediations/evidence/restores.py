@@ -57,6 +57,8 @@ def _told(server: Server) -> Finding:
         named = ", ".join(f"{number} {name}" for name, number in list(clients.items())[:_SHOWN])
         total = count(sum(clients.values()), "connection")
         state = f"{live.name} ({_size(live.size)}) has {total} of others{f': {named}' if named else ''}"
+        if live.closed:
+            state += f", and takes none ({live.closed})"
     kept = tuple(
         f"{short(d.name, 63)} is still there: {_size(d.size)}; drop it when nobody needs it any more"
         for d in server.databases
@@ -66,6 +68,7 @@ def _told(server: Server) -> Finding:
         "database": server.database,
         "there": live is not None,
         "id": live.id if live else 0,
+        "closed": live.closed if live else "",
         "kept_back": list(live.kept_back) if live else [],
         "left_behind": list(live.left_behind) if live else [],
     }

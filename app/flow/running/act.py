@@ -150,6 +150,7 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
         return replace(await _settle(services, planned, Event.TAKEN_OVER, gone), keeps=holding.DELETED)
     if found.ref is None:
         return await _settle(services, planned, Event.ABANDONED, found.text)
+    planned = planned.by(found)
     if stray := await _written_by_a_lost_copy(services, planned, found):
         return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
@@ -271,7 +272,7 @@ def _reserve(tx: Tx, planned: Planned, in_force: Rule) -> None:
 
 
 def _intend(tx: Tx, planned: Planned) -> None:
-    action = planned.run.step.actions[planned.index]  # sealed: everybody reads this
+    action = planned.told  # sealed: everybody reads this
     intent: Mapping[str, Any] = {
         "entry": "action",
         "step": planned.run.step.name,
@@ -282,7 +283,7 @@ def _intend(tx: Tx, planned: Planned) -> None:
         "left": action.params.get("left", ""),
         "action": action.to_json(),
     }
-    step = runs.begin_entry(tx, planned.run.id, planned.id, intent)
+    step = runs.begin_entry(tx, planned.run.id, planned.id, intent, anew=planned.as_found)
     if not step.resumed:
         tx.audit(
             EventKind.ACTION_INTENDED,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection
 
 from app.domain import half_way
-from app.domain.actuator import Actuator
+from app.domain.actuator import Actuator, CheckResult
 from app.domain.errors import RemediatorError
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS, may_be_begun
@@ -29,7 +29,8 @@ from app.store.tx import PreImageUnreadable, Tx, Vault
 @dataclass(frozen=True, slots=True)
 class Planned:
     """One action of a run's step with its real values, and the run it belongs to. `fault`: they cannot be had, and `action` is
-    the sealed one. `begun`: something of the step may be in place already; `resumed`: this very action was begun before."""
+    the sealed one. `begun`: something of the step may be in place already; `resumed`: this very action was begun before. `as_found`:
+    `action` is what it comes to by what was found."""
 
     run: Run
     incident: Incident
@@ -40,11 +41,21 @@ class Planned:
     fault: str = ""
     begun: bool = False
     resumed: bool = False
+    as_found: bool = False
 
     @property
     def id(self) -> str:
         """Identity of the mutation."""
         return action_id(self.run.id, self.run.step_index, self.index)
+
+    @property
+    def told(self) -> Action:
+        """As the journal has it: sealed. What goes by what it finds has nothing to hide."""
+        return self.action if self.as_found else self.run.step.actions[self.index]
+
+    def by(self, found: CheckResult) -> Planned:
+        """What it comes to by the look right before."""
+        return replace(self, action=found.action, as_found=True) if found.action else self
 
     @property
     def brings_back(self) -> bool:
@@ -62,6 +73,16 @@ class Planned:
         return so_far(self.run)
 
 
+def _sized(conn: Connection, run: Run, index: int) -> Action:
+    """What starts again goes by the size that its stop found."""
+    actions = run.step.actions
+    stop = half_way.stop_before(actions, index)
+    if stop is None:
+        return actions[index]
+    entry = runs.entry(conn, run.id, action_id(run.id, run.step_index, stop))
+    return half_way.started_with(actions[index], Action.from_json(entry.intent["action"]) if entry else None)
+
+
 def load_with_entry(
     conn: Connection, vault: Vault, run: Run, index: int
 ) -> tuple[Planned, JournalEntry | None]:
@@ -71,6 +92,7 @@ def load_with_entry(
     planned = Planned(
         run, incident, alerts, Rule.from_json(run.settings["rule"]), index, run.step.actions[index]
     )
+    planned = replace(planned, action=_sized(conn, run, index))
     try:
         whole = vault.whole(conn, run.id, (run.step_index, index), planned.action)
         planned = replace(planned, action=whole)

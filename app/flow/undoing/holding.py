@@ -8,6 +8,7 @@ plan that people approved: a freeze does not hold it. Writes only that a hold wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,7 +16,7 @@ from functools import partial
 from sqlalchemy import Connection
 
 from app.domain import half_way
-from app.domain.actuator import Means
+from app.domain.actuator import Means, Undone
 from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
 from app.domain.json import JsonValue, Obj
@@ -65,6 +66,17 @@ async def changed_object(services: Services, action: Action) -> Obj | None:
         return await services.cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
         return None
+
+
+async def size_before(services: Services, action: Action | Undone) -> int | None:
+    """From how many pods this undo stops an object: what starts it again afterwards goes by it. None where that is no question, or nobody can
+    tell."""
+    if isinstance(action, Undone) or not half_way.goes_by_what_it_finds(action) or half_way.stops(action):
+        return None
+    with suppress(RemediatorError):
+        manifest = await changed_object(services, action)
+        return ((manifest or {}).get("spec") or {}).get("replicas") or None
+    return None
 
 
 async def touched_by(services: Services, actions: Iterable[Action]) -> tuple[Touched, ...]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from app.domain.actuator import Means
-from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
+from app.domain.errors import RemediatorError, TryLater
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
@@ -59,7 +59,8 @@ async def _stands(services: Services, acted: JournalEntry) -> bool:
 def whole(conn: Connection, services: Services, acted: JournalEntry, action: Action) -> Action:
     """The action with the values it had when it was carried out. Raises PreImageUnreadable."""
     place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
-    return services.store.vault.whole(conn, acted.run_id, place, action)
+    found = services.store.vault.whole(conn, acted.run_id, place, action)
+    return journal.with_size(runs.entries(conn, acted.run_id), found)
 
 
 def not_sent(tx: Tx, run_id: str, name: str) -> None:
@@ -80,7 +81,7 @@ class Counted:
         await self._asked()
         self._let += 1
 
-    def nothing_sent(self, error: Held | TryLater | OutcomeUnclear) -> bool:
+    def nothing_sent(self, error: RemediatorError) -> bool:
         """Whether it is known by this end of the attempt that it changed nothing: no request went out, or the only one did nothing."""
         return self._let <= (1 if isinstance(error, TryLater) else 0)
 

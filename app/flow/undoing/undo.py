@@ -83,7 +83,7 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     try:
         begun = await sending.begun(services, run, journalled)
     except TryLater as error:
-        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
     if not begun and (over := held.over(services, run)):
         return over
     if not entries:
@@ -98,11 +98,11 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
             return _deleted(run, gone)
         holds = await _held(services, run, entries)
     except TryLater as error:
-        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
     hold = holding.words(holds)
     never = "" if begun else await _foreseen(services, run, entries)
     if never and not isinstance(never, Found):
-        return Found(Event.UNDO_CONFLICT, never)
+        return held.conflict(run, never, [never])
     if isinstance(never, Found) and not hold:
         return never
     if hold:
@@ -125,7 +125,7 @@ async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry
     try:
         return await foreseen.against_undo(services, entries)
     except TryLater as error:
-        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
 
 
 async def _held(services: Services, run: Run, entries: Sequence[JournalEntry]) -> tuple[Hold, ...]:
@@ -156,15 +156,9 @@ def _calls(services: Services) -> Callable[[Tx, Run], None]:
     return also
 
 
-def again(
-    services: Services, run: Run, error: TryLater | OutcomeUnclear, *, stopped: bool = False
-) -> Found | None:
+def again(services: Services, run: Run, error: TryLater | OutcomeUnclear) -> Found | None:
     """It is tried again; None when this was the last attempt."""
-    return held.again(services, run, str(error), getattr(error, "retry_after", None), stopped=stopped)
-
-
-def _given_up(error: RemediatorError) -> str:
-    return f"tried again and again: {error}"
+    return held.again(services, run, str(error), getattr(error, "retry_after", None))
 
 
 async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
@@ -230,8 +224,13 @@ def _all_done(conn: Connection, run: Run) -> Found:
     mine = journal.of_this_order(runs.entries(conn, run.id), run)
     results = [str((entry.outcome or {}).get("result")) for entry in mine]
     text = ", ".join(f"{results.count(r)} {r.replace('_', ' ')}" for r in sorted(set(results)))
-    conflict = UndoResult.CONFLICT.value in results
-    return Found(Event.UNDO_CONFLICT if conflict else Event.ALL_UNDONE, text or "nothing was in place")
+    if not {UndoResult.CONFLICT.value, UndoResult.NOT_DONE.value}.intersection(results):
+        return Found(Event.ALL_UNDONE, text or "nothing was in place")
+    told = {e.intent["of"]: str((e.outcome or {}).get("text")) for e in mine}
+    there = [
+        e for e in journal.in_place(conn, run.id) if e.name in told and e.intent["kind"] in half_way.KEPT
+    ]
+    return held.conflict(run, text, [told[entry.name] for entry in there])
 
 
 async def _undo_one(
@@ -240,18 +239,17 @@ async def _undo_one(
     """Undo the newest of these actions; the first outcome of this order stands. Where an application stands at 0 by them, what is only in
     passing is tried for longer."""
     acted = entries[-1]
-    stopped = any(size.stopped for size in half_way.sizes(journal.actions(entries)))
     try:
         before = await _before(services, run, acted)
-    except (TryLater, OutcomeUnclear) as error:
-        if later := again(services, run, error, stopped=stopped):
-            return later
-        before = Undone(UndoResult.FAILED, _given_up(error))
     except RemediatorError as error:
-        before = Undone(UndoResult.FAILED, str(error))
+        failed = held.failed(services, run, entries, error)
+        if isinstance(failed, Found):
+            return failed
+        before = failed
     if isinstance(before, str):
         return held.waits(services, run, before)
-    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted, begun=kept.begun))
+    size = await holding.size_before(services, before)
+    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted, size, begun=kept.begun))
     if hold is None:
         return Found()  # withdrawn or taken a moment ago: looked at again at once
     if hold:
@@ -261,16 +259,14 @@ async def _undo_one(
     counted = sending.Counted(_means(services, run, acted, kept.by))
     try:
         done = await ACTUATORS[before.kind].undo(counted.means, before, acted.name)
-    except (Held, TryLater, OutcomeUnclear) as error:
+    except RemediatorError as error:
         if not kept.begun and counted.nothing_sent(error):
             name = journal.entry_name(acted.name, journal.life_of(run).undos)
             await services.store.write(lambda tx: sending.not_sent(tx, run.id, name))
         if isinstance(error, Held):
             return held.waits(services, run, str(error))
-        gone = Undone(UndoResult.FAILED, _given_up(error))
-        return again(services, run, error, stopped=stopped) or _settled(services, run, acted, gone)
-    except RemediatorError as error:
-        return _settled(services, run, acted, Undone(UndoResult.FAILED, str(error)))
+        failed = held.failed(services, run, entries, error)
+        return failed if isinstance(failed, Found) else _settled(services, run, acted, failed)
     return _settled(services, run, acted, done, await _size_now(services, acted, done))
 
 
@@ -342,9 +338,11 @@ async def _other_hand(services: Services, run: Run, action: Action, name: str) -
     return hand_after_ours(manifest, (), left, key=services.store.vault.key) or theirs
 
 
-def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry, *, begun: bool) -> str | None:
-    """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write. None when the order
-    was withdrawn meanwhile, or somebody has taken the incident."""
+def _intend(
+    tx: Tx, services: Services, run: Run, acted: JournalEntry, size: int | None, *, begun: bool
+) -> str | None:
+    """Write down that one action is to be undone, with the `size` that its object has before, or say what holds it by now: the last look at
+    holds before the write. None when the order was withdrawn meanwhile, or somebody has taken the incident."""
     now = runs.hold(tx, run.id)
     if now.state is not RunState.UNDOING or now.life.get("withdrawn"):
         return None
@@ -355,7 +353,7 @@ def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry, *, begun:
         return hold
     action, number = Action.from_json(acted.intent["action"]), journal.life_of(run).undos
     name = journal.entry_name(acted.name, number)
-    entry = {"entry": "undo", "of": acted.name, "number": number}
+    entry = {"entry": "undo", "of": acted.name, "number": number, "size": size}
     driving.begin(tx, run.id)
     sending.not_sent(tx, run.id, "")
     if not runs.begin_entry(tx, run.id, name, entry).resumed:
