@@ -141,7 +141,9 @@ def test_the_way_to_prometheus_follows_its_url(helm: Helm, url: str, rule: Any) 
 
 @pytest.mark.parametrize("url", ["https://gitlab.com", "http://gitlab.com:443/x", "https://slack.com/api"])
 def test_a_host_of_two_labels_is_reached_as_a_service_and_as_any_host(helm: Helm, url: str) -> None:
-    found = helm.template("--set", f"settings.PROMETHEUS_URL={url}").of("NetworkPolicy")["spec"]["egress"][-2:]
+    found = helm.template("--set", f"settings.PROMETHEUS_URL={url}").of("NetworkPolicy")["spec"]["egress"][
+        -2:
+    ]
     inside = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "com"}}}
     assert found == [{"to": [inside]}, {"ports": [{"port": 443, "protocol": "TCP"}]}]
 
