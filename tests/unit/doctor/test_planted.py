@@ -367,7 +367,7 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
     folder = Path(__file__).parent
     here = "".join(
         (folder / f"test_{name}.py").read_text("utf-8")
-        for name in ("planted", "sources", "routes", "command", "login")
+        for name in ("planted", "sources", "routes", "command", "login", "patient")
     )
     here += (Path(__file__).parents[2] / "contract" / "test_store_roles.py").read_text("utf-8")
     assert {code for code in known if f'"{code}"' not in here} == set()
