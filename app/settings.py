@@ -247,8 +247,9 @@ class Settings(BaseSettings):
     @field_validator("slack_operators")
     @classmethod
     def _slack_ids(cls, value: str) -> str:
-        if wrong := [p for p in listed(value) if _SLACK_ID.fullmatch(p) is None]:
-            raise ValueError(f"{wrong[0]!r} is no id of a Slack user (U...) or user group (S...)")
+        if wrong := [n for n, part in enumerate(listed(value), 1) if _SLACK_ID.fullmatch(part) is None]:
+            # By its number: what stands there instead may be a token.
+            raise ValueError(f"entry {wrong[0]} is no id of a Slack user (U...) or user group (S...)")
         return value
 
     @field_validator("people")

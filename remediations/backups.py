@@ -88,13 +88,15 @@ class StoreParams(Params):
 class KeepParams(Params):
     """How many backups stay."""
 
-    daily: int = Field(default=7, ge=0, le=400, description="How many days keep their newest backup")
+    daily: int = Field(default=7, ge=0, le=400, description="How many days keep a backup")
     weekly: int = Field(default=4, ge=0, le=400, description="How many weeks do")
     monthly: int = Field(default=12, ge=0, le=400, description="How many months do")
 
+    recent: int = Field(default=48, ge=0, le=8_760, description="Hours in which every backup stays")
+
     def keep(self) -> Keep:
         """As the pod is told."""
-        return Keep(self.daily, self.weekly, self.monthly)
+        return Keep(self.daily, self.weekly, self.monthly, self.recent)
 
 
 STORE: Final = frozenset(StoreParams.model_fields) - {"deadline", "memory", "keep_job"}

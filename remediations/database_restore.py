@@ -7,7 +7,7 @@ that all of it can be taken back. Where there is no database yet, the copy becom
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any
@@ -18,6 +18,7 @@ from app.backup.job import backup_job, restore_job
 from app.backup.order import Form, Keep, Order, Place, folder_of, new_name
 from app.backup.restore_order import Phase, RestoreOrder
 from app.database.exchanging import exchange_database
+from app.domain import half_way
 from app.domain.backups import Shelf
 from app.domain.copies import Exchange
 from app.domain.database import APPLICATION
@@ -143,12 +144,19 @@ class DatabaseRestore(Remediation[DatabaseRestoreParams]):
             if unknown or finding.data.get("obstacle"):
                 return (refuse(RESTORE, finding.text, str(finding.data.get("advice", ""))),)
         found = {f.code: f for f in diagnosis.findings}
-        database = found[SERVER].data["database"]
-        if not found[SERVER].data["there"] and not params.without_safety_backup:
-            why = f"there is no database {database}, so its present state cannot be backed up"
+        if not params.without_safety_backup and (no := _nothing_to_save(found[SERVER])):
+            why = f"{no}, so its present state cannot be backed up"
             return (refuse(RESTORE, why, f"{why}: without_safety_backup=true says that this is known"),)
         server = await _server_workload(scene, params)
         return (_Plan(scene, params, found, server or scene.workload).step(),)
+
+
+def _nothing_to_save(server: Finding) -> str:
+    """Why no backup can be made of the database as it is now; empty when one can."""
+    database, closed = server.data["database"], server.data["closed"]
+    if not server.data["there"]:
+        return f"there is no database {database}"
+    return f"{database} takes no connections, somebody has closed it ({closed})" if closed else ""
 
 
 async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Finding]:
@@ -183,7 +191,9 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     findings.append(told)
     if stored is not None:
         findings.append(versions_finding(stored, server, client))
-        findings.append(await space_finding(scene, stored, params.server if of_server else "", params.factor))
+        findings.append(
+            await space_finding(scene, stored, params.server if of_server else "", params.factor, server.wal)
+        )
     return findings
 
 
@@ -202,7 +212,11 @@ async def _scaler(scene: Scene) -> list[Finding]:
         pause = f'kubectl annotate scaledobject {owner} -n {target.namespace} autoscaling.keda.sh/paused-replicas="0"'
         text = f"ScaledObject {owner} of KEDA would start {target} again"
         return [obstacle(SCALER, text, f"{text}: pause it first ({pause}), and resume it afterwards")]
-    return [Finding(SCALER, f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0")]
+    text = (
+        f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0, and may move it until then: it is stopped from the number of "
+        "replicas that it has by then, and started with that number again"
+    )
+    return [Finding(SCALER, text)]
 
 
 async def _server_workload(scene: Scene, params: DatabaseRestoreParams) -> Workload | None:
@@ -251,6 +265,7 @@ class _Plan:
             seen["id"],
         )
         self.kept_back = tuple(seen["kept_back"])
+        self.closed = str(seen["closed"])
         self.left_behind = "; ".join(seen["left_behind"])
 
     def step(self) -> Step:
@@ -271,9 +286,12 @@ class _Plan:
             f"changed{kept}"
         )
         step = act(RESTORE, why, built[0], built[1:])
-        told = [
+        told = list(self._at_0())
+        told += [
             f"no safety backup of the present state of {live} is made"
         ] * self.params.without_safety_backup
+        if self.closed:
+            told.append(f"{live} takes no connections ({self.closed}), and the restored one does")
         if self.kept_back:
             told.append(
                 f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
@@ -284,12 +302,18 @@ class _Plan:
             )
         return replace(step, asks="; ".join(told)) if told else step
 
+    def _at_0(self) -> Iterator[str]:
+        """What somebody has stopped before is theirs to start."""
+        target = self.workload.target
+        if not self.workload.desired and not self.params.replicas:
+            yield f"{target} stands at 0 and is not started afterwards: the param replicas says with how many pods it is"
+
     def _job(self, phase: Phase) -> Action:
         params, exchange = self.params, self.exchange
         place = Place(params.to, params.endpoint, params.region)
         order = RestoreOrder(
             phase, self.key, self.sha256, self.bytes, self.at, place, exchange.entry, exchange.live, exchange.copy,
-            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS,
+            exchange.mark, params.checks, params.privileges, _CHECK_SECONDS, params.superuser,
         )  # fmt: skip
         size = say_memory(self.bytes)
         if phase is Phase.REHEARSE:
@@ -319,8 +343,10 @@ class _Plan:
         return f"{target.name.replace('.', '-')[:25].strip('-')}-{self.scene.now:%Y%m%dt%H%M%Sz}-{self.mark}"
 
     def _stopped(self) -> tuple[Action, ...]:
-        stop = (resized(self.workload, 0),) if self.workload.desired else ()
-        return (*stop, confirm_stopped(self.workload))
+        if not self.workload.desired:
+            return (confirm_stopped(self.workload),)
+        stop = replace(resized(self.workload, 0), part=half_way.AS_FOUND)
+        return (stop, confirm_stopped(self.workload))
 
     def _exchange(self) -> Action:
         exchange = self.exchange
@@ -333,11 +359,12 @@ class _Plan:
         wanted = self.workload.desired if self.params.replicas is None else self.params.replicas
         if not wanted:
             return ()
-        target = self.workload.target
+        target, as_before = self.workload.target, self.params.replicas is None
         start = replace(
             resized(self.workload, wanted),
             changes=(FieldChange("/spec/replicas", 0, wanted),),
-            summary=f"Start {target} again with {wanted} replicas",
+            part=half_way.AS_FOUND if as_before else half_way.AS_GIVEN,
+            summary=f"Start {target} again with {wanted} replicas{', or as many as it had when it was stopped' * as_before}",
             pods_affected=0,
             undo="scale to 0 again",
             params={"from": 0, "to": wanted},

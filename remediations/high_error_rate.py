@@ -282,10 +282,11 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
     cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
     if acquitted := cause.acquits:
         return refuse(ROLL_BACK, acquitted, cause.advice)
-    if origin is None:
+    if origin is None or (errors.none and _cut_off(diagnosis)):
         return None
     if origin.data["rollout"] is not True:
-        older = "find what began before the rollout: an older version meets it as well"
+        told = f" ({origin.data['measured']})" if errors.none else ""
+        older = f"find what began before the rollout{told}: an older version meets it as well"
         advice = f"look at what changed {origin.data['instead']}" if origin.data["instead"] else ""
         return refuse(
             ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")

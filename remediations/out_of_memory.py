@@ -28,15 +28,20 @@ from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import LeakParams, killed_finding, leak_finding, less_sure, limits_finding
-from remediations.evidence.pods import pods_finding, troubles, unread_pods
+from remediations.evidence.pods import Fault, pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.usage import joined, known, measured, memory, shown, span, usage_finding
+from remediations.evidence.usage import count, joined, known, measured, memory, shown, span, usage_finding
 from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
 """Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are not the
-template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into)."""
+template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into), `untried` (the higher limits
+of the template, of which no pod has been killed)."""
+RELEASED = "memory.released"
+"""Finding: that the kills came with the last release, whatever that changed. Data: `revision`."""
+_WITH = timedelta(minutes=10)
+"""Kills that began so soon after a release began with it."""
 _NEAR = 0.85
 """Share of a limit from which on memory is near it."""
 
@@ -77,11 +82,14 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         )
         ends = troubles(pods, scene.lately(params.kill_window))
         killed = killed_finding(ends) or _no_kill(params)
-        sizes = _sizes(looked, list(killed.data["containers"]))  # type: ignore[arg-type]
+        of_memory = frozenset(t.pod.name for t in ends if t.fault is Fault.OUT_OF_MEMORY)
+        sizes = _sizes(looked, list(killed.data["containers"]), of_memory)  # type: ignore[arg-type]
+        released = _released(looked, of_memory)
         state = pods_finding(workload, pods, ends)
         findings = (
             killed,
             *([sizes] if sizes else []),
+            *([released] if released else []),
             state,
             usage,
             limits_finding(workload),
@@ -115,7 +123,33 @@ def _no_kill(params: OutOfMemoryParams) -> Finding:
     return Finding("memory.killed", text, data={"containers": []})
 
 
-def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
+def _released(looked: Investigation, killed: frozenset[str]) -> Finding | None:
+    """The finding `memory.released`: only pods of the last release were killed, and older ones run well beside them or the kills began with
+    it. None otherwise, and for what this service wrote itself."""
+    seen = looked.seen
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    pods = [p for p in seen.alive if p.name in killed]
+    if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
+        return None
+    deployed = seen.now - timedelta(seconds=last.age)
+    if written_by_us(seen.workload, deployed):
+        return None
+    name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
+    data: dict[str, JsonValue] = {"revision": last.revision.number}
+    if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
+        beside = (
+            f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
+        )
+        return Finding(RELEASED, f"Only pods of {name}, are killed, and {beside}", data=data)
+    first = min(
+        (c.since for c in looked.causes if c.code is CauseCode.OUT_OF_MEMORY and c.since), default=seen.now
+    )
+    if first - deployed >= _WITH:
+        return None
+    return Finding(RELEASED, f"The kills began with {name}", data=data)
+
+
+def _sizes(looked: Investigation, names: Sequence[str], killed: frozenset[str]) -> Finding | None:
     """What the template does not tell of the limits of the killed containers; None when it tells all."""
     seen = looked.seen
     template = {c.name: c.memory_limit for c in seen.workload.containers}
@@ -134,8 +168,27 @@ def _sizes(looked: Investigation, names: Sequence[str]) -> Finding | None:
     who = "this service itself, and no release," if own else "the last release"
     told += [f"{who} lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
              for name, size in before.items()]  # fmt: skip
-    data: dict[str, JsonValue] = {"ran_with": {**ran_with}, "before": {} if own else {**before}}
+    untried = _untried(looked, names, killed)
+    told += [
+        f"the template gives {name} {memory(size)} by now, and no pod with that was killed"
+        for name, size in untried.items()
+    ]
+    data: dict[str, JsonValue] = {
+        "ran_with": {**ran_with},
+        "before": {} if own else {**before},
+        "untried": {**untried},
+    }
     return Finding(SIZES, joined(told), data=data) if told else None
+
+
+def _untried(looked: Investigation, names: Sequence[str], killed: frozenset[str]) -> dict[str, int]:
+    """The higher limits that somebody has set since, while all pods that were killed are from before."""
+    pods = [p for p in looked.seen.pods if p.name in killed]
+    if not pods or any(map(looked.seen.newest, pods)):
+        return {}
+    had = {s.name: s.memory_limit for p in pods for s in p.specs if s.name in names}
+    now = {c.name: c.memory_limit for c in looked.seen.workload.containers if c.name in had}
+    return {n: size for n, size in now.items() if size and (old := had[n]) is not None and size > old}
 
 
 def _lowered(looked: Investigation, names: Sequence[str]) -> tuple[dict[str, int], bool]:
@@ -212,6 +265,10 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     if not names:
         cause = FirstCause(diagnosis)
         return refuse(RAISE_MEMORY, text, cause.advice if cause.sure else "")
+    if untried := _not_tried(diagnosis):
+        return refuse(
+            RAISE_MEMORY, untried, f"see whether the new pods of {scene.workload.target} start and stay"
+        )
     leak = diagnosis.finding("memory.leak")
     unsure = less_sure(diagnosis)
     if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
@@ -237,22 +294,35 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     cause = FirstCause(diagnosis)
     brought, task = _brought(diagnosis, cause) if not killed.before else "", ""
     if brought:
-        task = f"find out why the last release needs more memory, or roll it back: {', '.join(names)} of {scene.workload.target}"
+        of = f"{', '.join(names)} of {scene.workload.target}"
+        released = cause.by_rollout or diagnosis.finding(RELEASED) is not None
+        task = f"find out why the last release needs more memory, or roll it back: {of}"
+        task = task if released else f"find out what makes {of} need more memory"
     step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
     return asking(step, unsure, told, brought, _another(cause))
 
 
+def _not_tried(diagnosis: Diagnosis) -> str:
+    """That somebody has given the killed containers more since then, which shows first whether it is enough; empty when nobody has."""
+    sizes, (_, text) = diagnosis.finding(SIZES), _killed(diagnosis)
+    return f"{text}, and {sizes.text}" if sizes and _numbers(diagnosis, "untried") else ""
+
+
 def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
-    """That the last release is to blame for the kills, so that more memory is relief; empty when it is not, or nobody knows."""
-    changes = diagnosis.finding("changes.recent")
+    """That the last release is to blame for the kills, or came with them, so that more memory is relief; empty when it is not, or nobody
+    knows."""
+    changes, released = diagnosis.finding("changes.recent"), diagnosis.finding(RELEASED)
     if cause.code is not CauseCode.OUT_OF_MEMORY:
         return ""
+    back = "(a rollback of that release may fit better)"
     if cause.by_rollout:
-        return f"the last release brought it: {cause.rollout_why} (a rollback of that release may fit better)"
-    if cause.instead:
-        return f"something else changed before it: {cause.instead}"
+        return f"the last release brought it: {cause.rollout_why} {back}"
     lately = changes.data.get("lately") if changes is not None else ""
-    return f"what changed {lately} may have brought it" if lately else ""
+    other = f"what changed {lately} may have brought it" if lately else ""
+    if cause.instead:
+        other = f"something else changed before it: {cause.instead}"
+    with_it = f"{released.text[:1].lower()}{released.text[1:]} {back}" if released else ""
+    return "; ".join(filter(None, (with_it, other)))
 
 
 def _another(cause: FirstCause) -> str:
@@ -270,6 +340,8 @@ def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) ->
     names, text = _killed(diagnosis)
     if not names:
         return refuse(SCALE_OUT, text)
+    if untried := _not_tried(diagnosis):
+        return refuse(SCALE_OUT, untried)
     cause = FirstCause(diagnosis)
     if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
         return refuse(SCALE_OUT, f"{cause.text}: more replicas would not change that", cause.advice)

@@ -14,9 +14,10 @@ from psycopg import sql
 
 from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
-from app.backup.giving import alike, grant, set_of
+from app.backup.giving import alike, grant, limit, set_of
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
+from app.database.copies import POWERS, powers_of
 from app.database.texts import foreign, raw, text
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
@@ -64,6 +65,19 @@ class Beside:
             frozenset(text(name) for (name,) in trusted),
         )
 
+    def refuse_powers(self) -> None:
+        """What is restored is code, and this login's SQL may not do what only a superuser's should, unless the rule allows it. Raises
+        BackupFailed."""
+        if self._order.superuser:
+            return
+        if self.rights.superuser:
+            raise BackupFailed("the login is a superuser, which the rule does not allow", code="no_right")
+        with self._connected() as connection, worded():
+            powers = powers_of(connection.execute(POWERS.encode()).fetchall())
+        if powers:
+            text = f"the login may do what only a superuser should ({', '.join(powers)}), which the rule does not allow"
+            raise BackupFailed(text, code="no_right")
+
     @property
     def mark(self) -> str | None:
         """The mark of the copy, empty for one that is not validated; None when there is none."""
@@ -97,18 +111,20 @@ class Beside:
             return set_of(connection, self._order.live, self._order.live)
 
     def configure(self) -> list[str]:
-        """Give the copy the settings and the limit of connections of the database; the names of those that the login may not give."""
+        """Give the copy the settings of the database; the names of those that the login may not give."""
         with self._connected() as connection:
             return set_of(connection, self._order.live, self._order.copy)
 
     def approve(self) -> None:
-        """Write the mark: from now on it may take the database's place. Raises BackupFailed when owner or grants are not the same."""
+        """Give it the limit of connections, which its validation may have needed, and write the mark: from now on it may take the database's
+        place. Raises BackupFailed when owner or grants are not the same."""
         live, copy = self._order.live, self._order.copy
         words = sql.SQL("COMMENT ON DATABASE {} IS {}")
         with self._connected() as connection, worded():
             if not alike(connection, live, copy):
                 text = f"{copy} has not the owner and grants of {live}"
                 raise BackupFailed(text, code="differs")
+            limit(connection, live, copy)
             connection.execute(words.format(sql.Identifier(copy), sql.Literal(self._order.mark)))
 
     def drop(self) -> None:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import obstore
@@ -26,16 +26,28 @@ from obstore.exceptions import (
 )
 from obstore.store import ObjectStore, from_url
 
-from app.backup.failure import BackupFailed
+from app.backup.failure import BackupFailed, MayPass
 from app.backup.order import Place, stamp_of
+from app.backup.ranges import Ranges
 from app.domain.backups import LONGEST_MANIFEST, manifest_of
 
 _MIB = 1 << 20
 _PART, _PARTS, _AT_ONCE = 8 * _MIB, 9_000, 4
 _LONGEST_COPY = 5 << 30  # what S3 copies in one request
-_BLOCK = 4 * _MIB
+_BLOCK = 1 << 16  # what a broken request has brought up to here is not asked for again
+_ANSWER = timedelta(minutes=1)
+"""For one request: a range, a page of a listing, a small object. No read as a whole has a limit: who takes the bytes sets its pace."""
+_PART_SENT, _SLOWEST = timedelta(minutes=2), 1 << 18
+"""For one part of an upload, or as long as it takes at so many bytes a second."""
+_COPIED = timedelta(minutes=15)
+"""For a copy within the store."""
+_AGAIN = 5
+"""So many times its limit after its first try no request is tried again."""
+_LIMITED = ("s3", "gs", "az")
 _PIECE, _MARK = 4 * _MIB, 32
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
+_PASSING = ("408", "425", "429")
+_SILENT = re.compile(r"kind: Timeout|TimedOut|operation timed out")
 _MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
 MANIFEST = ".manifest.json"
 
@@ -105,26 +117,33 @@ class Bucket:
     process's own variables."""
 
     def __init__(self, place: Place, login: Mapping[str, str] | None = None) -> None:
-        options: dict[str, Any] = {}
+        self._place, self._login = place, {name.lower(): value for name, value in (login or {}).items()}
+        self._store = self._opened(_ANSWER)
+        self._reading = self._opened(_ANSWER, max_retries=0)  # `Ranges` tries again, from where it was
+
+    def _opened(self, limit: timedelta, **retry: Any) -> ObjectStore:
+        """The store, with this limit for each of its requests: the library's own is half a minute."""
+        place, options = self._place, dict[str, Any](self._login)
         if place.url.startswith("s3"):
-            options = {"region": place.region or "us-east-1", "disable_bulk_delete": True}
+            options |= {"region": place.region or "us-east-1", "disable_bulk_delete": True}
             options |= {"endpoint": place.endpoint} if place.endpoint else {}
-            options |= {
-                "client_options": {"allow_http": place.endpoint.startswith("http://"), "timeout": "5m"}
-            }
         if place.url.startswith("file"):
-            options = {"mkdir": True}
-        options |= {name.lower(): value for name, value in (login or {}).items()}
+            options["mkdir"] = True
+        if place.url.startswith(_LIMITED):
+            options["client_options"] = {"allow_http": place.endpoint.startswith("http://"), "timeout": limit}
+            options["retry_config"] = {"retry_timeout": _AGAIN * limit} | retry
         with worded():
-            self._store: ObjectStore = from_url(place.url, **options)
+            return from_url(place.url, **options)
 
     def put(self, key: str, blocks: Iterable[bytes], expected: int) -> Counted:
         """Upload in parts as the blocks come; `expected` bytes, about, for the size of a part. Nothing is there when the blocks
         end in an error."""
         counted, part = Counted(), max(_PART, -(-expected // _PARTS // _MIB) * _MIB)
-        with worded():
+        limit = max(_PART_SENT, timedelta(seconds=part / _SLOWEST))
+        store = self._opened(limit)
+        with worded(limit):
             obstore.put(
-                self._store,
+                store,
                 key,
                 counted.through(blocks),
                 use_multipart=True,
@@ -133,19 +152,33 @@ class Bucket:
             )
         return counted
 
-    def read(self, key: str) -> Iterator[bytes]:
-        """The object's bytes."""
+    def read(self, key: str, expected: int | None = None) -> Iterator[bytes]:
+        """The object's bytes; of one that is not of the expected size none."""
         with worded():
-            for block in obstore.get(self._store, key).stream(min_chunk_size=_BLOCK):
-                yield bytes(block)
+            size = int(obstore.head(self._store, key)["size"])
+        if expected not in (None, size):
+            raise BackupFailed(f"there are {size} bytes, and its manifest says {expected}", code="altered")
+        yield from Ranges(lambda at, end: self._range(key, size, (at, end)), size).blocks()
+
+    @contextmanager
+    def _range(
+        self, key: str, size: int, within: tuple[int, int]
+    ) -> Iterator[tuple[object, Iterator[bytes]]]:
+        """Without a condition, which not every store takes: what it says of the object is compared."""
+        with worded():
+            found = obstore.get(self._reading, key, options={"range": within})
+            if found.meta["size"] != size:
+                raise BackupFailed("the object became another one while it was read", code="altered")
+            what = (found.meta["e_tag"], found.meta["version"])
+            yield what, (bytes(block) for block in found.stream(min_chunk_size=_BLOCK))
 
     def publish(self, incomplete: str, key: str, counted: Counted) -> None:
         """The object under its final key, copied by the store itself; one that is too large for that is copied through here. What is
         there is what was uploaded, or nothing is."""
         try:
-            with worded():
+            with worded(_COPIED):
                 if counted.size <= _LONGEST_COPY:
-                    obstore.copy(self._store, incomplete, key)
+                    obstore.copy(self._opened(_COPIED), incomplete, key)
                 else:
                     self.put(key, counted.again(self.read(incomplete)), counted.size)
             self._prove(key, counted)
@@ -225,7 +258,8 @@ class Bucket:
                 ours = key == f"{folder}/{stamp_of(name):%Y/%m/%d}/{name}{ending}"
                 if ours and f"{key}{MANIFEST}" not in there and max(written, stamp_of(name)) < before:
                     found.append(key)
-        return found
+        # A listing may leave out what is there: only a manifest that is asked for by its key, and is none, is none.
+        return [key for key in found if self.size(f"{key}{MANIFEST}") is None]
 
     def _listed(self, folder: str) -> dict[str, tuple[datetime, int]]:
         """All keys in a folder, with when each was written, and its bytes."""
@@ -276,8 +310,8 @@ def written(manifest: Mapping[str, Any]) -> bytes:
 
 
 @contextmanager
-def worded() -> Iterator[None]:
-    """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes."""
+def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
+    """The library's errors in words of ours; a BackupFailed of whoever made the blocks passes. `limit` is what a request had."""
     try:
         yield
     except (UnauthenticatedError, PermissionDeniedError):
@@ -289,5 +323,8 @@ def worded() -> Iterator[None]:
     except (BaseError, ValueError, OSError) as error:
         status = _STATUS.search(str(error))
         code = next((g for g in status.groups() if g), "") if status else ""
+        if not code and _SILENT.search(str(error)):
+            raise MayPass(f"the store sent nothing for {limit.seconds} s", code="store_failed") from None
         told = f"HTTP {code}" if code else type(error).__name__
-        raise BackupFailed(f"the store failed ({told})", code="store_failed") from None
+        failed = BackupFailed if code.startswith("4") and code not in _PASSING else MayPass
+        raise failed(f"the store failed ({told})", code="store_failed") from None

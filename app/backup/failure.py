@@ -9,3 +9,7 @@ class BackupFailed(RemediatorError):
     """Nothing was published and nothing was removed."""
 
     code = "backup_failed"
+
+
+class MayPass(BackupFailed):
+    """A failure of the store that may be over by the next try."""

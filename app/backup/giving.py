@@ -19,9 +19,10 @@ _GRANTS: Final = """
     FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = %s AND a.grantee <> d.datdba
 """
 _SETTINGS: Final = """
-    SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1)
-    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase, unnest(s.setconfig) one
-    WHERE d.datname = %s AND s.setrole = 0
+    SELECT split_part(one, '=', 1), substr(one, strpos(one, '=') + 1), r.rolname
+    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole,
+        unnest(s.setconfig) one
+    WHERE d.datname = %s ORDER BY r.rolname NULLS FIRST
 """
 _ALIKE: Final = """
     SELECT DISTINCT d.datdba, (SELECT array_agg(a::text ORDER BY a::text)
@@ -59,20 +60,23 @@ def alike(connection: Connection, live: str, copy: str) -> bool:
     return len(connection.execute(_ALIKE.encode(), [live, copy]).fetchall()) <= 1
 
 
-def settings_of(connection: Connection, live: str) -> list[tuple[str, str]]:
-    """The settings of a database, name and value as the server keeps them."""
-    return [
-        (text(name), text(value)) for name, value in connection.execute(_SETTINGS.encode(), [live]).fetchall()
-    ]
+def settings_of(connection: Connection, live: str) -> list[tuple[str, str, str]]:
+    """The settings of a database, name and value as the server keeps them, with the role that has it there; empty for everybody."""
+    rows = connection.execute(_SETTINGS.encode(), [live]).fetchall()
+    return [(text(name), text(value), text(role) if role else "") for name, value, role in rows]
 
 
 def set_of(connection: Connection, live: str, copy: str) -> list[str]:
-    """Give one database the settings and the limit of another; the names of those that the server refuses. Raises BackupFailed."""
+    """Give one database the settings of another, its own and those of roles in it; the names of those that the server refuses. Raises
+    BackupFailed."""
     refused, name = [], sql.Identifier(copy)
     with worded(f"the settings of {live} could not be given to its copy"):
-        for setting, value in settings_of(connection, live):
-            given = sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
-                name, sql.Identifier(*setting.split(".")), _value(setting, value)
+        for setting, value, role in settings_of(connection, live):
+            of = sql.SQL("ROLE {} IN DATABASE {}").format(sql.Identifier(role), name)
+            given = sql.SQL("ALTER {} SET {} TO {}").format(
+                of if role else sql.SQL("DATABASE {}").format(name),
+                sql.Identifier(*setting.split(".")),
+                _value(setting, value),
             )
             try:
                 with connection.transaction():
@@ -80,12 +84,17 @@ def set_of(connection: Connection, live: str, copy: str) -> list[str]:
             except psycopg.Error as error:
                 if not error.sqlstate:
                     raise
-                refused.append(setting)
-        row = connection.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [live]).fetchone()
-        if row and row[0] >= 0:
-            limit = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
-            connection.execute(limit.format(name, sql.Literal(int(row[0]))))
+                refused.append(f"{setting} of the role {role}" if role else setting)
     return refused
+
+
+def limit(connection: Connection, live: str, copy: str) -> None:
+    """Give one database the limit of connections of another. With a limit of 0 somebody has closed that one, and that stays with it. Raises
+    psycopg.Error."""
+    row = connection.execute("SELECT datconnlimit FROM pg_database WHERE datname = %s", [live]).fetchone()
+    if row and row[0] > 0:
+        given = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+        connection.execute(given.format(sql.Identifier(copy), sql.Literal(int(row[0]))))
 
 
 def _value(setting: str, value: str) -> sql.Composable:

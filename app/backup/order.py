@@ -59,11 +59,13 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Keep:
-    """How many backups are kept: the newest of so many days, weeks and months. All 0 keeps everything."""
+    """How many backups are kept: one each of so many days, weeks and months, and every one of the last `recent` hours. The first three 0
+    keep everything."""
 
     daily: int = 7
     weekly: int = 4
     monthly: int = 12
+    recent: int = 48
 
     @property
     def everything(self) -> bool:

@@ -11,6 +11,7 @@ from app.backup.failure import BackupFailed
 
 _LEVEL: Final = 1
 _BLOCK: Final = 1 << 20
+_CUSTOM: Final = b"PGDMP"
 
 
 def packed(blocks: Iterable[bytes]) -> Iterator[bytes]:
@@ -32,6 +33,25 @@ def unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
         source.drain()
         raise BackupFailed("what was read back is not packed", code="altered") from None
     source.drain()
+
+
+def archive(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same unpacked blocks, of an archive of pg_dump's custom format. Raises BackupFailed for anything else that pg_restore may take, or
+    name psql for."""
+    begun, head = False, b""
+    for block in blocks:
+        if begun:
+            yield block
+            continue
+        head += block
+        if begun := len(head) >= len(_CUSTOM):
+            if not head.startswith(_CUSTOM):
+                break
+            yield head
+    if not head.startswith(_CUSTOM):
+        raise BackupFailed(
+            "it is no archive of pg_dump's custom format; no other one is restored", code="altered"
+        )
 
 
 class _Source:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -59,6 +59,7 @@ class Pipes:
             os.mkfifo(folder / name, 0o600)
         self._told: TextIO
         self._todo: TextIO
+        self._known: Collection[str] = ()
 
     def __enter__(self) -> Self:
         self._told = (self._folder / "told").open(encoding="utf-8", errors="replace")
@@ -95,9 +96,12 @@ class Pipes:
         """Let pg_restore read all of a custom archive. Raises BackupFailed when it is not whole."""
         self._feed("check", blocks)
 
-    def restore(self, blocks: Iterable[bytes], *, privileges: bool = False) -> None:
-        """Let pg_restore put all of a custom archive into the database of the service `scratch`, with its grants or without. Raises
-        BackupFailed."""
+    def restore(
+        self, blocks: Iterable[bytes], *, privileges: bool = False, known: Collection[str] = ()
+    ) -> None:
+        """Let pg_restore put all of a custom archive into the database of the service `scratch`, with its grants or without. An error may name
+        what is `known`. Raises BackupFailed."""
+        self._known = known
         self._feed("restore-all" if privileges else "restore", blocks)
 
     def _feed(self, word: str, blocks: Iterable[bytes], *, whole: bool = True) -> None:
@@ -132,7 +136,7 @@ class Pipes:
         """Of its standard error what names tables and hosts, and holds no login and no row."""
         with suppress(OSError):
             with (self._folder / "words").open(encoding="utf-8", errors="replace") as file:
-                text = without_rows(file.read(8_000))
+                text = without_rows(file.read(8_000), self._known)
             return f": {text}" if text else ""
         return ""
 

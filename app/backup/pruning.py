@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from app.backup.bucket import Bucket
 from app.backup.failure import BackupFailed
 from app.backup.order import Keep
-from app.backup.retention import surplus
+from app.backup.retention import Known, lost, rows_of, surplus
 
 _LEFT_OVER: Final = timedelta(days=2)
 """Longer than any Job of ours may run."""
@@ -52,9 +52,11 @@ class Kept(Protocol):
 
 @dataclass
 class _Sorted:
-    """The backups of a folder: those that count, and how many do not, by reason."""
+    """The backups of a folder: those that count, and how many do not, by reason. `before` is the newest that counts and is older than the one
+    just made, with its manifest."""
 
-    known: dict[str, datetime] = field(default_factory=dict)
+    known: dict[str, Known] = field(default_factory=dict)
+    before: tuple[datetime, Mapping[str, Any]] | None = None
     foreign: int = 0
     broken: int = 0
     later: int = 0
@@ -71,10 +73,13 @@ class _Sorted:
 
 
 def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) -> str:
-    """Remove what is surplus; `own` is the manifest of the backup just made. That it could not be done does not make the backup a bad one, and
-    is told."""
+    """Remove what is surplus; `own` is the manifest of the backup just made. Where rows are gone since the one before, nothing is removed, as
+    the older ones may be wanted soon. That it could not be done does not make the backup a bad one, and is told."""
     try:
         found = _Sorted() if order.keep.everything else _sorted(bucket, order, now, own)
+        if fewer := lost(found.before[1], own) if found.before else "":
+            words = f"fewer rows than in the backup before: {fewer}. Older ones were left alone for that"
+            return "; ".join([words, *found.words])
         too_many = surplus(found.known, order.keep, order.key)
         for key in too_many:
             bucket.remove(key)
@@ -99,7 +104,7 @@ def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) 
         if _form(key) != form:
             continue
         if key == order.key:
-            found.known[key] = listed.at
+            found.known[key] = Known(listed.at, rows_of(own), own.get("restored") is True)
         elif listed.bytes is None:
             found.broken += 1
         elif listed.at > latest:
@@ -109,7 +114,10 @@ def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) 
         elif told.get("bytes") != listed.bytes:
             found.broken += 1
         else:
-            found.known[key] = listed.at
+            found.known[key] = Known(listed.at, rows_of(told), told.get("restored") is True)
+            older = made is None or listed.at < made.at
+            if older and (found.before is None or found.before[0] < listed.at):
+                found.before = (listed.at, told)
     return found
 
 

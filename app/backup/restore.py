@@ -9,7 +9,8 @@ commands (CVE-2025-8714). A copy that is not validated is dropped, and the datab
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -20,15 +21,19 @@ from app.backup.contents import cannot
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
 from app.backup.order import LOGIN, WORK
-from app.backup.packing import unpacked
+from app.backup.packing import archive, unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import LOCALE
 from app.database.login import Options, with_authority
 from app.domain.ports import Clock
+from app.domain.text import bounded
 
 _MAJOR: Final = re.compile(r"\d+")
+_DROP_AGAIN: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0, 8.0, 8.0)
+"""Seconds after each try to drop a copy."""
+_SHORT: Final = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Restoring:
     environment: Mapping[str, str]
     clock: Clock
     say: Say
+    pause: Callable[[float], object] = time.sleep
 
 
 def restore(parts: Restoring) -> str:
@@ -88,13 +94,14 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     if not copy.may_create:
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
     copy.refuse_foreign()
+    copy.refuse_powers()
     rights = copy.rights
     whole = _digested(parts, bucket)
-    listing = pipes.listing(unpacked(whole.again(bucket.read(order.key))))
+    listing = pipes.listing(archive(unpacked(whole.again(bucket.read(order.key, order.bytes)))))
     if why := cannot(listing, rights, privileges=order.privileges):
         raise BackupFailed(why, code="no_right")
-    blocks = told("checked", whole.again(bucket.read(order.key)), parts.clock, parts.say)
-    pipes.check(unpacked(blocks))
+    blocks = told("checked", whole.again(bucket.read(order.key, order.bytes)), parts.clock, parts.say)
+    pipes.check(archive(unpacked(blocks)))
     left_out = _left_out(copy.refused_settings())
     return f"{size_words(whole.size)} read, whole, sha256 {whole.sha256[:16]}{left_out}; nothing was changed"
 
@@ -115,30 +122,50 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
     copy.refuse_foreign()
+    copy.refuse_powers()
     whole = _digested(work.parts, work.bucket)
     copy.drop()  # what a pod has left behind that was killed
     fresh = {**entry, "dbname": order.copy}
     try:
         copy.make(_locale(work.manifest))
         logins.write({"scratch": fresh})
-        blocks = whole.again(work.bucket.read(order.key))
+        blocks = whole.again(work.bucket.read(order.key, order.bytes))
         blocks = told("restored", blocks, work.parts.clock, work.parts.say)
-        work.pipes.restore(unpacked(blocks), privileges=order.privileges)
+        known = {part for name in work.manifest["rows"] for part in (name, *name.split("."))}
+        work.pipes.restore(archive(unpacked(blocks)), privileges=order.privileges, known=known)
         left_out = _left_out(copy.configure())
         work.parts.say("validated: rows and checks")
         validate(fresh, order, work.manifest["rows"])
         copy.approve()
-    except BaseException:  # also at the Job's deadline: what is not validated does not stay
-        try:
-            copy.drop()
-        except BackupFailed:  # the first error is the one that is told
-            work.parts.say(f"{order.copy} could not be dropped")
+    except BaseException as error:  # also at the Job's deadline: what is not validated does not stay
+        left = _dropped(work)
+        if left and isinstance(
+            error, BackupFailed
+        ):  # the first error is told first, and leaves room for the second
+            raise BackupFailed(f"{bounded(error.message, _SHORT)}; {left}", code=error.code) from None
         raise
     rows = work.manifest["rows"]
     checked = f", {len(order.checks)} checks of the rule answer true" if order.checks else ""
     return (
         f"{order.copy}: {sum(rows.values())} rows of {len(rows)} tables as in the manifest{checked}{left_out}"
     )
+
+
+def _dropped(work: _Work) -> str:
+    """Drop the copy, for a while where the server does not answer: one whose process crashed is back after seconds. What to do where it stays."""
+    name = work.parts.order.copy
+    for seconds in _DROP_AGAIN:
+        try:
+            work.copy.drop()
+            return ""
+        except BackupFailed as error:
+            if error.code in ("foreign", "query_failed") and seconds != _DROP_AGAIN[0]:
+                break
+        work.parts.pause(seconds)
+    quoted = name.replace('"', '""')
+    left = f'the copy {name} could not be dropped and takes room: DROP DATABASE "{quoted}" WITH (FORCE)'
+    work.parts.say(left)
+    return left
 
 
 def _left_out(settings: list[str]) -> str:
@@ -155,7 +182,7 @@ def _digested(parts: Restoring, bucket: Bucket) -> Counted:
     """All of the backup, read once and used for nothing: it is the approved one. Its SQL runs as the owner, so a byte of another archive
     would be too many. Raises BackupFailed."""
     order, counted = parts.order, Counted()
-    for _ in told("read", counted.through(bucket.read(order.key)), parts.clock, parts.say):
+    for _ in told("read", counted.through(bucket.read(order.key, order.bytes)), parts.clock, parts.say):
         pass
     if (counted.sha256, counted.size) != (order.sha256, order.bytes):
         raise BackupFailed("the backup is not what its manifest says", code="altered")

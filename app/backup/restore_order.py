@@ -27,7 +27,7 @@ class RestoreOrder:
     """One restore. `key`, `sha256` and `bytes` are the backup's, as they were approved. `entry` is the database to connect to, `live` the
     name of the one that is replaced, `copy` that of the copy beside it, which gets the comment `mark` once it is
     validated: nobody can guess it, so that nothing that is restored can write it itself. `checks` are queries of the rule that have to answer true; `privileges`: grants are restored too; `seconds` are for
-    one check."""
+    one check; `superuser`: the login may be one, or be able to do as much."""
 
     phase: Phase
     key: str
@@ -42,6 +42,7 @@ class RestoreOrder:
     checks: tuple[str, ...] = ()
     privileges: bool = True
     seconds: int = 60
+    superuser: bool = False
 
     def to_text(self) -> str:
         """JSON for the variable."""

@@ -57,13 +57,32 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
     bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
     if not key:
         there = bucket.backups(shelf.folder)
-        other = None
+        other, broken = None, ""
         for newest in sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT]:
-            manifest = bucket.manifest(newest)
+            try:
+                manifest = bucket.manifest(newest)
+            except BackupFailed as error:
+                if error.code != "altered":
+                    raise
+                broken = broken or newest
+                continue
             if manifest.get("safety"):  # of the state that a restore was to get rid of
                 continue
             if shelf.holds(manifest):
+                _refuse_broken(broken, newest)
                 return Stored(newest, manifest, bucket.size(newest))
             other = other or (newest, manifest)
+        _refuse_broken(broken, other[0] if other else "")
         return Stored(*other, bucket.size(other[0])) if other else None
     return Stored(key, bucket.manifest(key), bucket.size(key))
+
+
+def _refuse_broken(broken: str, good: str) -> None:
+    """A manifest that cannot be read may be that of the newest backup: an older one is taken by name alone."""
+    if broken:
+        way = (
+            f"the newest one whose manifest is whole is {good}: backup={good} takes it"
+            if good
+            else "no other one has a whole manifest"
+        )
+        raise BackupFailed(f"the manifest of {broken} is none of ours; {way}", code="altered")

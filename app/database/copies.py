@@ -20,7 +20,7 @@ from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
-from app.domain.copies import IN_USE, Found, Server, prepared, replicating, waiting_slot
+from app.domain.copies import IN_USE, Found, Server, Wal, prepared, replicating, waiting_slot
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
@@ -35,10 +35,30 @@ LOGIN: Final[LiteralString] = f"""
         r.rolsuper OR r.rolcreatedb, {raw("r.rolname")}
     FROM pg_roles r WHERE r.rolname = current_user
 """
+POWERS: Final[LiteralString] = f"""
+    SELECT p.what, {raw("r.rolname")} FROM pg_roles r, LATERAL (VALUES
+        (1, 'the rights of the superuser ', r.rolsuper), (2, 'CREATEROLE of ', r.rolcreaterole AND NOT r.rolsuper),
+        (3, '', r.rolname IN ('pg_execute_server_program', 'pg_write_server_files', 'pg_read_server_files'))
+    ) p (place, what, has)
+    WHERE p.has AND pg_has_role(r.oid, 'MEMBER') AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
+    ORDER BY p.place, r.rolname
+"""
+"""What SQL of this login may do as a superuser's may. A member by whatever way and with whatever option counts: SET ROLE is a statement
+too, and who may grant a role may grant it to itself."""
+WAL: Final[LiteralString] = """
+    SELECT 'slot', slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
+    UNION ALL
+    SELECT 'unarchived', 'archiver' FROM pg_stat_archiver WHERE current_setting('archive_mode') <> 'off' AND failed_count > 0
+        AND (last_archived_time IS NULL OR last_failed_time > last_archived_time)
+    UNION ALL
+    SELECT name, setting FROM pg_settings WHERE name IN ('max_wal_size', 'max_slot_wal_keep_size') AND setting <> '-1'
+    ORDER BY 1, 2
+"""
+"""What keeps WAL, and how many MB of it; only the settings have a number."""
 DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
-        d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}
+        d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}, d.datconnlimit
     FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
 """
 CLIENTS: Final[LiteralString] = f"""
@@ -56,14 +76,17 @@ FOREIGN: Final[LiteralString] = f"""
 """
 """Sessions that the login may not end, by role."""
 KEPT_BACK: Final[LiteralString] = f"""
-    SELECT {raw("d.datname")}, {raw("split_part(one, '=', 1)")} FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase,
+    SELECT {raw("d.datname")}, {raw("split_part(one, '=', 1)")}, {raw("r.rolname")}
+    FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase LEFT JOIN pg_roles r ON r.oid = s.setrole,
         unnest(s.setconfig) one LEFT JOIN pg_settings p ON lower(p.name) = lower(split_part(one, '=', 1))
-    WHERE s.setrole = 0 AND (p.context IN ('superuser', 'superuser-backend')
+    WHERE (s.setrole <> 0 AND r.rolname IS DISTINCT FROM current_user
+            OR p.context IN ('superuser', 'superuser-backend')
             OR p.name IS NULL AND current_setting('server_version_num')::int >= 150000)
         AND NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user)
-    ORDER BY 1, 2
+    ORDER BY 1, 3 NULLS FIRST, 2
 """
-"""Settings of databases that only a superuser gives; those of no known parameter are among them since PostgreSQL 15."""
+"""Settings of databases, or of a role in one (ALTER ROLE ... IN DATABASE), that only a superuser gives: those of other roles, and those of no
+known parameter since PostgreSQL 15."""
 HELD: Final[LiteralString] = f"""
     SELECT {raw("h.of")}, h.what, {raw("h.name")} FROM (
     SELECT p.database AS of, 'prepared' AS what, p.gid AS name FROM pg_prepared_xacts p
@@ -119,6 +142,7 @@ class PostgresCopies:
             async with self._connections.look(cluster, replace(at, database=entry)) as conn:
                 async with asyncio.timeout(TIMEOUT):
                     ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
+                    powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
                     rows = await _rows(conn, DATABASES)
                     sessions = await _rows(conn, CLIENTS, values)
                     unendable, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
@@ -138,13 +162,17 @@ class PostgresCopies:
                 id=number,
                 owner=owner,
                 foreign=others.get(name, {}),
-                kept_back=tuple(_clean(setting) for of, setting in kept_back if of == name),
+                kept_back=tuple(_setting(what, role) for of, what, role in kept_back if of == name),
                 in_the_way=_held(held, name, _IN_THE_WAY),
                 left_behind=_held(held, name, _LEFT_BEHIND),
+                limit=limit,
             )
-            for name, size, mark, owned, open_, number, owner in rows
+            for name, size, mark, owned, open_, number, owner, limit in rows
         )
-        return Server(text(version), major, options["dbname"], superuser, may_create, found, login)
+        named = powers_of(powers)
+        return Server(
+            text(version), major, options["dbname"], superuser, may_create, found, login, named, _wal(wal)
+        )
 
     async def rename(
         self,
@@ -225,11 +253,32 @@ async def _why_in_use(conn: Connection, names: Sequence[str]) -> str:
     return "a session could not be ended in time, or may not be ended by this login"
 
 
+def powers_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:
+    """In words, what `POWERS` found; names of roles as the server gives them, or as bytes."""
+    names = (foreign(name) if isinstance(name, bytes) else name for _, name in rows)
+    return tuple(f"{text(what)}{_clean(name)}" for (what, _), name in zip(rows, names, strict=True))
+
+
+def _wal(rows: Sequence[tuple[Any, ...]]) -> Wal:
+    sizes = {name: int(value) << 20 for name, value in rows if name.startswith("max_")}
+    default = Wal()
+    return Wal(
+        sizes.get("max_wal_size", default.most),
+        sizes.get("max_slot_wal_keep_size", default.cap),
+        tuple(_clean(value) for name, value in rows if name == "slot"),
+        any(name == "unarchived" for name, _ in rows),
+    )
+
+
 def _held(
     rows: Iterable[tuple[Any, ...]], database: str, words: Mapping[str, Callable[[str], str]]
 ) -> tuple[str, ...]:
     """In words, what of these kinds a database has."""
     return tuple(words[kind_](_clean(name)) for of, kind_, name in rows if of == database and kind_ in words)
+
+
+def _setting(name: str, role: str | None) -> str:
+    return f"{_clean(name)} of the role {_clean(role)}" if role else _clean(name)
 
 
 def _counted(rows: Iterable[tuple[Any, ...]]) -> dict[str, dict[str, int]]:

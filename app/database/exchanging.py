@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
-from app.domain.copies import Exchange, Server
+from app.domain.copies import IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
@@ -103,23 +103,24 @@ class ExchangeActuator:
         exchange, server = await _look(clients, action)
         if not exchange.kept:
             return Undone(UndoResult.NOTHING, action.undo)
-        kept = server.find(exchange.kept)
+        if text := exchange.not_back(server):
+            return Undone(UndoResult.CONFLICT, text, (text,))
         if not exchange.done(server):
-            if kept is None:
-                return Undone(UndoResult.UNDONE, "was undone already")
-            text = f"{exchange.live} is not the restored copy any more: somebody else exchanged it"
-            return Undone(UndoResult.CONFLICT, text, (text,))
-        if kept is None:
-            text = f"{exchange.kept} is gone, so there is nothing to go back to"
-            return Undone(UndoResult.CONFLICT, text, (text,))
+            return Undone(UndoResult.UNDONE, "was undone already")
         if started := await _started(clients, action):
             return Undone(UndoResult.CONFLICT, started, (started,))
         if left := await pods_left(clients, action):
             text = f"pod {left[0]} of {action.target} is still there"
-            raise ProbeUnavailable(text, code="not_stopped", where=str(exchange.at))
+            raise ProbeUnavailable(text, code=NOT_STOPPED, where=str(exchange.at))
+        if text := exchange.blocked(server):
+            raise ProbeUnavailable(text, code=IN_USE, where=str(exchange.at))
         to = (clients.cluster, exchange.at, exchange.entry)
-        await clients.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
-        return Undone(UndoResult.UNDONE, f"undone: {action.undo}")
+        try:
+            await clients.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
+        except OutcomeUnclear as lost:
+            await _taken_back(clients, action, lost)
+        drop = f"{drop_command(exchange.copy)} removes that, once nobody needs it"
+        return Undone(UndoResult.UNDONE, f"undone: {action.undo}; {drop}")
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """The copy is still in its place, and takes connections."""
@@ -135,7 +136,8 @@ class ExchangeActuator:
 
 def _done(exchange: Exchange, server: Server | None) -> str:
     """What was done, by a look at the server before it or after it."""
-    kept = f"; the former one is kept as {exchange.kept}, closed" if exchange.kept else ""
+    drop = f" ({drop_command(exchange.kept)} removes it, once nobody needs it)"
+    kept = f"; the former one is kept as {exchange.kept}, closed{drop}" if exchange.kept else ""
     former = server and (server.find(exchange.kept) if exchange.done(server) else server.live)
     if former and former.left_behind:
         kept += f", and with it {'; '.join(former.left_behind)}"
@@ -152,7 +154,19 @@ async def _read_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> 
     if exchange.done(server):
         return Applied(ActionResult.APPLIED, f"{_done(exchange, server)}; the answer was lost")
     text = f"the answer was lost ({lost.message}), and nothing was exchanged"
-    raise ProbeUnavailable(text, code="not_applied", where=str(exchange.at))
+    raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
+
+
+async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> None:
+    """The mark tells as well whether it was taken back. Raises what keeps that from being known, or that it was not."""
+    try:
+        exchange, server = await _look(clients, action)
+    except ProbeUnavailable as error:
+        text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
+        raise OutcomeUnclear(text, code=lost.code, where=lost.where) from error
+    if exchange.done(server):
+        text = f"the answer was lost ({lost.message}), and nothing was exchanged back"
+        raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
 
 
 async def _started(clients: Clients, action: Action) -> str:
@@ -167,18 +181,32 @@ async def _started(clients: Clients, action: Action) -> str:
 
 async def never_done(clients: Clients, action: Action) -> str:
     """Why this exchange cannot happen whatever is stopped for it: its database was replaced since the decision, or something in it
-    keeps it from getting another name. Empty when it can. Raises
-    ProbeUnavailable."""
+    keeps it from getting another name. Empty when it can. Raises ProbeUnavailable, also while somebody is in it whom the login may not end."""
     exchange, server = await _look(clients, action)
-    return "" if exchange.done(server) else exchange.replaced(server) or exchange.blocked(server)
-
-
-async def never_undone(clients: Clients, action: Action) -> str:
-    """Why this exchange cannot be taken back whatever is stopped for it; empty when it can. Raises ProbeUnavailable."""
-    exchange, server = await _look(clients, action)
-    if not exchange.kept or not exchange.done(server) or server.find(exchange.kept) is not None:
+    if exchange.done(server):
         return ""
-    return f"{exchange.kept} is gone, so there is nothing to go back to"
+    return exchange.replaced(server) or exchange.blocked(server) or _free(exchange, server)
+
+
+async def never_undone(clients: Clients, action: Action, *, stops: bool) -> str:
+    """The same of taking it back; `stops`: the application is stopped first."""
+    exchange, server = await _look(clients, action)
+    if not exchange.kept:
+        return ""
+    if never := exchange.not_back(server):
+        return never
+    if not exchange.done(server):
+        return ""
+    if not stops and (started := await _started(clients, action)):
+        return f"{started}, as nothing that is left of this run stops it"
+    return exchange.blocked(server) or _free(exchange, server)
+
+
+def _free(exchange: Exchange, server: Server) -> str:
+    """Empty when nobody is in the databases whom the login may not end. Raises ProbeUnavailable as long as somebody is."""
+    if busy := exchange.busy(server):
+        raise ProbeUnavailable(busy, code=IN_USE, where=str(exchange.at))
+    return ""
 
 
 async def _look(clients: Clients, action: Action) -> tuple[Exchange, Server]:

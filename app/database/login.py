@@ -33,10 +33,11 @@ async def read_login(cluster: Cluster, at: DatabaseAddress) -> tuple[Options, st
 
 
 def login_of(values: Mapping[str, str], at: DatabaseAddress) -> Options:
-    """Connection options for libpq from the values of the Secret, by its keys. Raises ProbeUnavailable (`no_login`)."""
+    """Connection options for libpq from the values of the Secret, by its keys. Raises ProbeUnavailable (`no_login`). libpq takes a list of hosts;
+    an empty one is the folder of its sockets, one that begins with a slash or an at sign is a socket as well (libpq, "Parameter Key Words")."""
     given = _from_url(values, at) if at.url_key else _from_keys(values, at)
     host, port = at.host or given.get("host", ""), str(at.port or "") or given.get("port", "") or _PORT
-    if not host or host.startswith(("/", "@")):
+    if not all(one.strip() and not one.strip().startswith(("/", "@")) for one in host.split(",")):
         raise _missing(at, "names no host")
     database = at.database or given.get("dbname", "") or given["user"]
     tls = max(at.tls, _tls(given.get("sslmode", "")), key=_ORDER.index)

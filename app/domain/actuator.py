@@ -90,7 +90,8 @@ class Mark:
 class CheckResult:
     """The look right before touching. `ref` is the object as it is now; None when the action may not be carried out, and
     then `text` and `code` say why. `done`: this very action was applied before a crash. `mark` is our last action there.
-    `seen` is what was looked at, for the actuator alone: its dry run and its first attempt at the write follow at once.
+    `seen` is what was looked at, for the actuator alone: its dry run and its first attempt at the write follow at once. `action` is
+    the one that is carried out, where it goes by what was found; with `done` there is nothing left to do for it.
     """
 
     ref: ObjectRef | None
@@ -99,6 +100,7 @@ class CheckResult:
     done: bool = False
     mark: Mark | None = None
     seen: Any = field(default=None, repr=False)
+    action: Action | None = None
 
 
 @dataclass(frozen=True, slots=True)

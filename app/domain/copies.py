@@ -20,6 +20,15 @@ RESTORE: Final = "REMEDIATOR_RESTORE"
 """The variable of a restore's pod that holds its order, as JSON; `copy` and `mark` in it are those of the copy that it makes."""
 IN_USE: Final = "in_use"
 """The code of the error when a session could not be ended, so that a database could not get another name."""
+NOT_STOPPED, NOT_APPLIED, CHANGED = "not_stopped", "not_applied", "changed"
+SEEN: Final = frozenset({IN_USE, NOT_STOPPED, NOT_APPLIED, CHANGED})
+"""Codes of what only a look at the databases tells: that their names were not exchanged."""
+
+
+def drop_command(name: str) -> str:
+    """What a person types in psql to remove a database that nobody needs any more."""
+    quoted = name.replace('"', '""')
+    return f'DROP DATABASE "{quoted}"'
 
 
 def prepared(name: str) -> str:
@@ -43,7 +52,8 @@ class Found:
     rename it; `open`: it takes connections; `clients` are the sessions in it by application, without ours. `id` is the server's number
     of it, which stays under every name, 0 when it is not known; `owner` is its role. `foreign`: roles whose sessions in it the login may
     not end, with their number. `kept_back`: its settings that the login may not give to another database. `in_the_way`: what is in it
-    besides clients, so that it cannot get another name, each with what to do; `left_behind`: what would stay with it under its new name."""
+    besides clients, so that it cannot get another name, each with what to do; `left_behind`: what would stay with it under its new name. `limit`:
+    how many connections it takes at once, -1 for no limit."""
 
     name: str
     size: int | None = None
@@ -57,12 +67,44 @@ class Found:
     kept_back: tuple[str, ...] = ()
     in_the_way: tuple[str, ...] = ()
     left_behind: tuple[str, ...] = ()
+    limit: int = -1
+
+    @property
+    def closed(self) -> str:
+        """Why it takes no connections, though it is there; empty when it does. A superuser gets past a limit, which is no restore's login."""
+        if not self.open:
+            return "ALLOW_CONNECTIONS false"
+        return "CONNECTION LIMIT 0" if self.limit == 0 else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Wal:
+    """What a server keeps of its log (WAL), in bytes: about twice `most` in passing; what inactive `slots` and an archiver that fails (`unarchived`)
+    keep stays, that of slots up to `cap` where there is one."""
+
+    most: int = 1 << 30
+    cap: int = -1
+    slots: tuple[str, ...] = ()
+    unarchived: bool = False
+
+    @property
+    def kept_by(self) -> str:
+        """Who keeps it without an end; empty for nobody."""
+        named = [f"the slot {name}" for name in self.slots if self.cap < 0]
+        return ", ".join([*named, *(["an archiver that fails"] if self.unarchived else [])])
+
+    def of_copy(self, size: int) -> int:
+        """Bytes that stay on the volume while a copy of this size is made, which is written to the log once more."""
+        if self.kept_by:
+            return size
+        return min(size, 2 * self.most + (self.cap if self.slots else 0))
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
-    `may_create` are the login's, whose role is `login`."""
+    `may_create` are the login's, whose role is `login`; `powers` are those of it, its own or those of roles that it is a member of, by which
+    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log."""
 
     version: str
     major: int
@@ -71,6 +113,8 @@ class Server:
     may_create: bool
     databases: tuple[Found, ...]
     login: str = ""
+    powers: tuple[str, ...] = ()
+    wal: Wal = Wal()
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""
@@ -119,11 +163,40 @@ class Exchange:
         return server.live is not None and server.live.mark == self.mark
 
     def blocked(self, server: Server) -> str:
-        """What nobody but a person removes keeps the database from getting another name; empty when nothing does."""
-        live = server.live
-        if live is None or not live.in_the_way:
-            return ""
-        return f"{live.name} cannot get another name: in it is {'; '.join(live.in_the_way)}"
+        """What nobody but a person removes keeps the databases from getting other names, for the exchange or, where that is done, for taking it
+        back; empty when nothing does."""
+        names = (self.live, self.kept if self.done(server) else self.copy)
+        told = (
+            f"{one.name} cannot get another name: in it is {'; '.join(one.in_the_way)}"
+            for one in map(server.find, names)
+            if one is not None and one.in_the_way
+        )
+        return "; ".join(told)
+
+    def busy(self, server: Server) -> str:
+        """Who is in them that the login may not end, as long as they are: for the moment they cannot get other names. Empty for nobody."""
+        names = (self.live, self.kept if self.done(server) else self.copy)
+        told = (
+            f"{', '.join(f'{number} of {role}' for role, number in one.foreign.items())} in {one.name}"
+            for one in map(server.find, names)
+            if one is not None and one.foreign
+        )
+        found = "; ".join(told)
+        return f"sessions that the login may not end would block the renaming ({found})" if found else ""
+
+    def not_back(self, server: Server) -> str:
+        """Why it cannot be taken back for good, as the server stands; empty when it can, or was."""
+        live, kept = server.live, server.find(self.kept)
+        if self.done(server):
+            return "" if kept is not None else f"{self.kept} is gone, so there is nothing to go back to"
+        if kept is None and live is not None and live.id == (self.id or live.id):
+            return ""  # it was
+        there = f"{self.live} is not the restored copy any more: somebody else exchanged it"
+        return (
+            there
+            if live is not None
+            else f"{self.live} is gone: somebody else dropped it, or gave it another name"
+        )
 
     def replaced(self, server: Server) -> str:
         """Why the database in the place is not the one that the decision was about; empty when it is."""

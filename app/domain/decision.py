@@ -50,6 +50,7 @@ class Code(StrEnum):
     SILENCED = "silenced"
     ACKNOWLEDGED = "acknowledged"
     CHANGED_SINCE = "changed_since"
+    BEING_DELETED = "being_deleted"
     OWNED = "owned"
     ROLLOUT_PAUSED = "rollout_paused"
     OUTSIDE_WINDOW = "outside_window"

@@ -61,6 +61,7 @@ def undisguised(text: str) -> Reading | None:
         before = read.text
         read = _edited(read, _unseen(read.text))
         read = _edited(read, _plain_letters(read.text))
+        read = _edited(read, _look_alikes(read.text))
         read = _edited(read, _unescaped(read.text, depth))
         if read.text == before:
             break
@@ -101,6 +102,22 @@ def _plain_letters(text: str) -> Iterator[_Edit]:
     for match in _STYLED.finditer(text):
         if plain := _plain_letter(match[0]):
             yield (*match.span(), plain)
+
+
+_LIKE = str.maketrans(
+    "\u0430\u0435\u043e\u0440\u0441\u0443\u0445\u0456\u0458\u0455\u043a\u0501\u051d\u0410\u0412\u0415\u041a\u041c\u041d\u041e\u0420\u0421\u0422\u0423\u0425\u0406\u0405\u03bf\u03b1\u03c1\u039f\u0391\u03a1\u0395\u039a\u03a4\u039d",
+    "aeopcyxijskdwABEKMHOPCTYXISoapOAPEKTN",
+)
+_SIGNS_LIKE = "".join(map(chr, _LIKE))
+_BESIDE_ASCII = re.compile(f"(?<=[A-Za-z])[{_SIGNS_LIKE}]{{1,32}}|[{_SIGNS_LIKE}]{{1,32}}(?=[A-Za-z])")
+"""Letters of Cyrillic and Greek that look as ASCII's do, in a word with such."""
+
+
+def _look_alikes(text: str) -> Iterator[_Edit]:
+    if text.isascii():
+        return
+    for match in _BESIDE_ASCII.finditer(text):
+        yield (*match.span(), match[0].translate(_LIKE))
 
 
 @lru_cache(maxsize=4_096)

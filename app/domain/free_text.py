@@ -10,6 +10,8 @@ from app.domain.json import JsonValue, beginning
 from app.domain.redact import redact, redact_value
 from app.domain.text import CONTROL, bounded, visible
 
+OF_PAGERDUTY = "pagerduty:"
+"""The beginning of a name that somebody bears in PagerDuty, as `slack:` and `oidc:` are of names that were proved there."""
 LONGEST_REASON = 2_000
 """Characters of a reason that are kept."""
 _MAX_RAW = 2_000

@@ -7,11 +7,12 @@ object, as it was before the first and after the last action. Never reads or wri
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from app.domain.copies import Exchange
+from app.domain.copies import Exchange, drop_command
+from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind
 from app.domain.target import ObjectRef
 
@@ -21,6 +22,10 @@ written since."""
 CONFIRMING = timedelta(minutes=10)
 """The longest that a confirmation waits for pods to end."""
 _JOBS = frozenset({ActionKind.RUN_JOB})
+_SIZE, _MEANT = "size", "meant"
+AS_FOUND, AS_GIVEN = {_SIZE: "as found"}, {_SIZE: "as given"}
+"""The `part` of an action that stops what has any size by then, and of one that starts it: with as many as it had when it was stopped, or
+with what the rule says. What somebody set before the stop is no hand against either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,90 @@ def stops(action: Action) -> bool:
     return after == 0 and bool(before)
 
 
+def starts(action: Action) -> bool:
+    """It starts what stood at 0 replicas, so that its undo stops that."""
+    before, after = _counts(action)
+    return before == 0 and bool(after)
+
+
 def brings_back(actions: Sequence[Action], index: int) -> bool:
     """Action `index` starts what an earlier action of the same step stopped."""
+    return stop_before(actions, index) is not None
+
+
+def stop_before(actions: Sequence[Action], index: int) -> int | None:
+    """Which earlier action of the step stops what action `index` starts; None when none does."""
     _, after = _counts(actions[index])
-    return bool(after) and any(stops(a) and a.object == actions[index].object for a in actions[:index])
+    numbered = enumerate(actions[:index]) if after else ()
+    return next((i for i, a in numbered if stops(a) and a.object == actions[index].object), None)
+
+
+def goes_by_what_it_finds(action: Action) -> bool:
+    """It stops its object from whatever size that has, or starts it again."""
+    return action.kind is ActionKind.SCALE and action.part.get(_SIZE) in (AS_FOUND[_SIZE], AS_GIVEN[_SIZE])
+
+
+def from_size(action: Action, found: int) -> Action:
+    """The stop of an object that has this size; at 0 there is nothing to change, and nothing to take back."""
+    target = action.target
+    return replace(
+        action,
+        changes=tuple(replace(c, before=found) for c in action.changes) if found else (),
+        summary=f"Scale {target} from {found} to 0 replicas" if found else f"{target} stood at 0 already",
+        pods_affected=found,
+        reversible=bool(found),
+        undo=f"scale back to {found} replicas" if found else "nothing to undo: it stood at 0 already",
+        params=_params(action, "from", found),
+    )
+
+
+def to_size(action: Action, wanted_: int) -> Action:
+    """The start of an object with this size; none is started that stood at 0 before it was to be stopped."""
+    target, words = action.target, "it stood at 0 before"
+    return replace(
+        action,
+        changes=tuple(replace(c, after=wanted_) for c in action.changes) if wanted_ else (),
+        summary=f"Start {target} again with {wanted_} replicas"
+        if wanted_
+        else f"Leave {target} at 0: {words}",
+        reversible=bool(wanted_),
+        undo=action.undo if wanted_ else f"nothing to undo: {words}",
+        params=_params(action, "to", wanted_),
+    )
+
+
+def _params(action: Action, name: str, size: int) -> Mapping[str, JsonValue]:
+    """Of an action that goes by another size than it was planned with: at 0 that one is kept, for people."""
+    meant = {} if size else {_MEANT: action.params.get(_MEANT, action.params[name])}
+    return {**action.params, name: size, **meant}
+
+
+def started_by_others(action: Action, size: int) -> Action:
+    """The start of what somebody has started with this size: no value of it is ours, and its undo stops it all the same."""
+    sized = to_size(action, size)
+    return replace(sized, changes=tuple(replace(c, before=size) for c in sized.changes))
+
+
+def to_undo(action: Action) -> Action:
+    """With the values that its undo puts back: whoever started something, it was to be started from 0."""
+    if not (goes_by_what_it_finds(action) and starts(action)):
+        return action
+    return replace(action, changes=tuple(replace(c, before=0) for c in action.changes))
+
+
+def left_at_0(action: Action) -> str:
+    """What a person types to start what this one was to stop, or to start, and what stood at 0 already."""
+    planned = action.params.get(_MEANT)
+    size = Size(action.object, 0, 0)
+    return size.command(planned) if isinstance(planned, int) else ""
+
+
+def started_with(action: Action, stop: Action | None) -> Action:
+    """The start, with the size that the stop of its own step found, unless the rule gives one."""
+    if stop is None or action.part.get(_SIZE) != AS_FOUND[_SIZE]:
+        return action
+    found, _ = _counts(stop)
+    return action if found is None else to_size(action, found)
 
 
 def wanted(planned: Iterable[Action], size: Size) -> int:
@@ -87,19 +172,37 @@ def wanted(planned: Iterable[Action], size: Size) -> int:
     return found
 
 
-def outcome(action: Action, done: bool | None, *, taken_back: bool = False) -> str:
-    """How stands what a step is for, its action done or not; None when nobody knows. `taken_back`: it was done before. Empty for an action that
-    only serves it."""
+def outcome(action: Action, done: bool | None, at: str = "", *, taken_back: bool = False) -> str:
+    """How stands what a step is for, its action done or not; None when nobody knows. `taken_back`: it was done before. `at`: as of when. What
+    somebody else did to it is not known here, as nobody looks. Empty for an action that only serves it."""
     if action.kind is not ActionKind.EXCHANGE_DATABASE:
         return ""
     names = Exchange.from_json(action.part)
     if done is None:
         return f"whether {names.live} is the restored copy or the former database is not known"
+    when = f" (as of {at}, not looked at since)" if at else ""
+    if taken_back and not done:
+        return (
+            f"{names.live} is the database that it was before: names were exchanged, and exchanged back{when}"
+        )
     if not done:
-        how = "names were exchanged, and exchanged back" if taken_back else "no name is exchanged"
-        return f"{names.live} is the database that it was before: {how}"
+        return f"no name of {names.live} is exchanged by this run; whether somebody else did anything to it is not looked at"
     kept = f"; the former one is {names.kept}, closed" if names.kept else ""
-    return f"{names.live} is the restored copy{kept}"
+    return f"{names.live} is the restored copy{kept}{when}"
+
+
+def leaves(action: Action, earlier: Iterable[Action], done: bool | None) -> str:
+    """What a person types to remove the database that is left beside: the replaced one where this exchange is done, else the copy that an
+    `earlier` action has made. Empty for none, and where nobody knows which it is."""
+    if action.kind is not ActionKind.EXCHANGE_DATABASE or done is None:
+        return ""
+    names = Exchange.from_json(action.part)
+    if done:
+        left, what = names.kept, "the former database"
+    else:
+        made = any(a.kind in _JOBS and f" {names.copy} " in a.summary for a in earlier)
+        left, what = names.copy if made else "", "the copy beside"
+    return f"remove {what}, once nobody needs it: {drop_command(left)}" if left else ""
 
 
 def lost_by_undo(action: Action, since: str) -> str:

@@ -5,9 +5,12 @@ Built by `app.kube.owners`, judged by the gate `ownership`. Pure.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from app.domain.json import canonical
+from app.domain.plan import Action
 from app.domain.target import Kind
 
 
@@ -29,7 +32,8 @@ class Relation(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Owner:
     """One owner of an object of kind `of`. Of a tool that declares, deploys or resizes it, kind, group and name are empty. `tool` is the name of its controller as people know it, empty for one that is not
-    known; `group` is its API group; `note` what it says itself, such as a recommendation."""
+    known; `group` is its API group; `note` what it says itself, such as a recommendation; `parts` the containers that it
+    sizes, empty for all of them; `held` KEDA's annotation that pauses it, as `key: value`, empty while KEDA scales."""
 
     relation: Relation
     of: Kind
@@ -39,6 +43,8 @@ class Owner:
     name: str
     tool: str = ""
     note: str = ""
+    parts: tuple[str, ...] = ()
+    held: str = ""
 
     def __str__(self) -> str:
         if not self.kind:
@@ -51,7 +57,7 @@ class Owner:
         note = f" ({self.note})" if self.note else ""
         match self.relation:
             case Relation.SIZES:
-                return f"{self} sets its requests{note}"
+                return f"{self} sets its requests and limits{note}"
             case Relation.TEMPLATE:
                 return f"{self.of} is only the template of {self}"
             case Relation.SCALES:
@@ -59,7 +65,7 @@ class Owner:
             case Relation.RESIZES:
                 return f"the replicas of {self.of} were set by {self}{note}"
             case _:
-                return f"{self.of} is owned by {self}"
+                return f"{self.of} is owned by {self}{note}"
 
     @property
     def resource(self) -> str:
@@ -71,6 +77,36 @@ class Owner:
     def edit(self) -> str:
         """The command with which a person changes it."""
         return f"kubectl edit {self.resource} -n {self.namespace}"
+
+    def bounds(self, actions: Iterable[Action]) -> str:
+        """The command with which a person gives KEDA the bounds that these actions set elsewhere; empty where they set none. While it is
+        paused its bounds do nothing: only the pause is changed."""
+        set_ = {
+            name: c.after
+            for a in actions
+            for c in a.changes
+            if (name := _BOUNDS.get((a.object.kind, c.path))) is not None
+        }
+        if not set_:
+            return ""
+        if not self.held:
+            patch = canonical({"spec": set_})
+            return f"kubectl patch {self.resource} -n {self.namespace} --type merge -p '{patch}'"
+        key, note = self.held.partition(": ")[0], f"kubectl annotate {self.resource} -n {self.namespace}"
+        size = set_.get(_LEAST) if key == HELD_AT else None
+        other = f", or {note} {key}={size} --overwrite" if size is not None else ""
+        return f"{note} {key}- ends the pause{other}; until then its bounds do nothing"
+
+
+HELD_AT = "autoscaling.keda.sh/paused-replicas"
+"""KEDA's annotation that pauses it at a number of replicas."""
+_LEAST = "minReplicaCount"
+_BOUNDS = {
+    (Kind.HPA, "/spec/minReplicas"): _LEAST,
+    (Kind.HPA, "/spec/maxReplicas"): "maxReplicaCount",
+    (Kind.DEPLOYMENT, "/spec/replicas"): _LEAST,
+    (Kind.STATEFUL_SET, "/spec/replicas"): _LEAST,
+}
 
 
 @dataclass(frozen=True, slots=True)

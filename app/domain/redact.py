@@ -19,6 +19,7 @@ from app.domain.json import decoded
 from app.domain.log_prefix import without_prefixes
 from app.domain.secret_classes import CLASSES, SecretClass, Span
 from app.domain.secret_names import is_plain_name, is_secret_name
+from app.domain.secret_quotes import READ
 from app.domain.text import bounded, visible
 
 __all__ = [
@@ -45,13 +46,17 @@ _CONTEXT = 4_000
 
 
 _EDITS_FOR_ONE = 16  # signs that read otherwise
+_LOOKED_THROUGH, _READ_FOR_ONE = 1_024, 256  # characters: of a whole text, and those that readers read
+_READ_OF_ONE, _READ_ANYWAY = 24, 8_192
+"""How much the readers of a class may read in a text, for each of its characters and whatever its length. No text of a program comes near
+it; of one that has them read on and on for nothing, the rest is hidden."""
 _LOOKS = 3  # what is taken away can bring forth what another class finds
 
 
 @dataclass(slots=True)
 class Effort:
-    """How much may be spent on texts of one sender: one for each look at a text and for each place that a class
-    looks at or hides, which is some 10 µs, and one for some signs that read otherwise. What is looked at when nothing is left is hidden whole, as nobody knows what is in it."""
+    """How much may be spent on texts of one sender, in units of some 10 µs: for each look at a text and each place that a class looks at or
+    hides one, and more by the characters that are read there; and one for some signs that read otherwise. What is looked at when nothing is left is hidden whole, as nobody knows what is in it."""
 
     left: int
 
@@ -205,7 +210,7 @@ def _found(text: str, effort: Effort | None) -> list[Span]:
     """Where the secrets stand that all classes find in the text and in its reading: each looks at the text as it is, so that what one
     hides of a value leaves nothing that another would have found. The text is never exchanged for its reading: what is escaped is
     evidence, and an escaped quote or `&` is no end of a value."""
-    _spend(effort)
+    _spend(effort, 1 + len(text) // _LOOKED_THROUGH)
     found = _read_otherwise(text, effort)
     if (plain := without_prefixes(text)) is not None:
         _spend(effort, 1 + plain.text.count("\n") // _EDITS_FOR_ONE)
@@ -279,17 +284,38 @@ def _encodable(text: str) -> str:
 
 
 def _spans(kind: SecretClass, text: str, effort: Effort | None = None) -> Iterable[Span]:
-    end = 0
+    end, before = 0, READ.work
+    most = before + _READ_ANYWAY + _READ_OF_ONE * len(text)
     for match in kind.pattern.finditer(text):
         _spend(effort)
         if match.start() < end:
             continue  # inside a value that is gone already
-        found = kind.locate(match, text)
+        found = _located(kind, match, text)
+        _spend(effort, (READ.work - before) // _READ_FOR_ONE)
+        before = READ.work
+        if before > most:
+            yield max(end, match.start()), len(text)
+            return
         for span in found if isinstance(found, list) else (found,) if found else ():
             if span[1] > span[0] >= end and not _is_hidden(text, span):
                 _spend(effort, 0 if span is found else 1)
                 yield span
             end = max(end, span[1])
+
+
+def _located(kind: SecretClass, match: Any, text: str) -> Span | list[Span] | None:
+    """What the class says of a match. It is asked about the text near the match first: what is no secret by that is not read further, so that
+    a reader which declines costs a bounded time, and one that finds a value goes on behind it."""
+    cut = match.end() + _NEAR
+    if kind.far or cut >= len(text):
+        return kind.locate(match, text)
+    found = kind.locate(match, text[:cut])
+    if not found or (isinstance(found, tuple) and found[1] < cut - _AT_THE_CUT):
+        return found
+    return kind.locate(match, text) or found
+
+
+_NEAR, _AT_THE_CUT = 2_400, 64
 
 
 def _is_hidden(text: str, span: Span) -> bool:

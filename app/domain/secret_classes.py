@@ -16,6 +16,7 @@ from app.domain import secret_places as places
 from app.domain import secret_statements as statements
 from app.domain.secret_commands import TOOL, secrets_of_command
 from app.domain.secret_forms import FORMS
+from app.domain.secret_refusals import refused
 from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
 from app.domain.secret_values import read_quoted, read_tuples, read_value
@@ -33,6 +34,8 @@ class SecretClass:
     name: str
     pattern: Any
     locate: Locate
+    far: bool = False
+    """Whether it may depend on what stands far behind the match that something is a secret."""
 
 
 _Q = r"""(?:\\{0,16}["'])"""
@@ -46,14 +49,18 @@ _PARAMETERS = (
     r"|x-(?:amz|goog)-(?:signature|security-token|credential)"
 )
 _SQL = r"(?i)\b(?:password|identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)(?:\s+password)?|set\s+password\b[^\n;=']{0,80}?(?:\s+for\s+[^\n;=]{1,80})?=)(?:\s+|\s*[(]\s*)(?:password\s*\(\s*)?[EN]?"
-_SAID = r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|pin|secret|token|(?:api|access|secret|private|integration|routing|signing|encryption|license|storage|account)[ -]key)s?(?: for \S{1,64})?"
+_SAID = r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|pin|secret|token|(?:api|access|secret|private|integration|routing|signing|encryption|license|storage|account)[ -]key)s?(?: (?:for|of|on|at) (?:(?:the|a|user|account|role|host|database|db) ){0,2}\S{1,64}(?: (?:account|user|role|host|database))?)?"
 _KINDS = r"(?:api|access|secret|private|signing|encryption|decryption|master|account|license|unseal|root|initial root|shared|storage|unlock|recovery|activation|backup|client|webhook|hmac|app|consumer|bearer|refresh|session|admin|service)"
 _TONGUES = r"(?:contrase\x{f1}a|\x{43f}\x{430}\x{440}\x{43e}\x{43b}\x{44c}|\x{5bc6}\x{7801}|\x{5bc6}\x{78bc}|\x{53e3}\x{4ee4}|\x{30d1}\x{30b9}\x{30ef}\x{30fc}\x{30c9}|\x{be44}\x{bc00}\x{bc88}\x{d638}|mot de passe|has\x{142}o|l\x{f6}senord|\x{15f}ifre|palavra-passe|clave secreta)"
 _PASSWORD_IN_URL = r"(?:[^\s\"'\\<>]|[\"'<>\\][A-Za-z0-9])*"
 
 
-def _class(name: str, pattern: str, locate: Locate = places.whole) -> SecretClass:
-    return SecretClass(name, re2.compile(pattern), locate)  # type: ignore[no-untyped-call]
+_FAR = frozenset({refused, statements.told_of, secrets_of_command})
+"""Readers that bound what they read themselves."""
+
+
+def _class(name: str, pattern: str, locate: Locate = places.whole, *, far: bool = False) -> SecretClass:
+    return SecretClass(name, re2.compile(pattern), locate, far or locate in _FAR)  # type: ignore[no-untyped-call]
 
 
 CLASSES: tuple[SecretClass, ...] = (
@@ -99,7 +106,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class(
         "scheme",
         r"(?:\b[Bb](?:earer|EARER)\s+|\bBasic\s+|\bToken\s+token=)(?P<secret>[\w.~+/=-]*[A-Z0-9=_.~+/-][\w.~+/=-]*)",
-        lambda match, _text: places.place(match, "secret") if len(match["secret"]) >= 8 else None,
+        statements.of_a_scheme,
     ),
     _class(
         "name and value",
@@ -111,9 +118,9 @@ CLASSES: tuple[SecretClass, ...] = (
     _class(
         "XML element",
         r"<(?:[\w-]+:)?(?P<name>[\w.-]+)(?:\s[^<>]*)?>",
-        places.to_end_of_element,
+        statements.to_end_of_element,
     ),
-    _class("XML attribute", r"<(?P<tag>[\w:.-]+)\s[^<>]*>", places.attribute),
+    _class("XML attribute", r"<(?P<tag>[\w:.-]+)\s[^<>]*>", statements.attribute),
     _class(
         "XML entry",
         rf"""(?i)<[\w:.-]+\s[^<>]*?(?:name|key|id)\s*=\s*{_Q}(?P<name>[\w.-]+){_Q}[^<>]*>\s*(?:<\w+>\s*)?(?P<secret>[^<\s][^<]*)</""",
@@ -187,8 +194,8 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("said", rf"(?i){_TONGUES}[\"']?\s*[:=\x{{ff1a}}]\s*", places.told),
     _class("said", r"(?i)\b(?:otp|one-time|verification|2fa|mfa)\s+(?:code|password|passcode|pin)(?:\s+is|:)?\s*(?P<secret>\d{4,10})\b"),
     _class("phrase", r"(?i)\b(?:seed|recovery|mnemonic)\s+phrase\s*[:=]\s*", places.rest_of),
-    _class("long word", LONG_WORD, places.long_word),
+    _class("long word", LONG_WORD, statements.long_word),
     *(_class(*form) for form in FORMS),
-    *(_class(*form) for form in TABLES),
+    *(_class(*form, far=True) for form in TABLES),
 )  # fmt: skip
 """In the order in which they are looked for: what holds a whole block first, what needs a guess last."""

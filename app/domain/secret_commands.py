@@ -12,6 +12,7 @@ from typing import Any
 
 import re2
 
+from app.domain.secret_quotes import READ
 from app.domain.secret_values import read_in_quote, read_word
 
 Span = tuple[int, int]
@@ -19,6 +20,8 @@ _Word = tuple[int, int, str]
 """Where a word stands without its quotes, and what it says."""
 
 _MAX_WORDS = 400
+_OF_A_WORD = 100
+"""What a word of a command costs, as so many characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ def secrets_of_command(match: Any, text: str) -> list[Span]:
     words: list[_Word] = []
     for start, stop, behind in _words(text, end):
         end = behind
+        READ.work += _OF_A_WORD
         word = text[start:stop]
         words.append((start, stop, word))
         base = word.rpartition("/")[2]

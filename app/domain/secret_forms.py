@@ -10,19 +10,20 @@ from collections.abc import Callable
 from typing import Any
 
 from app.domain import secret_places as places
+from app.domain import secret_statements as statements
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import end_of_line
-from app.domain.secret_refusals import REFUSED_VALUE, refused
-from app.domain.secret_statements import beside_path, unless_said
+from app.domain.secret_refusals import A_TYPE, REFUSED_VALUE, refused
+from app.domain.secret_statements import TOLD_OF, beside_path, told_of, unless_said
 from app.domain.secret_values import read_in_quote, read_line, read_quoted, read_value, read_word
-from app.domain.secret_words import made_up
+from app.domain.secret_words import CHANGED, THING, made_up
 
 Span = tuple[int, int]
 Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
 
 _Q = r"""(?:\\{0,16}["'])"""
 _NAME = r"(?P<name>[A-Za-z_.][\w.-]*)"
-_THING = r"(?:password|passphrase|passcode|otp|token|secret|pin|(?:api|access|secret|private) key)"
+_THING = THING
 _ADVANCE = r"(?:\s|\\+r|\\+n)*"
 
 
@@ -37,6 +38,13 @@ def _named_strange(match: Any, text: str) -> Span | None:
     said = text[found[0] : found[1]] if found else ""
     plain = said.isalpha() and said.islower() and "pass" not in match["name"].lower()
     return None if " " in said or plain or harmless_word(said) or says_state("", said) else found
+
+
+def _named_strange_or_phrase(match: Any, text: str) -> Span | None:
+    """What a function with the name of a secret gave back, unless that is a type or a word about the state."""
+    found = _named_quote(match, text)
+    said = text[found[0] : found[1]] if found else ""
+    return None if A_TYPE.fullmatch(said) or harmless_word(said) or says_state("", said) else found
 
 
 def _quote(match: Any, text: str) -> Span | None:
@@ -172,6 +180,11 @@ def _no_port(match: Any, _text: str) -> Span | None:
     return None if secret.isdigit() and len(secret) < 6 else places.place(match, "secret")
 
 
+def _no_port_within(match: Any, text: str) -> Span | None:
+    """A password with a blank in a URL that is quoted; no port with words behind it."""
+    return None if match["secret"].partition(" ")[0].isdigit() else places.whole(match, text)
+
+
 def _login(match: Any, text: str) -> Span | None:
     """The password of a LOGIN of IMAP: the last word of its line."""
     start, end, behind = read_word(text, match.end())
@@ -219,26 +232,24 @@ _UUID_OR_HEX = re.compile(
 
 
 def _from_and_to(match: Any, text: str) -> list[Span]:
-    """The value before and the one after a change, where they are no words about the state."""
-    found: list[Span] = []
-    at = match.end()
+    """The value before and the one after a change, where they are no words about the state. Where one is a secret, the other is one too."""
+    given: list[tuple[int, int, bool]] = []
+    at, line = match.end(), text[: end_of_line(text, match.end())]
     for _ in range(2):
-        start, end, behind = read_word(text, at)
-        word = text[start:end].rstrip(".,;:!?)")
-        if (
-            len(word) >= 6
-            and (made_up(word) or text[start - 1 : start] in ("'", '"'))
-            and not harmless_word(word)
-        ):
-            found.append((start, start + len(word)))
-        to = _TO.match(text, behind)
+        start, end, behind = read_word(line, at)
+        word = line[start:end].rstrip(".,;:!?)")
+        quoted = line[start - 1 : start] in ("'", '"')
+        sure = (made_up(word) or (quoted and len(word) >= 6)) and not A_TYPE.fullmatch(word)
+        if word and not harmless_word(word):
+            given.append((start, start + len(word), sure))
+        to = _TO.match(line, behind)
         if to is None:
             break
         at = to.end()
-    return found
+    return [(start, end) for start, end, _ in given] if any(sure for *_, sure in given) else []
 
 
-_TO = re.compile(r"\s{1,8}to\s{1,8}")
+_TO = re.compile(r"\s{0,8}(?:\bto\b|->|=>|\u2192)\s{0,8}")
 _ARGUMENT = r"""(?:b?\\{0,16}["'][^"'\n]*\\{0,16}["']|[^"'(),\n]{1,80}(?:\([^()\n]*\))?)\s*,\s*"""
 _FIRST = (
     r"\b(?:password_hash|password_verify|hash_equals|sodium_crypto_pwhash\w*|SecretKeySpec|AzureKeyCredential|Fernet|hmac\.new|generate_password_hash|make_password|check_password"
@@ -269,11 +280,13 @@ FORMS: tuple[Form, ...] = (
     # Code
     ("code", rf"""\b(?:var|const|let|val|static)\s+{_NAME}\s+[\w.*&\[\]]+\s*=\s*""", _named_quote),
     ("code", rf"""#define\s+{_NAME}\s+""", _named_quote),
-    ("code", r"""\b(?P<name>(?:[sS]et|[wW]ith|[uU]se|[cC]hange|[uU]pdate|[rR]eset|[hH]ash)[A-Z_]\w*)\s*\(\s*""", _named_quote),
+    ("code", r"""\b(?P<name>(?:[sS]et|[wW]ith|[uU]se|[cC]hange|[uU]pdate|[rR]eset|[hH]ash|[cC]heck|[vV]erify|[vV]alidate|[cC]ompare|[mM]atch|[eE]ncrypt|[dD]ecrypt|[sS]tore|[sS]ave|[sS]end)[A-Z_]\w*)\s*\(\s*""", _named_quote),
     ("code", r"""\b(?P<name>(?:Invalid|Wrong|Bad|Incorrect|Expired)[A-Z]\w*)\s*\(\s*""", _named_strange),
     ("code", rf"""\{{\s*{_NAME}\s*,\s*(?:<<)?""", _named_quote),
     ("code", r"""\bjwt\.(?:sign|verify|encode|decode)\s*\([^"'()\n]+,\s*""", _quote),
     ("code", r"""\bbcrypt\.\w+\s*\(\s*""", _quote),
+    ("call", rf"""(?i)\b(?:getConnection|connect|create_?connection|create_?pool)\s*\(\s*{_ARGUMENT}{_ARGUMENT}""", _quote),
+    ("call", rf"""(?i)\b(?:login|authenticate)\s*\(\s*{_ARGUMENT}""", _quote),
     ("code", r"""(?i)\b(?:getConnection|Sequelize|changeUserPassword)\s*\(\s*(?:\\{0,16}["'][^"'\n]*\\{0,16}["']\s*,\s*){1,2}""", _quote),
     # Calls with a password among their arguments, as traces of PHP and others print them
     ("call", rf"(?:{_FIRST})\s*\(\s*", _quote),
@@ -304,7 +317,10 @@ FORMS: tuple[Form, ...] = (
     ("sentence", r"(?i)\b(?:otp|one-time|verification|2fa|mfa|security|confirmation)\s+(?:code|pass\w*|pin)\s+(?:is|was):?\s+", places.said_of),
     ("sentence", rf"(?i)\b(?:trying|tried|tries)\s+(?:the\s+)?{_THING}\s+", places.made_up_word),
     ("sentence", r"\b(?P<name>[\w-]*(?i:pass|pwd|secret|token|key|cred|auth|dsn|jwt)[\w-]*)['\"`]?\s+(?:(?:is|was|has been|now|to|=|with|has|had|got)\s+){0,2}(?:(?:re)?set\s+to\s+|changed\s+to\s+|the\s+)?(?:value:?\s+)?", _of_variable),
-    ("sentence", rf"(?i)\b{_THING}s?\s+(?:(?:is|was|has been|were|got)\s+)?(?:changed|rotated|updated|switched|moved|migrated|replaced|reset)\s+from\s+", _from_and_to),
+    ("sentence", rf"(?i)(?:\b|_){_THING}s?(?: (?:for|of|on) \S{{1,64}})?\s+(?:(?:is|was|has been|were|got)\s+)?{CHANGED}(?:\s+from\s+|:\s+)", _from_and_to),
+    ("sentence", rf"(?i)\b{CHANGED}\s+(?:the\s+)?(?:[\w.-]{{1,32}}[\s_])?{_THING}s?(?: (?:for|of|on) \S{{1,64}})?(?:\s+from|:)?\s+", _from_and_to),
+    ("sentence", TOLD_OF, told_of),
+    ("call", r"\b(?P<name>[A-Za-z_]\w*)\(\)[ \t]*(?:returned|returns|gave|gives|yielded|was|is|->|=>|={1,3}|:)[ \t]*", _named_strange_or_phrase),
     ("sentence", r"(?i)\b(?:credentials?|creds|login|account|user(?:name)?|(?:fail\w*|invalid|bad|rejected|denied|refused)\s+(?:for|of|as|with))\b:?\s+(?:user\s+)?['\"(]?[\w.@+-]{1,64}[ ]?[:/][ ]?(?P<secret>[^\s\"',;)]{6,})", places.made_up_behind),
     ("sentence", rf"(?i)\b{_THING} value\s+", places.made_up_word),
     ("sentence", rf"(?i)\b(?:tried|tries|trying|used|uses|using|entered|sent|typed|gave|given|with)\s+[\"'`]?(?P<secret>[^\s\"'`]{{4,}})[\"'`]?\s+(?:as|for)\s+(?:(?:the|a|an|his|her|their|its)\s+)?{_THING}\b", places.made_up_behind),
@@ -323,11 +339,12 @@ FORMS: tuple[Form, ...] = (
     ("word of a file", r"(?m)^[ \t]*set[ \t]+\$(?P<name>[A-Za-z_]\w*)[ \t]+", _named_set),
     ("word of a file", rf"""\b(?:variable|output|local)[ \t]+{_Q}{_NAME}{_Q}[ \t]*\{{[^{{}}]*?\b(?:default|value)[ \t]*=[ \t]*""", places.named_value),
     ("word of a file", rf"""[{{,\[("'][ \t]*{_Q}{_NAME}(?P<spaced>{_Q}[ \t]+{_Q})""", _named_beside),
+    ("password in a URL", r"""(?i)["'`][a-z][a-z0-9+.-]{1,30}://[^\s:/"'`@]{0,64}:(?P<secret>[^\s"'`/@]{1,128}[ ][^"'`\n/@]{1,128})@[\w.\[]""", _no_port_within),
     ("assertion", r"(?i)(?:^|[\s\"'?&;{(])(?:saml_?)?assertion=(?P<secret>[^&\s\"'<>]{8,})", places.whole),
     ("password in a URL", r"(?i)\b(?:sips?|stuns?|turns?):[^\s:@/\"'<>;]{1,64}:(?P<secret>[^\s@\"'<>]+)@", places.whole),
-    ("long word", r"(?:^|[^A-Za-z0-9+/=_.-])(?P<secret>[A-Za-z0-9+/]{40})(?:$|[^A-Za-z0-9+/=_.-])", places.long_word),
+    ("long word", r"(?:^|[^A-Za-z0-9+/=_.-])(?P<secret>[A-Za-z0-9+/]{40})(?:$|[^A-Za-z0-9+/=_.-])", statements.long_word),
     ("word of a tool", rf"(?m)^[ \t+$]*(?:ENV|ARG|setenv|setx|set[ \t]+-\w+)[ \t]+{_NAME}[ \t]+", _named_word),
-    ("word of a file", r"(?m)^[ \t]*(?:bindpw|rootpw|rootbindpw|olcRootPW|r[ow]community6?)[ \t]+", unless_said),
+    ("word of a file", r"(?m)(?:^|[ \t])(?:bindpw|rootpw|rootbindpw|olcRootPW|r[ow]community6?)[ \t]+", unless_said),
     ("word of a tool", r"(?i)\b(?:cargo\s+login|nuget\s+setapikey)\s+(?:--\S+\s+)*", unless_said),
     ("word of a tool", r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S+\s+(?:/\S+\s+)*(?P<secret>[^\s/*]\S*)", places.whole),
     ("word of a tool", r"(?i)\bsecrets?\s+(?:set|put|import|create|add)\s+(?:--?\S+\s+)*[\w.-]+=", lambda match, text: read_value(text, match.end(), alone=True)),

@@ -219,6 +219,18 @@ _PORT_ALONE = re.compile(r"\d{2,5}(?![\w.-])")
 _PORT_OR_NUMBER = re.compile(r"\d{1,5}(?![\w.-])")
 
 
+_OF_A_SYSTEM = re.compile(
+    r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*-(?:service|svc|server|store|controller|manager|operator|provider|worker|api|app|gateway|proxy|webhook|syncer|rotator|exporter|agent|sidecar|job|pod|issuer"
+    r"|broker|refresher|injector|client|backend|frontend|processor|scheduler|handler|validator|generator)"
+)
+_FIRST_WORD = re.compile(r"[A-Za-z]{2,24}[.,;:]?(?:\s|\Z)|\d{3}(?:\s|\Z)")
+
+
+def is_part_of_a_system(name: str, line: str) -> bool:
+    """Whether `name: ` begins what a service says or is said of, which is called after what it deals with: `token-service: connect timeout`."""
+    return _OF_A_SYSTEM.fullmatch(name) is not None and _FIRST_WORD.match(line) is not None
+
+
 def is_told_of_another(text: str, start: int, after: int, behind: str) -> bool:
     """Whether the name is a file's of which an error is told, a package's with its version, or a column's whose number is told."""
     name = text[start : after - len(behind)]

@@ -10,7 +10,14 @@ from typing import Any
 
 import re2
 
-from app.domain.secret_names import harmless_word, is_place, is_secret_name, is_told_of_another, says_state
+from app.domain.secret_names import (
+    harmless_word,
+    is_part_of_a_system,
+    is_place,
+    is_secret_name,
+    is_told_of_another,
+    says_state,
+)
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import (
     more_of_a_line,
@@ -22,7 +29,7 @@ from app.domain.secret_values import (
     read_value,
     read_word,
 )
-from app.domain.secret_words import made_up, of_both_cases, random_looking, well_mixed
+from app.domain.secret_words import made_up, of_both_cases, random_looking
 
 Span = tuple[int, int]
 
@@ -77,6 +84,12 @@ def assigned(match: Any, text: str) -> Span | None:
     if ">" in behind and harmless_word(text[after : after + 64].partition(" ")[0].strip()):
         return None
     if behind == ":" and is_place(name, text, start, after):
+        return None
+    if (
+        behind.strip(" \t") == ":"
+        and behind != ":"
+        and is_part_of_a_system(name, text[after : after + _LINE])
+    ):
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
@@ -234,11 +247,16 @@ def said_of(match: Any, text: str) -> Span | None:
     if found is None or _is_another_sentence(text, match.start(), found):
         return None
     word = text[found[0] : found[1]]
+    if _WHOSE.search(match[0]) and not made_up(word) and (word.isdigit() or _GOING_ON.match(text, found[1])):
+        return None
     what_for = _TO.search(match[0]) and word.isalpha() and word.islower() and not made_up(word)
     before = text[max(0, match.start() - _BEFORE) : match.start()]
     return None if harmless_word(word) or (what_for and not _CHANGES.search(before)) else found
 
 
+_WHOSE = re.compile(r" (?:of|on|at|for the|for a) ")
+_GOING_ON = re.compile(r"[ \t]+[a-z]")
+"""A sentence that goes on behind the word."""
 _TO = re2.compile(r"(?i)(?:key|password|passwd|passphrase|passcode|pwd|pin|secret|token)s?\s+to:?\s+\z")  # type: ignore[no-untyped-call]
 _CHANGES = re2.compile(r"(?i)\b(?:re)?(?:set|chang|updat|rotat)\w{0,4}\b[^\n]{0,40}\z")  # type: ignore[no-untyped-call]
 _BEFORE = 64
@@ -258,29 +276,6 @@ _ALGORITHM = re.compile(
     r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\d+bit", re.IGNORECASE
 )
 """What is said of how a secret is kept."""
-
-
-def to_end_of_element(match: Any, text: str) -> Span | None:
-    """What an element holds, comments and elements inside of it too."""
-    name, at = match["name"], match.end()
-    if not is_secret_name(name) or match[0].endswith("/>"):
-        return None
-    end = text.find(f"{name}>", at, at + _ELEMENT)
-    end = text.rfind("</", at, end) if end >= 0 else -1
-    return (at, end) if end > at and text[at:end].strip() else None
-
-
-def attribute(match: Any, text: str) -> Span | None:
-    """The value of an element whose name, or whose attribute `name`, `key`, `id` or `type`, speaks of a secret."""
-    start, end = match.span()
-    speaks = is_secret_name(match["tag"])
-    value: Span | None = None
-    for found in _ATTRIBUTE.finditer(text[start:end]):
-        name = found["name"].lower()
-        speaks = speaks or (name in ("name", "key", "id", "type") and is_secret_name(found["value"]))
-        if name in ("value", "connectionstring"):
-            value = place(found, "value")
-    return (start + value[0], start + value[1]) if speaks and value and value[0] < value[1] else None
 
 
 def made_up_word(match: Any, text: str) -> Span | None:
@@ -355,11 +350,6 @@ _NO_SUCH = re.compile(r"(?:non-?existent|unknown|missing|no such|undefined) \Z")
 """Before the name of a secret that is not there."""
 
 
-def long_word(match: Any, _text: str) -> Span | None:
-    """A word that was made by chance."""
-    return place(match, "secret") if well_mixed(match["secret"]) else None
-
-
 def of_a_user(match: Any, _text: str) -> Span | None:
     """`bob:S@host:5432` without a scheme: not an address of mail, a tag of an image or a plain word."""
     secret, host = match["secret"], match["host"].lower()
@@ -391,9 +381,3 @@ def rest_of(match: Any, text: str) -> Span | None:
 def last_word(match: Any, _text: str) -> Span | None:
     """The word behind a name that speaks of a secret."""
     return place(match, "secret") if is_secret_name(match["name"]) else None
-
-
-_ELEMENT = 2_000
-_ATTRIBUTE = re2.compile(
-    r"""(?P<name>[\w:.-]+)\s*=\s*\\{0,16}["'](?P<value>[^"'\\]*(?:\\+[^"'\\]+)*)\\{0,16}["']"""
-)  # type: ignore[no-untyped-call]

@@ -1,11 +1,13 @@
 """Quotes, escapes and brackets in a line that no parser knows: where a quote closes at any depth, and where a bare word ends.
 
-Used by `app.domain.secret_values`. Walks forward, and looks a bounded way back. Pure.
+Used by `app.domain.secret_values`. Walks forward, and looks a bounded way back. Counts what the readers of a thread have read (`READ`), so
+that who asks them can tell what that cost; else pure.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from dataclasses import dataclass
 
 Span = tuple[int, int]
@@ -23,19 +25,34 @@ LOOK_AHEAD = 2_000
 _DEEPEST = 64
 
 
+class _Read(threading.local):
+    """What the readers of this thread have read, in characters: one that is looked at by itself counts one, of those that are only
+    searched for a sign _SEARCHED together do."""
+
+    work = 0
+
+
+READ = _Read()
+_SEARCHED = 64
+
+
 def end_of_line(text: str, at: int) -> int:
     """Where the line of `at` ends."""
     end = text.find("\n", at)
-    return end if end >= 0 else len(text)
+    end = end if end >= 0 else len(text)
+    READ.work += 1 + max(0, end - at) // _SEARCHED
+    return end
 
 
 def closing_quote(text: str, at: int, depth: int, quote: str) -> Span | None:
     """Where the value ends and where its closing mark does, which is `quote` behind `depth` backslashes. In a text inside a text
     an escaped quote has more of them. One with fewer closes the text around it; one of which nobody can tell ends the line."""
     unit, escaped = (2 * depth + 4, 2) if depth and not depth & 1 else (2 * depth + 2, 1)
-    position = at
+    position = searched = at
     while (position := text.find(quote, position)) >= 0:
         run = _backslashes_before(text, at, position)
+        READ.work += 4 + run + (position - searched) // _SEARCHED
+        searched = position
         if run <= depth:
             return position - run, position + 1 if run == depth else position - run
         if run % unit != unit - escaped or (
@@ -44,6 +61,7 @@ def closing_quote(text: str, at: int, depth: int, quote: str) -> Span | None:
             end = end_of_line(text, position)
             return end, end
         position += 1
+    READ.work += (len(text) - searched) // _SEARCHED
     return None
 
 
@@ -69,6 +87,12 @@ def line_end(text: str, at: int, end: int) -> int:
 
 def closing(text: str, at: int) -> int:
     """Behind the bracket that closes the one at `at`; brackets inside quotes do not count. Unclosed: the end."""
+    end = _closing(text, at)
+    READ.work += end - at
+    return end
+
+
+def _closing(text: str, at: int) -> int:
     stack: list[str] = []
     quote = ""
     position = at
@@ -126,7 +150,9 @@ class _Place:
 
 def _word(text: str, start: int, depth: int, place: _Place) -> int:
     while place.at < len(text):
+        READ.work += 4
         if not place.behind and (plain := _PLAIN.match(text, place.at)):
+            READ.work += (plain.end() - place.at) // 8
             place.at, place.sure = plain.end(), False
             continue
         at = place.at
@@ -177,11 +203,10 @@ def _past_quote(text: str, start: int, quote: tuple[int, int, str], place: _Plac
             more = (at > start or literal) and not ended and (run or following.isalnum())
             return _past(place, after) if more else False
     closed = closing_quote(text, after, run, sign)
-    last = end_of_line(text, at)
-    if closed is None or closed[1] > last:
+    if closed is None or text.find("\n", at, closed[1]) >= 0:
         if not place.behind and not place.sure:
             return _past(place, after) if run or following.isalnum() else False
-        place.at = last
+        place.at = end_of_line(text, at)
         return True
     place.sure = not text[after : closed[0]].strip("\"'\\")
     place.at, place.behind = closed[1], True

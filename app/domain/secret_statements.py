@@ -1,5 +1,5 @@
 """Where the secrets stand in statements of databases, commands of Redis, lines of files that hold passwords, before their names,
-and beside them in an object.
+beside them in an object, and in sentences that tell what became of them.
 
 Used by `app.domain.secret_classes`; each function takes a match and its text. Every reader walks forward. Pure.
 """
@@ -9,12 +9,14 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import re2
+
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_places import place
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_refusals import A_TYPE
 from app.domain.secret_values import read_line, read_quoted, read_tuples, read_value, read_word
-from app.domain.secret_words import is_id, made_up
+from app.domain.secret_words import CHANGED, REFUSED, TAKEN, THING, is_id, made_up, well_mixed
 
 Span = tuple[int, int]
 
@@ -209,3 +211,117 @@ _QUOTED_WORD = re.compile(r"[\"']([\w./:-]{1,128})\\{0,16}[\"']")
 _RECEIVED = re.compile(
     r"\\{0,16}[\"'](?:received|input|value|got|actual|given|data|rejectedValue|rejected_value)\\{0,16}[\"']\s*:\s*"
 )
+
+
+def to_end_of_element(match: Any, text: str) -> Span | None:
+    """What an element holds, comments and elements inside of it too."""
+    name, at = match["name"], match.end()
+    if not is_secret_name(name) or match[0].endswith("/>"):
+        return None
+    end = text.find(f"{name}>", at, at + _ELEMENT)
+    end = text.rfind("</", at, end) if end >= 0 else -1
+    return (at, end) if end > at and text[at:end].strip() else None
+
+
+def attribute(match: Any, text: str) -> Span | None:
+    """The value of an element whose name, or whose attribute `name`, `key`, `id` or `type`, speaks of a secret."""
+    start, end = match.span()
+    speaks = is_secret_name(match["tag"])
+    value: Span | None = None
+    for found in _ATTRIBUTE.finditer(text[start:end]):
+        name = found["name"].lower()
+        speaks = speaks or (name in ("name", "key", "id", "type") and is_secret_name(found["value"]))
+        if name in ("value", "connectionstring"):
+            value = place(found, "value")
+    return (start + value[0], start + value[1]) if speaks and value and value[0] < value[1] else None
+
+
+_ELEMENT = 2_000
+_ATTRIBUTE = re2.compile(
+    r"""(?P<name>[\w:.-]+)\s*=\s*\\{0,16}["'](?P<value>[^"'\\]*(?:\\+[^"'\\]+)*)\\{0,16}["']"""
+)  # type: ignore[no-untyped-call]
+
+
+def of_a_scheme(match: Any, _text: str) -> Span | None:
+    """What stands behind `Bearer` and its like; no `name=value` of its own."""
+    word = match["secret"]
+    return None if len(word) < 8 or _A_PAIR.match(word) else place(match, "secret")
+
+
+_A_PAIR = re.compile(r"[a-z]+(?:_[a-z]+)*=[^=]")
+
+
+def long_word(match: Any, text: str) -> Span | None:
+    """A word that was made by chance, and is no part of a key's fingerprint."""
+    start, end = place(match, "secret")
+    printed = _FINGERPRINT.search(text[max(0, start - _PRINTED) : end + _PRINTED])
+    return (start, end) if well_mixed(match["secret"]) and printed is None else None
+
+
+_FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}(?![A-Za-z0-9+/])")
+_PRINTED = 64
+
+
+TOLD_OF = rf"(?i){THING}s?(?:$|[^\w-])"
+"""The noun of a sentence about a secret; `told_of` looks for its verb and for what it gives."""
+_VERB = re.compile(rf"\b(?:{REFUSED}|{CHANGED}|{TAKEN}|not)\b", re.IGNORECASE)
+_GIVEN = re.compile(
+    r"(?:\b(?P<sure>expected|expecting|expects|got|have|had|wanted|want|received|given|actual|provided|instead of|found)\b(?:[ \t]+(?:value|password|token|secret|key))?[ \t]*[:=]?|\b(?:vs\.?|versus|was|is)\b|!=|<>|==|:|\("
+    rf"|\b{THING})[ \t]+(?=\S)|\((?=\S)",
+    re.IGNORECASE,
+)
+"""What stands before a value that a sentence gives."""
+_GIVEN_WORD = re.compile(r"[^\s\"'`()\[\]{}<>,;]{1,512}")
+_PASS = re.compile(
+    r"\bpass(?:word|wd|phrase|code)s?(?! ?(?:encod|type|polic|hash|algo|field|length|reset|manager))",
+    re.IGNORECASE,
+)
+_OF_NAMES = re.compile(
+    r"[a-z0-9]+(?:[-.:][a-z0-9]+)+|[./~].*|[\w.-]+[:/].*|sha\d+.*|[\w.]+\(.*|\w+=.*", re.IGNORECASE
+)
+"""Pods, files, images, addresses and digests, whose names have digits between letters too."""
+_SENTENCE_BEFORE, _SENTENCE_BEHIND = 120, 320
+
+
+def told_of(match: Any, text: str) -> list[Span]:
+    """What a sentence gives that says of a secret that it was refused, or is another than was expected. The last span is empty and tells how
+    far was read, so that each line is read once."""
+    begin = text.rfind("\n", max(0, match.start() - _SENTENCE_BEFORE), match.start()) + 1
+    begin = begin or max(0, match.start() - _SENTENCE_BEFORE)
+    end = max(match.end(), min(end_of_line(text, match.start()), match.end() + _SENTENCE_BEHIND))
+    line, at = text[begin:end], match.start() - begin
+    found: list[Span] = []
+    if _VERB.search(line) is not None:
+        password = _PASS.search(line) is not None
+        for given in _GIVEN.finditer(line, 0 if given_before(line, at) else at):
+            span = _value_given(line, given, password=password)
+            if span and (not found or begin + span[0] >= found[-1][1]):
+                found.append((begin + span[0], begin + span[1]))
+    return [*found, (end, end)]
+
+
+def given_before(line: str, at: int) -> bool:
+    """Whether a sentence gives something before its noun: `expected "S" as password`."""
+    return _GIVEN.search(line, 0, at) is not None
+
+
+def _value_given(line: str, given: re.Match[str], *, password: bool) -> Span | None:
+    if quoted := read_quoted(line, given.end()):
+        said = line[slice(*quoted)]
+        if (
+            quoted[1] - quoted[0] > _LONGEST_GIVEN
+            or A_TYPE.fullmatch(said)
+            or harmless_word(said)
+            or is_secret_name(said)
+        ):
+            return None
+        plain = password and given["sure"] is not None and not says_state("", said)
+        return quoted if plain or any(made_up(word) for word in said.split()) else None
+    word = _GIVEN_WORD.match(line, given.end())
+    if word is None or _OF_NAMES.fullmatch(word[0]):
+        return None
+    said = word[0].rstrip(".:!?\\")
+    return (word.start(), word.start() + len(said)) if made_up(said) and not is_secret_name(said) else None
+
+
+_LONGEST_GIVEN = 200

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from app.domain.secret_names import is_secret_name
-from app.domain.secret_quotes import closing, end_of_line
+from app.domain.secret_quotes import READ, closing, end_of_line
 from app.domain.secret_words import made_up
 
 Span = tuple[int, int]
@@ -24,9 +24,14 @@ _NAMES_OF_OBJECTS = frozenset({"secret", "token", "key", "auth", "credential"})
 """Headings under which tools list names of objects."""
 
 
+_OF_A_ROW = 16
+"""What a row costs, as so many characters."""
+
+
 def _lines_from(text: str, at: int) -> Iterator[Span]:
     while at <= len(text):
         end = end_of_line(text, at)
+        READ.work += _OF_A_ROW
         yield at, end
         at = end + 1
 

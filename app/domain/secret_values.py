@@ -197,7 +197,9 @@ def _behind_empty(text: str, at: int, mark: str) -> int:
 def read_in_quote(text: str, at: int, mark: str) -> Span:
     """From `at` to where the quote closes in which it stands; `mark` is that quote with the backslashes before it."""
     closed = closing_quote(text, at, len(mark) - 1, mark[-1])
-    return at, min(closed[0] if closed else len(text), end_of_line(text, at))
+    last = closed[0] if closed else len(text)
+    newline = text.find("\n", at, last)
+    return at, newline if newline >= 0 else last
 
 
 def _quoted(text: str, opened: re.Match[str]) -> Span | None:

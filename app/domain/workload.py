@@ -156,7 +156,7 @@ class Revision:
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
     """A HorizontalPodAutoscaler whose scaleTargetRef is the workload. `others` are the names of further ones: then none of them scales
-    it."""
+    it. `never_up`: somebody has told it not to scale up."""
 
     ref: ObjectRef
     min_replicas: int
@@ -164,6 +164,7 @@ class Autoscaler:
     desired: int
     last_action: str = ""
     others: tuple[str, ...] = ()
+    never_up: bool = False
 
 
 class Manager(StrEnum):

@@ -42,9 +42,11 @@ async def never_done(clients: Clients, action: Action) -> str:
     return await exchanging.never_done(clients, action) if action.kind in ExchangeActuator().kinds else ""
 
 
-async def never_undone(clients: Clients, action: Action) -> str:
-    """The same of its undo."""
-    return await exchanging.never_undone(clients, action) if action.kind in ExchangeActuator().kinds else ""
+async def never_undone(clients: Clients, action: Action, *, stops: bool) -> str:
+    """The same of its undo; `stops`: what uses it is stopped by the same undo before."""
+    if action.kind not in ExchangeActuator().kinds:
+        return ""
+    return await exchanging.never_undone(clients, action, stops=stops)
 
 
 async def partly(

@@ -41,9 +41,10 @@ MAX_ANNOTATION = 10_000
 MAX_URL = 2_048
 _LOOKED_AT = MAX_ANNOTATION + 2_000
 """Characters of a text that is only shown: a password is seen whole before the text is cut."""
-_EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 20_000, 16, 500
+_EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 2_000, 16, 500
 """What may be spent on hiding secrets in the texts of a body, at most and whatever its length; bytes that allow one more; and in an
-alert. Alerts as Alertmanager sends them need one for each 100 bytes or more, and 20 or less each."""
+alert. Alerts as Alertmanager sends them need one for each 100 bytes or more, and 20 or less each. A short body is read on the event loop,
+so that what it may cost anyway is small."""
 _TELLING = frozenset({"alertname", "severity", *NAMES.places})
 _TOLD_SINGLY = 20
 _MAX_NOTE = 300

@@ -16,7 +16,7 @@ from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.free_text import cut_raw
 from app.domain.json import JsonValue
-from app.domain.redact import annotation
+from app.domain.redact import Effort, annotation
 from app.intake.body import decode, rfc3339
 from app.intake.fingerprint import fingerprint
 from app.intake.labels import Reading, free_labels
@@ -31,6 +31,8 @@ _ENVELOPE = frozenset(
 )
 _OVER = frozenset({"resolve", "resolved", "acknowledge", "acknowledged"})
 _RAW_LIMIT = 2_000
+_EFFORT = 2_000
+"""What may be spent on hiding secrets in the texts of a body, as these are read on the event loop."""
 
 
 def parse(
@@ -61,13 +63,16 @@ def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> De
     labels = free_labels({name: value for name, value in entries.items() if name not in _ENVELOPE})
     if "alertname" not in labels:
         raise BadInput("no alertname in it", code="no_alertname", where="/alertname")
+    effort = Effort(_EFFORT)
     alert = Alert(
         source=Source.ORCHESTRATION,
         fingerprint=_identity(_first(entries, _IDENTITY), labels),
         status=AlertStatus.FIRING,
         starts_at=rfc3339(_first(entries, _START)) or received_at,
         labels=labels,
-        annotations={name: annotation(name, entries[name], MAX_BYTES) for name in _TEXTS if name in entries},
+        annotations={
+            name: annotation(name, entries[name], MAX_BYTES, effort) for name in _TEXTS if name in entries
+        },
     )
     return Delivery(Source.ORCHESTRATION, received_at, sender, alerts=(alert,))
 

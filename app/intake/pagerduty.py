@@ -24,9 +24,9 @@ from app.domain.alert import (
     Source,
 )
 from app.domain.errors import BadInput
-from app.domain.free_text import cut_raw, name_told, one_line
+from app.domain.free_text import OF_PAGERDUTY, cut_raw, name_told, one_line
 from app.domain.json import JsonValue
-from app.domain.redact import annotation
+from app.domain.redact import Effort, annotation
 from app.domain.subject import UNREAD, unread
 from app.intake.body import decode, pointer, rfc3339
 from app.intake.labels import Reading, alert_name, free_labels, object_in
@@ -53,6 +53,8 @@ _CEF = {
 _SENDERS = frozenset({"alertmanager", "prometheus", "grafana", "datadog", "vmalert", "mimir", "thanos"})
 """Such values that name only the tool that sent it."""
 _RAW_LIMIT = 2_000
+_EFFORT = 2_000
+"""What may be spent on hiding secrets in the texts of a body, as these are read on the event loop."""
 _NAME = 80
 
 
@@ -140,7 +142,9 @@ def _page(event: Mapping[str, Any], kind: str, key: str) -> PageNews | None:
 
 
 def _agent(event: Mapping[str, Any]) -> str:
-    return name_told(_text(_maybe(event, "agent"), "summary"), _NAME) or "somebody"
+    """Whoever bears it chose this name: it gets a beginning of its own, so that it is nobody's whom we know."""
+    name = name_told(_text(_maybe(event, "agent"), "summary"), _NAME)
+    return f"{OF_PAGERDUTY}{name}" if name else "somebody"
 
 
 def _occurred(event: Mapping[str, Any]) -> datetime:
@@ -195,7 +199,8 @@ def _annotations(incident: Mapping[str, Any], title: str) -> dict[str, str]:
         "pagerduty_url": _text(incident, "html_url"),  # shown, never fetched
         "pagerduty_number": str(incident.get("number") or ""),
     }
-    return {name: annotation(name, value, MAX_BYTES) for name, value in entries.items() if value}
+    effort = Effort(_EFFORT)
+    return {name: annotation(name, value, MAX_BYTES, effort) for name, value in entries.items() if value}
 
 
 def _unreadable(delivery: Delivery, error: BadInput, raw: JsonValue) -> Delivery:

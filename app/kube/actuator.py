@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
 from app.domain.errors import ClusterRefused
+from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind
 from app.kube import apply, scaled_objects
 from app.kube.guarded import Guarded
+from app.kube.look import generation_of
 from app.kube.verbs import ACTIONS, permissions_for
 
 
@@ -37,6 +39,8 @@ class KubeActuator:
 
     async def dry_run(self, clients: Clients, action: Action, action_id: str, found: CheckResult) -> str:
         """The very patch or removal as a server-side dry run, admission included."""
+        if found.done and found.action is not None:
+            return ""
         try:
             await apply.dry_run(clients.cluster, action, action_id, found.ref or action.object, found.seen)
         except ClusterRefused as error:
@@ -45,6 +49,9 @@ class KubeActuator:
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:
         """See the port."""
+        if found.done and found.action is not None:
+            left = found.seen
+            return Applied(ActionResult.APPLIED, found.text, generation=generation_of(left), left=left)
         cluster, ref = Guarded(means.clients.cluster, means.ask), found.ref or action.object
         return await apply.apply(cluster, action, action_id, ref, found.seen, sleep=means.sleep)
 

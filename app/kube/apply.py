@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from app.domain import half_way
 from app.domain.actuator import Applied, CheckResult, Mark, Sleep, Undone
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import (
@@ -30,7 +31,7 @@ from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
 from app.kube.look import POD_KINDS, generation_of, marker_of, moved, obstacle, require_values, undo_id
 from app.kube.manifest import operations, same, value_at
-from app.kube.owners import written_at
+from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_ref
 from app.kube.readback import CONFLICT_PAUSE, Finding, pod_gone, read_back, real_sleep, removed
 from app.kube.sizer import newer_sizer
@@ -65,12 +66,36 @@ async def check(cluster: Cluster, action: Action, action_id: str = "") -> CheckR
     fresh = parse_ref(ref.kind, manifest)
     if action_id and fresh.uid == ref.uid and marker_of(manifest) == action_id:
         return CheckResult(fresh, "this action was applied already", done=True)
+    if half_way.goes_by_what_it_finds(action):
+        return _as_found(manifest, action, fresh)
     if no := obstacle(manifest, action):
         return CheckResult(None, no, ObjectChanged.code)
     if sizer := await newer_sizer(cluster, action):
         return CheckResult(None, sizer, ObjectChanged.code)
     text = f"{ref} is as it was when this was decided"
     return CheckResult(fresh, text, mark=_mark(manifest), seen=manifest)
+
+
+def _as_found(manifest: Obj, action: Action, fresh: ObjectRef) -> CheckResult:
+    """A stop from the size that the object has now, whoever set it, or the start of what was stopped: what has the size already that it is
+    to have needs nothing, and one that somebody has started has theirs."""
+    now, stops = int((manifest.get("spec") or {}).get("replicas", 1)), action.params.get("to") == 0
+    starts = action.params.get("from") == 0 and not stops
+    if stops and action.changes:
+        action = half_way.from_size(action, now)
+    elif starts and now:
+        action = half_way.started_by_others(action, now)
+    done = now > 0 if starts else not action.changes
+    if no := obstacle(manifest, replace(action, changes=()) if done else action):
+        return CheckResult(None, no, ObjectChanged.code)
+    text = f"{action.object} is at {now} replicas"
+    if done:
+        writers = who_changed(manifest, "/spec/replicas")
+        by = f" (set by {writers[0][0]})" if writers else ""
+        text = f"{text} already{by}"
+        if not now:
+            text = f"{text}: it is left so until somebody starts it ({half_way.left_at_0(action)})"
+    return CheckResult(fresh, text, done=done, mark=_mark(manifest), seen=manifest, action=action)
 
 
 def _mark(manifest: Obj) -> Mark | None:
@@ -184,7 +209,8 @@ async def _patch(
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
         if no := _obstacle(manifest, action, ref):
-            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code)
+            passing = half_way.goes_by_what_it_finds(action)  # it goes by the size of the next look
+            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=passing)
         patch = operations(manifest, action.changes, action_id)
         try:
             wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)

@@ -52,22 +52,27 @@ _PERIOD = timedelta(seconds=15)
 @dataclass(frozen=True, slots=True)
 class Hand:
     """A change that is not ours: the field manager, when it wrote (None: nobody can tell), and which fields, for people.
-    `took_back`: a value that we had set is not in place any more; `went_on`: it is none of ours any more, but further the same way."""
+    `took_back`: a value that we had set is not in place any more; `went_on`: it is none of ours any more, but further the same way;
+    `gone`: it was deleted, or is being, as `what` says."""
 
     who: str
     at: datetime | None
     what: str
     took_back: bool = False
     went_on: bool = False
+    gone: bool = False
 
     @property
     def by_hand(self) -> bool:
-        """A person's tool, as far as its name tells; whatever else is a pipeline or a controller."""
-        return is_person(self.who)
+        """A person's tool, as far as its name tells; whatever else is a pipeline or a controller. Who deletes something does not say so in
+        passing, and wants it gone."""
+        return self.gone or is_person(self.who)
 
     @property
     def text(self) -> str:
         """One clause."""
+        if self.gone:
+            return self.what
         at = f" at {self.at:%H:%M:%S} UTC" if self.at else ""
         if self.took_back:
             return f"our change was taken back by {self.who}{at}: {self.what}"

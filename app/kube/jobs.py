@@ -1,43 +1,103 @@
-"""What became of a Job: its CronJob, why it failed, how far it is, and its last words.
+"""What became of a Job: its CronJob, why it failed, how far it is, and its last words; and how one pod stands that no workload makes.
 
 Called by `app.kube.owners` for a pod that a Job runs, for the sentence that says why nothing is done (a run to completion is not
-restarted, rolled back or scaled), and by the actuator of Jobs. Reads through the port; what cannot be read is left out, and the
+restarted, rolled back or scaled), by the flow for what is apart, and by the actuator of Jobs. Reads through the port; what cannot be read is left out, and the
 rest is said. Never writes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from app.domain.actuator import Effect
 from app.domain.cluster import Cluster, LogQuery
-from app.domain.errors import RemediatorError
+from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
 from app.domain.json import Obj
+from app.domain.owner import Owner, Relation
 from app.domain.redact import MAX_TEXT, redact, redact_lines
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
+from app.domain.tools import tool_of
+from app.domain.units import counted
 from app.domain.workload import Pod
 from app.kube.parse import controller_of, parse_pod
 
 _LAST_LINES = 20
-_LONGEST = 300
+_LONGEST = 400
 _COMPLETE, _FAILED = " is complete", " failed"
+TO_COMPLETION = "A run to completion is not restarted or rolled back"
+
+
+class Apart(ObjectMissing):
+    """It is there, and nothing here changes it. `owner` is whose it is, or it itself; `look_at` is what a person types first."""
+
+    code = "no_workload"
+
+    def __init__(self, message: str, owner: Target, look_at: str = "") -> None:
+        super().__init__(message)
+        self.owner = owner
+        where = f"{owner.kind.lower()} {owner.name} -n {owner.namespace}"
+        self.look_at = look_at or f"kubectl describe {where}"
+
+
+def of_another(namespace: str, owner: Mapping[str, Any], said: str) -> Apart:
+    """What another controller makes: Argo Rollouts, or an operator by a kind that only it knows. `said` begins with what it makes: `Pod web-1
+    belongs to`."""
+    kind, name, group = owner["kind"], owner["name"], owner.get("apiVersion", "").rpartition("/")[0]
+    tool = "Argo Rollouts" if kind == Kind.ROLLOUT else tool_of(group)
+    told = Owner(Relation.CONTROLS, Kind.POD, kind, group, namespace, name, tool)
+    text, made = f"{said} {told}, which is not changed here", said.split()
+    if kind == Kind.ROLLOUT:
+        look_at = f"kubectl argo rollouts get rollout {name} -n {namespace}"
+        return Apart(text, Target(namespace, Kind.ROLLOUT, name), look_at)
+    itself = Kind(made[0]) if made[0] in frozenset(Kind) else Kind.POD
+    return Apart(text, Target(namespace, itself, made[1]), f"kubectl describe {told.resource} -n {namespace}")
 
 
 async def job_story(cluster: Cluster, namespace: str, name: str) -> str:
     """A sentence or two: `Job backup-29 of CronJob backup failed (BackoffLimitExceeded: ...); its container main ended with exit
     code 1: last words`."""
     job: Obj = {}
-    with suppress(RemediatorError):
+    try:
         job = await cluster.get(Kind.JOB, namespace, name)
+    except ObjectMissing:
+        return f"Job {name} is gone"
+    except RemediatorError:
+        pass
     owner = (controller_of(job) or {}) if job else {}
     told = f"Job {name}" + (f" of {owner['kind']} {owner['name']}" if owner else "")
     told += _state(job)
     with suppress(RemediatorError):
-        if end := await _end(cluster, namespace, name):
+        if end := await _end(cluster, namespace, await _pods(cluster, namespace, name)):
             told += f"; {end}"
     return told
+
+
+async def ended_well(cluster: Cluster, job: Target) -> str:
+    """That a Job is complete, whatever some of its pods did; empty when it is not, or may not be read."""
+    with suppress(AccessDenied, ObjectMissing):
+        if _state(await cluster.get(Kind.JOB, job.namespace, job.name)) == _COMPLETE:
+            return f"Job {job.name} is complete"
+    return ""
+
+
+async def pod_story(cluster: Cluster, namespace: str, name: str) -> tuple[str, str]:
+    """How one pod stands, with what its containers wait for and the last words of one that ended badly; and that it has ended well, empty when
+    it has not. What cannot be read is left out."""
+    try:
+        pod = parse_pod(await cluster.get(Kind.POD, namespace, name))
+    except RemediatorError:
+        return "", ""
+    if pod.phase == "Succeeded":
+        return "it has ended well", f"pod {name} has ended well"
+    told = [f"its container {c.name} waits: {c.waiting}" for c in pod.containers if c.waiting]
+    told += [f"it is {pod.phase.lower()}"] if not told and not pod.ready else []
+    told += ["it is ready"] if pod.ready else []
+    with suppress(RemediatorError):
+        if end := await _end(cluster, namespace, [pod]):
+            told.append(end)
+    return "; ".join(told), ""
 
 
 async def how_it_stands(cluster: Cluster, job: Obj) -> Effect:
@@ -105,13 +165,12 @@ def _state(job: Mapping[str, Any]) -> str:
         if condition.get("type") == "Complete" and condition.get("status") == "True":
             return _COMPLETE
     if status.get("failed"):
-        return f" had {status['failed']} failed pods and goes on"
+        return f" had {counted(int(status['failed']), 'failed pod')} and goes on"
     return ""
 
 
-async def _end(cluster: Cluster, namespace: str, name: str) -> str:
-    """How the newest pod of the Job that ended badly ended, with its termination message or else its last log line."""
-    pods = await _pods(cluster, namespace, name)
+async def _end(cluster: Cluster, namespace: str, pods: Sequence[Pod]) -> str:
+    """How the first of the pods that ended badly ended, with its termination message or else its last log line."""
     ends = [(p, c, t) for p in pods for c in p.containers for t in (c.terminated, c.last_terminated) if t]
     bad = next(((p, c, t) for p, c, t in ends if t.exit_code), None)
     if bad is None:

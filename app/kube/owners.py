@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,12 +17,11 @@ from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
-from app.domain.units import say_memory, utc
+from app.domain.units import utc
 from app.domain.workload import Manager, Workload
-from app.kube.jobs import job_story
-from app.kube.manifest import parse_memory
+from app.kube.jobs import TO_COMPLETION, Apart, job_story, of_another
 from app.kube.parse import controller_of, parse_time
-from app.kube.scaled_objects import LABEL, paused, scales
+from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
 
 # Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
 #
@@ -130,7 +129,7 @@ async def find(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str)
     """The workload that `hint_kind/hint_name` belongs to.
 
     A pod that is gone, or a pod name reduced to its owner's, is looked for among the workloads of that name. Raises
-    ObjectMissing with the reason when there is none, or when it is not one of WORKLOAD_KINDS (a Job, a bare pod, an
+    ObjectMissing with the reason when there is none, Apart when what it belongs to is none of WORKLOAD_KINDS (a Job, a bare pod, an
     operator's own kind), and the port's read errors.
     """
     kind = _KINDS.get(hint_kind.lower())
@@ -140,8 +139,8 @@ async def find(cluster: Cluster, namespace: str, hint_kind: str, hint_name: str)
             return Found(Target(namespace, kind, hint_name))
         case Kind.HPA:
             manifest = await cluster.get(Kind.HPA, namespace, hint_name)
-            scales = manifest["spec"]["scaleTargetRef"]
-            return Found(await _named(cluster, namespace, scales["kind"], scales["name"]))
+            scaled = manifest["spec"]["scaleTargetRef"]
+            return Found(await _named(cluster, namespace, scaled, f"{kind} {hint_name} scales"))
         case Kind.REPLICA_SET:
             return Found(await _owner(cluster, namespace, await cluster.get(kind, namespace, hint_name)))
         case Kind.POD:
@@ -202,23 +201,29 @@ async def _exists(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bo
     return True
 
 
-async def _owner(cluster: Cluster, namespace: str, manifest: Obj) -> Target:
-    me = f"{manifest.get('kind', 'object')} {manifest['metadata']['name']}"
-    owner = controller_of(manifest)
+async def _owner(cluster: Cluster, namespace: str, manifest: Obj, me: str = "") -> Target:
+    kind, name = manifest.get("kind", "object"), manifest["metadata"]["name"]
+    me, owner = me or f"{kind} {name}", controller_of(manifest)
+    if owner is None and kind == Kind.REPLICA_SET:
+        whose = f"belongs to {kind} {name}" if me != f"{kind} {name}" else "makes its pods again"
+        text = f"{me} {whose}, which no Deployment owns, and is not changed here"
+        raise Apart(text, Target(namespace, Kind.REPLICA_SET, name))
     if owner is None:
-        raise _missing(f"{me} has no controller: nothing would bring it back")
+        raise Apart(f"{me} has no controller: nothing would bring it back", Target(namespace, Kind.POD, name))
     if owner["kind"] == Kind.REPLICA_SET:
-        return await _owner(cluster, namespace, await cluster.get(Kind.REPLICA_SET, namespace, owner["name"]))
+        made = await cluster.get(Kind.REPLICA_SET, namespace, owner["name"])
+        return await _owner(cluster, namespace, made, me)
     if owner["kind"] == Kind.JOB:
         story = await job_story(cluster, namespace, owner["name"])
-        raise _missing(f"{me} belongs to {story}. A run to completion is not restarted or rolled back")
-    return await _named(cluster, namespace, owner["kind"], owner["name"])
+        text = f"{me} belongs to a Job: {story}. {TO_COMPLETION}"
+        raise Apart(text, Target(namespace, Kind.JOB, owner["name"]))
+    return await _named(cluster, namespace, owner, f"{me} belongs to")
 
 
-async def _named(cluster: Cluster, namespace: str, kind_name: str, name: str) -> Target:
-    kind = _KINDS.get(kind_name.lower())
+async def _named(cluster: Cluster, namespace: str, reference: Mapping[str, Any], said: str) -> Target:
+    kind, name = _KINDS.get(reference["kind"].lower()), reference["name"]
     if kind not in WORKLOAD_KINDS:
-        raise _missing(f"{kind_name} {name} is not a workload that can be remediated")
+        raise of_another(namespace, reference, said)
     await cluster.get(kind, namespace, name)
     return Target(namespace, kind, name)
 
@@ -238,8 +243,6 @@ _LABELS = (
     ("postgres-operator.crunchydata.com/cluster", "PostgresCluster", "postgres-operator.crunchydata.com"),
     ("strimzi.io/cluster", "Kafka", "kafka.strimzi.io"),
 )
-_OFF = ("Off", "Initial")
-"""Modes in which a VerticalPodAutoscaler changes no running pod."""
 
 
 async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
@@ -259,14 +262,11 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
     known = {o.name for o in found if o.kind == Kind.SCALED_OBJECT}
     own = [m for m in scalers or () if scales(m, target)]
     found += [o for m in own for o in _of_object(Kind.SCALED_OBJECT, m, but=writers)]
+    found = [_with_word(o, own) for o in found]
     found += [_scaler(workload, m) for m in own if m["metadata"]["name"] not in known]
     found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
-    found += [
-        _sizer(workload, m)
-        for m in sizers or ()
-        if names(m["spec"].get("targetRef"), workload)
-        and (m["spec"].get("updatePolicy") or {}).get("updateMode", "Recreate") not in _OFF
-    ]
+    own = [m for m in sizers or () if names(m["spec"].get("targetRef"), workload)]
+    found += [owner for m in own if (owner := sizer_of(workload, m)) is not None]
     found += _resizers(workload, found)
     return Owners(tuple(dict.fromkeys(found)), untold)
 
@@ -360,33 +360,14 @@ def _scaler(workload: Workload, manifest: Obj) -> Owner:
         target.namespace,
         meta["name"],
         "KEDA",
-        "paused" if paused(manifest) else "",
+        said(manifest),
+        held=paused(manifest),
     )
 
 
-def _sizer(workload: Workload, manifest: Obj) -> Owner:
-    target, recommended = workload.target, []
-    status = (manifest.get("status") or {}).get("recommendation") or {}
-    for one in status.get("containerRecommendations") or ():
-        wanted = one.get("target") or {}
-        told = [say_memory(parse_memory(wanted["memory"]))] if "memory" in wanted else []
-        told += [f"{wanted['cpu']} CPU"] if "cpu" in wanted else []
-        recommended.append(f"{one['containerName']} {' and '.join(told)}")
-    policies = (manifest["spec"].get("resourcePolicy") or {}).get("containerPolicies") or ()
-    most = [
-        f"{p['containerName']} at most {say_memory(parse_memory(p['maxAllowed']['memory']))}"
-        for p in policies
-        if "memory" in (p.get("maxAllowed") or {})
-    ]
-    note = "; ".join(
-        filter(None, (f"recommends {', '.join(recommended)}" if recommended else "", ", ".join(most)))
-    )
-    return Owner(
-        Relation.SIZES,
-        target.kind,
-        "VerticalPodAutoscaler",
-        "autoscaling.k8s.io",
-        target.namespace,
-        manifest["metadata"]["name"],
-        note=note,
-    )
+def _with_word(owner: Owner, scalers: Sequence[Obj]) -> Owner:
+    """The ScaledObject that makes an autoscaler, with what it says of itself."""
+    if owner.kind != Kind.SCALED_OBJECT:
+        return owner
+    mine = next((m for m in scalers if m["metadata"]["name"] == owner.name), None)
+    return owner if mine is None else replace(owner, note=said(mine), held=paused(mine))

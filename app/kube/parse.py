@@ -8,12 +8,13 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.cluster import PodUsage
 from app.domain.json import Obj, digest
 from app.domain.target import Kind, ObjectRef, Target
+from app.domain.units import utc
 from app.domain.workload import (
     Autoscaler,
     ContainerState,
@@ -39,6 +40,18 @@ def parse_time(text: str | None) -> datetime | None:
     if not text or text.startswith("0001-"):
         return None
     return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def being_deleted(what: str, manifest: Obj) -> str:
+    """`namespace shop is being deleted since 2026-01-02 03:04:05 UTC`; empty for what stays. The stamp of what has time to stop is when
+    that is over."""
+    meta = manifest["metadata"]
+    terminating = (manifest.get("status") or {}).get("phase") == "Terminating"
+    at = parse_time(meta.get("deletionTimestamp"))
+    if at is None and not terminating:
+        return ""
+    since = at - timedelta(seconds=meta.get("deletionGracePeriodSeconds") or 0) if at else None
+    return f"{what} is being deleted" + (f" since {utc(since)}" if since else "")
 
 
 def parse_ref(kind: Kind, manifest: Obj) -> ObjectRef:
@@ -132,12 +145,14 @@ def parse_autoscaler(manifest: Obj) -> Autoscaler:
     spec, status = manifest["spec"], manifest.get("status") or {}
     conditions = status.get("conditions") or ()
     scaling: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "AbleToScale"), {})
+    up: Mapping[str, Any] = (spec.get("behavior") or {}).get("scaleUp") or {}
     return Autoscaler(
         ref=parse_ref(Kind.HPA, manifest),
         min_replicas=spec.get("minReplicas", 1),
         max_replicas=spec["maxReplicas"],
         desired=status.get("desiredReplicas", 0),
         last_action=scaling.get("reason", ""),
+        never_up=up.get("selectPolicy") == "Disabled",
     )
 
 

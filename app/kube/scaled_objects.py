@@ -1,6 +1,7 @@
-"""KEDA's ScaledObjects: which of them scale a workload, what their bounds are, and whether the autoscaler that KEDA makes follows.
+"""KEDA's ScaledObjects: which of them scale a workload, what their bounds are, and whether the autoscaler that KEDA makes follows; and
+what a VerticalPodAutoscaler sizes.
 
-Asked by the handler of autoscalers, by `app.kube.look` and by `app.kube.actuator`. Reads through the port; never writes.
+Asked by the handler of autoscalers, by `app.kube.owners`, `app.kube.look` and `app.kube.actuator`. Reads through the port; never writes.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from app.domain.actuator import Effect
 from app.domain.cluster import Cluster
 from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.json import Obj
+from app.domain.owner import HELD_AT, Owner, Relation
 from app.domain.plan import Action
+from app.domain.redact import redact
 from app.domain.target import Kind, Target
-from app.kube.manifest import same, value_at
+from app.domain.text import bounded
+from app.domain.units import say_memory
+from app.domain.workload import Workload
+from app.kube.manifest import parse_memory, same, value_at
 
 LABEL: Final = "scaledobject.keda.sh/name"
 """The label by which KEDA marks an autoscaler of its own: the name of its ScaledObject, cut at 63 characters."""
 _GROUP: Final = "keda.sh/"
-_PAUSED, _PAUSED_AT = "autoscaling.keda.sh/paused", "autoscaling.keda.sh/paused-replicas"
+_PAUSED = "autoscaling.keda.sh/paused"
 _NO: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 """What KEDA reads as no; whatever else stands there pauses."""
 DEFAULT_MIN, DEFAULT_MAX = 1, 100
@@ -55,11 +61,43 @@ async def of_target(cluster: Cluster, target: Target) -> tuple[Obj, ...]:
 def paused(manifest: Obj) -> str:
     """How somebody has paused it, by the annotation; empty when KEDA scales."""
     notes = manifest["metadata"].get("annotations") or {}
-    if _PAUSED_AT in notes:
-        return f"{_PAUSED_AT}: {notes[_PAUSED_AT]}"
+    if HELD_AT in notes:
+        return f"{HELD_AT}: {notes[HELD_AT]}"
     if _PAUSED in notes and notes[_PAUSED] not in _NO:
         return f"{_PAUSED}: {notes[_PAUSED]}"
     return ""
+
+
+def said(manifest: Obj) -> str:
+    """What stands in the way of its scaling, as it says itself: paused, a trigger that fails, replicas of a fallback; empty for nothing."""
+    told = [f"paused by {how}"] if (how := paused(manifest)) else []
+    conditions = {c.get("type"): c for c in value_at(manifest, "/status/conditions") or ()}
+    for type_, bad in (("Ready", "False"), ("Fallback", "True")):
+        one = conditions.get(type_) or {}
+        if one.get("status") == bad:
+            words = ": ".join(filter(None, (one.get("reason"), one.get("message"))))
+            told.append(
+                f"{type_} is {bad}" + (f", {bounded(' '.join(redact(words).split()), 160)}" if words else "")
+            )
+    return "; ".join(told)
+
+
+def at_zero(manifest: Obj) -> tuple[str, bool]:
+    """What it says of a workload of its own without replicas, in one clause, and whether that is what it is set to."""
+    if how := paused(manifest):
+        return f"it is paused ({how})", how == f"{HELD_AT}: 0"
+    if told := said(manifest):
+        return told, False
+    spec = manifest.get("spec") or {}
+    least, idle = spec.get("minReplicaCount") or 0, spec.get("idleReplicaCount")
+    if least and idle != 0:
+        return f"its minReplicaCount is {least}", False
+    bound = "idleReplicaCount 0" if idle == 0 else "minReplicaCount 0"
+    conditions = value_at(manifest, "/status/conditions") or ()
+    active = next((c.get("status") for c in conditions if c.get("type") == "Active"), None)
+    if active == "False":
+        return f"it sees no load ({bound})", True
+    return f"it {'sees load' if active == 'True' else 'does not tell whether it sees load'} ({bound})", False
 
 
 async def followed(cluster: Cluster, action: Action) -> Effect:
@@ -119,3 +157,57 @@ def _said(manifest: Obj) -> str:
     conditions = value_at(manifest, "/status/conditions") or ()
     ready: Obj = next((c for c in conditions if c.get("type") == "Ready"), {})
     return f" (KEDA says: {ready.get('message', '')})" if ready.get("status") == "False" else ""
+
+
+# What a VerticalPodAutoscaler sets of a workload's pods. Pure.
+
+_MODES = {"Off": "", "Initial": "when a pod is made"}
+"""What bounds a mode: it does nothing, or leaves pods that run alone. A new template makes new pods, which its admission sizes in every
+mode but Off."""
+
+
+def sizer_of(workload: Workload, manifest: Obj) -> Owner | None:
+    """This VerticalPodAutoscaler of the workload, where it sets the memory limit of a container; None where it only recommends, or leaves
+    memory or limits as the template has them."""
+    target, spec = workload.target, manifest["spec"]
+    mode = (spec.get("updatePolicy") or {}).get("updateMode", "Recreate")
+    policies = (spec.get("resourcePolicy") or {}).get("containerPolicies") or ()
+    parts = tuple(c.name for c in workload.containers if not c.init and _limits(policies, c.name))
+    when = _MODES.get(mode)
+    if when == "" or not parts:
+        return None
+    recommended = []
+    status = (manifest.get("status") or {}).get("recommendation") or {}
+    for one in status.get("containerRecommendations") or ():
+        wanted = one.get("target") or {}
+        told = [say_memory(parse_memory(wanted["memory"]))] if "memory" in wanted else []
+        told += [f"{wanted['cpu']} CPU"] if "cpu" in wanted else []
+        recommended.append(f"{one['containerName']} {' and '.join(told)}")
+    most = [
+        f"{p['containerName']} at most {say_memory(parse_memory(p['maxAllowed']['memory']))}"
+        for p in policies
+        if "memory" in (p.get("maxAllowed") or {})
+    ]
+    advises = f"recommends {', '.join(recommended)}" if recommended else ""
+    return Owner(
+        Relation.SIZES,
+        target.kind,
+        "VerticalPodAutoscaler",
+        "autoscaling.k8s.io",
+        target.namespace,
+        manifest["metadata"]["name"],
+        note="; ".join(filter(None, (when, advises, ", ".join(most)))),
+        parts=parts,
+    )
+
+
+def _limits(policies: Sequence[Obj], container: str) -> bool:
+    """Whether it sets the memory limit of this container: the container's own policy counts, else the one for all others."""
+    of = {str(p.get("containerName")): p for p in policies}
+    policy = of.get(container, of.get("*", {}))
+    controlled = policy.get("controlledResources")
+    return (
+        policy.get("mode") != "Off"
+        and (controlled is None or "memory" in controlled)
+        and policy.get("controlledValues") != "RequestsOnly"
+    )

@@ -12,6 +12,7 @@ from dataclasses import replace
 from enum import StrEnum
 from typing import NamedTuple
 
+from app.domain import half_way
 from app.domain.actuator import Sleep, Undone
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, ObjectChanged, ObjectMissing, OutcomeUnclear, TryLater
@@ -158,7 +159,8 @@ def _over(manifest: Obj, ref: ObjectRef, marker: str) -> Undone | None:
 async def _stays(cluster: Cluster, action: Action, fields: Sequence[FieldNow]) -> Undone | None:
     """Why nothing of it is written back; None when it is."""
     ours = any(one.now is Now.OURS for one in fields)
-    if ours and (sizer := await newer_sizer(cluster, action)):
+    as_found = half_way.goes_by_what_it_finds(action)  # an autoscaler leaves alone what is at 0
+    if ours and not as_found and (sizer := await newer_sizer(cluster, action)):
         return Undone(UndoResult.CONFLICT, f"left as it is: {sizer}", (sizer,))
     if conflicts := tuple(one.text for one in fields if one.now is Now.OTHER):
         return Undone(UndoResult.CONFLICT, f"{_NOT_OURS}: {'; '.join(conflicts)}", conflicts)
@@ -178,15 +180,18 @@ def _stopped(manifest: Obj, action: Action) -> Undone | None:
 
 
 async def _fields_now(cluster: Cluster, manifest: Obj, action: Action) -> list[FieldNow]:
-    found = []
+    found, action = [], half_way.to_undo(action)
+    stopped = half_way.goes_by_what_it_finds(action) and half_way.starts(action)
     for change in action.changes:
         current = value_at(manifest, change.path)
         if other := displaced(manifest, action, change):
             found.append(FieldNow(change, Now.OTHER, other))
         elif same(change.path, current, change.before):
             found.append(FieldNow(change, Now.BEFORE))
-        elif same(change.path, current, change.after) or await _equals_when_set(
-            cluster, manifest, action.object, change
+        elif (
+            stopped
+            or same(change.path, current, change.after)
+            or await _equals_when_set(cluster, manifest, action.object, change)
         ):
             found.append(FieldNow(change, Now.OURS))
         else:

@@ -13,6 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
 
+from app.domain.free_text import OF_PAGERDUTY
 from app.domain.text import CONTROL
 from app.domain.units import utc
 from app.notify.limits import length
@@ -52,7 +53,7 @@ class Ref:
 @dataclass(frozen=True, slots=True)
 class Who:
     """A person by the name that the audit trail has: a Slack user (`slack:U…`) is shown by Slack under the present name, and a user
-    group that a policy names (`slack-group:S…`) is mentioned."""
+    group that a policy names (`slack-group:S…`) is mentioned. A name of PagerDuty's is shown as it is there: the words beside it say whose it is."""
 
     name: str
 
@@ -114,7 +115,7 @@ def _mrkdwn(piece: Piece) -> str:
             group = _SLACK_GROUP.fullmatch(name)
             if group:
                 return f"<!subteam^{group[1]}>"
-            return f"<@{found[1]}>" if found else neutral(escape(clean(name)))
+            return f"<@{found[1]}>" if found else neutral(escape(clean(name.removeprefix(OF_PAGERDUTY))))
         case Span(text, style):
             return _styled(escape(clean(text)), style)
 
@@ -171,7 +172,7 @@ def _plain(piece: Piece) -> str:
         case Ref(label, url):
             return f"{clean(label)} {clean(url)}"
         case Who(name):
-            return clean(name)
+            return clean(name.removeprefix(OF_PAGERDUTY))
         case Span(text, _):
             return clean(text)
 

@@ -212,4 +212,4 @@ def _run(conn: Connection, run_id: str) -> Run | None:
 
 def namespace_of(incident: Incident) -> str:
     """The namespace that a pause for this incident is about; empty when none is known."""
-    return Target.parse(incident.target_key).namespace if incident.target_key else incident.namespace
+    return Target.of_key(incident.target_key).namespace if incident.target_key else incident.namespace

@@ -52,7 +52,15 @@ GATE_NAMES: tuple[str, ...] = tuple(name_of(gate) for gate in GATES)
 """The names with which they answer, in the same order."""
 
 _NOT_OURS = frozenset(
-    {Code.KILL_SWITCH, Code.PAUSED, Code.OUT_OF_SCOPE, Code.OPTED_OUT, Code.PROTECTED, Code.NOT_FIRING}
+    {
+        Code.KILL_SWITCH,
+        Code.PAUSED,
+        Code.OUT_OF_SCOPE,
+        Code.OPTED_OUT,
+        Code.PROTECTED,
+        Code.NOT_FIRING,
+        Code.BEING_DELETED,
+    }
 )
 """Denials that also silence the call for a person: nobody is to be woken for this target now."""
 
@@ -89,7 +97,7 @@ def decide_without_step(
     policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts, rest: str = ""
 ) -> Decision:
     """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
-    in any case; unless the target is none of our business (paused, out of scope, not firing) or is not known to be, which is then the
+    in any case; unless the target is none of our business (paused, out of scope, not firing, being deleted) or is not known to be, which is then the
     answer. In a storm nobody is called for one target, nor while another run mends it, nor as long as the alert may yet resolve by that.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is

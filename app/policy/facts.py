@@ -99,7 +99,7 @@ class Facts:
     for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
     Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `changed_by` who else changed the target since
-    the alert fired, what and when.
+    the alert fired, what and when; `leaving` what is being deleted and takes it with it: itself, its namespace, an owner, empty for nothing.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
     `object`, or what else is written by its name), absent where it is not set. `touched` is what is written beside the target.
     Cluster: `managers` (an autoscaler counts as Manager.HPA), `owners` (other controllers of what the step changes),
@@ -138,6 +138,7 @@ class Facts:
     silenced: str = ""
     acknowledged: str = ""
     changed_by: Fact[str] = ""
+    leaving: Fact[str] = ""
     ordered_by: str = ""
     ordered_as: tuple[str, ...] = ()
     order_may_approve: bool = False

@@ -159,8 +159,11 @@ class ObjectStore:
 
     def delete(self, key: Key) -> None:
         """Remove an object and, like the garbage collector, what it owns; pods only get a deletionTimestamp by
-        `terminate`. Raises ObjectMissing."""
+        `terminate`. What a finalizer holds stays, with its stamp. Raises ObjectMissing."""
         old = self.get(key)
+        if old["metadata"].get("finalizers"):
+            self._stamp(key, old)
+            return
         del self._objects[key.kind, key.namespace][key.name]
         self._version += 1
         for owner in _owners(old):
@@ -172,6 +175,15 @@ class ObjectStore:
             else:
                 self.delete(dependent)
         self._dependents.pop(old["metadata"]["uid"], None)
+
+    def _stamp(self, key: Key, old: Obj) -> None:
+        if "deletionTimestamp" in old["metadata"]:
+            return
+        new = clone(old)
+        new["metadata"] |= {"deletionTimestamp": stamp(self._now()), "deletionGracePeriodSeconds": 0}
+        if key.kind is Kind.NAMESPACE:
+            new["status"] = {**new.get("status", {}), "phase": "Terminating"}
+        self._put(key, old, new)
 
     def terminate(self, key: Key) -> Obj:
         """Mark a pod as being deleted; the kubelet removes it. Harmless when it is terminating already."""

@@ -114,7 +114,7 @@ _WAITING = (  # built once: every sweep asks it
     .order_by(escalations.c.due_at.is_(None), escalations.c.due_at, escalations.c.id)
     .limit(bindparam("most", type_=BigInteger))
 )
-ROUND = "~"
+ROUND, _CLOCKS = "~", 5 * 60 * 1_000_000  # PagerDuty's clock is not ours, microseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,15 +361,15 @@ def heard(tx: Tx, incident_id: str) -> None:
 
 
 def heard_of_page(tx: Tx, page_key: str, word: PageWord, by: str, at: datetime) -> str | None:
-    """Keep PagerDuty's word on the open page of this key, unless a newer one is known; the incident it is about, None when no open
-    page has this key. That nobody has it any more is kept only of what somebody had."""
+    """Keep PagerDuty's word on the open page of this key, unless a newer one is known, or it is older than the page; the incident it is about,
+    None when no open page has this key. That nobody has it any more is kept only of what somebody had."""
     query = select(escalations).where(LIVE, escalations.c.page_key == page_key).with_for_update()
     row = tx.conn.execute(query).one_or_none()
     if row is None:
         return None
     known = PageWord(row.page_word) if row.page_word else None
     nothing_new = known in (None, PageWord.RELEASED) and word is PageWord.RELEASED
-    if not nothing_new and (row.page_at is None or row.page_at <= micros(at)):
+    if not nothing_new and (row.page_at or row.begun_at - _CLOCKS) <= micros(at):
         change(tx, row.id, page_word=word.value, page_by=storable(by), page_at=micros(at), news=True)
     return str(row.incident_id)
 

@@ -232,7 +232,8 @@ def results(
 
 
 def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
-    """Runs that had changed the target and ended since then because somebody else changed it, oldest first."""
+    """Runs that had changed the target and ended since then because somebody else changed it, oldest first; who deleted it has changed
+    nothing of what has its name by now."""
     query = (
         select(runs.c.id)
         .where(runs.c.target_key == target_key, runs.c.state == RunState.TAKEN_OVER.value)
@@ -240,7 +241,7 @@ def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
         .order_by(runs.c.ended_at, runs.c.id)
     )
     found = [run_store.get(conn, run_id) for run_id in conn.execute(query).scalars()]
-    return [run for run in found if _changed_something(conn, run.id)]
+    return [run for run in found if not run.life.get("gone") and _changed_something(conn, run.id)]
 
 
 def _changed_something(conn: Connection, run_id: str) -> bool:

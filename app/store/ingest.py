@@ -216,7 +216,9 @@ class _Batch:
 
     def _page(self, news: PageNews) -> str | None:
         """The incident that a page of ours is about; None when none of this key is open."""
-        return escalations.heard_of_page(self._tx, storable(news.key), news.word, news.by, news.at)
+        return escalations.heard_of_page(
+            self._tx, storable(news.key), news.word, news.by, min(news.at, self._tx.now)
+        )
 
     def _find_start(self, alert: Alert) -> None:
         """An alert without a start is the newest of its fingerprint that fires."""

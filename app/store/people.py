@@ -25,6 +25,7 @@ from sqlalchemy import (
 from app.domain.alert import Acknowledgement, AlertStatus, Source
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
+from app.domain.free_text import OF_PAGERDUTY
 from app.store import facts
 from app.store.audit import EPISODES_OF, episodes_of
 from app.store.columns import flag_column, maybe_text, text_column, time_column
@@ -194,7 +195,7 @@ def taken_in_pagerduty(conn: Connection, incident_id: str) -> str:
     newest = _newest(conn, incident_id)
     if newest is None:
         return ""
-    return f"acknowledged in PagerDuty by {newest.given_by} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
+    return f"acknowledged in PagerDuty by {str(newest.given_by).removeprefix(OF_PAGERDUTY)} at {moment(newest.at):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def pagerduty_taker(conn: Connection, incident_id: str) -> str:

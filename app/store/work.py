@@ -270,9 +270,14 @@ _BEGIN = insert(run_journal)
 _END = update(run_journal).where(_STEP, run_journal.c.outcome.is_(None))
 
 
-def begin_entry(tx: Tx, run_id: str, name: str, intent: Mapping[str, Any]) -> JournalEntry:
-    """Record the intent, or return the step as it was begun before (the first intent stands)."""
+def begin_entry(
+    tx: Tx, run_id: str, name: str, intent: Mapping[str, Any], *, anew: bool = False
+) -> JournalEntry:
+    """Record the intent, or return the step as it was begun before. The first intent stands, unless it is meant `anew`, as nothing of the
+    former was done: then the newest before its outcome does."""
     if (found := _find(tx.conn, run_id, name)) is not None:
+        if anew:
+            tx.conn.execute(_END, {"run": run_id, "step": name, "intent": to_text(dict(intent))})
         return _entry(found)
     row = {"run_id": run_id, "name": name, "intent": to_text(dict(intent)), "begun_at": tx.stamp}
     tx.conn.execute(_BEGIN, row)

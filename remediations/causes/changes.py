@@ -350,7 +350,7 @@ class Measured:
     since: Since = Since.UNKNOWN
     said: str = "nothing was asked of what was measured"
     began: datetime | None = None
-    """When errors that are older began, at the latest; None when before all that was asked for."""
+    """When errors began that are no part of the rollout, at the latest; None when before all that was asked for."""
 
 
 async def measured_since(scene: Scene, query: str, seen: Snapshot, deployed: datetime) -> Measured:
@@ -393,7 +393,7 @@ def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
             return Measured(Since.OLDER, said, None if found.whole else found.at)
         case Since.LATER if found.at is not None:
             after = span((found.at - served).total_seconds())
-            return Measured(Since.LATER, f"requests began to fail {after} after its pods served")
+            return Measured(Since.LATER, f"requests began to fail {after} after its pods served", found.at)
         case Since.WITH:
             return Measured(Since.WITH, shares.replace("right before it", "before the rollout"))
         case _:

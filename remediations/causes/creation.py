@@ -16,6 +16,7 @@ from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
+from app.kube.scaled_objects import at_zero, maker_of, paused
 from remediations.causes.demands import dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
@@ -83,13 +84,8 @@ def _scaled_to_zero(seen: Snapshot, by: str, at: datetime | None) -> Cause:
     if seen.template_of:
         text = f"{target.kind} {target.name} is scaled to 0, because it is only the template of {seen.template_of}"
         advice = f"look at {seen.template_of} instead: its pods run from this template"
-    elif by.startswith("keda"):
-        name = _scaled_object(seen)
-        text = f"KEDA scaled {target.kind} {target.name} to 0{_by(seen, '', at)}"
-        advice = (
-            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: kubectl "
-            f"describe scaledobject -n {namespace}; KEDA takes back what kubectl scale sets"
-        )
+    elif seen.scalers or by.startswith("keda") or _made_by_keda(seen):
+        text, advice = _by_keda(seen, at)
     return Cause(
         code=CauseCode.SCALED_TO_ZERO,
         object=f"{target.kind} {target.name}",
@@ -111,11 +107,49 @@ def _person(by: str) -> str:
     return "" if _COMMANDS.match(by) else by
 
 
-def _scaled_object(seen: Snapshot) -> str:
-    """KEDA's own object, by the label of its autoscaler."""
-    labels = (seen.autoscaler or {}).get("metadata", {}).get("labels") or {}
-    name = labels.get("scaledobject.keda.sh/name")
-    return f"ScaledObject {name}" if name else f"the ScaledObject of {seen.workload.target.name}"
+def _made_by_keda(seen: Snapshot) -> str:
+    """The ScaledObject from which KEDA makes the autoscaler: a scale to 0 leaves no owner of the replicas."""
+    return maker_of(seen.autoscaler) if seen.autoscaler is not None else ""
+
+
+def _by_keda(seen: Snapshot, at: datetime | None) -> tuple[str, str]:
+    """What KEDA has to do with a workload at 0, and what a person does about it."""
+    target = seen.workload.target
+    look = f"kubectl describe scaledobject -n {target.namespace}"
+    if not seen.scalers:
+        name = (
+            f"ScaledObject {_made_by_keda(seen)}"
+            if _made_by_keda(seen)
+            else f"the ScaledObject of {target.name}"
+        )
+        text = f"KEDA scaled {target.kind} {target.name} to 0{_by(seen, '', at)}"
+        return text, (
+            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: {look}; "
+            "KEDA takes back what kubectl scale sets"
+        )
+    name, (why, meant) = seen.scalers[0]["metadata"]["name"], at_zero(seen.scalers[0])
+    text = f"{target.kind} {target.name} is scaled to 0{_by(seen, '', at)}, and ScaledObject {name} (KEDA) scales it: {why}"
+    if held := paused(seen.scalers[0]):
+        key = held.partition(": ")[0]
+        return (
+            text,
+            f"ask who paused it; kubectl annotate scaledobject/{name} -n {target.namespace} {key}- ends the pause",
+        )
+    if meant:
+        return (
+            text,
+            f"see whether there is load that its triggers do not see: {look} {name}; KEDA takes back what kubectl scale sets",
+        )
+    return text, f"see why KEDA does not start it: {look} {name}"
+
+
+def stopped_by_design(seen: Snapshot) -> str:
+    """Why a workload without replicas is as it is meant to be: KEDA is set to stop it, and says nothing else; empty otherwise."""
+    if seen.workload.desired or seen.alive or len(seen.scalers) != 1:
+        return ""
+    why, meant = at_zero(seen.scalers[0])
+    name = seen.scalers[0]["metadata"]["name"]
+    return f"at 0 replicas by design: ScaledObject {name} (KEDA) scales it, and {why}" if meant else ""
 
 
 def _writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:

@@ -22,7 +22,7 @@ from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pod
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
-from remediations.causes.creation import held_back
+from remediations.causes.creation import held_back, stopped_by_design
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
     RECENT,
@@ -343,7 +343,7 @@ def conclude(seen: Snapshot) -> Investigation:
     causes = causes_of(seen) if "pods" not in seen.unread else []
     first = causes[0] if causes else None
     word = blame(seen, first, causes) if first is not None else None
-    return Investigation(seen, tuple(causes), word, at_rest(seen, causes))
+    return Investigation(seen, tuple(causes), word, stopped_by_design(seen) or at_rest(seen, causes))
 
 
 def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:

@@ -167,7 +167,8 @@ class Snapshot:
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
     pods that are gone: preempted, or evicted by an updater; `down` are Services beside whose pods stopped being ready lately, looked for where
     words may follow from that; `pulling` the pods whose image is being pulled,
-    `scaling` what the autoscaler of nodes said about pods. `template_of` names the object whose template the workload only is.
+    `scaling` what the autoscaler of nodes said about pods. `template_of` names the object whose template the workload only is, `scalers` are the
+    ScaledObjects of one that is stopped.
     `unread` says of each source that could not be read why."""
 
     workload: Workload
@@ -196,6 +197,7 @@ class Snapshot:
     scaling: tuple[KubeEvent, ...] = ()
     budgets: tuple[Obj, ...] = ()
     vpas: tuple[Obj, ...] = ()
+    scalers: tuple[Obj, ...] = ()
     template_of: str = ""
     unread: Mapping[str, str] = field(default_factory=dict)
 

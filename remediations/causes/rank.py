@@ -18,6 +18,7 @@ from app.domain.workload import KubeEvent, Pod
 from app.kube.owners import names, owners_of, resolve
 from app.kube.parse import controller_of, parse_event, parse_pod, parse_time, selector_text, serves
 from app.kube.read import pdb_manifests
+from app.kube.scaled_objects import of_target
 from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
@@ -135,6 +136,7 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         _or_nothing(pdb_manifests(scene.cluster, scene.workload)),
         _template_of(scene) if stopped else _nobody(),
     )
+    scalers = await _or_nothing(_scalers(scene)) if stopped else []
     vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
     return replace(
         seen,
@@ -145,6 +147,7 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         budgets=tuple(budgets),
         template_of=owner,
         vpas=tuple(vpas),
+        scalers=tuple(scalers),
     )
 
 
@@ -217,6 +220,10 @@ async def _scaling(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
 async def _sizers(scene: Scene) -> list[Obj]:
     listed = await scene.cluster.list_objects(Kind.VPA, scene.workload.target.namespace)
     return [m for m in listed if names((m.get("spec") or {}).get("targetRef"), scene.workload)]
+
+
+async def _scalers(scene: Scene) -> list[Obj]:
+    return list(await of_target(scene.cluster, scene.workload.target))
 
 
 # All causes of a snapshot, merged and in order, and the word for a workload that has none. Pure.

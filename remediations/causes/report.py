@@ -27,10 +27,9 @@ from remediations.causes.changes import (
 from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.suspects import SOON, below, brings_no_errors, in_untouched, named_in, slight_only
-from remediations.evidence.error_lines import short_of_both
+from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import ErrorLog
+from remediations.evidence.logs import ErrorLog, errors_finding
 from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -56,9 +55,11 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
     """Why the errors do not come from the last rollout, or why a person is to be asked (`asks`); None when they can."""
     seen = found.seen
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    if last is None or last.previous is None or log.top is None:
+    if last is None or last.previous is None:
         return None
     deployed = seen.now - timedelta(seconds=last.age)
+    if log.top is None:
+        return None if measured.since is Since.UNKNOWN else _without_lines(seen, log, measured, last)
     if measured.since is Since.OLDER and not only_newest_has_them(seen, log):
         return Blame(False, measured.said, _brought(seen, measured.began))
     no = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
@@ -66,6 +67,25 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
         return no
     unsure = "; ".join(filter(None, _doubts(found, log, measured, last)))
     return Blame(True, unsure, asks=unsure) if unsure else None
+
+
+def _without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Blame:
+    """The same of requests that fail while no program writes an error: only what was measured tells since when, and nothing accuses."""
+    deployed, said = seen.now - timedelta(seconds=last.age), errors_finding(log).text
+    if measured.since is Since.OLDER:
+        return Blame(False, measured.said, _brought(seen, measured.began))
+    if measured.since is Since.LATER and measured.began is not None:
+        fits = (
+            c for c in changes_of(seen) if c.kind in _CAN_BRING and deployed < c.at <= measured.began + CLEAN
+        )
+        if change := next(fits, None):
+            told_of = change.told(seen.now)
+            return Blame(False, f"something that fits better changed after the rollout: {told_of}", change)
+    if untouched := brings_no_errors(last):
+        return Blame(False, untouched)
+    unsure = f"{measured.said}, and nothing tells whether that is its fault: {said}"
+    unsure = "; ".join(filter(None, (picked_up(seen, last, deployed), unsure)))
+    return Blame(True, unsure, asks=unsure)
 
 
 def _brought(seen: Snapshot, began: datetime | None) -> Change | None:
@@ -103,9 +123,12 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
         return
     when = _when(seen, log, measured, deployed)
     yield when
-    if log.top and not _new_image(last, log) and (own := in_untouched(last, log.top.containers)):
-        yield f"revision {last.revision.number} did not touch {own}, which alone has the errors"
-    if said := _said(seen, last, log):
+    have, new_image = log.top.containers if log.top else frozenset[str](), _new_image(last, log)
+    if not new_image and (alone := in_untouched(last, have)):
+        yield f"revision {last.revision.number} did not touch {alone}, which alone has the errors"
+    # A fault of the program accuses its new image, where no volume of its own may be in the words.
+    accuses = new_image and log.accuse is Sign.OWN and not any(map(seen.mounts, have))
+    if not accuses and (said := unaccused(seen, last, log, new_image=new_image)):
         ago = span((seen.now - deployed).total_seconds())
         yield said if when else f"the logs have the errors since the rollout {ago} ago, and {said}"
     elif not when:
@@ -115,7 +138,7 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
 def _before(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> str:
     """That nobody knows whether the errors were there before the rollout; empty where it was measured, where they name what it changed,
     and where its pods are broken by it whatever was before."""
-    if measured.since is Since.WITH or _names(last, log) or _broken(found):
+    if measured.since is Since.WITH or named_by(last, log) or _broken(found):
         return ""
     after = last.age - (found.seen.now - found.seen.fired_at).total_seconds()
     # How long its rule waits is not known: what fires so soon may have begun before.
@@ -135,34 +158,11 @@ def _broken(found: Investigation) -> str:
     )
 
 
-def _said(seen: Snapshot, last: Deployment, log: ErrorLog) -> str:
-    """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold."""
-    if log.top is None or (log.accuse is not Sign.OWN and _names(last, log)):
-        return ""
-    said = short_of_both(log.top.said, 160)
-    if log.accuse is Sign.OTHERS:
-        return f'they speak of something else: "{said}"'
-    if log.accuse is Sign.NONE:
-        return f'they name neither a fault of the program nor what changed: "{said}"'
-    mounts = [m for c in log.top.containers for m in seen.mounts(c)]
-    if mounts and (place := below(log.top.said, mounts)) and not _names(last, log):
-        return f'they are about {place}, which is a volume of their own: "{said}"'
-    return "" if _new_image(last, log) or _names(last, log) else slight_only(last)
-
-
 def _new_image(last: Deployment, log: ErrorLog) -> bool:
     """Has a container with the errors a new image? It can bring any error."""
     images = {f"containers[{c}].image" for c in (log.top.containers if log.top else ())}
     found = differences(last.previous.template, last.revision.template) if last.previous else []
     return any(d.path in images for d in found)
-
-
-def _names(last: Deployment, log: ErrorLog) -> str:
-    """The part of the template that the release changed and the most frequent error names."""
-    if log.top is None or last.previous is None:
-        return ""
-    found = named_in(log.top.said, differences(last.previous.template, last.revision.template))
-    return found.path if found else ""
 
 
 def _when(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> str:
@@ -190,15 +190,15 @@ def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
 
 
 def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> Finding | None:
-    """The finding `errors.origin`; None without errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
+    """The finding `errors.origin`; None where neither the logs nor what was measured tell of errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
     them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
-    measured of the time before it)."""
-    if log.top is None:
-        return None
+    measured of the time before it) and `measured` (the same in words)."""
     seen, word = found.seen, errors_acquit(found, log, measured)
+    if log.top is None and word is None:
+        return None
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    named = _names(last, log) if last is not None and log.accuse is not Sign.OWN else ""
+    named = named_by(last, log) if last is not None and log.accuse is not Sign.OWN else ""
     data: dict[str, JsonValue] = {
         "rollout": word is None or word.rollout,
         "asks": word.asks if word else "",
@@ -207,6 +207,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
         "before": measured.since.value,
+        "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
     if word is not None and word.rollout:
@@ -224,7 +225,7 @@ def _why(found: Investigation, log: ErrorLog, measured: Measured, last: Deployme
     if only_newest_has_them(found.seen, log):
         return "pods of an older revision run beside and do not have the most frequent one"
     own = log.accuse is Sign.OWN and measured.since is Since.WITH
-    named = "a fault of the program" if own else _names(last, log)
+    named = "a fault of the program" if own else named_by(last, log)
     before = measured.said if measured.since is Since.WITH else "the logs of its pods have them"
     return f"{before}, and {f'they name {named}' if named else _broken(found)}"
 

@@ -17,6 +17,9 @@ from app.kube.lineage import template_written_at
 from app.kube.manifest import Difference, differences
 from remediations.causes.model import Cause, Demand, Snapshot
 from remediations.causes.sizes import everywhere, less_promised, room
+from remediations.evidence.error_lines import short_of_both
+from remediations.evidence.logs import ErrorLog
+from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import joined, span
 
@@ -146,6 +149,33 @@ def in_untouched(last: Deployment, have: frozenset[str]) -> str:
 def below(words: str, mounts: Iterable[str]) -> str:
     """The first of these places whose files an error's words name; empty when they name none."""
     return next((m for m in mounts if m and re.search(rf"(?<![\w./-]){re.escape(m)}(?![\w.-])", words)), "")
+
+
+# Whether the words of errors in the logs accuse a release.
+
+
+def unaccused(seen: Snapshot, last: Deployment, log: ErrorLog, *, new_image: bool) -> str:
+    """That the errors' words do not accuse the release: an outage that began before it is as old as its pods in what logs still hold. A `new_image`
+    of a container that has them can bring any."""
+    if log.top is None or (log.accuse is not Sign.OWN and named_by(last, log)):
+        return ""
+    said = short_of_both(log.top.said, 160)
+    if log.accuse is Sign.OTHERS:
+        return f'they speak of something else: "{said}"'
+    if log.accuse is Sign.NONE:
+        return f'they name neither a fault of the program nor what changed: "{said}"'
+    mounts = [m for c in log.top.containers for m in seen.mounts(c)]
+    if mounts and (place := below(log.top.said, mounts)) and not named_by(last, log):
+        return f'they are about {place}, which is a volume of their own: "{said}"'
+    return "" if new_image or named_by(last, log) else slight_only(last)
+
+
+def named_by(last: Deployment, log: ErrorLog) -> str:
+    """The part of the template that the release changed and the most frequent error names."""
+    if log.top is None or last.previous is None:
+        return ""
+    found = named_in(log.top.said, differences(last.previous.template, last.revision.template))
+    return found.path if found else ""
 
 
 # What the words of an error name of a release: a value that it set, a variable that it took away, or a part that such words are about.

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeGuard
 
 from app.backup.order import KIND, Form, database_of, folder_of
 from app.domain.backups import Shelf, Stored, server_of
-from app.domain.copies import Server
+from app.domain.copies import Server, Wal
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable, TryLater
 from app.domain.evidence import Certainty, Finding
@@ -57,6 +57,8 @@ def _told(server: Server) -> Finding:
         named = ", ".join(f"{number} {name}" for name, number in list(clients.items())[:_SHOWN])
         total = count(sum(clients.values()), "connection")
         state = f"{live.name} ({_size(live.size)}) has {total} of others{f': {named}' if named else ''}"
+        if live.closed:
+            state += f", and takes none ({live.closed})"
     kept = tuple(
         f"{short(d.name, 63)} is still there: {_size(d.size)}; drop it when nobody needs it any more"
         for d in server.databases
@@ -66,6 +68,7 @@ def _told(server: Server) -> Finding:
         "database": server.database,
         "there": live is not None,
         "id": live.id if live else 0,
+        "closed": live.closed if live else "",
         "kept_back": list(live.kept_back) if live else [],
         "left_behind": list(live.left_behind) if live else [],
     }
@@ -78,6 +81,12 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
         return (
             "the login is a superuser: a dump that it restores could run programs on the server; name the Secret of an owner that "
             "is none, or write superuser: true into the rule"
+        )
+    if server.powers and not superuser:
+        named = ", ".join(server.powers[:_SHOWN])
+        return (
+            f"the login may do what only a superuser should ({named}), and so may a dump that it restores; name the Secret of an owner "
+            "without that, or write superuser: true into the rule"
         )
     if not server.may_create:
         return "the login may not make a database (CREATEDB)"
@@ -114,7 +123,11 @@ async def backup_finding(
     except ProbeUnavailable as error:
         what = f"backup {key}" if key else f"backups in {shelf.url}/{shelf.folder}"
         text = f"The {what} could not be looked at: {error.message}"
-        return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": "make the store answer"}), None
+        broken = error.code == "altered"
+        advice = (
+            "name the backup in the order, or remove that manifest" if broken else "make the store answer"
+        )
+        return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": advice}), None
     if found is None:
         return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
     if why := _against(found, of[0]) or _from_elsewhere(found, *of[1:]):
@@ -212,11 +225,13 @@ def versions_finding(stored: Stored, server: Server, client: Finding) -> Finding
     )
 
 
-async def space_finding(scene: Scene, stored: Stored, server: str, factor: float) -> Finding:
-    """The room that a copy beside needs, against what is free on the server's volumes where Prometheus knows."""
+async def space_finding(scene: Scene, stored: Stored, server: str, factor: float, wal: Wal) -> Finding:
+    """The room that a copy beside and its log need, against what is free on the server's volumes where Prometheus knows."""
     told = stored.manifest.get("database_bytes")
-    needed = int(told * 1.2) if _is_count(told) else int(stored.manifest["bytes"] * factor)
-    text = f"A copy beside needs about {memory(needed)}"
+    copy = int(told * 1.2) if _is_count(told) else int(stored.manifest["bytes"] * factor)
+    needed = copy + (log := wal.of_copy(copy))
+    kept = f", which {wal.kept_by} keeps" if wal.kept_by else ""
+    text = f"A copy beside needs about {memory(needed)}, {memory(log)} of it for its WAL{kept}"
     free: list[float] = []
     if scene.metrics is not None and server:
         try:
@@ -230,10 +245,7 @@ async def space_finding(scene: Scene, stored: Stored, server: str, factor: float
         )
     least = int(min(free))
     if least < needed:
-        why = (
-            f"a copy beside needs about {memory(needed)}, and {memory(least)} is free on the server's volume"
-        )
-        return obstacle(SPACE, why)
+        return obstacle(SPACE, f"{text[0].lower()}{text[1:]}; {memory(least)} is free on the server's volume")
     return Finding(SPACE, f"{text}; {memory(least)} is free on the server's volume")
 
 

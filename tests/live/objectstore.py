@@ -48,7 +48,12 @@ class ObjectStore:
         ports = [f"-{name}.port={port}" for name, port in zip(names, self._ports, strict=True)]
         ports += [f"-{name}.port.grpc={port}" for name, port in zip(names, grpc, strict=True)]
         flags = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer=true", "-s3=true", "-volume.max=20"]
-        more = ["-master.volumeSizeLimitMB=256", "-s3.port.iceberg=0", f"-s3.config={folder}/s3.json"]
+        more = [
+            "-master.volumeSizeLimitMB=256",
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-s3.config={folder}/s3.json",
+        ]
         argv: list[str | Path] = [found, "server", f"-dir={folder}/data", *flags, *ports, *more]
         self._process = Process(argv, folder / "log")
 

@@ -143,6 +143,7 @@ async def test_a_database_is_restored_in_its_order_and_the_application_is_back(t
         "3 langgraph-threads",
         "Safety backup of langgraph_checkpoints",
         "20260303T020000Z",
+        'DROP DATABASE "langgraph_checkpoints_before_',
     ):
         assert words in told, words
     await rig.close()
@@ -163,6 +164,7 @@ async def test_an_undo_stops_the_application_and_brings_the_former_database_back
     assert (found["langgraph_checkpoints"].mark, found["langgraph_checkpoints"].open) == ("", True)
     assert [(d.mark != "", d.open) for name, d in found.items() if "_restored_" in name] == [(True, False)]
     assert await replicas(rig) == 3
+    assert 'DROP DATABASE "langgraph_checkpoints_restored_' in rig.notebook.text
     await rig.close()
 
 

@@ -135,6 +135,30 @@ async def test_a_prepared_transaction_is_named_before_anybody_is_asked(tmp_path:
     await rig.close()
 
 
+@pytest.mark.parametrize(
+    ("closed", "words"),
+    [({"open": False}, "ALLOW_CONNECTIONS false"), ({"limit": 0}, "CONNECTION LIMIT 0")],
+)
+async def test_a_database_that_somebody_closed_first_is_told_before_anybody_is_asked(
+    tmp_path: Path, closed: dict[str, Any], words: str
+) -> None:
+    rig = await born(tmp_path)
+    await databases(rig)
+    (state,) = rig.cluster.databases.copies._states.values()
+    state.databases["langgraph_checkpoints"] = replace(state.databases["langgraph_checkpoints"], **closed)
+    await order(rig)
+    await rig.run(60)
+    assert ([r.state for r in await all_runs(rig)], writes(rig)) == ([RunState.ABANDONED], [])
+    told = rig.notebook.text
+    assert f"Langgraph_checkpoints takes no connections, somebody has closed it ({words})" in told
+    assert "without_safety_backup=true says that this is known" in told
+    await order(rig, without_safety_backup=True)
+    await rig.run(20)
+    asked = f"langgraph_checkpoints takes no connections ({words}), and the restored one does"
+    assert asked in str(rig.notebook.parents)
+    await rig.close()
+
+
 async def test_a_slot_that_stays_behind_is_told_in_the_question_and_in_the_result(tmp_path: Path) -> None:
     rig = await born(tmp_path, _server(slots=("debezium",)))
     await order(rig)

@@ -74,11 +74,11 @@ async def test_an_answer_at_each_step_from_each_channel_stops_it(tmp_path: Path,
     (head,) = [h for h in begins(rig) if h.startswith("Acknowledged")]
     by, through = {
         "slack": ("slack:U0BEN", "Slack"),
-        "pagerduty": ("Ann Ops", "PagerDuty"),
+        "pagerduty": ("pagerduty:Ann Ops", "PagerDuty"),
         "api": ("kim", "API"),
         "page": ("kim", "the web page"),
     }[way]
-    assert head == f"Acknowledged by {by} through {through}: nobody else is asked"
+    assert head == f"Acknowledged by {by.removeprefix('pagerduty:')} through {through}: nobody else is asked"
     assert begins(rig)[:-1] == NOBODY[: step + 1]
     (record,) = await trail(rig, EventKind.ACKNOWLEDGED)
     assert (record.actor, record.data["through"], record.data["asked"]) == (by, through, step + 1)

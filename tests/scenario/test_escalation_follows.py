@@ -86,7 +86,9 @@ async def test_a_page_that_is_still_tried_when_the_answer_is_taken_back_is_not_l
     await rig.again(incident_id, "nothing helped")
     await out(rig)
     await own_incident(rig, "incident.acknowledged", "acknowledged")
-    assert [r.answered_by for r in await rounds(rig, incident_id)] == ["Ann Ops"], "its page is still tried"
+    assert [r.answered_by for r in await rounds(rig, incident_id)] == ["pagerduty:Ann Ops"], (
+        "its page is still tried"
+    )
     await own_incident(rig, "incident.unacknowledged", "triggered")
     rig.pagerduty._faults.clear()
     for _ in range(4):

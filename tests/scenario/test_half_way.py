@@ -93,7 +93,9 @@ async def test_promise_10_a_hold_that_comes_half_way_is_kept_and_people_are_told
     told = _told(rig)
     for words in (
         AT_ZERO,
-        "Now: langgraph_checkpoints is the database that it was before",
+        "Now: no name of langgraph_checkpoints is exchanged by this run",
+        "is not looked at",
+        'To remove the copy beside, once nobody needs it: DROP DATABASE "langgraph_checkpoints_restored_',
         "Done: Scale rag7/Deployment/langgraph-threads from 3 to 0 replicas",
         "Not done: Point of no return",
         START,
@@ -156,6 +158,8 @@ async def test_a_start_that_fails_leaves_the_exchange_to_a_person_where_the_rule
     for words in (
         AT_ZERO,
         "Now: langgraph_checkpoints is the restored copy; the former one is",
+        "UTC, not looked at since)",
+        'To remove the former database, once nobody needs it: DROP DATABASE "langgraph_checkpoints_before_',
         START,
         "--despite",
     ):

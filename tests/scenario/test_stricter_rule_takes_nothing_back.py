@@ -184,7 +184,7 @@ async def test_what_was_done_to_a_target_that_is_gone_is_said_to_be_gone_with_it
     rig = await _no_help(tmp_path)
     await _reaches(rig, RunState.VERIFYING)
     rig.cluster.delete(Kind.DEPLOYMENT, "rag7", "langgraph-api")
-    await _reaches(rig, RunState.PROBE_ERROR)
+    await _reaches(rig, RunState.TAKEN_OVER)
     run = await the_run(rig)
     assert "rag7/Deployment/langgraph-api is gone, and what was done with it" in run.result
     assert "stays in place" not in run.result

@@ -28,6 +28,8 @@ from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, trail, writes
 
+API = (Kind.DEPLOYMENT, "rag7", "langgraph")
+
 
 async def ordered(rig: Rig, name: str, key: str, **params: JsonValue) -> Run:
     """Order it; the run once it waits or has ended. No alert is delivered meanwhile."""
@@ -66,6 +68,31 @@ async def test_promise_5_a_waiting_plan_holds_up_no_alert_and_goes_stale_with_th
     assert (stale.state, len(writes(rig))) == (RunState.ABANDONED, 1)
     assert "v1.4.2" in stale.result, stale.result
     assert "approved a plan that was not carried out" in rig.notebook.text
+    await rig.close()
+
+
+@pytest.mark.parametrize("what", ["the image", "a label"])
+async def test_a_question_is_withdrawn_when_somebody_else_has_changed_what_it_is_about(
+    tmp_path: Path, what: str
+) -> None:
+    """A yes would be refused: who reads the question is told so before they give one. What the plan does not touch leaves it standing."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    changed: list[dict[str, Any]] = [{"op": "add", "path": "/metadata/labels/team", "value": "b"}]
+    if what == "the image":
+        path = "/spec/template/spec/containers/0/image"
+        changed = [{"op": "replace", "path": path, "value": "registry.test/langgraph:v1.4.9"}]
+    rig.cluster.edit(*API, changed, manager="kubectl-rollout")
+    for _ in range(75):
+        await rig.step(1.0, alerts=False)
+    found = await rig.store.read(lambda conn: runs.get(conn, waiting.id))
+    assert writes(rig) == []
+    if what == "a label":
+        assert found.state is RunState.WAITING
+    else:
+        assert found.state is RunState.ABANDONED
+        assert "kubectl-rollout changed" in found.result
+        assert "while the question stood" in found.result
     await rig.close()
 
 

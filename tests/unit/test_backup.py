@@ -7,6 +7,8 @@ import random
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,14 +16,15 @@ from hypothesis import strategies as st
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
 
 from app.backup import bucket as bucket_module
+from app.backup import restore as restore_module
 from app.backup.bucket import Bucket, Counted, worded
 from app.backup.failure import BackupFailed
 from app.backup.job import Pod, backup_job, restore_job
 from app.backup.order import Form, Keep, Order, Place, new_name, stamp_of
-from app.backup.packing import packed, unpacked
+from app.backup.packing import archive, packed, unpacked
 from app.backup.pipes import SCRIPT
 from app.backup.restore_order import Phase, RestoreOrder
-from app.backup.retention import surplus
+from app.backup.retention import Known, surplus
 from app.domain.database import DatabaseAddress
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -48,16 +51,16 @@ def test_an_order_survives_its_variable_and_its_key_tells_the_day() -> None:
         stamp_of("notes")
 
 
-def _daily(days: int) -> dict[str, datetime]:
-    return {f"d{n:03d}": AT - timedelta(days=n) for n in range(days)}
+def _daily(days: int) -> dict[str, Known]:
+    return {f"d{n:03d}": Known(AT - timedelta(days=n)) for n in range(days)}
 
 
 _KEPT = {
-    "7 days": (Keep(7, 0, 0), 30, 7),
-    "4 weeks of daily ones": (Keep(0, 4, 0), 60, 4),
-    "2 months": (Keep(0, 0, 2), 60, 2),
+    "7 days": (Keep(7, 0, 0, 0), 30, 7),
+    "4 weeks of daily ones": (Keep(0, 4, 0, 0), 60, 4),
+    "2 months": (Keep(0, 0, 2, 0), 60, 2),
     "all of them": (Keep(0, 0, 0), 30, 30),
-    "fewer than wanted": (Keep(7, 4, 12), 3, 3),
+    "fewer than wanted": (Keep(7, 4, 12, 0), 3, 3),
     "none yet": (Keep(), 0, 0),
 }
 
@@ -69,19 +72,26 @@ def test_the_newest_of_each_period_is_kept(what: str) -> None:
     assert len(known) - len(surplus(known, keep)) == left
 
 
-_MOMENTS = st.lists(st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)), max_size=40)  # noqa: DTZ001
-_KEEPS = st.builds(Keep, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
+_MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2020, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
+_BACKUPS = st.lists(st.builds(Known, _MOMENTS, st.integers(0, 3), st.booleans()), max_size=40)
+_KEEPS = st.builds(Keep, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 200))
 
 
-@given(_MOMENTS, _KEEPS)
+@given(_BACKUPS, _KEEPS)
 def test_the_newest_is_never_surplus_and_pruning_twice_is_pruning_once(
-    times: list[datetime], keep: Keep
+    backups: list[Known], keep: Keep
 ) -> None:
-    known = {f"b{n}": at.replace(tzinfo=UTC) for n, at in enumerate(times)}
+    known = {f"b{n}": one for n, one in enumerate(backups)}
     gone = surplus(known, keep)
+    newest_first = sorted(known, key=lambda name: (known[name].at, name), reverse=True)
     if known:
-        assert max(known, key=lambda name: (known[name], name)) not in gone
-    left = {name: at for name, at in known.items() if name not in gone}
+        last = known[newest_first[0]].at
+        assert newest_first[0] not in gone
+        assert not [name for name in gone if known[name].at > last - timedelta(hours=keep.recent)]
+    assert not {name for name in newest_first if known[name].restored and name in gone}.intersection(
+        [name for name in newest_first if known[name].restored][:1]
+    ), "the newest that was tried"
+    left = {name: one for name, one in known.items() if name not in gone}
     assert surplus(left, keep) == []
 
 
@@ -229,3 +239,39 @@ def test_a_cut_package_gives_no_more_than_was_there_and_all_of_it_is_read() -> N
         list(unpacked(counted.through(iter([whole[:1_000], b"rubbish" * 1_000]))))
     assert counted.size == 1_000 + 7_000
     assert counted.sha256
+
+
+class _Copy:
+    """A copy of a server that is away for so many tries, with this code."""
+
+    def __init__(self, away: int, code: str = "unreachable") -> None:
+        self.away, self.code, self.tries = away, code, 0
+
+    def drop(self) -> None:
+        self.tries += 1
+        if self.tries <= self.away:
+            raise BackupFailed("the database could not be asked", code=self.code)
+
+
+@pytest.mark.parametrize(
+    ("away", "code", "tries"),
+    [(0, "", 1), (4, "unreachable", 5), (99, "unreachable", 10), (99, "query_failed", 2)],
+)
+def test_a_copy_is_dropped_once_its_server_is_back_and_what_stays_is_told_with_the_statement(
+    away: int, code: str, tries: int
+) -> None:
+    copy, pauses, said = _Copy(away, code), list[float](), list[str]()
+    parts = SimpleNamespace(order=RESTORE, say=said.append, pause=pauses.append)
+    left = restore_module._dropped(cast("Any", SimpleNamespace(parts=parts, copy=copy)))
+    assert copy.tries == tries
+    assert bool(left) is (away == 99)
+    assert (f'DROP DATABASE "{RESTORE.copy}" WITH (FORCE)' in left) is bool(left)
+    assert said == [left] * bool(left)
+    assert sum(pauses) <= 60
+
+
+@pytest.mark.parametrize("text", [b"-- PostgreSQL database dump", b"toc.dat\0\0", b"PG", b""])
+def test_only_the_custom_format_reaches_pg_restore(text: bytes) -> None:
+    with pytest.raises(BackupFailed, match="custom format"):
+        list(archive([text[:1], text[1:]]))
+    assert b"".join(archive([b"P", b"GDMP", b"x", b"y"])) == b"PGDMPxy"

@@ -15,7 +15,7 @@ from app.backup.failure import BackupFailed
 from app.backup.order import Place
 from app.backup.source import table_name
 from app.domain.backups import LONGEST_MANIFEST, Stored, manifest_of
-from app.domain.copies import Server
+from app.domain.copies import Server, Wal
 from app.domain.evidence import Finding
 from app.domain.remediation import Scene
 from remediations.evidence import restores
@@ -138,6 +138,40 @@ def test_what_a_manifest_says_is_cleaned_before_it_is_told() -> None:
 async def test_a_size_that_is_none_is_not_reckoned_with(size: Any) -> None:
     scene = cast("Scene", SimpleNamespace(metrics=None))
     told = {"database_bytes": size, "bytes": 1 << 20}
-    finding = await restores.space_finding(scene, Stored("k", told, 1), "", 2.0)
+    finding = await restores.space_finding(scene, Stored("k", told, 1), "", 2.0, Wal())
     assert "A copy beside needs about" in finding.text
     assert not restores._whole({**GOOD, "sha256": "a" * 64, "bytes": 10**400})
+
+
+_GIB = 1 << 30
+
+
+@pytest.mark.parametrize(
+    ("wal", "stays", "by"),
+    [
+        (Wal(), 2 * _GIB, ""),
+        (Wal(slots=("standby",)), 100 * _GIB, "the slot standby"),
+        (Wal(slots=("standby",), cap=8 * _GIB), 10 * _GIB, ""),
+        (Wal(unarchived=True), 100 * _GIB, "an archiver that fails"),
+    ],
+)
+async def test_the_room_of_a_copy_counts_the_log_that_it_makes_and_who_keeps_that(
+    monkeypatch: pytest.MonkeyPatch,
+    wal: Wal,
+    stays: int,
+    by: str,
+) -> None:
+    assert (wal.of_copy(100 * _GIB), wal.kept_by) == (stays, by)
+    assert wal.of_copy(1) == 1
+    free = cast("Any", SimpleNamespace(instant=_free))
+    scene = cast("Scene", SimpleNamespace(metrics=free, workload=SimpleNamespace(target=None)))
+    stored = Stored("k", {"database_bytes": 100 * _GIB, "bytes": 1}, 1)
+    monkeypatch.setattr(restores, "aim", lambda query, _: query)
+    finding = await restores.space_finding(scene, stored, "postgres", 2.0, wal)
+    assert (by in finding.text, "135 GiB is free" in finding.text) == (True, True), finding
+    assert bool(finding.data.get("obstacle")) is bool(by), finding
+
+
+async def _free(query: str) -> list[tuple[dict[str, str], float]]:
+    del query
+    return [({}, 135.0 * _GIB)]

@@ -20,7 +20,7 @@ from app.backup.pruning import Kept, prune
 from app.domain.database import DatabaseAddress
 
 AT = datetime(2026, 3, 10, 2, tzinfo=UTC)
-ONE = Keep(1, 0, 0)
+ONE = Keep(1, 0, 0, 0)
 
 
 @dataclass
@@ -102,7 +102,7 @@ def test_an_older_manifest_that_tells_no_server_counts_as_before(folder: Folder)
     assert folder.backup(1, system="4711", name_digest="a" * 64) == "1 older removed"
 
 
-@pytest.mark.parametrize("keep", [ONE, Keep(2, 0, 0)])
+@pytest.mark.parametrize("keep", [ONE, Keep(2, 0, 0, 0)])
 def test_a_stamp_that_is_later_than_now_takes_no_place_and_never_that_of_the_one_just_made(
     folder: Folder, keep: Keep
 ) -> None:
@@ -120,7 +120,7 @@ def test_a_stamp_that_is_later_than_now_takes_no_place_and_never_that_of_the_one
 def test_of_two_clocks_the_one_that_is_ahead_is_not_believed(folder: Folder) -> None:
     """The stamp is of the service's, and the pod's may be months ahead: else a stamp of an earlier mistake would count."""
     folder.backup(30)
-    folder.keep = Keep(2, 0, 0)
+    folder.keep = Keep(2, 0, 0, 0)
     folder.backup(0)
     at = AT + timedelta(days=1)
     made = folder.order(at)
@@ -164,10 +164,59 @@ def test_a_manifest_without_its_whole_object_takes_no_place_and_is_told(folder: 
     for day in (2, 3):
         file = folder.path / folder.order(AT + timedelta(days=day)).key
         file.unlink() if what == "gone" else file.write_bytes(b"dum")
-    folder.keep = Keep(3, 0, 0)
+    folder.keep = Keep(3, 0, 0, 0)
     told = folder.backup(4)
     assert told == "2 without their whole object, which count for nothing"
     assert {"10.dump.zst", "11.dump.zst", "14.dump.zst"} <= set(folder.left)
+
+
+def _rows(folder: Folder, day: int, hour: int, **manifest: Any) -> str:
+    return folder.backup(day, hour, rows={"orders": manifest.pop("orders", 50_000), "users": 12}, **manifest)
+
+
+def test_a_backup_by_order_after_rows_were_lost_removes_none_from_before(folder: Folder) -> None:
+    """At 02:00 all is well, at 10:40 the rows are deleted, at 11:00 somebody wants a backup before they repair it."""
+    folder.keep = Keep(1, 0, 0)
+    assert _rows(folder, 0, 0) == ""
+    told = _rows(folder, 0, 9, orders=0)
+    assert told == (
+        "fewer rows than in the backup before: orders has 0 rows, and had 50000. Older ones were left alone for that"
+    )
+    assert folder.left == ["10.dump.zst"] * 2
+
+
+def test_the_fullest_of_a_day_stays_long_after_the_rest(folder: Folder) -> None:
+    folder.keep = Keep(2, 0, 0, 0)
+    fullest = folder.order(AT).key
+    _rows(folder, 0, 0)
+    _rows(folder, 0, 9, orders=0)
+    assert "fewer" not in _rows(folder, 0, 10, orders=0), "the loss is told once"
+    _rows(folder, 1, 0, orders=0)
+    assert (folder.path / fullest).exists()
+    assert folder.left == ["10.dump.zst", "11.dump.zst"]
+
+
+def test_everything_of_the_last_two_days_stays(folder: Folder) -> None:
+    folder.keep = Keep(1, 0, 0)
+    for hour in range(0, 49, 6):
+        folder.backup(0, hour)
+    assert len(folder.left) == 8
+    assert folder.backup(20) == "8 older removed"
+
+
+def test_the_newest_that_was_tried_by_a_restore_stays_until_another_one_was(folder: Folder) -> None:
+    folder.backup(0, restored=True)
+    for day in (1, 2):
+        folder.backup(day, restored=False)
+    assert folder.left == ["10.dump.zst", "12.dump.zst"]
+    folder.backup(3, restored=True)
+    assert folder.left == ["13.dump.zst"]
+
+
+def test_a_small_table_that_is_emptied_stops_no_pruning(folder: Folder) -> None:
+    folder.backup(0, rows={"queue": 9, "orders": 100})
+    assert folder.backup(1, rows={"queue": 0, "orders": 60}) == "1 older removed"
+    assert "orders has 20 rows, and had 60" in folder.backup(2, rows={"orders": 20})
 
 
 def test_all_of_them_stay_where_everything_is_kept(folder: Folder) -> None:
@@ -187,3 +236,23 @@ def test_a_store_that_gives_no_manifest_has_nothing_removed(
 
 def _refused(self: Bucket, key: str) -> Mapping[str, Any]:
     raise BackupFailed("the store failed (HTTP 503)", code="store_failed")
+
+
+def test_a_backup_whose_manifest_a_listing_leaves_out_stays(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key answers: that it was not listed proves nothing."""
+    folder.keep = Keep(0, 0, 0)
+    for day in range(3):
+        folder.backup(day)
+    listed = Bucket._listed
+    monkeypatch.setattr(
+        Bucket,
+        "_listed",
+        lambda self, of: {k: v for k, v in listed(self, of).items() if not k.endswith(MANIFEST)},
+    )
+    order = folder.order(AT)
+    bucket, later = Bucket(Place(f"file://{folder.path}")), datetime.now(UTC) + timedelta(days=1)
+    assert bucket.unfinished(order.key, order.folder, later) == []
+    next(p for p in folder.path.rglob("*") if p.name.endswith(MANIFEST)).unlink()
+    assert len(bucket.unfinished(order.key, order.folder, later)) == 1

@@ -49,6 +49,28 @@ TOLD = {
     "pg_restore: error: could not read from input file: end of file\n": (
         "pg_restore: error: could not read from input file: end of file"
     ),
+    f'pg_restore: error: COPY failed for table "orders": ERROR:  account "{ROW}" does not exist\n{ITS}': (
+        'pg_restore: error: COPY failed for table "orders": ERROR: an error whose text is not told, for it may hold rows'
+    ),
+    f'pg_restore: error: COPY failed for table "orders": ERROR:  role "{ROW}" does not exist\n{ITS}': (
+        'pg_restore: error: COPY failed for table "orders": ERROR: role (its name is not told, for it may be a row\'s) does not exist'
+    ),
+    'pg_restore: error: could not execute query: ERROR:  role "reader" does not exist\n'
+    "Command was: GRANT SELECT ON TABLE public.orders TO reader;\n": (
+        'pg_restore: error: could not execute query: ERROR: role "reader" does not exist'
+    ),
+    f"pg_restore: error: could not execute query: ERROR:  role \"{ROW}\" does not exist\nCommand was: INSERT INTO t VALUES ('{ROW}');\n": (
+        "pg_restore: error: could not execute query: ERROR: role (its name is not told, for it may be a row's) does not exist"
+    ),
+    f"pg_restore: error: could not execute query: ERROR:  {ROW.split(maxsplit=1)[0]} out of range\n": (
+        "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
+    ),
+    f"pg_restore: error: could not execute query: ERROR:  permission denied for {ROW.split(maxsplit=1)[0]}\n": (
+        "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
+    ),
+    'pg_restore: error: COPY failed for table "t": PANIC:  could not write to file "pg_wal/xlogtemp.99": No space left on device\n': (
+        'pg_restore: error: COPY failed for table "t": PANIC: could not write to file "pg_wal/xlogtemp.99": No space left on device'
+    ),
     "sh: 1: pg_restore: not found\n": "sh: 1: pg_restore: not found",
     "": "",
 }
@@ -59,3 +81,9 @@ def test_rows_are_in_no_text_of_a_program(text: str) -> None:
     told = without_rows(text)
     assert told == TOLD[text]
     assert "canary" not in told
+
+
+def test_a_relation_is_named_that_is_known_from_the_manifest() -> None:
+    text = 'pg_restore: error: COPY failed for table "t": ERROR:  relation "stock" does not exist'
+    assert without_rows(text, {"stock"}).endswith('relation "stock" does not exist')
+    assert "stock" not in without_rows(text)

@@ -248,7 +248,7 @@ def test_older_ones_go_and_the_newest_stays(tmp_path: Path, clock: VirtualClock)
     for day in (1, 2, 3):
         name = f"cluster_configuration-2026030{day}T030000Z-abcdef"
         words = make(
-            Api(), Order(name, "rag7", Place(f"file://{tmp_path}"), Keep(1, 0, 0), (recipient,)), clock
+            Api(), Order(name, "rag7", Place(f"file://{tmp_path}"), Keep(1, 0, 0, 0), (recipient,)), clock
         )
     assert "1 older removed" in words
     assert [k for k in files(tmp_path) if k.endswith(MANIFEST)] == [

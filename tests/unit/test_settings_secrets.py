@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -290,3 +291,31 @@ def test_a_pipe_into_which_nobody_writes_holds_up_no_start(
     if open_for_writing:
         os.close(held)
     assert caught.value.where == "REMEDIATOR_SLACK_BOT_TOKEN_FILE"
+
+
+TOKENS_OF_OTHERS = (
+    "xoxb-123456789012-123456789012-abcdefABCDEF123456789012",
+    "xapp-1-A0123-456-0123456789abcdef",
+    "postgresql://bob:Kr8vTq2ZmX4w@db/x",
+    "a:operate:Kr8vTq2ZmX4w",
+    "0123456789abcdef0123456789abcdef",
+    "Kr8vTq2ZmX4w",
+    "https://hooks.slack.com/services/T0001/B0002/Kr8vTq2ZmX4wKr8v",
+    "api=Kr8vTq2ZmX4w,x-key",
+)
+
+
+@pytest.mark.parametrize("token", TOKENS_OF_OTHERS)
+@pytest.mark.parametrize("name", sorted(Settings.model_fields))
+def test_no_error_of_a_setting_shows_the_secret_of_another_that_stands_there(
+    name: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(f"REMEDIATOR_{name.upper()}", token)
+    shown = ""
+    try:
+        settings = load_settings()
+        _ = (settings.access, settings.login, settings.persons, settings.dsns, settings.trace_headers)
+    except BadInput as error:
+        shown = f"{error} {error.where} {error!r}"
+    parts = [part for part in re.split(r"[:@/,=]", token) if len(part) > 8 and "slack" not in part]
+    assert [part for part in [token, *parts] if part in shown] == []

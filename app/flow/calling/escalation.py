@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from app.domain.alert import PageWord
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
+from app.domain.free_text import OF_PAGERDUTY
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.flow.calling import calls, severity, statuses
@@ -155,7 +156,8 @@ def _heard(
     stays = bool(walk.page_key) and calls.went_out(tx.conn, walk.page_key)
     if walk.page_key and not stays:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
-    text = f"{walk.answered_by} no longer has it, by {by} in PagerDuty"
+    had_it, took_it = (name.removeprefix(OF_PAGERDUTY) for name in (walk.answered_by, by))
+    text = f"{had_it} no longer has it, by {took_it} in PagerDuty"
     return escalations.again(tx, walk, page=stays), text
 
 

@@ -16,7 +16,7 @@ from typing import TypeAlias, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from app.domain.alert import AlertStatus, ended_unmeasured
+from app.domain.alert import AlertStatus
 from app.domain.alert_report import Reported
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
@@ -24,15 +24,15 @@ from app.domain.outcome import IncidentState
 from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
-from app.flow.deciding import facts, investigate
+from app.flow.deciding import apart, facts, investigate
 from app.flow.deciding.history import asked_under, history_of, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
-    RESOLVED_ALONE,
     Case,
     blind,
     call_when_blind,
     decide_on,
+    resolved,
     settle,
     settle_without,
     watched,
@@ -43,6 +43,7 @@ from app.flow.notifying.record import move
 from app.flow.services import Services
 from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
+from app.kube.jobs import Apart
 from app.kube.read import View
 from app.policy.facts import may_act
 from app.policy.match import still_asking
@@ -151,7 +152,7 @@ async def check_what_is_named(way: Way) -> Way | Decision:
     subject = _known(way.subject)
     named = investigate.named_target(way.policy, subject)
     if isinstance(named, Decision):
-        return await investigate.about_a_job(way.view, way.policy, subject, named)
+        return _apart(way, await apart.of_labels(way.reading, way.policy, subject, named))
     away = await namespace_off_limits(way.view, way.policy.scope, named.namespace)
     return _seen_or_not(way, named, away=away)
 
@@ -162,7 +163,11 @@ async def resolve_the_target(way: Way) -> Way | Decision:
     if way.seen is not None:
         return way
     subject = _known(way.subject)
-    found = await investigate.find_target(way.reading, way.policy, subject.rule, _known(way.target))
+    named = _known(way.target)
+    try:
+        found = await investigate.find_target(way.reading, way.policy, subject.rule, named)
+    except Apart as other:
+        return _apart(way, await apart.look(way.reading, way.policy, subject, named, other))
     if isinstance(found, Decision):
         return found
     away = await off_limits(way.view, way.policy.scope, found.target)
@@ -202,7 +207,7 @@ async def gather_facts(way: Way) -> Way:
     seen, target = _known(way.seen), _known(way.target)
     workload = seen.workload or seen.fault or investigate.NOT_READ
     actions = seen.step.actions if seen.step else ()
-    sight = facts.Sight(target, workload, actions, read=seen.read)
+    sight = facts.Sight(target, workload, actions, read=seen.read and not seen.apart)
     around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 
@@ -259,7 +264,7 @@ async def _claimed(services: Services, incident_id: str) -> Way | None:
         await _leave_to(services, incident, live.id, gone=not alerts and incident.manual is None)
         return None
     if not alerts and incident.manual is None:
-        await services.store.write(lambda tx: _resolved(tx, incident))
+        await services.store.write(lambda tx: resolved(tx, incident))
         return None
     if incident.state.closed:
         await services.store.write(lambda tx: incidents.schedule(tx, incident.id, None))
@@ -344,6 +349,11 @@ def _seen_or_not(way: Way, target: Target, *, away: bool) -> Way:
     return replace(way, target=target, seen=seen)
 
 
+def _apart(way: Way, found: investigate.Seen | Decision) -> Way | Decision:
+    """The way with what was seen of something that nothing here changes."""
+    return found if isinstance(found, Decision) else replace(way, target=found.target, seen=found)
+
+
 def _unknown(way: Way, why: str) -> Decision:
     rule = way.subject.rule if way.subject else None
     named = (rule.name, rule.remediation) if rule else ("", "")
@@ -367,13 +377,6 @@ def firing_alerts(conn: Connection, incident_id: str) -> tuple[StoredAlert, ...]
     return tuple(a for a in stored if a.status is AlertStatus.FIRING)
 
 
-def source_gone(conn: Connection, incident_id: str) -> str:
-    """Why the end of the incident's alerts says nothing of the trouble, as a sentence; empty when it was measured."""
-    ended = (a for a in incidents.alerts(conn, incident_id, _ALERTS) if a.status is AlertStatus.RESOLVED)
-    reason = next(filter(None, (ended_unmeasured(a.annotations) for a in ended)), "")
-    return f"the alert ended because its source vanished: Grafana says {reason}" if reason else ""
-
-
 async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone: bool) -> None:
     """A live run looks after itself; only one that waits for a person has to hear that the alert is gone."""
 
@@ -386,11 +389,3 @@ async def _leave_to(services: Services, incident: Incident, run_id: str, *, gone
     workflow = await services.store.write(write)
     if gone:
         await services.engine().signal(workflow, WAKE)
-
-
-def _resolved(tx: Tx, incident: Incident) -> None:
-    held = incidents.hold(tx, incident.id)
-    if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
-        reason = source_gone(tx.conn, incident.id) or RESOLVED_ALONE
-        move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
-    incidents.schedule(tx, incident.id, None)

@@ -56,6 +56,7 @@ class Outside:
     acknowledged: str = ""
     holders_asked: bool = True
     changed_by: Fact[str] = ""
+    leaving: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     databases: frozenset[HeldDatabase] = frozenset()
@@ -104,13 +105,13 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marked, reported, blocking, starting, owners, changed = await asyncio.gather(
+    marked, reported, blocking, starting, owners, (changed, leaving) = await asyncio.gather(
         _marks(services, sight, known),
         reports(services, alerts),
         blocking_alerts(services, rule),
         _new_pods(services, sight),
         _owners(services, sight),
-        _changed_by(services, sight, alerts),
+        asyncio.gather(_changed_by(services, sight, alerts), _leaving(services, sight)),
     )
     report = combined(reported)
     return Outside(
@@ -122,6 +123,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         acknowledged=held_by(alerts, reported),
         holders_asked=_holders_asked(alerts, reported),
         changed_by=changed,
+        leaving=leaving,
         silenced=report.text if report.state is Reported.SILENCED else "",
         blocking=blocking,
         new_pods=starting,
@@ -168,6 +170,18 @@ async def _changed_by(services: Services, sight: Sight, alerts: Sequence[StoredA
     except RemediatorError as error:
         return Unknown(error.message)
     return "; ".join(f"{hand.text}, after the alert fired" for hand in hands if hand is not None)
+
+
+async def _leaving(services: Services, sight: Sight) -> Fact[str]:
+    """What is being deleted, of the target and what else is written; of what is off limits nothing is read for it."""
+    scope = services.policy().scope
+    if not sight.read or off_limits_by_name(scope, sight.target.namespace):
+        return ""
+    others = (one for one in sight.touched if not off_limits_by_name(scope, one.namespace))
+    try:
+        return await marks.leaving(services.cluster, sight.target, *others)
+    except RemediatorError as error:
+        return Unknown(error.message)
 
 
 async def _hand_on(services: Services, workload: Workload, since: datetime) -> Hand | None:
@@ -262,12 +276,11 @@ def facts_in(
     tx: Tx, services: Services, ground: Ground, seen: Outside, incident: Incident, own: Own
 ) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
-    conn, now, target = tx.conn, tx.now, seen.target
-    policy, rule, workload = ground.policy, ground.rule, seen.workload
-    spend = {}
+    conn, now, policy, rule = tx.conn, tx.now, ground.policy, ground.rule
+    target, workload, manual = seen.target, seen.workload, incident.manual
+    mine, spend = (own.run_id, own.step_index), {}
     for scope in scopes_for(policy, rule, target):
-        since = now - scope.limit.window
-        spend[scope] = Spend(*counts.spent(conn, scope.key, since, excluding=(own.run_id, own.step_index)))
+        spend[scope] = Spend(*counts.spent(conn, scope.key, now - scope.limit.window, excluding=mine))
     return Facts(
         now=now,
         target=target,
@@ -294,18 +307,19 @@ def facts_in(
         silenced=seen.silenced,
         acknowledged=_acknowledged(tx, seen, incident) or _at_its_target(tx, target, incident),
         changed_by=seen.changed_by,
+        leaving=seen.leaving,
         new_pods=seen.new_pods,
         owners=seen.owners,
         touched=seen.touched,
         ordered_as=_other_names(services, incident),
-        ordered_by=incident.manual.requested_by if incident.manual else "",
-        scheduled=bool(incident.manual and incident.manual.schedule),
-        ordered_at=None if own.begun or incident.manual is None else incident.opened_at,
+        ordered_by=manual.requested_by if manual else "",
+        scheduled=bool(manual and manual.schedule),
+        ordered_at=None if own.begun or manual is None else incident.opened_at,
         was_due=_was_due(tx, incident, own),
-        order_may_approve=incident.manual.may_approve if incident.manual else False,
+        order_may_approve=manual.may_approve if manual else False,
         approved_by=own.approved_by,
         brings_back=own.brings_back,
-        dry_run=incident.manual.dry_run if incident.manual else False,
+        dry_run=manual.dry_run if manual else False,
         trust_level=history.trust_level_of(conn, rule, incident, target, now),
     )
 

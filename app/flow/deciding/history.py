@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Mode
 from app.domain.json import digest
@@ -259,7 +260,7 @@ def _replaced(conn: Connection, target_key: str, rotates: Collection[str]) -> di
     found: dict[str, datetime] = {}
     if not rotates:
         return found
-    namespace = Target.parse(target_key).namespace
+    namespace = Target.of_key(target_key).namespace
     for entry in (e for kind in REPLACING for e in runs.entries_in(conn, namespace, rotates, kind)):
         result = (entry.outcome or {}).get("result", ActionResult.UNCLEAR)
         if entry.intent.get("entry") != "action" or result == ActionResult.REFUSED:
@@ -290,3 +291,13 @@ def _tried(intent: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
     """The cluster has answered. What our own check stopped before anything was sent may be planned again."""
     stopped = outcome.get("answer", {}).get("event") in ("abandoned", "taken_over")
     return intent.get("entry") in ("action", "none") and bool(outcome) and not stopped
+
+
+_ENDED = 2_001  # alerts of an incident that are looked at
+
+
+def source_gone(conn: Connection, incident_id: str) -> str:
+    """Why the end of the incident's alerts says nothing of the trouble, as a sentence; empty when it was measured."""
+    ended = (a for a in incidents.alerts(conn, incident_id, _ENDED) if a.status is AlertStatus.RESOLVED)
+    reason = next(filter(None, (ended_unmeasured(a.annotations) for a in ended)), "")
+    return f"the alert ended because its source vanished: Grafana says {reason}" if reason else ""

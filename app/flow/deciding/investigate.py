@@ -23,13 +23,12 @@ from app.domain.evidence import Diagnosis, Finding
 from app.domain.param_form import form
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
-from app.domain.subject import JOB, NAMESPACE
 from app.domain.target import Kind, Target
 from app.domain.workload import Workload
-from app.flow.deciding.marks import namespace_off_limits, off_limits, with_servers
+from app.flow.deciding.marks import leaving, off_limits, with_servers
 from app.flow.services import Services
 from app.kube import read
-from app.kube.jobs import job_story
+from app.kube.jobs import Apart
 from app.kube.owners import Found, find
 from app.policy import decide as policy_decide
 from app.policy.match import (
@@ -37,7 +36,6 @@ from app.policy.match import (
     at_most_asking,
     beside,
     could_be_its,
-    is_name,
     match_rule,
     own_target,
     rule_for_order,
@@ -79,6 +77,17 @@ class Seen:
     ladder: tuple[Step, ...]
     fault: str = ""
     read: bool = True
+
+    @property
+    def apart(self) -> bool:
+        """It is no workload that could be read: nothing here changes it."""
+        return self.workload is None and self.read and not self.fault
+
+    def without_workload(self, word: Decision) -> Decision:
+        """The decision, of what is apart without the gates that ask for a workload: there is none to be read."""
+        if not self.apart or word.code is Code.UNKNOWN_FACT:
+            return word
+        return replace(word, gates=tuple(g for g in word.gates if g.code is not Code.UNKNOWN_FACT))
 
     @property
     def step(self) -> Step | None:
@@ -219,31 +228,19 @@ def named_target(policy: Policy, subject: Subject) -> Target | Decision:
     return Target(found.namespace, found.kind, found.name)
 
 
-async def about_a_job(cluster: Cluster, policy: Policy, subject: Subject, named: Decision) -> Decision:
-    """`named` with what became of the Job that the labels name, where it is ours to read: there is nothing to do for a run to
-    completion, but what it said last is what a person wants to know."""
-    labels = policy.labels.names.subject(subject.labels)
-    job, namespace = labels.get(JOB, ""), labels.get(NAMESPACE, subject.rule.target.namespace.default)
-    if named.code is not Code.NO_TARGET or not is_name(job) or not is_name(namespace):
-        return named
-    if await namespace_off_limits(cluster, policy.scope, namespace):
-        return named
-    story = await job_story(cluster, namespace, job)
-    return policy_decide.no_target(
-        policy, subject.rule, f"{story}. A run to completion is not restarted or rolled back"
-    )
-
-
 def unread(subject: Subject, target: Target) -> Seen:
     """A target that is off limits: nothing but its marks was read."""
     return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
 
 
 async def find_target(services: Services, policy: Policy, rule: Rule, named: Target) -> Found | Decision:
-    """The workload behind the name, following owners. Raises TryLater when the cluster cannot be asked."""
+    """The workload behind the name, following owners. Raises Apart for what is there and none of ours, and TryLater when the cluster cannot be
+    asked."""
     hint = (named.namespace, named.kind, named.name)
     try:
         return await find(services.cluster, *hint)
+    except Apart:
+        raise
     except (ObjectMissing, AccessDenied, BadInput) as error:
         return policy_decide.target_not_found(policy, rule, "/".join(hint), error.message)
 
@@ -273,8 +270,11 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
     """Read the workload, diagnose, and ask for the ladder; never raises for what the cluster or a handler does."""
     try:
         workload = await read.read_workload(services.cluster, target)
+        gone = await leaving(services.cluster, target)
     except RemediatorError as error:
         return _blind(subject, target, None, f"the target could not be read: {error}")
+    if gone:  # what its pods do then is what deleting them does
+        return Seen(subject, target, workload, Diagnosis(gone, ()), ())
     scene = replace(
         scene_of(services, workload, subject.incident, subject.fired_at),
         labels=subject.labels,

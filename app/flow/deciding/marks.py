@@ -1,4 +1,5 @@
-"""Off limits: what the policy's scope or the marks of its owners keep the service away from, told before anything else is read.
+"""Off limits: what the policy's scope or the marks of its owners keep the service away from, told before anything else is read; and what somebody
+is deleting.
 
 Called by the decision, the next step, the verification, the diagnosis, the check of orders and what holds an undo. Reads two objects at most of
 a target, for their metadata: the namespace's, and the workload's where the namespace's mark leaves it open; and those of what a plan writes
@@ -18,10 +19,15 @@ from app.domain.json import Obj
 from app.domain.plan import SERVERS, Action, Step
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.kube.owners import find
+from app.kube.parse import being_deleted
 from app.policy.gates.target import kept_away, mark_of, off_limits_by_name
 from app.policy.model import Opt, Scope
 
 NAMESPACE, OBJECT, NOT_SET = "namespace", "object", "not set"
+_OWNING = frozenset(
+    {*WORKLOAD_KINDS, Kind.REPLICA_SET, Kind.JOB, Kind.CRON_JOB, Kind.ROLLOUT, Kind.SCALED_OBJECT}
+)
+_OWNERS = 4  # steps up from an object
 _PODS = 5  # of a server that are asked whose they are
 Marks = Mapping[str, str]
 """The marks that were found, by where they stand."""
@@ -33,8 +39,8 @@ async def of_namespace(cluster: Cluster, namespace: str) -> Marks:
 
 
 async def of_target(cluster: Cluster, scope: Scope, target: Target) -> Marks:
-    """Both marks; of a namespace that opted out only its own, as nothing in it is read. A workload that is gone has none. Raises
-    the port's read errors."""
+    """Both marks; of a namespace that opted out only its own, as nothing in it is read. A workload that is gone has none, and what is none of
+    ours to change tells none where it may not be read. Raises the port's read errors."""
     around = await of_namespace(cluster, target.namespace)
     if namespace_shut(scope, around):
         return around
@@ -42,6 +48,10 @@ async def of_target(cluster: Cluster, scope: Scope, target: Target) -> Marks:
         found = await cluster.get(target.kind, target.namespace, target.name)
     except ObjectMissing:
         return around
+    except AccessDenied:
+        if target.kind not in (*WORKLOAD_KINDS, Kind.POD):
+            return around
+        raise
     return {**around, **_found(OBJECT, found)}
 
 
@@ -89,6 +99,44 @@ async def why_off_limits(cluster: Cluster, scope: Scope, target: Target) -> str:
     except RemediatorError as error:
         return f"whether it is off limits by now could not be read: {error.message}"
     return "the target is off limits by now (its mark)" if shut else ""
+
+
+async def leaving(cluster: Cluster, *targets: Target) -> str:
+    """What somebody is deleting that takes one of these with it: itself, its namespace, or one of its owners; empty for nothing. To delete a parent is
+    a person's hand on all that it has. What is not there or may not be read says nothing. Raises the port's other read errors."""
+    for target in targets:
+        space = await _granted(cluster, Kind.NAMESPACE, "", target.namespace)
+        if space and (told := being_deleted(f"namespace {target.namespace}", space)):
+            return told
+        manifest = await _granted(cluster, target.kind, target.namespace, target.name)
+        if manifest and (told := being_deleted(f"{target.kind} {target.name}", manifest)):
+            return told
+        if manifest and (told := await _owner_leaving(cluster, target.namespace, manifest)):
+            return f"its owner {told}"
+    return ""
+
+
+async def _owner_leaving(cluster: Cluster, namespace: str, manifest: Obj, up: int = _OWNERS) -> str:
+    """The owner on the way up that is being deleted, but for one that leaves behind what it owns. Kinds that the service does not read say nothing."""
+    for reference in manifest["metadata"].get("ownerReferences") or () if up else ():
+        kind = reference.get("kind")
+        if kind not in _OWNING:
+            continue
+        owner = await _granted(cluster, Kind(kind), namespace, reference["name"])
+        if owner is None or owner["metadata"].get("uid") != reference.get("uid"):
+            continue  # another group's kind of that name
+        orphans = "orphan" in (owner["metadata"].get("finalizers") or ())
+        told = "" if orphans else being_deleted(f"{kind} {reference['name']}", owner)
+        if told := told or await _owner_leaving(cluster, namespace, owner, up - 1):
+            return told
+    return ""
+
+
+async def _granted(cluster: Cluster, kind: Kind, namespace: str, name: str) -> Obj | None:
+    try:
+        return await cluster.get(kind, namespace, name)
+    except (AccessDenied, ObjectMissing):
+        return None
 
 
 def keeps_away(scope: Scope, around: Marks, metadata: Obj) -> bool:

@@ -19,11 +19,13 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.plan import Step
+from app.domain.workload import RolloutState
 from app.flow.deciding import facts, history, investigate
 from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
+from app.kube.rollout import rollout_status
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, Unknown, may_act
@@ -120,7 +122,8 @@ def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decisi
             Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
         )
     if seen.step is None:
-        return policy_decide.decide_without_step(policy, rule, seen.ladder, measured, seen.diagnosis.rest)
+        word = policy_decide.decide_without_step(policy, rule, seen.ladder, measured, seen.diagnosis.rest)
+        return seen.without_workload(word)
     return policy_decide.decide(policy, rule, seen.step, measured)
 
 
@@ -182,8 +185,8 @@ def settle_without(
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
-    if new and _calls_a_person(decision):
-        call(tx, incident.id, _obstacle(decision), once=str(number))
+    if new and _calls_a_person(decision, seen):
+        call(tx, incident.id, _obstacle(decision, seen), once=str(number))
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
@@ -265,20 +268,29 @@ def _away(finding: Finding) -> bool:
 _FOR_A_PERSON = {
     Code.POD_CANNOT_START: "no new pod could start",
     Code.OWNED: "somebody else owns what would be changed",
+    Code.PROTECTED: "the policy leaves this kind to people",
 }
 """Refusals of a known step that would be taken by itself, which only a person can lift; and how that is told."""
 
 
-def _calls_a_person(decision: Decision) -> bool:
-    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear."""
-    observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    return decision.code in _FOR_A_PERSON and not observed
+def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
+    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
+    it is known what would help and pods of it do not come up."""
+    if any(gate.verdict is Verdict.OBSERVE for gate in decision.gates):
+        return False
+    if decision.code is Code.PROTECTED:
+        workload = seen.workload if seen is not None and seen.step is not None else None
+        return workload is not None and rollout_status(workload).state is not RolloutState.COMPLETE
+    return decision.code in _FOR_A_PERSON
 
 
-def _obstacle(decision: Decision) -> Escalation:
+def _obstacle(decision: Decision, seen: investigate.Seen | None) -> Escalation:
     gate = next(g for g in decision.gates if g.code is decision.code)
-    told = _FOR_A_PERSON[gate.code]
-    return Escalation(reason=f"{told}: {gate.value}", look_at=(gate.remedy,) if gate.remedy else ())
+    told = f"{_FOR_A_PERSON[gate.code]}: {gate.value}"
+    if gate.code is Code.PROTECTED and seen is not None and seen.step is not None:
+        would = "; ".join(action.summary for action in seen.step.actions)
+        return Escalation(f"{told}, so this is not done: {would} ({seen.step.why})")
+    return Escalation(reason=told, look_at=(gate.remedy,) if gate.remedy else ())
 
 
 def watched(now: datetime, incident_id: str) -> datetime:
@@ -347,6 +359,15 @@ def _tell_decision(
 def recorded(tx: Tx, decision: Decision, step: Step | None) -> dict[str, JsonValue]:
     """The decision as it is kept, with the step that it is about, sealed."""
     return {**decision.to_json(), "plan": step.seal(tx.vault.key).to_json() if step else None}
+
+
+def resolved(tx: Tx, incident: Incident) -> None:
+    """Close an incident whose alerts are gone before anything was decided."""
+    held = incidents.hold(tx, incident.id)
+    if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
+        reason = history.source_gone(tx.conn, incident.id) or RESOLVED_ALONE
+        move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
+    incidents.schedule(tx, incident.id, None)
 
 
 OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})

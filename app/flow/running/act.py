@@ -1,6 +1,6 @@
 """Act: one planned mutation, checked again right before, sent once, and settled whatever happens to the process.
 
-Owns the order of an action: recorded before? -> already in place? -> object as planned? -> dry run -> policy again ->
+Owns the order of an action: recorded before? -> already in place? -> object as planned, and nobody deletes it? -> dry run -> policy again ->
 intent on disk -> holds once more -> one write -> outcome on disk. Called by `advance`, so every path through it may be taken twice. Never says
 what follows from an outcome.
 """
@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.actuator import CheckResult, Partly, Progress
-from app.domain.decision import Decision, Verdict
+from app.domain.decision import Verdict
 from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
@@ -25,6 +25,7 @@ from app.domain.target import Target
 from app.domain.units import duration
 from app.flow.actuators import partly
 from app.flow.deciding import facts
+from app.flow.deciding.marks import leaving
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve
@@ -50,6 +51,7 @@ from app.store.tx import Tx
 log = structlog.get_logger(__name__)
 
 _MEMORY = timedelta(minutes=15)
+_AGAIN = "checked again right before the write"
 
 
 async def look(services: Services, run: Run) -> Found:
@@ -138,12 +140,17 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     if never := await foreseen.against_step(services, planned.run, planned.index, begun=begun):
         return await _settle(services, planned, Event.ABANDONED, never)
     view = View(services.cluster)  # a new one: nothing of the diagnosis counts here
-    found, _ = await asyncio.gather(
+    target = planned.action.target
+    found, gone, _ = await asyncio.gather(
         planned.actuator.check(replace(services.clients, cluster=view), planned.action),
-        read.ahead(view, planned.action.target),
+        leaving(view, target),
+        read.ahead(view, target),
     )
+    if gone:
+        return replace(await _settle(services, planned, Event.TAKEN_OVER, gone), keeps=holding.DELETED)
     if found.ref is None:
         return await _settle(services, planned, Event.ABANDONED, found.text)
+    planned = planned.by(found)
     if stray := await _written_by_a_lost_copy(services, planned, found):
         return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
@@ -259,7 +266,7 @@ async def _judge_again(
             data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
         )
         if not yes:
-            return _against(decision)
+            return Against(f"{_AGAIN}: {decision.text}")
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)
         _intend(tx, planned)
@@ -275,15 +282,8 @@ def _reserve(tx: Tx, planned: Planned, in_force: Rule) -> None:
     work.reserve(tx, planned.run.id, planned.run.step_index, keys)
 
 
-_AGAIN = "checked again right before the write"
-
-
-def _against(decision: Decision) -> Against:
-    return Against(f"{_AGAIN}: {decision.text}")
-
-
 def _intend(tx: Tx, planned: Planned) -> None:
-    action = planned.run.step.actions[planned.index]  # sealed: everybody reads this
+    action = planned.told  # sealed: everybody reads this
     intent: Mapping[str, Any] = {
         "entry": "action",
         "step": planned.run.step.name,
@@ -294,7 +294,7 @@ def _intend(tx: Tx, planned: Planned) -> None:
         "left": action.params.get("left", ""),
         "action": action.to_json(),
     }
-    step = runs.begin_entry(tx, planned.run.id, planned.id, intent)
+    step = runs.begin_entry(tx, planned.run.id, planned.id, intent, anew=planned.as_found)
     if not step.resumed:
         tx.audit(
             EventKind.ACTION_INTENDED,
@@ -312,7 +312,7 @@ async def _write(services: Services, planned: Planned, found: CheckResult, known
     def holds(conn: Connection, _touched: holding.Touches) -> tuple[Hold, ...]:
         return asked(conn, services, planned.run, known, named)
 
-    means = replace(holding.means(services, holds), so_far=planned.so_far.state)
+    means = replace(holding.means(services, holds, of=(planned.action,)), so_far=planned.so_far.state)
     try:
         with services.tracer.span("write", kind=planned.action.kind.value):
             done = await planned.actuator.apply(means, planned.action, planned.id, found)

@@ -24,8 +24,7 @@ from app.engine.context import RunContext, Workflow
 from app.flow.ids import WAKE
 from app.flow.notifying import record
 from app.flow.notifying.record import move
-from app.flow.people import approve
-from app.flow.running import act, ending, journal, next_step
+from app.flow.running import act, ending, journal, next_step, planned
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
 from app.flow.running.progress import attended
 from app.flow.services import Services
@@ -60,7 +59,7 @@ async def _nothing(_services: Services, _run: Run) -> Found:
 
 HANDLERS: Mapping[RunState, Handler] = {
     RunState.REQUESTED: _begin,
-    RunState.WAITING: approve.look,
+    RunState.WAITING: planned.look_asked,
     RunState.ACTING: act.look,
     RunState.VERIFYING: verify.look,
     RunState.CHOOSING: next_step.look,

@@ -93,8 +93,7 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         return _helped(tx, run, life, incident)
     temporary.close(tx, run, life.state)
     if life.state is RunState.TAKEN_OVER:
-        _taken_over(tx, services, run, life, incident)
-        return Ended()
+        return _taken_over(tx, services, run, life, incident)
     if life.state is RunState.ABANDONED and not _for_a_person(tx, run, incident):
         _untouched(tx, incident, run, life.reason)
     elif follows.person:
@@ -148,19 +147,22 @@ def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
     return Ended(until, temporary.WAITS, {"until": until.isoformat()}) if until else Ended()
 
 
-def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> None:
+def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> Ended:
     """Somebody else's hand is on the target. A person who is at it is not called for what they do; a pipeline or controller
-    that overrules us is, and whoever it was when it is not the first time."""
-    if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
-        move(tx, incident, IncidentState.RESOLVED, once=run.id, reason=life.reason)
-        return
+    that overrules us is, and whoever it was when it is not the first time. Nobody is for what is deleted: it has overruled no step, and what
+    has its name next is decided anew."""
+    gone = bool(run.life.get("gone"))
+    if incident.manual is None and (gone or incidents.firing_count(tx.conn, incident.id) == 0):
+        _untouched(tx, incident, run, life.reason)
+        return Ended(keeps={"gone": gone})
     times = len(counts.taken_over(tx.conn, run.target_key, tx.now - TAKEN_OVER_FOR))
     if times > 1:
         life = replace(life, reason=f"{life.reason}; {times} runs on it were taken over in 7 days")
-    if times > 1 or not run.life.get("by_hand"):
+    if not gone and (times > 1 or not run.life.get("by_hand")):
         _hand_over(tx, run, life, incident)
     else:
         _leave_with_person(tx, services, run, life, incident)
+    return Ended(keeps={"gone": gone})
 
 
 def _for_a_person(tx: Tx, run: Run, incident: Incident) -> bool:
@@ -173,7 +175,7 @@ def _for_a_person(tx: Tx, run: Run, incident: Incident) -> bool:
 
 
 def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
-    """Nothing was done. An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
+    """Nothing was done, or what was is gone. An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
     if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
         move(tx, incident, IncidentState.RESOLVED, once=run.id, reason=reason)
         return

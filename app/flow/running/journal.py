@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from sqlalchemy import Connection
 
+from app.domain import half_way
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
@@ -125,6 +126,19 @@ def wrote_to(entry: JournalEntry, entries: Sequence[JournalEntry], object_: str)
     of = next((e for e in entries if e.name == entry.intent.get("of")), None)
     done = (entry.outcome or {}).get("result") == UndoResult.UNDONE.value
     return done and of is not None and of.intent.get("object") == object_
+
+
+def with_size(entries: Sequence[JournalEntry], stop: Action) -> Action:
+    """This stop, to be taken back to the size that its object had when an undo stopped it, where one did so last."""
+    if not (half_way.goes_by_what_it_finds(stop) and half_way.stops(stop)):
+        return stop
+    objects = {entry.name: entry.intent.get("object") for entry in entries}
+    found = [
+        e.intent["size"]
+        for e in entries
+        if e.intent.get("size") and objects.get(e.intent["of"]) == str(stop.object)
+    ]
+    return half_way.from_size(stop, int(found[-1])) if found else stop
 
 
 def standing_of(conn: Connection, run: Run, *, held: bool = False) -> standing.Standing:

@@ -35,7 +35,7 @@ class Event(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
     ALERT_GONE = "alert_gone"  # it resolved while the approval request stood
-    WITHDRAWN = "withdrawn"  # the rule was removed or lowered while the approval request stood
+    WITHDRAWN = "withdrawn"  # the rule was removed or lowered, or the object changed by others, while the approval request stood
     APPLIED = "applied"  # one action is in place
     REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
     ABANDONED = "abandoned"  # the check right before the write found a reason not to act
@@ -47,9 +47,7 @@ class Event(StrEnum):
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
-    TAKEN_OVER = (
-        "taken_over"  # somebody else changed the target while it was verified, or right before our write
-    )
+    TAKEN_OVER = "taken_over"  # somebody else changed or deletes the target while it was verified, or right before our write
     STEP_FOUND = "step_found"  # the next step may be taken
     STEP_ASKS = "step_asks"  # the next step needs an approval
     NO_STEP = "no_step"
@@ -346,12 +344,14 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     # The next step of the ladder, decided anew like the first one.
     (S.CHOOSING, E.STEP_FOUND): act,
     (S.CHOOSING, E.STEP_ASKS): wait,
+    (S.CHOOSING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.CHOOSING, E.NO_STEP): lambda life, text: go_on(replace(life, reason=_joined(life.reason, text))),
     # Taking back, newest first: because the rule says so, a person ordered it, or a temporary change ends.
     (S.UNDOING, E.ONE_UNDONE): stay,
     (S.UNDOING, E.ALL_UNDONE): after_undo,
     (S.UNDOING, E.UNDO_CONFLICT): after_conflict,
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
+    (S.UNDOING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.UNDOING, E.NOT_WANTED): leave_in_place,
     (S.UNDOING, E.UNDO_ORDERED): order,
     (S.UNDOING, E.ORDER_OVER): not_undone,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.domain.decision import Decision, Verdict
+from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
 from app.domain.plan import Step
@@ -20,6 +20,7 @@ from app.flow.notifying.record import announce
 from app.flow.people import approval_request
 from app.flow.running.life import Event, Found, Look, last_attempt
 from app.flow.services import Services
+from app.flow.undoing import holding
 from app.kube.read import View
 from app.notify.timeline import Topic
 from app.policy.match import ledger_keys
@@ -95,6 +96,8 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     body = settle.recorded(tx, decision, seen.step)
     work.put_decision(tx, f"{run.incident_id}/{once}", run.incident_id, run.id, body)
     announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
+    if decision.code is Code.BEING_DELETED:
+        return Found(Event.TAKEN_OVER, decision.text, keeps=holding.DELETED)
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
         return Found(Event.NO_STEP, f"no further step: {decision.text}")
     asks = decision.verdict is Verdict.ASK

@@ -17,9 +17,12 @@ from app.domain.errors import ObjectMissing, RemediatorError, TryLater
 from app.domain.plan import Action
 from app.domain.units import utc
 from app.flow.actuators import never_done, never_undone
+from app.flow.ids import action_id
 from app.flow.running.progress import left_alone
 from app.flow.services import Services
+from app.kube.look import generation_of
 from app.kube.owners import who_changed
+from app.store import runs
 from app.store.runs import JournalEntry, Run
 
 
@@ -49,23 +52,26 @@ async def _not_any_more(services: Services, run: Run, index: int) -> str:
         return ""
     if gone := left_alone(run, services.clock.now()):
         return f"{gone}: people have to be asked anew"
-    stop = next((a for a in actions[:index] if half_way.stops(a)), None)
-    if actions[index].kind not in half_way.KEPT or stop is None:
+    number = next((i for i, a in enumerate(actions[:index]) if half_way.stops(a)), None)
+    if actions[index].kind not in half_way.KEPT or number is None:
         return ""
+    name = action_id(run.id, run.step_index, number)
+    entry = await services.store.read(lambda conn: runs.entry(conn, run.id, name))
+    stop = Action.from_json(entry.intent["action"]) if entry else actions[number]
     ref = stop.object
     try:
         manifest = await services.cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
         return ""  # its own check says so
-    theirs = [
-        (who, at)
-        for change in stop.changes
-        for who, at in who_changed(manifest, change.path, exact=True)
-        if who != FIELD_MANAGER
-    ]
-    if not theirs:
+    # What stood at 0 already is theirs: that nobody has started it since is told by how often the server counts its spec changed.
+    ours = bool(stop.changes)
+    if entry and not ours and generation_of(manifest) == entry.generation:
         return ""
-    who, at = theirs[0]
+    writers = who_changed(manifest, actions[number].changes[0].path, exact=True)
+    theirs = [(who, at) for who, at in writers if who != FIELD_MANAGER]
+    if not theirs and ours:
+        return ""
+    who, at = theirs[0] if theirs else ("somebody", None)
     when = f" at {utc(at)}" if at else ""
     return (
         f"{who} has set the replicas of {ref}{when}, since it was stopped: what it wrote meanwhile would be lost, so people have to"
@@ -76,10 +82,11 @@ async def _not_any_more(services: Services, run: Run, index: int) -> str:
 async def against_undo(services: Services, entries: Sequence[JournalEntry]) -> str:
     """Why these actions, which are in place, cannot be taken back, before the first of them is; empty when they can. Raises TryLater when
     that cannot be looked at."""
-    for entry in entries:
-        action = Action.from_json(entry.intent["action"])
+    actions = [Action.from_json(entry.intent["action"]) for entry in entries]
+    for number, action in enumerate(actions):
+        stops = any(half_way.starts(later) and later.object == action.object for later in actions[number:])
         try:
-            if never := await never_undone(services.clients, action):
+            if never := await never_undone(services.clients, action, stops=stops):
                 return f"{never}; nothing was stopped for it"
         except RemediatorError as error:
             raise TryLater(

@@ -8,11 +8,18 @@ while nothing of it is begun, and after that nothing is written by it any more. 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
+from app.domain import half_way
+from app.domain.actuator import Undone
+from app.domain.copies import SEEN
+from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
-from app.domain.outcome import RunState
+from app.domain.outcome import RunState, UndoResult
+from app.domain.plan import Action
 from app.flow.deciding.settle import watched
 from app.flow.notifying.record import announce, escalate
 from app.flow.notifying.record import tell as record
@@ -23,37 +30,93 @@ from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, UndoHeld, fact_to_json
 from app.store import incidents, runs
 from app.store.driving import WAITS_HELD
-from app.store.runs import Run
+from app.store.runs import JournalEntry, Run
 from app.store.tx import Tx
 
 _AGAIN = 15.0  # seconds between looks at what holds a write
 _RETRY = 5.0  # seconds, when the cluster does not say
 PATIENCE = timedelta(hours=1)
 """How long that is tried without which an application stands at 0."""
+_WHILE = timedelta(minutes=10)
+"""How long that is tried which can be left as well, so that the application is started again with what it ran with before."""
+UNCLEAR = "unclear"
+"""What the row keeps while nobody knows whether what was sent has happened."""
 
 
 def again(
     services: Services, run: Run, why: str, seconds: float | None = None, *, stopped: bool = False
 ) -> Found | None:
     """What could not be done in passing is tried again; None when it is given up. Where an application stands at 0 by our doing until it is
-    done (`stopped`), that is tried for an hour: somebody is called where anything else is given up, and it goes on."""
+    started (`stopped`), that is tried for an hour: somebody is called where anything else is given up, and it goes on."""
     if not stopped:
         found = Found(seconds=seconds or _RETRY, failed=True, waits_for=why, also=waits_again)
         return None if last_attempt(run) else found
-    now, tries = services.clock.now(), int(run.life.get("tries", 0)) + 1
+    return _patiently(services, run, (why, seconds), "starting it", PATIENCE)
+
+
+def again_back(
+    services: Services, run: Run, action: Action, error: TryLater | OutcomeUnclear
+) -> Found | None:
+    """The same of what an undo takes back while an application stands at 0. What is no start can be left: for that nobody keeps it at 0 longer
+    than a while, unless it is not known whether it has happened."""
+    keeps = half_way.stops(action) or is_unclear(run, error)
+    what = "starting it" if half_way.stops(action) else f"the undo that it was stopped for ({action.summary})"
+    later = _patiently(services, run, _of(error), what, PATIENCE if keeps else _WHILE)
+    return later and replace(later, keeps={**later.keeps, UNCLEAR: is_unclear(run, error)})
+
+
+def _of(error: RemediatorError) -> tuple[str, float | None]:
+    """Why it failed, and after how many seconds it may be tried again where that is known."""
+    return str(error), getattr(error, "retry_after", None)
+
+
+def is_unclear(run: Run, error: RemediatorError) -> bool:
+    """It was sent without an answer, and could not be looked at since."""
+    unread = not isinstance(error, ProbeUnavailable) or error.code not in SEEN
+    return isinstance(error, OutcomeUnclear) or (bool(run.life.get(UNCLEAR)) and unread)
+
+
+def _patiently(
+    services: Services, run: Run, failed: tuple[str, float | None], what: str, patience: timedelta
+) -> Found | None:
+    """Once more, until the patience is over."""
+    (why, seconds), now, tries = failed, services.clock.now(), int(run.life.get("tries", 0)) + 1
     since = datetime.fromisoformat(run.life["trying"]) if tries > 1 else now
-    if now - since >= PATIENCE and tries > MAX_ATTEMPTS:
+    if now - since >= patience and tries > MAX_ATTEMPTS:
         return None
 
     def also(tx: Tx, held: Run) -> None:
         waits_again(tx, held)
         if tries == MAX_ATTEMPTS:
-            reason = f"an application stands at 0, and starting it is tried again and again: {why}"
+            reason = f"an application stands at 0, and {what} is tried again and again: {why}"
             once = f"{run.id}/trying/{held.life.get('undos', 0)}/{since.isoformat()}"
             call(tx, held, reason, stuck=True, reopen=True, once=once)
 
     keeps: dict[str, JsonValue] = {"trying": since.isoformat(), "tries": tries}
     return Found(seconds=seconds or _RETRY, failed=True, patient=True, waits_for=why, also=also, keeps=keeps)
+
+
+def failed(
+    services: Services, run: Run, entries: Sequence[JournalEntry], error: RemediatorError
+) -> Found | Undone:
+    """It is tried again, or what became of it. Where an application was stopped for what cannot be taken back, it is not kept at 0: that stays,
+    and what comes next starts it again with what it ran with before."""
+    (action,) = journal.actions(entries[-1:])
+    stopped = any(size.stopped for size in half_way.sizes(journal.actions(entries)))
+    if isinstance(error, (TryLater, OutcomeUnclear)):
+        later = again_back(services, run, action, error) if stopped else again(services, run, *_of(error))
+        if later:
+            return later
+    text = given_up(error) if isinstance(error, (TryLater, OutcomeUnclear)) else str(error)
+    if stopped and action.kind in half_way.KEPT and not is_unclear(run, error):
+        text = f"{text}. It stays as it is, and what was stopped for it is started again"
+        return Undone(UndoResult.NOT_DONE, text)
+    return Undone(UndoResult.FAILED, text)
+
+
+def given_up(error: RemediatorError) -> str:
+    """Why it is not tried any more."""
+    return f"tried again and again: {error}"
 
 
 def waits(services: Services, run: Run, hold: str, *, unread: bool = False) -> Found | Look:
@@ -163,6 +226,18 @@ def _expired(run: Run, why: str) -> Look:
         return Found(Event.ORDER_OVER, reason)
 
     return end
+
+
+def conflict(run: Run, text: str, stays: Sequence[str]) -> Found:
+    """Not all of it is taken back. Where what the run was for stays against a person's order (`stays`: why), somebody is called."""
+    reason = f"the undo was ordered and is not done: {'; '.join(stays)}"
+    once = f"{run.id}/stays/{journal.life_of(run).undos}"
+
+    def also(tx: Tx, now: Run) -> None:
+        if stays and journal.life_of(now).cause is Cause.PERSON:
+            call(tx, now, reason, stuck=False, reopen=True, once=once)
+
+    return Found(Event.UNDO_CONFLICT, text, also=also)
 
 
 def call_for_temporary(tx: Tx, run: Run, why: str) -> None:

@@ -8,6 +8,7 @@ plan that people approved: a freeze does not hold it. Writes only that a hold wh
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,16 +16,16 @@ from functools import partial
 from sqlalchemy import Connection
 
 from app.domain import half_way
-from app.domain.actuator import Means
+from app.domain.actuator import Means, Undone
 from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
-from app.domain.json import Obj
+from app.domain.json import JsonValue, Obj
 from app.domain.outcome import RunState
 from app.domain.plan import Action, kinds_touched, touched
 from app.domain.target import Target
 from app.flow.deciding.decide import firing_alerts
 from app.flow.deciding.facts import ALERTS
-from app.flow.deciding.marks import of_others, of_what_is_there
+from app.flow.deciding.marks import leaving, of_others, of_what_is_there
 from app.flow.each import each
 from app.flow.people import approve, approvers
 from app.flow.running import journal
@@ -44,6 +45,10 @@ Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
 """What forbids a write of a run, by the marks on what it changes."""
 
 
+DELETED: Mapping[str, JsonValue] = {"by_hand": True, "gone": True}
+"""What the row of a run keeps that ends because somebody is deleting what it changes."""
+
+
 async def other_hand(services: Services, action: Action, since: datetime, before: Obj | None) -> Hand | None:
     """Somebody else's change of the action's object since it was looked at, as `before`; where that is not known, since then, its
     second included. Raises what `changed_object` does: nobody's hand and one that cannot be told are two things."""
@@ -61,6 +66,17 @@ async def changed_object(services: Services, action: Action) -> Obj | None:
         return await services.cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
         return None
+
+
+async def size_before(services: Services, action: Action | Undone) -> int | None:
+    """From how many pods this undo stops an object: what starts it again afterwards goes by it. None where that is no question, or nobody can
+    tell."""
+    if isinstance(action, Undone) or not half_way.goes_by_what_it_finds(action) or half_way.stops(action):
+        return None
+    with suppress(RemediatorError):
+        manifest = await changed_object(services, action)
+        return ((manifest or {}).get("spec") or {}).get("replicas") or None
+    return None
 
 
 async def touched_by(services: Services, actions: Iterable[Action]) -> tuple[Touched, ...]:
@@ -207,14 +223,19 @@ def unread(found: Collection[Hold]) -> bool:
     return bool(found) and all(hold.code is Code.UNKNOWN_FACT for hold in found)
 
 
-def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:
+def means(
+    services: Services, holding: Holding, actions: Sequence[Action] = (), *, of: Sequence[Action] = ()
+) -> Means:
     """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held. The marks on what
-    `actions` change are read again each time."""
+    `actions` change are read again each time, and whether somebody is deleting what they or those it is made `of` change."""
+    targets = sorted({action.target for action in (*actions, *of)})
 
     async def ask() -> None:
         touched = await touched_by(services, actions)
         found = await services.store.read(lambda conn: holding(conn, touched))
         if found:
             raise Held(words(found))
+        if why := await leaving(services.cluster, *targets):
+            raise Held(why)
 
     return Means(services.clients, ask, services.clock.sleep)

@@ -23,6 +23,7 @@ from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding import facts
 from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
@@ -78,13 +79,15 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         )
         return Found(Event.NOT_WANTED, text, also=_calls(services))
     try:
+        if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
+            return _deleted(run, gone)
         holds = await _held(services, run, entries)
     except TryLater as error:
-        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
     hold = holding.words(holds)
     never = "" if begun else await _foreseen(services, run, entries)
     if never and not isinstance(never, Found):
-        return Found(Event.UNDO_CONFLICT, never)
+        return held.conflict(run, never, [never])
     if isinstance(never, Found) and not hold:
         return never
     if hold:
@@ -94,12 +97,19 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     return await _undo_one(services, run, entries, kept)
 
 
+def _deleted(run: Run, why: str) -> Found:
+    """Somebody is deleting it with all that was done to it."""
+    if journal.life_of(run).cause is Cause.OTHERWISE:
+        return Found(Event.TAKEN_OVER, f"left as it is: {why}", keeps=holding.DELETED)
+    return Found(Event.UNDO_CONFLICT, f"left as it is: {why}")
+
+
 async def _foreseen(services: Services, run: Run, entries: Sequence[JournalEntry]) -> str | Found:
     """Why it is in vain; empty when it is not. What cannot be looked at is looked at again: nothing is stopped before."""
     try:
         return await foreseen.against_undo(services, entries)
     except TryLater as error:
-        return again(services, run, error) or Found(Event.UNDO_FAILED, _given_up(error))
+        return again(services, run, error) or Found(Event.UNDO_FAILED, held.given_up(error))
 
 
 async def _held(services: Services, run: Run, entries: Sequence[JournalEntry]) -> tuple[Hold, ...]:
@@ -130,15 +140,9 @@ def _calls(services: Services) -> Callable[[Tx, Run], None]:
     return also
 
 
-def again(
-    services: Services, run: Run, error: TryLater | OutcomeUnclear, *, stopped: bool = False
-) -> Found | None:
+def again(services: Services, run: Run, error: TryLater | OutcomeUnclear) -> Found | None:
     """It is tried again; None when this was the last attempt."""
-    return held.again(services, run, str(error), getattr(error, "retry_after", None), stopped=stopped)
-
-
-def _given_up(error: RemediatorError) -> str:
-    return f"tried again and again: {error}"
+    return held.again(services, run, str(error), getattr(error, "retry_after", None))
 
 
 async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
@@ -203,8 +207,13 @@ def _all_done(conn: Connection, run: Run) -> Found:
     mine = journal.of_this_order(runs.entries(conn, run.id), run)
     results = [str((entry.outcome or {}).get("result")) for entry in mine]
     text = ", ".join(f"{results.count(r)} {r.replace('_', ' ')}" for r in sorted(set(results)))
-    conflict = UndoResult.CONFLICT.value in results
-    return Found(Event.UNDO_CONFLICT if conflict else Event.ALL_UNDONE, text or "nothing was in place")
+    if not {UndoResult.CONFLICT.value, UndoResult.NOT_DONE.value}.intersection(results):
+        return Found(Event.ALL_UNDONE, text or "nothing was in place")
+    told = {e.intent["of"]: str((e.outcome or {}).get("text")) for e in mine}
+    there = [
+        e for e in journal.in_place(conn, run.id) if e.name in told and e.intent["kind"] in half_way.KEPT
+    ]
+    return held.conflict(run, text, [told[entry.name] for entry in there])
 
 
 async def _undo_one(
@@ -213,18 +222,17 @@ async def _undo_one(
     """Undo the newest of these actions; the first outcome of this order stands. Where an application stands at 0 by them, what is only in
     passing is tried for longer."""
     acted = entries[-1]
-    stopped = any(size.stopped for size in half_way.sizes(journal.actions(entries)))
     try:
         before = await _before(services, run, acted)
-    except (TryLater, OutcomeUnclear) as error:
-        if later := again(services, run, error, stopped=stopped):
-            return later
-        before = Undone(UndoResult.FAILED, _given_up(error))
     except RemediatorError as error:
-        before = Undone(UndoResult.FAILED, str(error))
+        failed = held.failed(services, run, entries, error)
+        if isinstance(failed, Found):
+            return failed
+        before = failed
     if isinstance(before, str):
         return held.waits(services, run, before)
-    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted))
+    size = await holding.size_before(services, before)
+    hold = await services.store.write(lambda tx: _intend(tx, services, run, acted, size))
     if hold is None:
         return Found()  # withdrawn or taken a moment ago: looked at again at once
     if hold:
@@ -235,11 +243,9 @@ async def _undo_one(
         done = await ACTUATORS[before.kind].undo(_means(services, run, acted, kept), before, acted.name)
     except Held as by:
         return held.waits(services, run, str(by))
-    except (TryLater, OutcomeUnclear) as error:
-        gone = Undone(UndoResult.FAILED, _given_up(error))
-        return again(services, run, error, stopped=stopped) or _settled(services, run, acted, gone)
     except RemediatorError as error:
-        return _settled(services, run, acted, Undone(UndoResult.FAILED, str(error)))
+        failed = held.failed(services, run, entries, error)
+        return failed if isinstance(failed, Found) else _settled(services, run, acted, failed)
     return _settled(services, run, acted, done, await _size_now(services, acted, done))
 
 
@@ -314,12 +320,13 @@ async def _other_hand(services: Services, run: Run, action: Action, name: str) -
 def _whole(conn: Connection, services: Services, acted: JournalEntry, action: Action) -> Action:
     """The action with the values it had when it was carried out. Raises PreImageUnreadable."""
     place = (int(acted.intent["step_index"]), int(acted.intent.get("action_index", 0)))
-    return services.store.vault.whole(conn, acted.run_id, place, action)
+    whole = services.store.vault.whole(conn, acted.run_id, place, action)
+    return journal.with_size(runs.entries(conn, acted.run_id), whole)
 
 
-def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | None:
-    """Write down that one action is to be undone, or say what holds it by now: the last look at holds before the write. None when the order
-    was withdrawn meanwhile, or somebody has taken the incident."""
+def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry, size: int | None) -> str | None:
+    """Write down that one action is to be undone, with the `size` that its object has before, or say what holds it by now: the last look at
+    holds before the write. None when the order was withdrawn meanwhile, or somebody has taken the incident."""
     now = runs.hold(tx, run.id)
     if now.state is not RunState.UNDOING or now.life.get("withdrawn"):
         return None
@@ -331,7 +338,7 @@ def _intend(tx: Tx, services: Services, run: Run, acted: JournalEntry) -> str | 
         return hold
     action, number = Action.from_json(acted.intent["action"]), journal.life_of(run).undos
     name = journal.entry_name(acted.name, number)
-    entry = {"entry": "undo", "of": acted.name, "number": number}
+    entry = {"entry": "undo", "of": acted.name, "number": number, "size": size}
     driving.begin(tx, run.id)
     if not runs.begin_entry(tx, run.id, name, entry).resumed:
         data = {"action": name, "summary": f"undo: {action.summary}"}

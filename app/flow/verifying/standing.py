@@ -1,7 +1,7 @@
 """Standing: what a run has left in place, what it has not done, and the commands that change it, for people who have to look.
 
 Called where a run is handed to a person (`ending`), where its undo waits (`undo`), and where somebody asks to take back what loses
-something. Reads the journal only: what it tells is what was done, not what stands in the cluster by now. Writes nothing.
+something. Reads the journal only: what it tells is what was done, not what stands in the cluster by now, and says so. Writes nothing.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def of(
             for action, name in zip(run.step.actions, ids, strict=True)
             if name not in known
         ),
-        commands=(*starts, *undo),
+        commands=(*starts, *undo, *_left_beside(run, entries, in_place)),
         starts=starts,
         stopped=any(size.stopped for size in left),
     )
@@ -241,9 +241,23 @@ def _outcomes(run: Run, entries: Sequence[JournalEntry], in_place: Sequence[Jour
     """How stands what the step is for."""
     known = {entry.name: _clear(entry) or None for entry in in_place}
     back = {entry.name for entry in entries if _clear(entry)} - set(known)
+    at = {str(e.intent.get("of", e.name)): utc(e.ended_at) for e in entries if e.ended_at}
     ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
     told = (
-        half_way.outcome(action, known.get(name, False), taken_back=name in back)
+        half_way.outcome(action, known.get(name, False), at.get(name, ""), taken_back=name in back)
+        for action, name in zip(run.step.actions, ids, strict=True)
+    )
+    return [text for text in told if text]
+
+
+def _left_beside(run: Run, entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> list[str]:
+    """What a person can type to remove what the step has left beside. A Job has nothing to take back, so that its undo leaves what it made."""
+    known = {entry.name: _clear(entry) or None for entry in in_place}
+    ids = [action_id(run.id, run.step_index, index) for index in range(len(run.step.actions))]
+    made = {entry.name for entry in entries if _clear(entry)}
+    there = [a for a, name in zip(run.step.actions, ids, strict=True) if name in made]
+    told = (
+        half_way.leaves(action, there, known.get(name, False))
         for action, name in zip(run.step.actions, ids, strict=True)
     )
     return [text for text in told if text]

@@ -3,7 +3,8 @@ restarted, its series are gone, or its rule tells of an event that is over by it
 
 Called by the verification: at every look for the alert's word and the number, at looks that would count as health for what that word is worth. Asks what was measured when
 the step was planned, and the pods themselves. The other way round, `gone` tells whether what a step was for is gone although the alert
-fires on, as one does that counts over a long window. Never judges: it says what the alert's absence or presence is worth.
+fires on, as one does that counts over a long window. What is there of the target is told here too, or who deletes it. Never judges: it says what
+the alert's absence or presence is worth.
 """
 
 from __future__ import annotations
@@ -18,19 +19,24 @@ from pydantic import ValidationError
 
 from app.domain.actuator import Effect
 from app.domain.alert_report import Reported, combined
-from app.domain.errors import ProbeUnavailable, RemediatorError, TryLater
+from app.domain.errors import ObjectMissing, ProbeUnavailable, RemediatorError, TryLater
 from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
 from app.domain.ports import MetricSource
 from app.domain.remediation import AnyRemediation, Params
+from app.domain.target import Kind, Target
 from app.domain.units import duration
 from app.domain.verification import AlertCondition
-from app.domain.workload import Workload
+from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.deciding import facts
-from app.flow.deciding.decide import source_gone
+from app.flow.deciding.history import source_gone
 from app.flow.deciding.investigate import guarded, scene_of
+from app.flow.deciding.marks import leaving, why_off_limits
 from app.flow.services import Services
-from app.kube.read import read_pods
+from app.kube.hands import Hand
+from app.kube.read import View, read_pods, read_workload
+from app.kube.rollout import rollout_status
+from app.policy.gates.target import off_limits_by_name
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 
@@ -241,3 +247,26 @@ async def _ended_again(
             text = f"the alert is gone, and container {state.name} of {pod.name} ended again {ago} ago ({ended.how})"
             return AlertCondition.VANISHED, text
     return None
+
+
+async def rollout_now(services: Services, run: Run) -> tuple[Workload | None, RolloutStatus, Hand | None]:
+    """The target with its rollout, and whoever deleted it, or is deleting it or what it is in. Nothing is read of what is off limits by now; what
+    we wrote there is for a person to judge."""
+    target, view = Target.parse(run.target_key), View(services.cluster)
+    scope = services.policy().scope
+    try:
+        if not off_limits_by_name(scope, target.namespace):
+            await view.get(Kind.NAMESPACE, "", target.namespace)
+        if why := await why_off_limits(view, scope, target):
+            return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout is not read: {why}"), None
+        if gone := await leaving(view, target):
+            return None, RolloutStatus(RolloutState.UNKNOWN, gone), Hand("somebody", None, gone, gone=True)
+        workload = await read_workload(view, target)
+    except ObjectMissing as error:
+        text = f"{target} was deleted"
+        unread = RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
+        return None, unread, Hand("somebody", None, text, gone=True)
+    except RemediatorError as error:
+        text = f"the rollout could not be read: {error.message}"
+        return None, RolloutStatus(RolloutState.UNKNOWN, text), None
+    return workload, rollout_status(workload), None

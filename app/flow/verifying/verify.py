@@ -18,7 +18,7 @@ from app.domain.evidence import LookedAgain
 from app.domain.json import JsonValue
 from app.domain.outcome import Result
 from app.domain.plan import ROLLING, Action
-from app.domain.target import Kind, Target
+from app.domain.target import Kind
 from app.domain.verification import (
     READINGS,
     AlertCondition,
@@ -35,16 +35,22 @@ from app.domain.verification import (
 from app.domain.workload import RolloutState, RolloutStatus, Workload
 from app.flow.actuators import ACTUATORS
 from app.flow.deciding.decide import firing_alerts
-from app.flow.deciding.marks import why_off_limits
 from app.flow.notifying.record import tell
 from app.flow.running import journal
 from app.flow.running.life import Event, Found
 from app.flow.services import Services
 from app.flow.verifying import standing
-from app.flow.verifying.symptoms import alert_now, counted_again, effect_of, goes_on, gone, value_now
+from app.flow.verifying.symptoms import (
+    alert_now,
+    counted_again,
+    effect_of,
+    goes_on,
+    gone,
+    rollout_now,
+    value_now,
+)
 from app.kube import read
 from app.kube.hands import Hand, Ours, hand_after_ours, taken_on
-from app.kube.rollout import rollout_status
 from app.kube.startup import NewPods, new_pods
 from app.notify.timeline import Topic, Verification
 from app.policy.model import Rule, Verify
@@ -71,7 +77,9 @@ async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
     watch, seen = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
-    watch, verdict, again = await _judged(services, run, watch, rule)
+    watch, verdict, again = await _judged(
+        services, run, watch, rule, deleted=bool(seen.hand and seen.hand.gone)
+    )
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
 
@@ -85,6 +93,7 @@ async def look(services: Services, run: Run) -> Found:
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
         "by_hand": seen.hand is not None and seen.hand.by_hand,
+        "gone": seen.hand is not None and seen.hand.gone,
         READINGS: with_reading(run.life.get(READINGS, ()), seen.reading),
     }
     if verdict is None:
@@ -94,7 +103,7 @@ async def look(services: Services, run: Run) -> Found:
 
 
 async def _judged(
-    services: Services, run: Run, watch: Watch, rule: Verify
+    services: Services, run: Run, watch: Watch, rule: Verify, *, deleted: bool = False
 ) -> tuple[Watch, tuple[Result, str] | None, LookedAgain | None]:
     """The result so far, with what became of what the step was for, where that was looked at: where only the alert speaks for the step or
     against it. That an alert is gone is no health while what it told of is counted as before, or cannot be counted any more."""
@@ -120,9 +129,14 @@ async def _judged(
             standing.way_back(run, journal.in_place(conn, run.id)),
         )
     )
-    if verdict[0] is Result.PROBE_ERROR and back and (lost := await _gone_with_it(services, run)):
+    unseen = verdict[0] is Result.PROBE_ERROR or deleted
+    if unseen and back and (lost := await _gone_with_it(services, run)):
         return watch, (verdict[0], f"{verdict[1]}. {lost}"), again
-    return watch, _told_apart(verdict, run, left, back), again
+    return (
+        watch,
+        _told_apart(verdict, run, left, back if unseen or verdict[0] is Result.INCONCLUSIVE else ""),
+        again,
+    )
 
 
 async def _gone_with_it(services: Services, run: Run) -> str:
@@ -145,7 +159,7 @@ async def _gone_with_it(services: Services, run: Run) -> str:
 async def no_better_now(services: Services, run: Run) -> str:
     """Looked at once more, apart from the verification: why its step is not known to be no better than before; empty when it is so."""
     about = await services.store.read(lambda conn: _load(conn, run))
-    workload, rollout = await _rollout(services, run)
+    workload, rollout, _ = await rollout_now(services, run)
     effects = await _effects(services, run, workload, about)
     if any(effect.good is False or effect.over for effect in effects):
         return ""
@@ -164,7 +178,7 @@ Look = Callable[[Services, Run, Workload, Incident, datetime], Awaitable[LookedA
 async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
     """What became of what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
-    workload, rollout = await _rollout(services, run)
+    workload, rollout, _ = await rollout_now(services, run)
     if workload is None:
         return LookedAgain(None, rollout.text, unread=True)
     return await look(services, run, workload, about.incident, about.acted_at)
@@ -172,9 +186,9 @@ async def _again(services: Services, run: Run, look: Look) -> LookedAgain:
 
 def _told_apart(verdict: tuple[Result, str], run: Run, left: Sequence[str], back: str) -> tuple[Result, str]:
     """Relief that buys time is not called a fix, and says what a person has still to do; also what is `left` to do after earlier steps. What
-    nobody can tell is left in place, with the way `back`."""
+    nobody can tell is left in place, with the way `back`, told where it is that."""
     result, text = verdict
-    if result in (Result.INCONCLUSIVE, Result.PROBE_ERROR) and back:
+    if back:
         return result, f"{text}. What was done stays in place. To take it back: {back}"
     if result not in (Result.FIXED, Result.STILL_FIRING, Result.IN_PART):
         return verdict
@@ -227,9 +241,9 @@ def _changed(before: Measurement, now: Measurement) -> bool:
 async def _look_once(services: Services, run: Run, settle: timedelta) -> _Seen:
     """One look at rollout and alert, at what became of our values, at the pods made since, and at what the step was for."""
     about = await services.store.read(lambda conn: _load(conn, run))
-    workload, rollout = await _rollout(services, run)
+    workload, rollout, hand = await rollout_now(services, run)
     condition, text = await alert_now(services, about.incident, about.alerts, about.acted_at)
-    hand, new, memory = None, NewPods(None, "", ""), None
+    new, memory = NewPods(None, "", ""), None
     if workload is not None:
         hand, unread = await _other_hand(services, workload, about)
         if unread:
@@ -367,19 +381,6 @@ def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known
     }
     runs.end_entry(tx, run.id, f"verified {once}", outcome)
     tell(tx, Topic.VERIFIED, fact, incident_id=run.incident_id, once=once, run_id=run.id)
-
-
-async def _rollout(services: Services, run: Run) -> tuple[Workload | None, RolloutStatus]:
-    """Nothing is read of what is off limits by now; what we wrote there is for a person to judge."""
-    target = Target.parse(run.target_key)
-    view = read.View(services.cluster)
-    if why := await why_off_limits(view, services.policy().scope, target):
-        return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout is not read: {why}")
-    try:
-        workload = await read.read_workload(view, target)
-    except RemediatorError as error:
-        return None, RolloutStatus(RolloutState.UNKNOWN, f"the rollout could not be read: {error.message}")
-    return workload, rollout_status(workload)
 
 
 async def _sample(services: Services, workload: Workload) -> int | None:

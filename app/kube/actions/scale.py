@@ -57,6 +57,11 @@ def _raise_minimum(workload: Workload, hpa: Autoscaler, replicas: int) -> Action
             f"{1 + len(hpa.others)} autoscalers are for {workload.target} ({names}), and Kubernetes lets none of them scale it (AmbiguousSelector)",
             f"leave one autoscaler for {workload.target} and delete the others ({names})",
         )
+    if hpa.never_up:
+        return Impossible(
+            f"autoscaler {hpa.ref.name} is told not to scale up (behavior.scaleUp.selectPolicy: Disabled): a higher minReplicas would override that",
+            f"find out why {hpa.ref.name} may not scale up, and take selectPolicy: Disabled out when that is over",
+        )
     goal = min(replicas, hpa.max_replicas)
     now = max(workload.desired, hpa.min_replicas)
     if now >= goal:

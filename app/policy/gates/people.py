@@ -67,17 +67,23 @@ def only_observing(policy: Policy, ceiling: Mode | None) -> tuple[str, ...]:
     return tuple(who for who, mode in whose if mode is Mode.OBSERVE)
 
 
-# Gate: is somebody at it? Whoever acknowledged the incident, or changed the target since the alert fired, has it.
+# Gate: is somebody at it? Whoever acknowledged the incident, changed the target since the alert fired, or deletes it or what it is in, has it.
 
 _HANDS = Voice("hands")
 _NOBODY_AT_IT = "no acknowledgement, and no change of the target by others since the alert fired"
+_STAYS = "neither it, its namespace nor an owner is being deleted"
 
 
 @_HANDS.of
 def hands(case: Case) -> GateResult:
-    """Deny while somebody has acknowledged the incident; ask when somebody else changed the target after the alert fired. Who
-    orders or approves this very plan knows of it."""
+    """Deny what is being deleted, and while somebody has acknowledged the incident; ask when somebody else changed the target after the alert
+    fired. Who orders or approves this very plan knows of it; what is being deleted nobody can keep."""
     facts = case.facts
+    if isinstance(facts.leaving, Unknown):
+        return _HANDS.unknown("whether it is being deleted", facts.leaving, _STAYS)
+    if facts.leaving:
+        remedy = "it is there anew: a deletion cannot be stopped"
+        return _HANDS.deny(Code.BEING_DELETED, facts.leaving, _STAYS, remedy)
     if isinstance(facts.changed_by, Unknown):
         return _HANDS.unknown("who changed the target", facts.changed_by, _NOBODY_AT_IT)
     value = "; ".join(part for part in (facts.acknowledged, facts.changed_by) if part)

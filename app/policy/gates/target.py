@@ -7,7 +7,6 @@ from typing import Any, NamedTuple, TypeAlias
 
 from app.domain.cluster import OPT
 from app.domain.decision import Code, GateResult
-from app.domain.json import canonical
 from app.domain.new_pods import Finding, NewPods, PodCheck
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ROLLING, ActionKind, Step, kinds_touched
@@ -208,7 +207,11 @@ def _changes(owner: Owner, step: Step) -> bool:
     """Whether the step changes what this owner owns. A pod that is deleted belongs to its workload's owner too."""
     kinds = {a.kind for a in step.actions}
     if owner.relation is Relation.SIZES:
-        return ActionKind.RAISE_MEMORY_LIMIT in kinds
+        paths = [c.path for a in step.actions if a.kind is ActionKind.RAISE_MEMORY_LIMIT for c in a.changes]
+        mine = [f"/[name={part}]/" for part in owner.parts]
+        return ActionKind.RAISE_MEMORY_LIMIT in kinds and (
+            not mine or any(one in path for path in paths for one in mine)
+        )
     if owner.relation in (Relation.SCALES, Relation.RESIZES):
         return bool(kinds & _REPLICAS)
     if owner.relation in _ELSEWHERE and not kinds & _SPEC:
@@ -226,7 +229,7 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
     if owner.relation is Relation.TEMPLATE:
         return _Writer(OwnedMode.DENY, str(owner), owner.clause, where)
     if owner.relation is Relation.SCALES:
-        return _Writer(OwnedMode.DENY, str(owner), owner.clause, _keda_patch(owner, step) or where)
+        return _Writer(OwnedMode.DENY, str(owner), owner.clause, owner.bounds(step.actions) or where)
     if owner.relation is Relation.RESIZES:
         return _Writer(rules.controller, str(owner), owner.clause, "")
     if owner.relation in _ELSEWHERE:
@@ -239,30 +242,8 @@ def _writer(rules: Ownership, owner: Owner, step: Step) -> _Writer:
         )
     clause = owner.clause
     if owner.of is Kind.HPA and owner.kind == _SCALED_OBJECT:
-        return _Writer(OwnedMode.DENY, str(owner), clause, _keda_patch(owner, step) or where)
+        return _Writer(OwnedMode.DENY, str(owner), clause, owner.bounds(step.actions) or where)
     return _Writer(rules.controller, str(owner), clause, where)
-
-
-_KEDA_BOUNDS = {
-    (Kind.HPA, "/spec/minReplicas"): "minReplicaCount",
-    (Kind.HPA, "/spec/maxReplicas"): "maxReplicaCount",
-    (Kind.DEPLOYMENT, "/spec/replicas"): "minReplicaCount",
-    (Kind.STATEFUL_SET, "/spec/replicas"): "minReplicaCount",
-}
-
-
-def _keda_patch(owner: Owner, step: Step) -> str:
-    """The same bounds on the ScaledObject, from which KEDA makes its autoscaler."""
-    bounds = {
-        _KEDA_BOUNDS[a.object.kind, c.path]: c.after
-        for a in step.actions
-        for c in a.changes
-        if (a.object.kind, c.path) in _KEDA_BOUNDS
-    }
-    if not bounds:
-        return ""
-    patch = canonical({"spec": bounds})
-    return f"kubectl patch {owner.resource} -n {owner.namespace} --type merge -p '{patch}'"
 
 
 def _concerned(managers: tuple[Manager, ...], step: Step) -> list[Manager]:

@@ -15,6 +15,8 @@ from tests.doubles.loopback import LoopbackServer
 
 _REFUSED = ("x-amz-trailer", "x-amz-sdk-checksum-algorithm", "x-amz-checksum-", "if-none-match", "if-match")
 
+_WRITTEN = "Wed, 04 Mar 2026 05:06:07 GMT"
+
 
 class StrictStore(LoopbackServer):
     """Use it as a context. `refused` are the headers that were refused; `spoil` alters what is read, `copied` what the store itself copies.
@@ -114,8 +116,14 @@ class _Handler(BaseHTTPRequestHandler):
                 self.owner.read.append(key)
             if self.owner.spoil and "/incomplete/" in key:
                 body = bytes([body[0], *(b ^ 1 for b in body[1:2]), *body[2:]])
-            tag = _tag(body) if self.owner.tagged else '"1"'
-            self._answer(200, body, ETag=tag, Last_Modified="Wed, 04 Mar 2026 05:06:07 GMT")
+            headers = {"ETag": _tag(body) if self.owner.tagged else '"1"', "Last_Modified": _WRITTEN}
+            if (asked := self.headers.get("Range")) and self.command == "GET":
+                first, last = (int(n) for n in asked.removeprefix("bytes=").split("-"))
+                part = body[first : last + 1]
+                headers["Content_Range"] = f"bytes {first}-{first + len(part) - 1}/{len(body)}"
+                self._answer(206, part, **headers)
+            else:
+                self._answer(200, body, **headers)
         else:
             self._answer(404)
 

@@ -108,7 +108,7 @@ def test_a_dump_that_fails_publishes_nothing_and_removes_nothing(
     database: str, tmp_path: Path, what: str
 ) -> None:
     program, body, words = _FAKES[what]
-    pod = pod_for(database, tmp_path, keep=Keep(1, 0, 0))
+    pod = pod_for(database, tmp_path, keep=Keep(1, 0, 0, 0))
     before = _older_backups(pod.order, tmp_path / "bucket")
     pod.programs = _programs(tmp_path / "bin", program, body)
     ended = pod.run()
@@ -144,7 +144,7 @@ def _older_backups(order: Order, bucket: Path) -> list[str]:
 
 
 def test_older_ones_go_once_a_new_one_is_there_and_strangers_stay(database: str, tmp_path: Path) -> None:
-    pod = pod_for(database, tmp_path, keep=Keep(2, 0, 0))
+    pod = pod_for(database, tmp_path, keep=Keep(2, 0, 0, 0))
     _older_backups(pod.order, tmp_path / "bucket")
     stranger = tmp_path / "bucket" / pod.order.folder / "notes.manifest.json"
     stranger.write_text("mine", "utf-8")

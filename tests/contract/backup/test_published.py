@@ -41,5 +41,5 @@ def test_a_good_copy_is_read_only_where_its_tag_proves_nothing(tagged: bool) -> 
         bucket, store.tagged = _bucket(store), tagged
         bucket.publish("incomplete", "final", bucket.put("incomplete", [WHOLE], len(WHOLE)))
         assert store.objects["pre/final"] == WHOLE
-        assert store.read == ([] if tagged else ["pre/final"])
+        assert set(store.read) == (set() if tagged else {"pre/final"})
         assert store.refused == []

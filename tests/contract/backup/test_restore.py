@@ -13,6 +13,7 @@ import pytest
 from psycopg import sql
 
 from app.backup.restore_order import Phase
+from app.database.copies import KEPT_BACK
 from tests.contract.backup.pod import PodRun
 from tests.contract.backup.recovery import COPY, MARK, Recovery, backed_up
 from tests.contract.postgres import Postgres, PostgresMissingError, find_programs
@@ -74,6 +75,54 @@ def test_a_copy_has_every_row_grant_and_setting_and_is_marked_once_it_is_validat
     assert (again, words) == (0, f"{copy} was restored and validated already")
     with psycopg.connect(made.url, autocommit=True) as conn:
         conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
+
+
+def test_settings_of_roles_in_the_database_are_given_to_the_copy_or_named(made: Recovery) -> None:
+    """ALTER ROLE ... IN DATABASE ... SET: an application whose search_path stands there would find no table. Those of another role need a
+    superuser."""
+    role = f"reporting_{made.live}"
+    with psycopg.connect(made.url, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE ROLE {}").format(sql.Identifier(role)))
+        for one in (made.owner, role):
+            words = sql.SQL("ALTER ROLE {} IN DATABASE {} SET work_mem = '7MB'")
+            conn.execute(words.format(sql.Identifier(one), sql.Identifier(made.live)))
+    code, told = made.run(Phase.RESTORE)
+    assert code == 0, told
+    assert f"without the settings work_mem of the role {role}, which the login may not give" in told
+    (copy,) = made.copies
+    settings = """SELECT s.setconfig[1] FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase
+        WHERE d.datname = '{}' AND s.setrole <> 0"""
+    assert made.ask(settings.format(copy), "postgres") == [("work_mem=7MB",)]
+    with psycopg.connect(made.url, autocommit=True) as conn:
+        kept_back = f"{KEPT_BACK}".encode()
+        conn.execute(sql.SQL("SET SESSION AUTHORIZATION {}").format(sql.Identifier(made.owner)))
+        found = [
+            (bytes(name), bytes(of))
+            for db, name, of in conn.execute(kept_back)
+            if bytes(db) == made.live.encode()
+        ]
+        conn.execute("RESET SESSION AUTHORIZATION")
+        conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
+    assert found == [(b"work_mem", role.encode())]
+
+
+@pytest.mark.parametrize(("limit", "of_copy"), [(0, -1), (1, 1)])
+def test_a_limit_of_connections_hinders_no_validation_and_none_that_closes_it_is_carried_over(
+    made: Recovery, limit: int, of_copy: int
+) -> None:
+    words = sql.SQL("ALTER DATABASE {} CONNECTION LIMIT {}")
+    live = sql.Identifier(made.live)
+    with psycopg.connect(made.url, autocommit=True) as conn:
+        conn.execute(words.format(live, sql.Literal(limit)))
+        try:
+            code, told = made.run(Phase.RESTORE)
+            assert code == 0, told
+            (copy,) = made.copies
+            seen = made.ask(f"SELECT datconnlimit FROM pg_database WHERE datname = '{copy}'", "postgres")
+            assert seen == [(of_copy,)]
+            conn.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(copy)))
+        finally:
+            conn.execute(words.format(live, sql.Literal(-1)))
 
 
 def test_a_rehearsal_reads_all_of_it_and_makes_nothing(made: Recovery) -> None:

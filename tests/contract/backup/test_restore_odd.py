@@ -237,9 +237,39 @@ def test_the_first_error_is_told_when_the_copy_cannot_be_dropped_either(make: Ma
     with psycopg.connect(make_conninfo(made.url, dbname=f"{made.live}_{COPY}")):
         (tmp_path / "go").touch()
         printed = {name: p.communicate(timeout=30)[0].decode() for name, p in processes.items()}
-    assert "could not be dropped" in printed["upload"]
-    assert (
-        containers.words_of(pod.folder, "upload")
-        .read_text("utf-8")
-        .startswith("pg_restore ended with exit code 3")
-    )
+    said = containers.words_of(pod.folder, "upload").read_text("utf-8")
+    assert said.startswith("pg_restore ended with exit code 3")
+    for words in (printed["upload"], said):  # the last words reach the result, the thread and the page
+        assert (
+            f'could not be dropped and takes room: DROP DATABASE "{made.live}_{COPY}" WITH (FORCE)' in words
+        )
+
+
+POWERS = {
+    "programs": (("GRANT pg_execute_server_program TO {owner}",), "pg_execute_server_program"),
+    "files, through another role": (
+        (
+            "CREATE ROLE through_{live}",
+            "GRANT pg_write_server_files TO through_{live}",
+            "GRANT through_{live} TO {owner}",
+        ),
+        "pg_write_server_files",
+    ),
+    "a superuser's role, by SET ROLE": (
+        ("CREATE ROLE boss_{live} SUPERUSER", "GRANT boss_{live} TO {owner}"),
+        "the rights of the superuser boss_",
+    ),
+    "CREATEROLE": (("ALTER ROLE {owner} CREATEROLE",), "CREATEROLE of owner_"),
+}
+
+
+@pytest.mark.parametrize("what", POWERS)
+def test_a_login_that_may_do_as_much_as_a_superuser_restores_only_where_the_rule_allows_it(
+    make: Make, what: str
+) -> None:
+    statements, named = POWERS[what]
+    made = make(*STOCK, admin=statements)
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert (code, named in words, made.copies) == (1, True, []), words
+    assert made.run(Phase.RESTORE, superuser=True)[0] == 0

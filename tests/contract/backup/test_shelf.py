@@ -121,3 +121,15 @@ async def test_only_the_manifest_is_left(store: StrictStore) -> None:
     found = await Shelves().find(_cluster(**LOGIN), _shelf(store), "")
     assert found is not None
     assert found.bytes is None
+
+
+async def test_a_broken_newest_manifest_is_named_with_the_next_good_one(store: StrictStore) -> None:
+    """The newest may be what it was the manifest of: an older one is taken by name alone."""
+    store.objects[f"pg/{_key(NAMES[1])}.manifest.json"] = b"<html>"
+    with pytest.raises(ProbeUnavailable) as told:
+        await Shelves().find(_cluster(**LOGIN), _shelf(store), "")
+    assert f"the manifest of {_key(NAMES[1])} is none of ours" in told.value.message
+    assert f"backup={_key(NAMES[2])}" in told.value.message
+    assert told.value.code == "altered"
+    named = await Shelves().find(_cluster(**LOGIN), _shelf(store), _key(NAMES[2]))
+    assert named is not None

@@ -42,7 +42,7 @@ def test_nothing_of_an_archive_that_is_not_the_approved_one_is_carried_out(
     evil = statement.format(live=made.live, owner=made.owner)
     made.stored.write_bytes(swapped(made.stored.read_bytes(), evil))
     code, words = made.run(Phase.RESTORE)
-    assert (code, "the backup is not what its manifest says" in words) == (1, True), words
+    assert (code, "its manifest says" in words) == (1, True), words
 
 
 @pytest.mark.parametrize("phase", list(Phase))
@@ -69,7 +69,8 @@ def test_nothing_of_an_archive_that_is_swapped_while_it_is_restored_is_carried_o
         store.objects[key] = made.stored.read_bytes()
         store.objects[f"{key}.manifest.json"] = json.dumps(made.manifest).encode()
         evil = statement.format(live=made.live, owner=made.owner)
-        store.then[key] = swapped(store.objects[key], evil)
+        size = len(store.objects[key])
+        store.then[key] = swapped(store.objects[key], evil).ljust(size, b"\0")[:size]
         code, words = made.run(Phase.RESTORE, {**made.secrets, "store": LOGIN}, place=place)
         assert (code, "what was read back is not what was there before" in words) == (1, True), words
         assert store.read.count(key) == 2

@@ -384,15 +384,17 @@ async def test_a_subscription_is_told_too_and_one_that_is_enabled_is_in_the_way(
     assert "the worker of the subscription orders" in seen.in_the_way[0]
 
 
-async def test_the_look_tells_rights_sizes_and_who_is_connected(real_place: Place) -> None:
+async def test_the_look_tells_rights_sizes_clients_and_who_keeps_wal(real_place: Place) -> None:
     owner = f"owner_{real_place.exchange.live}"
     url = make_conninfo(real_place.url, user=owner, application_name="langgraph")
-    with psycopg.connect(url), psycopg.connect(url), psycopg.connect(real_place.url):
+    with psycopg.connect(url), psycopg.connect(url), psycopg.connect(real_place.url, autocommit=True) as conn:
+        conn.execute(f"GRANT pg_read_server_files TO {owner}".encode())
+        conn.execute("SELECT pg_create_physical_replication_slot(%s, true)", [owner])
         seen = await real_place.copies.look(real_place.cluster, real_place.exchange.at, "postgres")
-    assert (seen.superuser, seen.may_create) == (False, True)
-    live, entry = seen.live, seen.find("postgres")
-    assert live is not None
-    assert entry is not None
-    assert (live.owned, entry.owned) == (True, False)
+        conn.execute("SELECT pg_drop_replication_slot(%s)", [owner])
+    assert (seen.superuser, seen.may_create, seen.powers) == (False, True, ("pg_read_server_files",))
+    assert (owner in seen.wal.slots, seen.wal.unarchived) == (True, False)
+    live, owned = seen.live, {found.name: found.owned for found in seen.databases}
+    assert live
+    assert (owned[live.name], owned["postgres"], (live.size or 0) > 1_000_000) == (True, False, True)
     assert live.clients == {"langgraph": 2, "no application name": 1}
-    assert (live.size or 0) > 1_000_000

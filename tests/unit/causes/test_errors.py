@@ -214,6 +214,48 @@ async def test_errors_that_no_log_shows_are_a_question() -> None:
     assert "since when requests fail is not known" in steps["roll-back"].asks
 
 
+def quiet(since: float, deployed: float) -> World:
+    """Requests fail since so many seconds ago, and no pod writes a line about it."""
+    world = World()
+    world.deployed, world.metrics = deployed, Requests(since)
+    for name in world.pods:
+        world.pod(name, made=deployed)
+        world.cluster.timed[name] = [
+            (NOW - timedelta(seconds=ago), "INFO served") for ago in range(int(deployed * 60) - 20, 0, -5)
+        ]
+    return world
+
+
+async def test_failing_requests_that_no_log_speaks_of_are_told_with_since_when_they_are_measured() -> None:
+    _, steps = await quiet(340, 6).look(HighErrorRate())
+    step = steps["roll-back"]
+    assert step.applies
+    assert "of the requests failed before the rollout" in step.asks
+    assert "nothing tells whether that is its fault: No error lines" in step.asks
+    assert "is not known" not in step.asks
+
+
+async def test_requests_that_failed_before_the_release_clear_it_also_where_no_log_speaks_of_them() -> None:
+    _, steps = await quiet(960, 6).look(HighErrorRate())
+    step = steps["roll-back"]
+    assert not step.applies
+    assert "errors were there" in step.why
+    assert "before the rollout" in step.why
+    assert step.advice.startswith("Find what began before the rollout (errors were there")
+    assert "an older version meets it as well" in step.advice
+
+
+async def test_requests_that_began_to_fail_with_a_later_change_clear_the_release_where_no_log_speaks() -> (
+    None
+):
+    """Who asks nothing of the logs has the time of the change, and since when requests fail."""
+    _, steps = await with_config(quiet(300, 25), 5.5).look(HighErrorRate())
+    assert "ConfigMap web-config changed" in steps["roll-back"].why
+    assert not steps["roll-back"].applies
+    _, steps = await quiet(300, 25).look(HighErrorRate())
+    assert "requests began to fail" in steps["roll-back"].asks
+
+
 def only_proxy() -> World:
     """The errors are those of a sidecar that the release did not touch."""
     world = told("upstream connect error: connection failure", 350, 360, deployed=6)

@@ -10,7 +10,7 @@ import pytest
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from remediations.out_of_memory import OutOfMemory
-from tests.unit.causes.world import World, at
+from tests.unit.causes.world import V1, World, at
 
 
 def sized(limit: str, request: str = "") -> Callable[[Obj], None]:
@@ -149,3 +149,76 @@ async def test_a_restart_of_ours_after_a_release_does_not_make_it_ours() -> None
     )
     _, steps = await world.look(OutOfMemory())
     assert "the last release lowered the memory limit of app" in steps["raise-memory"].asks
+
+
+def _sidecar(spec: Obj) -> None:
+    spec["containers"].append({"name": "proxy", "image": "p:2", "resources": {}})
+
+
+def _annotated(world: World) -> World:
+    world.template["metadata"]["annotations"] = {"team": "shop"}
+    return world
+
+
+def _innocent(world: World) -> World:
+    """The release left the container that is killed alone."""
+    world.template["spec"]["containers"][0]["image"] = V1
+    world.both(sized("512Mi"))
+    return world
+
+
+def beside(change: Callable[[World], Any], *, all_of_them: bool = False) -> World:
+    world = _innocent(World().rolling(old=2, new=1))
+    change(world)
+    names = [] if all_of_them else ["new-0"]
+    return world.crash(*names, code=137, reason="OOMKilled", restarts=4)
+
+
+def later(deployed: float, first: float) -> World:
+    """All pods are the release's; killed since `first` minutes ago."""
+    world = _innocent(World())
+    world.deployed, world.fired = deployed, min(first, 5.0)
+    world.pods.clear()
+    for n in range(3):
+        world.pod(f"new-{n}", made=deployed)
+    world.only_new(_sidecar)
+    return world.crash(code=137, reason="OOMKilled", restarts=4, first=first)
+
+
+ONLY, BEGAN = "only pods of revision 2 (", "the kills began with revision 2 ("
+RELEASES: list[tuple[str, Callable[[], World], str]] = [
+    ("another container, older pods well", lambda: beside(lambda w: w.only_new(_sidecar)), ONLY),
+    ("an annotation, older pods well", lambda: beside(_annotated), ONLY),
+    ("another container, older pods killed too", lambda: beside(lambda w: w.only_new(_sidecar), all_of_them=True), ""),
+    ("another container, killed from the start", lambda: later(20, 18), BEGAN),
+    ("another container, killed after it ran well", lambda: later(60, 10), ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("what", "happens", "asked"), RELEASES, ids=[r[0] for r in RELEASES])
+async def test_kills_that_came_with_a_release_are_asked_about_whatever_it_changed(
+    what: str, happens: Callable[[], World], asked: str
+) -> None:
+    _, steps = await happens().look(OutOfMemory())
+    step = steps["raise-memory"]
+    assert step.applies
+    assert step.asks.startswith(asked) if asked else step.asks == ""
+    assert ("a rollback of that release may fit better" in step.asks) is bool(asked)
+
+
+async def test_a_write_of_ours_is_no_release_that_brought_the_kills() -> None:
+    world = beside(lambda w: w.only_new(_sidecar))
+    world.by = FIELD_MANAGER
+    _, steps = await world.look(OutOfMemory())
+    assert "only pods of revision" not in steps["raise-memory"].asks
+
+
+async def test_a_limit_that_a_person_raised_after_the_kills_shows_first_whether_it_is_enough() -> None:
+    world = _innocent(World().rolling(old=3, new=1))
+    world.only_new(sized("1Gi"))
+    world.crash("old-0", "old-1", code=137, reason="OOMKilled", restarts=4)
+    _, steps = await world.look(OutOfMemory())
+    for step in steps.values():
+        assert not step.applies
+        assert "the template gives app 1 GiB by now, and no pod with that was killed" in step.why
+    assert "see whether the new pods" in steps["raise-memory"].advice.lower()

@@ -167,6 +167,58 @@ def keda() -> World:
     return world
 
 
+IDLE = [{"type": "Ready", "status": "True"}, {"type": "Active", "status": "False"}]
+FAILS = {"type": "Ready", "status": "False", "reason": "TriggerError", "message": "connection refused"}
+
+
+def by_keda(spec: Obj | None = None, *, paused: str = "", conditions: list[Obj] | None = None) -> World:
+    """KEDA's own way to 0: a write of the subresource scale, which leaves no owner of the replicas."""
+    world = World()
+    world.replicas = 0
+    world.pods.clear()
+    key, _, value = paused.partition(": ")
+    notes = {"annotations": {f"autoscaling.keda.sh/{key}": value}} if paused else {}
+    world.cluster.put(
+        {
+            "kind": "ScaledObject",
+            "metadata": {"name": "load", "namespace": "shop", **notes},
+            "spec": {"scaleTargetRef": {"name": "web"}, **(spec or {})},
+            "status": {"conditions": IDLE if conditions is None else conditions},
+        }
+    )
+    return world
+
+
+ACTIVE = [{"type": "Ready", "status": "True"}, {"type": "Active", "status": "True"}]
+AT_ZERO = [
+    (by_keda, True, "it sees no load (minReplicaCount 0)", "load that its triggers do not see"),
+    (lambda: by_keda({"minReplicaCount": 3, "idleReplicaCount": 0}), True, "it sees no load (idleReplicaCount 0)", "load that its triggers"),
+    (lambda: by_keda(paused="paused-replicas: 0"), True, "it is paused (autoscaling.keda.sh/paused-replicas: 0)", "ask who paused it"),
+    (lambda: by_keda(paused="paused: true"), False, "it is paused (autoscaling.keda.sh/paused: true)", "ask who paused it"),
+    (lambda: by_keda(conditions=[FAILS]), False, "Ready is False, TriggerError: connection refused", "why KEDA does not start it"),
+    (lambda: by_keda(conditions=ACTIVE), False, "it sees load (minReplicaCount 0)", "why KEDA does not start it"),
+    (lambda: by_keda({"minReplicaCount": 2}), False, "its minReplicaCount is 2", "why KEDA does not start it"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("happens", "meant", "why", "advice"), AT_ZERO, ids=[r[2] for r in AT_ZERO])
+async def test_what_keda_holds_at_0_by_design_calls_nobody_and_else_says_why(
+    happens: Callable[[], World], meant: bool, why: str, advice: str
+) -> None:
+    diagnosis, steps = await happens().look()
+    assert bool(diagnosis.rest) is meant
+    if meant:
+        assert diagnosis.rest.startswith("at 0 replicas by design, nothing to do: ScaledObject load (KEDA)")
+        assert why in diagnosis.rest
+    else:
+        assert advice in steps["fix-by-hand"].advice[:1].lower() + steps["fix-by-hand"].advice[1:]
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert why in cause.text
+    assert advice in str(cause.data["advice"])
+    assert "kubectl scale deployment" not in str(cause.data["advice"])
+
+
 def of_set(kind: Kind, *, rolling: bool = False) -> SetWorld:
     world = SetWorld(kind)
     if rolling:
@@ -312,7 +364,7 @@ async def test_a_pod_that_ends_in_time_and_one_that_others_replace_are_no_cause(
     assert (await ending(rolling, "gone-0").investigate()).causes == ()
 
 
-def held(kind: str, **strategy: object) -> SetWorld:
+def held_update(kind: str, **strategy: object) -> SetWorld:
     """The update has reached one pod of three, and all are ready."""
     world = SetWorld(Kind.STATEFUL_SET)
     world.rolling(old=2, new=0)
@@ -324,10 +376,10 @@ def held(kind: str, **strategy: object) -> SetWorld:
 @pytest.mark.parametrize(
     ("world", "words"),
     [
-        (lambda: held("RollingUpdate", partition=2), ", 2 of them not updated: partition 2 of its update strategy holds them back"),
-        (lambda: held("OnDelete"), ", 2 of them not updated: with the strategy OnDelete a pod is updated when somebody deletes it"),
-        (lambda: held("RollingUpdate"), ""),
-        (lambda: held("RollingUpdate", partition=1), ""),
+        (lambda: held_update("RollingUpdate", partition=2), ", 2 of them not updated: partition 2 of its update strategy holds them back"),
+        (lambda: held_update("OnDelete"), ", 2 of them not updated: with the strategy OnDelete a pod is updated when somebody deletes it"),
+        (lambda: held_update("RollingUpdate"), ""),
+        (lambda: held_update("RollingUpdate", partition=1), ""),
     ],
     ids=["partition", "OnDelete", "none", "not by this partition alone"],
 )  # fmt: skip

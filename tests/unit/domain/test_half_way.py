@@ -82,7 +82,14 @@ def test_which_database_is_live_and_what_an_undo_loses() -> None:
     assert (
         half_way.outcome(EXCHANGE, True) == "db is the restored copy; the former one is db_before_1, closed"
     )
-    assert half_way.outcome(EXCHANGE, False) == "db is the database that it was before: no name is exchanged"
+    assert half_way.outcome(EXCHANGE, False) == (
+        "no name of db is exchanged by this run; whether somebody else did anything to it is not looked at"
+    )
+    assert half_way.outcome(EXCHANGE, True, "12:00").endswith("closed (as of 12:00, not looked at since)")
+    assert half_way.leaves(EXCHANGE, (), True) == (
+        'remove the former database, once nobody needs it: DROP DATABASE "db_before_1"'
+    )
+    assert half_way.leaves(EXCHANGE, (), None) == half_way.leaves(EXCHANGE, (), False) == ""
     assert "is not known" in half_way.outcome(EXCHANGE, None)
     assert half_way.outcome(STOP, True) == half_way.lost_by_undo(STOP, "since") == ""
     lost = "what was written to db since noon is not in it afterwards: it stays in db_restored_1, closed"

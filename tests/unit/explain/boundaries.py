@@ -36,6 +36,7 @@ BLOCKED = "blocked_by: ['alertname=\"KubeAPIDown\"']\n"
 BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
 ACKNOWLEDGED = "acknowledged in PagerDuty by Ann Ops at 2026-03-04T03:01:00Z"
+LEAVING = "namespace rag7 is being deleted since 2026-03-04 03:00:00 UTC"
 CHANGED = "kubectl-edit changed template at 03:02:10 UTC, after the alert fired"
 UNSURE = replace(step_of(), asks="revision 7 is not known to be good: revision 7 ran only 4 min")
 BLOCKING = 'alertname="KubeAPIDown"'
@@ -185,6 +186,10 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             "acknowledged, and erin approved this plan", ALLOW, acknowledged=ACKNOWLEDGED, approved_by="erin"
         ),
         row("acknowledged, and erin ordered it", ALLOW, acknowledged=ACKNOWLEDGED, ordered_by="erin"),
+        row("its namespace is being deleted", DENY, Code.BEING_DELETED, leaving=LEAVING),
+        row(
+            "being deleted, and erin ordered it", DENY, Code.BEING_DELETED, leaving=LEAVING, ordered_by="erin"
+        ),
         row("somebody changed it since", ASK, Code.CHANGED_SINCE, changed_by=CHANGED),
         row(
             "changed since, in mode observe",

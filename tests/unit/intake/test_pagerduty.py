@@ -354,13 +354,15 @@ def test_who_has_an_incident_is_told_by_its_events(kind: str, status: str, stand
 @pytest.mark.parametrize(
     ("agent", "by"),
     [
-        ({"summary": "Ann\u202eOps"}, "Ann\\u202eOps"),
+        ({"summary": "Ann\u202eOps"}, "pagerduty:Ann\\u202eOps"),
+        ({"summary": "slack-group:S0SRE"}, "pagerduty:slack-group:S0SRE"),
+        ({"summary": "alice"}, "pagerduty:alice"),
         ({"summary": 7}, "somebody"),
         (None, "somebody"),
         ("x", "somebody"),
     ],
 )
-def test_the_name_of_who_acknowledged_is_cleaned(agent: object, by: str) -> None:
+def test_the_name_of_who_acknowledged_is_cleaned_and_nobodys_whom_we_know(agent: object, by: str) -> None:
     body = event("incident.acknowledged")
     body["event"]["agent"] = agent
     found = parse(body).acknowledgement

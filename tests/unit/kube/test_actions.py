@@ -14,7 +14,7 @@ from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.workload import Workload
 from app.kube import actions
 from app.kube.actions import Impossible
-from app.kube.parse import parse_pod
+from app.kube.parse import parse_autoscaler, parse_pod
 from tests.unit.kube import manifests as m
 
 NOW = datetime(2026, 3, 4, 3, 0, 0, 999999, tzinfo=UTC)
@@ -117,6 +117,15 @@ def test_the_minimum_of_one_of_two_autoscalers_is_not_raised_as_both_stand_still
     assert "2 autoscalers are for rag7/Deployment/langgraph (langgraph-hpa, keda-hpa-langgraph)" in no.why
     assert "AmbiguousSelector" in no.why
     assert no.advice.startswith("leave one autoscaler")
+
+
+def test_an_autoscaler_that_is_told_not_to_scale_up_is_not_made_to_by_its_minimum() -> None:
+    told = m.hpa(2, 6)
+    told["spec"]["behavior"] = {"scaleUp": {"selectPolicy": "Disabled"}}
+    no = actions.scale(m.workload(autoscaler=parse_autoscaler(told)), 5)
+    assert isinstance(no, Impossible)
+    assert "langgraph-hpa is told not to scale up (behavior.scaleUp.selectPolicy: Disabled)" in no.why
+    assert "may not scale up" in no.advice
 
 
 def test_a_full_autoscaler_comes_with_advice() -> None:

@@ -141,8 +141,37 @@ def _scaled(kind: str | None = None, **annotations: str) -> Obj:
 
 async def test_keda_s_own_object_is_found_where_no_autoscaler_leads_to_it() -> None:
     (owner,) = (await _found(_scaled(**{"autoscaling.keda.sh/paused-replicas": "0"}))).found
-    assert (str(owner), owner.relation, owner.note) == ("ScaledObject web (KEDA)", "scales", "paused")
+    assert (str(owner), owner.relation) == ("ScaledObject web (KEDA)", "scales")
+    assert (
+        owner.note,
+        owner.held,
+    ) == ("paused by autoscaling.keda.sh/paused-replicas: 0", "autoscaling.keda.sh/paused-replicas: 0")
     assert (await _found(_scaled("StatefulSet"))).found == ()
+
+
+_FAILS = {"type": "Ready", "status": "False", "reason": "TriggerError", "message": "connection refused"}
+_FALLS_BACK = {"type": "Fallback", "status": "True", "reason": "FallbackExists"}
+_WELL = [{"type": "Ready", "status": "True"}, {"type": "Fallback", "status": "False"}]
+
+
+@pytest.mark.parametrize(
+    ("conditions", "told"),
+    [
+        ([_FAILS], "Ready is False, TriggerError: connection refused"),
+        ([_WELL[0], _FALLS_BACK], "Fallback is True, FallbackExists"),
+        (_WELL, ""),
+    ],
+)
+@pytest.mark.parametrize("made", [True, False], ids=["with its autoscaler", "without one"])
+async def test_what_a_scaled_object_says_of_itself_is_told(
+    conditions: list[Obj], told: str, made: bool
+) -> None:
+    scaler = m.hpa()
+    scaler["metadata"]["labels"] = {"scaledobject.keda.sh/name": "web"}
+    found = await _found(
+        {**_scaled(), "status": {"conditions": conditions}}, autoscaler=scaler if made else None
+    )
+    assert [(str(o), o.note) for o in found.found] == [("ScaledObject web (KEDA)", told)]
 
 
 @pytest.mark.parametrize(
@@ -245,7 +274,8 @@ def _vpa(mode: str | None, **status: Any) -> Obj:
     ("mode", "writes"),
     [
         ("Off", False),
-        ("Initial", False),
+        ("Initial", True),  # a new template makes new pods, and those it sizes
+        ("InPlace", True),
         ("Recreate", True),
         ("Auto", True),
         ("InPlaceOrRecreate", True),
@@ -257,6 +287,36 @@ async def test_a_vertical_autoscaler_writes_sizes_unless_it_only_recommends(
 ) -> None:
     found = await _found(_vpa(mode))
     assert [o.kind for o in found.found] == (["VerticalPodAutoscaler"] if writes else [])
+
+
+async def test_a_vertical_autoscaler_that_sizes_new_pods_only_says_so() -> None:
+    (owner,) = (await _found(_vpa("Initial"))).found
+    assert owner.note == "when a pod is made"
+
+
+_CPU, _REQUESTS = {"controlledResources": ["cpu"]}, {"controlledValues": "RequestsOnly"}
+
+
+@pytest.mark.parametrize(
+    ("policies", "sized"),
+    [
+        ([], ["app"]),
+        ([{"containerName": "app", "mode": "Off"}], []),
+        ([{"containerName": "*", "mode": "Off"}], []),
+        ([{"containerName": "*", "mode": "Off"}, {"containerName": "app", "mode": "Auto"}], ["app"]),
+        ([{"containerName": "*", **_CPU}], []),
+        ([{"containerName": "*", **_CPU}, {"containerName": "app"}], ["app"]),
+        ([{"containerName": "app", **_REQUESTS}], []),
+        ([{"containerName": "sidecar", "mode": "Off"}], ["app"]),
+    ],
+)  # fmt: skip
+async def test_a_vertical_autoscaler_owns_the_memory_limits_that_it_sets_and_no_others(
+    policies: list[Obj], sized: list[str]
+) -> None:
+    vpa = _vpa("Recreate")
+    vpa["spec"]["resourcePolicy"] = {"containerPolicies": policies}
+    found = (await _found(vpa)).found
+    assert [list(o.parts) for o in found] == ([sized] if sized else [])
 
 
 async def test_its_recommendation_and_its_bound_are_told() -> None:

@@ -68,7 +68,8 @@ ROWS: list[tuple[list[Obj], str, str]] = [
     ),
     ([_job({"type": "Complete", "status": "True"}), _pod(0)], "", "Job backup-29 is complete"),
     ([_job(failed=2)], "", "Job backup-29 had 2 failed pods and goes on"),
-    ([], "", "Job backup-29"),
+    ([_job(failed=1)], "", "Job backup-29 had 1 failed pod and goes on"),
+    ([], "", "Job backup-29 is gone"),
 ]
 
 
@@ -92,5 +93,5 @@ async def test_the_alert_of_such_a_pod_finds_no_workload_and_says_what_became_of
     cluster.said = "disk full"
     with pytest.raises(ObjectMissing) as raised:
         await resolve(cluster, m.NAMESPACE, "Pod", "backup-29-abcde")
-    assert "belongs to Job backup-29 of CronJob backup failed" in raised.value.message
+    assert "belongs to a Job: Job backup-29 of CronJob backup failed" in raised.value.message
     assert "exit code 2: disk full. A run to completion is not restarted" in raised.value.message

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.change import FieldChange
 from app.domain.decision import Code, GateResult, Mode, Verdict
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ActionKind
@@ -193,6 +194,50 @@ def test_keda_s_own_object_is_changed_where_nobody_declares_it_and_what_keda_mak
 ) -> None:
     step = step_of(action_of(kind, 0, ObjectRef(on, "rag7", "web", "uid-4", "1")))
     assert ask_gate(ownership, step=step, owners=Owners(owners)).verdict is verdict
+
+
+_MINIMUM = replace(
+    action_of(ActionKind.RAISE_MIN_REPLICAS, 0, ObjectRef(Kind.HPA, "rag7", "keda-hpa-web", "uid-4", "1")),
+    changes=(FieldChange("/spec/minReplicas", 2, 8),),
+)
+_ANNOTATE = "kubectl annotate scaledobject.keda.sh/web -n rag7 autoscaling.keda.sh/"
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ("", "minReplicaCount"),
+        ("autoscaling.keda.sh/paused: true", f"{_ANNOTATE}paused- ends the pause; until then its bounds do nothing"),
+        (
+            "autoscaling.keda.sh/paused-replicas: 2",
+            f"{_ANNOTATE}paused-replicas- ends the pause, or {_ANNOTATE}paused-replicas=8 --overwrite; until then its bounds do nothing",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("owner", [_MAKES, _SCALES], ids=["with its autoscaler", "without one"])
+def test_a_paused_scaled_object_is_changed_where_it_is_paused(owner: Owner, held: str, told: str) -> None:
+    object_ = _MINIMUM.object if owner.of is Kind.HPA else ObjectRef(owner.of, "rag7", "web", "uid-4", "1")
+    path = "/spec/minReplicas" if owner.of is Kind.HPA else "/spec/replicas"
+    action = replace(_MINIMUM, object=object_, changes=(FieldChange(path, 2, 8),))
+    result = ask_gate(ownership, step=step_of(action), owners=Owners((replace(owner, held=held),)))
+    assert told in str(result.remedy)
+    assert ("minReplicaCount" in str(result.remedy)) is not bool(held)
+
+
+@pytest.mark.parametrize(
+    ("parts", "verdict"), [((), Verdict.ASK), (("app",), Verdict.ASK), (("proxy",), Verdict.ALLOW)]
+)
+def test_a_vertical_autoscaler_is_asked_about_for_the_containers_that_it_sizes(
+    parts: tuple[str, ...], verdict: Verdict
+) -> None:
+    limit = "/spec/template/spec/containers/[name=app]/resources/limits/memory"
+    action = replace(
+        action_of(ActionKind.RAISE_MEMORY_LIMIT), changes=(FieldChange(limit, "512Mi", "768Mi"),)
+    )
+    vpa = Owner(
+        Relation.SIZES, Kind.DEPLOYMENT, "VerticalPodAutoscaler", "g", "rag7", "web", note="x", parts=parts
+    )
+    assert ask_gate(ownership, step=step_of(action), owners=Owners((vpa,))).verdict is verdict
 
 
 @pytest.mark.parametrize(

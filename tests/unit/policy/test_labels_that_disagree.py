@@ -163,7 +163,7 @@ def test_nor_does_that_of_a_rule_for_one_workload() -> None:
 @pytest.mark.parametrize("asked", ["namespace", "exported_namespace"])
 def test_the_namespace_that_the_rule_itself_asks_for_is_meant(asked: str) -> None:
     target = "target: {name: {label: deployment}, namespace: {default: rag7}}"
-    rule = policy_of(rule=f"when: {asked}=\"blackbox\"\n{target}\n").rules[0]
+    rule = policy_of(rule=f'when: {asked}="blackbox"\n{target}\n').rules[0]
     found = target_hint(rule, {"deployment": "web", "exported_namespace": "blackbox"})
     assert isinstance(found, Hint)
     assert found.namespace == "rag7"

@@ -102,7 +102,7 @@ _ROOM = "kubelet_volume_stats_available_bytes"
 
 
 @pytest.mark.parametrize(
-    ("free", "enough"), [(40_265_318 * 8.0, True), (40_265_318 * 8.0 - 2, False), (None, True)]
+    ("free", "enough"), [(40_265_318 * 16.0, True), (40_265_318 * 16.0 - 2, False), (None, True)]
 )
 async def test_the_room_for_a_copy_is_looked_at_where_it_is_known(free: float | None, enough: bool) -> None:
     play = stage()
@@ -220,6 +220,12 @@ SERVER = Server("16.4", 16, "live", superuser=False, may_create=True, databases=
         (SERVER, False, ""),
         (replace(SERVER, superuser=True), False, "the login is a superuser"),
         (replace(SERVER, superuser=True), True, ""),
+        (
+            replace(SERVER, powers=("CREATEROLE of app",)),
+            False,
+            "only a superuser should (CREATEROLE of app)",
+        ),
+        (replace(SERVER, powers=("CREATEROLE of app",)), True, ""),
         (replace(SERVER, may_create=False), False, "may not make a database (CREATEDB)"),
         (replace(SERVER, databases=(Found("live", owned=False),)), False, "belongs to another role"),
         (
