@@ -22,6 +22,8 @@ from app.settings import Settings, load_settings
 from remediations import CATALOGUE
 
 _SETTINGS = Voice(Area.SETTINGS)
+PATIENCE = 60.0
+"""Seconds for all that one check asks."""
 Check = Callable[[Patient], Awaitable[list[Finding]]]
 
 CHECKS: dict[Area, Check] = {
@@ -58,10 +60,22 @@ async def examine(clock: Clock, without: Collection[Area] = ()) -> list[Finding]
 
 async def look(patient: Patient, without: Collection[Area] = ()) -> list[Finding]:
     """All findings about what could be read."""
-    asked = [check for area, check in CHECKS.items() if area not in without]
-    answers = await asyncio.gather(*(check(patient) for check in asked))
+    asked = [(area, check) for area, check in CHECKS.items() if area not in without]
+    answers = await asyncio.gather(*(_in_time(area, check, patient) for area, check in asked))
     found = [*local.settings(patient), *local.policy(patient), *(f for answer in answers for f in answer)]
     return sorted((f for f in found if f.area not in without), key=_order)
+
+
+async def _in_time(area: Area, check: Check, patient: Patient) -> list[Finding]:
+    """What the check finds; one that does not end holds none of the others up."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await check(patient)
+    except TimeoutError:
+        text = f"it was not through after {PATIENCE:g} s: what is asked here answers slowly, or not at all"
+        return [
+            Voice(area).fail("check_too_slow", text, "look at it, at its URL and the network policy's egress")
+        ]
 
 
 def _order(finding: Finding) -> int:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.doctor import database
 from app.doctor.findings import Area, Finding, Level, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import RemediatorError
@@ -157,16 +158,23 @@ async def store(patient: Patient) -> list[Finding]:
     try:
         opened = open_store(given, migrate=False)
     except RemediatorError as error:
-        fix = "run remediator db upgrade, or look at REMEDIATOR_DATABASE_URL"
+        fix = "look at REMEDIATOR_DATABASE_URL"
+        if error.code == "schema_old":
+            fix = "run remediator db upgrade"
+        elif error.code == "schema_unknown":
+            fix = "run the newer version again, or restore a backup from before its upgrade"
         return [*found, _STORE.fail("store_closed", f"the store cannot be opened: {error.message}", fix)]
     try:
-        await opened.probe_write()
+        found += await database.rights(opened)
+        if not any(f.level is Level.FAIL for f in found):
+            await opened.probe_write()
+            found.append(_STORE.ok("store_writes", f"{opened.backend} takes writes"))
     except RemediatorError as error:
         fix = "look at disk space, permissions and locks of the store"
-        return [*found, _STORE.fail("store_not_writable", f"the store cannot write: {error.message}", fix)]
+        found.append(_STORE.fail("store_not_writable", f"the store cannot write: {error.message}", fix))
     finally:
         opened.close()
-    return [*found, _STORE.ok("store_writes", f"{opened.backend} takes writes")]
+    return found
 
 
 def _there(url: str) -> bool:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +19,19 @@ from app.policy.model import Policy
 from app.settings import Settings
 
 TIMEOUT = 8.0
-"""Seconds for one answer."""
+"""Seconds for one answer, to its last byte."""
+LIMIT = 8 * 1024 * 1024
+"""Bytes of an answer that are read."""
+_NO_TLS = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+        "PACKET_LENGTH_TOO_LONG",
+        "HTTP_REQUEST",
+        "UNKNOWN_PROTOCOL",
+    }
+)
+"""OpenSSL's reasons for a first answer that is none of TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +55,50 @@ class Reply:
 
 
 async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
-    """One request. Raises ProbeUnavailable when there is no answer; never with the URL, which may hold a password."""
+    """One request, within TIMEOUT in all and of a LIMIT in size. Raises ProbeUnavailable when there is no such answer; never with the URL,
+    which may hold a password."""
     try:
-        answer = await patient.http.request(method, url, timeout=TIMEOUT, follow_redirects=False, **request)
+        async with (
+            asyncio.timeout(TIMEOUT),
+            patient.http.stream(method, url, timeout=TIMEOUT, follow_redirects=False, **request) as answer,
+        ):
+            raw = await _read(answer)
+    except TimeoutError as error:
+        raise ProbeUnavailable(f"it gave no whole answer within {TIMEOUT:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ProbeUnavailable(f"it could not be reached ({type(error).__name__})") from error
+        raise ProbeUnavailable(f"it could not be reached ({_why(error)})") from error
     try:
-        body = decoded(answer.content)
+        body = decoded(raw)
     except ValueError:
         body = None
     return Reply(answer.status_code, answer.headers, body)
+
+
+async def _read(answer: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.aiter_bytes():
+        size += len(part)
+        if size > LIMIT:
+            raise ProbeUnavailable(f"it answered with more than {LIMIT // 1024 // 1024} MiB")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _why(error: Exception) -> str:
+    """What went wrong below HTTP, in words that say where to look."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            told = cause.verify_message or "it was not verified"
+            return f"its certificate is not trusted: {told}; name its CA's file in SSL_CERT_FILE"
+        if isinstance(cause, ssl.SSLError):
+            if cause.reason in _NO_TLS:
+                return "it answers in plain text and the URL says https"
+            return f"TLS failed: {cause.reason or 'for an unknown reason'}"
+        if isinstance(cause, socket.gaierror):
+            return "DNS does not know its name"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, httpx.RemoteProtocolError):
+        return "it does not answer in HTTP: perhaps it wants https"
+    return type(error).__name__

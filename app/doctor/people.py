@@ -10,6 +10,8 @@ from app.doctor import asked
 from app.doctor.findings import Area, Finding, Voice, foreign
 from app.doctor.patient import Patient, Reply, ask
 from app.domain.errors import ProbeUnavailable
+from app.notify.client import Away, Unclear
+from app.notify.slack_errors import classify
 
 _SLACK, _PAGER = Voice(Area.SLACK), Voice(Area.PAGERDUTY)
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
@@ -51,7 +53,16 @@ async def _call(patient: Patient, token: str, method: str, **params: str) -> Rep
     answer = await ask(patient, "GET" if params else "POST", url, headers=headers, **given)
     if not isinstance(answer.body, dict):
         raise ProbeUnavailable(f"it answered HTTP {answer.status} without JSON")
+    if not answer.body.get("ok"):
+        error = str(answer.body.get("error", ""))
+        if _unwell(answer) or isinstance(classify(error, what=method), (Away, Unclear)):
+            raise ProbeUnavailable(f"it is not well at present (HTTP {answer.status}: {foreign(error)})")
     return answer
+
+
+def _unwell(answer: Reply) -> bool:
+    """Whether an answer says nothing of what was asked."""
+    return answer.status == 429 or answer.status >= 500
 
 
 def _scopes(scopes: set[str], *, groups: bool) -> Iterator[Finding]:
@@ -137,6 +148,8 @@ async def pagerduty(patient: Patient) -> list[Finding]:
         answer = await ask(
             patient, "GET", f"{base}/users", headers=headers, params={"query": given.pagerduty_from}
         )
+        if _unwell(answer):
+            raise ProbeUnavailable(f"it is not well at present (HTTP {answer.status})")
         if answer.status in (401, 403) or not isinstance(answer.body, dict):
             text = f"PagerDuty refuses the REST token with HTTP {answer.status}"
             return [*found, _PAGER.fail("pagerduty_token", text, "put in a REST API key of this account")]

@@ -30,12 +30,15 @@ from dbos import DBOS, DBOSConfig, SetWorkflowID
 from dbos import Serializer as DbosSerializer
 from dbos import error as dbos_error
 
+from app.domain.errors import BadInput, RemediatorError, StoreUnavailable
 from app.engine.context import Json, RunContext, Work, Workflow
 
 log = structlog.get_logger(__name__)
 
 APPLICATION_VERSION = "1"
 """Pinned: raised only when a workflow's order of steps changes so that old runs can no longer be told again."""
+
+_DENIED = "42501"  # Postgres' insufficient privilege
 
 _ENDED = ("SUCCESS", "ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 _KEPT = timedelta(minutes=10)  # an ended workflow, for whoever looks into the library's tables
@@ -122,8 +125,16 @@ class DurableEngine:
         self._workflow = DBOS.workflow(name="remediation")(tell)
 
     async def launch(self) -> None:
-        """Migrate the library's tables, resume this replica's unfinished runs, begin work on the running event loop."""
-        DBOS.launch()
+        """Migrate the library's tables, resume this replica's unfinished runs, begin work on the running event loop. Raises BadInput
+        where the database does not let us, StoreUnavailable where it cannot be asked; the library's own traceback is not logged."""
+        own = logging.getLogger("dbos")
+        own.addFilter(_not_of_launch)
+        try:
+            DBOS.launch()
+        except sa.exc.DBAPIError as error:
+            raise _launch_refused(error) from error
+        finally:
+            own.removeFilter(_not_of_launch)
 
     async def prune(self) -> int:
         """Forget workflows of this application that ended a while ago. Raises what the library raises when its database is away."""
@@ -175,6 +186,22 @@ async def _from_outside(work: Coroutine[Any, Any, None], what: str, workflow: st
         await asyncio.create_task(work, context=Context())
     except (sa.exc.SQLAlchemyError, dbos_error.DBOSException) as error:
         log.warning("engine_did_not_take_it", what=what, workflow=workflow, error=type(error).__name__)
+
+
+def _not_of_launch(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("DBOS failed to launch")
+
+
+def _launch_refused(error: sa.exc.DBAPIError) -> RemediatorError:
+    lines = str(error.orig).strip().splitlines()
+    reason = f"{type(error.orig).__name__}: {lines[0] if lines else ''}"
+    if getattr(error.orig, "sqlstate", None) != _DENIED:
+        return StoreUnavailable(f"the tables of the workflow engine could not be opened: {reason}")
+    text = (
+        f"the role may not make or change the tables of the workflow engine ({reason}): as an administrator, "
+    )
+    text += 'GRANT CREATE ON DATABASE "DATABASE" TO "ROLE", or let it own the schema dbos; remediator doctor names both'
+    return BadInput(text, code="engine_denied", where="REMEDIATOR_DATABASE_URL")
 
 
 def _psycopg(url: str) -> str:

@@ -350,13 +350,21 @@ def _about_something_else(
 
 
 def _no_default_namespace(rule: Rule, labels: Mapping[str, str], subject: Mapping[str, str]) -> str:
-    """Why the rule's default namespace may not stand in for one that a label could name, or that nobody could read."""
-    spec = rule.target.namespace
-    if not spec.label or not spec.default or subject.get(spec.label):
+    """Why the rule's default namespace may not stand in for one that the labels name or could name, or that nobody could read. Without
+    a label of its own it is the only one that the rule means, and what any label tells is held against it."""
+    spec, told = rule.target.namespace, subject.get(NAMESPACE, "")
+    if not spec.default or subject.get(spec.label or NAMESPACE) == spec.default:
         return ""
-    if lost := labels.get(UNREAD):
+    pinned = rule.when.pinned(rule.labels.names.read(labels))
+    if told and not spec.label:
+        by = next((s for s in rule.labels.namespace if labels.get(s) == told), NAMESPACE)
+        meant = told in (pinned.get(NAMESPACE), pinned.get(by))
+        return "" if meant else f'label "{by}" names {told[:80]}, and the rule is for {spec.default} alone'
+    if spec.label and subject.get(spec.label):
+        return ""
+    if (lost := labels.get(UNREAD)) and (spec.label or rule.target.name.label):
         return _no_stand_in(lost, spec.default)
-    another = names_another(labels, spec.default, pinned=rule.when.pinned(rule.labels.names.read(labels)))
+    another = names_another(labels, spec.default, pinned=pinned)
     return f"{another}, so the rule's default {spec.default} is not meant" if another else ""
 
 
@@ -368,7 +376,7 @@ def _two_namespaces(rule: Rule, labels: Mapping[str, str], namespace: str) -> st
     """Why the namespace is not known: the label `namespace` names one and another tool's label another. Where `exported_namespace`
     or the policy's own order of labels tells which is meant, there is no doubt."""
     sources = rule.labels.namespace
-    if rule.target.namespace.label != NAMESPACE or sources != DEFAULT_SOURCES[NAMESPACE]:
+    if rule.target.namespace.label not in (NAMESPACE, "") or sources != DEFAULT_SOURCES[NAMESPACE]:
         return ""
     after = sources[sources.index(NAMESPACE) :]
     if namespace != labels.get(NAMESPACE) or any(labels.get(s) for s in sources[: -len(after)]):

@@ -14,6 +14,7 @@ from sqlite3 import SQLITE_ERROR, SQLITE_IOERR
 from typing import Any
 
 import orjson
+import structlog
 from sqlalchemy import (
     URL,
     ColumnElement,
@@ -137,6 +138,9 @@ _GONE = frozenset({"57", "08", "53"})  # classes: shutting down, connection, out
 _UNDONE = frozenset({"23", "25", "40"})
 """Classes with which Postgres says that it undid what was to be committed: integrity, transaction state, rollback."""
 _COMPLETION_UNKNOWN = "40003"
+_DENIED = "42501"  # insufficient privilege
+_OF = re.compile(r"(?:table|relation|sequence|schema|function|column) \"?([\w.]+)")
+_log = structlog.get_logger("app.store")
 
 
 def sqlstate(error: BaseException) -> str:
@@ -183,15 +187,28 @@ def commit_unclear(error: SQLAlchemyError) -> CommitUnclear:
 def translate(error: SQLAlchemyError) -> RemediatorError:
     """Our error for a foreign one; the caller raises it `from` the foreign one.
 
-    StoreUnavailable for everything that time may heal, BadInput for a value that the database cannot hold,
-    RemediatorError (code `store_fault`) for a defect of ours.
+    StoreUnavailable for everything that time or a GRANT may heal, BadInput for a value that the database cannot hold,
+    RemediatorError (code `store_fault`) for a defect of ours. The last and a missing right are an error in the log too: who is told of
+    it only hears a code.
     """
     reason = _reason(error)
     if breaks_transaction(error) or is_collision(error):
         return StoreUnavailable(f"the store could not commit: {reason}", retry_after=_RETRY_AFTER)
     if isinstance(error, DataError):
         return BadInput(f"the store cannot hold a value: {reason}", code="unstorable")
+    original = getattr(error, "orig", None) or error
+    state, table = sqlstate(error), _table(original)
+    _log.error("store_refused_a_statement", error=type(original).__name__, sqlstate=state, table=table)
+    if state == _DENIED:
+        return StoreUnavailable(f"the store may not do this: {reason}", retry_after=_RETRY_AFTER)
     return RemediatorError(f"the store refused a statement: {reason}", code="store_fault")
+
+
+def _table(original: BaseException) -> str:
+    """What the driver's error is about: as it says itself, or by the first line of its text; values stand in neither."""
+    told = getattr(getattr(original, "diag", None), "table_name", None)
+    found = None if told else _OF.search(next(iter(str(original).splitlines()), ""))
+    return str(told or (found[1] if found else ""))
 
 
 @contextmanager

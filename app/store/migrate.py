@@ -68,13 +68,16 @@ def _migrate(engine: Engine) -> str:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise StoreUnavailable (code `schema_old`) unless the database has the newest schema."""
+    """Raise StoreUnavailable (code `schema_old`, or `schema_unknown` for a newer version's) unless the database has the newest schema."""
     try:
         with engine.connect() as conn:
             require_utf8(conn)
             found, wanted = revision(conn), newest()
     except SQLAlchemyError as error:
         raise translate(error) from error
+    if found.isdecimal() and found > wanted:  # numbers of four digits
+        told = f"the database has schema {found}, and this version knows {wanted} as the newest"
+        raise StoreUnavailable(told, code="schema_unknown")
     if found != wanted:
         raise StoreUnavailable(
             f"the database has schema {found or 'none'}, this version needs {wanted}: run `remediator db upgrade`",

@@ -1,24 +1,30 @@
-"""The write probe: can the store write? A read cannot tell: a full or read-only disk still answers it.
+"""The write probe: can the store write? A read cannot tell: a full or read-only disk still answers it, and on Postgres a role may have
+the right to write one table and lack it for another.
 
-Called by `Store.probe_write` for the readiness of the service. Never writes anything that is not there already.
+Called by `Store.probe_write` for the readiness of the service, and by the doctor for the rights. Never writes anything that is not
+there already.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
-from sqlalchemy import update
+from sqlalchemy import Connection, text, update
 
 from app.domain.errors import RemediatorError, StoreUnavailable
 from app.store.audit import HeadGoneError
-from app.store.schema import audit_chain
+from app.store.connection import to_text
+from app.store.schema import audit_chain, metadata
 from app.store.tx import Tx
 
 _FRESH: Final = 5.0  # seconds for which an answer stands
 _PATIENCE: Final = 2.0
 """Seconds: whoever asks whether the service is ready does not wait much longer."""
+
+
+_TOLD: Final = 5  # rights named in one message
 
 
 class WriteProbe:
@@ -53,9 +59,45 @@ class WriteProbe:
             self._asked, self._running = self._monotonic(), None
 
 
+_ALL: Final = ("SELECT", "INSERT", "UPDATE", "DELETE")
+_NARROW: Final = {
+    "audit": ("SELECT", "INSERT"),
+    "audit_chain": ("SELECT", "UPDATE (seq, hash)"),
+    "audit_gaps": ("SELECT",),
+    "alembic_version": ("SELECT",),
+}
+"""Tables of which the role that runs may do less than all, as the documentation grants it."""
+_LACKING: Final = text(
+    "SELECT needed.name, needed.may FROM jsonb_each(CAST(:needed AS jsonb)) AS each(name, list), "
+    "LATERAL (SELECT each.name AS name, jsonb_array_elements_text(each.list) AS may) AS needed "
+    "WHERE CASE WHEN needed.may LIKE '%(%' "
+    "THEN NOT (has_column_privilege(to_regclass(quote_ident(needed.name)), 'seq', 'UPDATE') "
+    "AND has_column_privilege(to_regclass(quote_ident(needed.name)), 'hash', 'UPDATE')) "
+    "ELSE NOT has_table_privilege(to_regclass(quote_ident(needed.name)), needed.may) END ORDER BY 1, 2"
+)
+
+
+def needed_rights() -> dict[str, tuple[str, ...]]:
+    """What the role that runs needs of each table, as GRANT spells it."""
+    return {name: _NARROW.get(name, _ALL) for name in (*sorted(metadata.tables), "alembic_version")}
+
+
+def lacking_rights(conn: Connection, needed: Mapping[str, tuple[str, ...]]) -> list[tuple[str, str]]:
+    """Table and right of each that the role of this connection lacks; on SQLite there are no rights."""
+    if conn.dialect.name != "postgresql":
+        return []
+    return [(row.name, row.may) for row in conn.execute(_LACKING, {"needed": to_text(needed)})]
+
+
 def touch(tx: Tx) -> None:
     """Write a row as it is: it goes through the log and the disk like any other. Raises HeadGoneError when it is not there, without
-    which nothing else can be written."""
+    which nothing else can be written, StoreUnavailable when the role lacks a right to read, add or change. A right to delete is needed by
+    retention alone, and keeps no alert out."""
+    needed = {name: tuple(r for r in rights if r != "DELETE") for name, rights in needed_rights().items()}
+    if lacking := lacking_rights(tx.conn, needed):
+        told = ", ".join(f"{right} on {name}" for name, right in lacking[:_TOLD])
+        more = f" and {len(lacking) - _TOLD} more" if len(lacking) > _TOLD else ""
+        raise StoreUnavailable(f"the role of the database lacks {told}{more}", where="store")
     head = update(audit_chain).where(audit_chain.c.id == 1).values(seq=audit_chain.c.seq)
     if not tx.conn.execute(head).rowcount:
         raise HeadGoneError

@@ -105,6 +105,9 @@ def of_error(scope: Scope, error: RemediatorError) -> Response:
     """The answer to one of our errors; what has no place in the contract is a 500 that tells only its code."""
     status = status_of(error)
     if status == 500:
+        _log.error(
+            "fault", request=str(scope.get(REQUEST_ID, "")), code=error.code, reason=redact(error.message)
+        )
         return internal(scope, error.code)
     headers: dict[str, str] = {}
     if status == 401:

@@ -9,10 +9,14 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import make_url
+from structlog.testing import capture_logs
 
-from app.domain.errors import RemediatorError, StoreUnavailable
+from app.doctor.database import rights
+from app.domain.errors import BadInput, RemediatorError, StoreUnavailable
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
+from app.engine.context import RunContext
+from app.engine.durable import DurableEngine
 from app.store import audit, incidents, outbox, retention, trail
 from app.store.database import Store
 from app.store.migrate import upgrade
@@ -218,6 +222,114 @@ async def test_verify_says_when_a_guard_of_the_ends_is_gone(
     report = await store.read(trail.verify)
     assert (report.ok, report.unguarded) == (False, (name,))
     store.close()
+
+
+def _as(url: str, *statements: str) -> None:
+    with psycopg.connect(url, autocommit=True) as conn:
+        for statement in statements:
+            conn.execute(statement.encode())
+
+
+async def test_a_right_that_one_table_lacks_makes_the_store_not_ready_and_is_logged(
+    urls: dict[str, str], clock: HandClock
+) -> None:
+    store = Store.open(urls["run"], clock=clock, ids=CountingIds())
+    try:
+        _as(urls["migrate"], "REVOKE INSERT ON incidents FROM remediator_run")
+        with capture_logs() as logs, pytest.raises(StoreUnavailable, match="permission denied for table"):
+            await open_incident(store)
+        told = {"sqlstate": "42501", "table": "incidents", "error": "InsufficientPrivilege"}
+        assert [(line["log_level"], {k: line[k] for k in told}) for line in logs][:1] == [("error", told)]
+        with pytest.raises(StoreUnavailable, match="lacks INSERT on incidents"):
+            await store.probe_write()
+        _as(urls["migrate"], "GRANT INSERT ON incidents TO remediator_run")
+        _as(
+            urls["migrate"], "REVOKE DELETE ON samples FROM remediator_run"
+        )  # retention's, which lets alerts in
+        clock.forward(seconds=6)
+        await store.probe_write()
+    finally:
+        store.close()
+
+
+AS_DOCUMENTED = [
+    ("REVOKE INSERT ON incidents FROM remediator_run", "store_right_missing",
+     "GRANT INSERT ON public.incidents TO remediator_run"),
+    ("REVOKE DELETE ON samples FROM remediator_run", "store_right_missing",
+     "GRANT DELETE ON public.samples TO remediator_run"),
+    ("REVOKE UPDATE (hash) ON audit_chain FROM remediator_run", "store_right_missing",
+     "GRANT UPDATE (seq, hash) ON public.audit_chain TO remediator_run"),
+    ("REVOKE EXECUTE ON FUNCTION audit_cut(bigint, bigint) FROM remediator_run", "store_right_missing",
+     "GRANT EXECUTE ON FUNCTION public.audit_cut(bigint, bigint) TO remediator_run"),
+    ("REVOKE USAGE ON ALL SEQUENCES IN SCHEMA public FROM remediator_run", "store_right_missing",
+     "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO remediator_run"),
+    ("GRANT UPDATE, DELETE ON audit TO remediator_run", "audit_changeable",
+     "REVOKE UPDATE, DELETE ON public.audit FROM remediator_run"),
+    ("ALTER TABLE audit DISABLE TRIGGER audit_no_update", "audit_guard_missing",
+     "ALTER TABLE audit ENABLE TRIGGER audit_no_update"),
+]  # fmt: skip
+
+
+async def _examined(url: str, clock: HandClock) -> list[tuple[str, str, str]]:
+    store = Store.open(url, clock=clock, ids=CountingIds(), migrate=False)
+    try:
+        return [(f.level.value, f.code, f.fix.replace('"', "")) for f in await rights(store)]
+    finally:
+        store.close()
+
+
+async def test_the_doctor_finds_nothing_wrong_with_the_roles_as_documented(
+    urls: dict[str, str], clock: HandClock
+) -> None:
+    assert await _examined(urls["run"], clock) == []
+
+
+@pytest.mark.parametrize(("change", "code", "fix"), AS_DOCUMENTED, ids=[c for c, _, _ in AS_DOCUMENTED])
+async def test_the_doctor_names_each_right_too_little_or_too_much_with_the_line_to_run(
+    urls: dict[str, str], clock: HandClock, change: str, code: str, fix: str
+) -> None:
+    _as(urls["migrate"], change)
+    level = "warn" if code == "audit_changeable" else "fail"
+    assert await _examined(urls["run"], clock) == [(level, code, fix)]
+    _as(urls["migrate"], fix)
+    assert await _examined(urls["run"], clock) == []
+
+
+async def test_the_doctor_names_an_engine_whose_schema_is_somebody_elses(
+    urls: dict[str, str], empty_postgres: str, clock: HandClock
+) -> None:
+    _as(empty_postgres, "CREATE SCHEMA dbos")
+    ((level, code, fix),) = await _examined(urls["run"], clock)
+    assert (level, code) == ("fail", "engine_schema_closed")
+    _as(empty_postgres, fix.partition(",")[0])
+    assert await _examined(urls["run"], clock) == []
+
+
+async def test_the_doctor_says_that_the_role_owns_the_tables(urls: dict[str, str], clock: HandClock) -> None:
+    found = await _examined(urls["migrate"], clock)
+    assert ("warn", "store_role_owns") in [(level, code) for level, code, _ in found]
+
+
+async def test_an_engine_that_may_not_make_its_schema_is_one_clear_line(
+    urls: dict[str, str], empty_postgres: str, clock: HandClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = make_url(empty_postgres).database
+    _as(empty_postgres, f'REVOKE CREATE ON DATABASE "{name}" FROM remediator_run')
+    assert await _examined(urls["run"], clock) == [
+        ("fail", "engine_schema_denied", f"GRANT CREATE ON DATABASE {name} TO remediator_run")
+    ]
+
+    async def nothing(_context: RunContext, _run: str) -> None:
+        """No workflow is started."""
+
+    engine = DurableEngine(urls["run"], nothing, name="replica")
+    try:
+        with pytest.raises(BadInput, match="GRANT CREATE ON DATABASE") as caught:
+            await engine.launch()
+    finally:
+        await engine.close()
+    assert caught.value.code == "engine_denied"
+    assert "Traceback" not in caplog.text
 
 
 def test_the_role_for_databases_that_rules_name_can_be_made_as_documented(empty_postgres: str) -> None:

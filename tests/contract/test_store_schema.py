@@ -69,6 +69,10 @@ def test_a_schema_of_another_version_is_refused(
     with pytest.raises(StoreUnavailable) as caught:
         Store.open(database_url, clock=clock, ids=CountingIds(), migrate=revision is not None)
     assert caught.value.code == code
+    if revision is not None:  # whoever only looks is not told to upgrade
+        with pytest.raises(StoreUnavailable) as caught:
+            Store.open(database_url, clock=clock, ids=CountingIds(), migrate=False)
+        assert caught.value.code == code
 
 
 def test_without_migrating_a_current_schema_is_enough(database_url: str, clock: HandClock) -> None:

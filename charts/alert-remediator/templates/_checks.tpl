@@ -9,6 +9,7 @@
 {{- end -}}
 {{- include "alert-remediator.fittingSecrets" . -}}
 {{- include "alert-remediator.fittingVolumes" . -}}
+{{- include "alert-remediator.fittingStore" . -}}
 {{- range $what := list "cpu" "memory" -}}
 {{- $asked := get (default (dict) $v.resources.requests) $what -}}{{- $most := get (default (dict) $v.resources.limits) $what -}}
 {{- if and $asked $most (gt (include "alert-remediator.quantity" $asked | float64) (include "alert-remediator.quantity" $most | float64)) -}}
@@ -28,6 +29,17 @@
 {{- $containers := list "remediator" "migrate" "verify" -}}
 {{- range $v.extraContainers -}}
 {{- if has .name $containers }}{{- fail (printf "extraContainers: the container %s is the chart's own, as are %s; give yours another name" .name (join ", " $containers)) -}}{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* The store of what runs is not left behind unnoticed: incidents, audit trail, approvals and budgets do not move with store.kind. */}}
+{{- define "alert-remediator.fittingStore" -}}
+{{- $kinds := dict "Deployment" "sqlite" "StatefulSet" "postgres" -}}
+{{- range $kind, $store := $kinds -}}
+{{- $there := lookup "apps/v1" $kind $.Release.Namespace (include "alert-remediator.fullname" $) -}}
+{{- if and $there (ne $store $.Values.store.kind) (ne (toString $.Values.store.leave) $store) -}}
+{{- fail (printf "store.kind: this release keeps its state on %s, and %s would begin with an empty one: incidents, audit trail, approvals and budgets stay behind. Set store.leave=%s to go on without them, or leave store.kind at %s" $store $.Values.store.kind $store $store) -}}
+{{- end -}}
 {{- end -}}
 {{- end }}
 

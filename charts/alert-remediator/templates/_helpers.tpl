@@ -9,6 +9,16 @@
 {{- end -}}
 {{- end }}
 
+{{/* Of the CronJob, which may have 52 characters; a longer one is cut and told apart by a digest. */}}
+{{- define "alert-remediator.auditName" -}}
+{{- $name := include "alert-remediator.fullname" . -}}
+{{- if gt (len $name) 46 -}}
+{{- printf "%s-%s-audit" ($name | trunc 39 | trimSuffix "-") (sha256sum $name | trunc 6) -}}
+{{- else -}}
+{{- printf "%s-audit" $name -}}
+{{- end -}}
+{{- end }}
+
 {{- define "alert-remediator.serviceAccount" -}}
 {{- default (include "alert-remediator.fullname" .) .Values.serviceAccount.name -}}
 {{- end }}

@@ -82,3 +82,23 @@ def test_install_upgrade_and_the_way_back(release: Release) -> None:
     assert gone.returncode == 0, gone.stderr
     assert release.workload is None
     assert release.get(role) is None
+
+
+@pytest.mark.parametrize(("first", "other"), [("sqlite", "postgres"), ("postgres", "sqlite")])
+def test_an_upgrade_that_leaves_the_state_behind_is_refused_until_somebody_says_so(
+    release: Release, first: str, other: str
+) -> None:
+    policy = f"version: 1\nscope: {{namespaces: [{release.scope}]}}"
+    base = (str(CHART), "--set", "secret.name=s", "--set-string", f"policy.files.policy\\.yaml={policy}")
+    kinds = {
+        "sqlite": ("--set", "store.kind=sqlite"),
+        "postgres": ("--set", "store.kind=postgres,secret.keys.DATABASE_URL=url"),
+    }
+    assert release("install", *base, *kinds[first]).returncode == 0
+    assert release("upgrade", *base, *kinds[first]).returncode == 0
+    refused = release("upgrade", *base, *kinds[other])
+    assert refused.returncode != 0
+    assert f"Set store.leave={first} to go on without them" in refused.stderr
+    said = release("upgrade", *base, *kinds[other], "--set", f"store.leave={first}")
+    assert said.returncode == 0, said.stderr
+    assert release("upgrade", *base, *kinds[other]).returncode == 0

@@ -109,15 +109,17 @@ def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
         {443},
         {5432},
         set(),
+        {9090},
         {443},
         {443},
         set(),
+        {4318},
         {5432},
         {6379},
         {6379},
     ]
     assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
-    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 7)]
+    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 8)]
     assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
 
 
@@ -135,3 +137,22 @@ def test_the_way_to_prometheus_follows_its_url(helm: Helm, url: str, rule: Any) 
     if isinstance(rule, str):
         rule = {"to": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": rule}}}]}
     assert found == ({"ports": [{"port": rule, "protocol": "TCP"}]} if isinstance(rule, int) else rule)
+
+
+@pytest.mark.parametrize("url", ["https://gitlab.com", "http://gitlab.com:443/x", "https://slack.com/api"])
+def test_a_host_of_two_labels_is_reached_as_a_service_and_as_any_host(helm: Helm, url: str) -> None:
+    found = helm.template("--set", f"settings.PROMETHEUS_URL={url}").of("NetworkPolicy")["spec"]["egress"][
+        -2:
+    ]
+    inside = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "com"}}}
+    assert found == [{"to": [inside]}, {"ports": [{"port": 443, "protocol": "TCP"}]}]
+
+
+@pytest.mark.parametrize("secret", ["PROMETHEUS_URL", "ALERTMANAGER_URL", "STATUS_PAGE_URL"])
+def test_the_notes_say_that_a_url_of_the_secret_is_reached_on_443_alone(helm: Helm, secret: str) -> None:
+    given = (str(CHART), "--dry-run=client", "--set", f"secret.name=s,secret.keys.{secret}=x")
+    more = ("--values", str(CHART / "ci" / "default-values.yaml"))
+    told = f"Reached on port 443 alone: what secret.keys.{secret} names."
+    assert told in helm("install", "x", *given, *more).stdout
+    opened = ("--set-json", 'networkPolicy.egress=[{"ports":[{"port":9090}]}]')
+    assert "Reached on port" not in helm("install", "x", *given, *more, *opened).stdout

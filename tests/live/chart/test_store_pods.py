@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.live.chart.helm import CHART, NAME, Helm
 from tests.unit.chart.test_values import with_values
@@ -85,3 +86,17 @@ def test_the_migration_reaches_a_postgres_behind_a_ca_of_its_own(helm: Helm, as_
     assert CA in migrate["volumeMounts"]
     assert {"name": "HTTPS_PROXY", "value": "http://proxy.example.org:3128"} in migrate["env"]
     assert _secrets(migrate, found.pod["volumes"]) == {"migrate-url"}
+
+
+def test_the_audit_has_a_name_that_a_cronjob_may_have_however_long_the_releases_is(helm: Helm) -> None:
+    def named(full: str) -> str:
+        rendered = helm.template("--set", f"fullnameOverride={full}", values="everything")
+        name: str = rendered.of("CronJob")["metadata"]["name"]
+        assert f"{name}" in yaml.safe_dump(rendered.of("PrometheusRule"), width=10_000)
+        assert rendered.of("NetworkPolicy", name)
+        return name
+
+    assert named("d" * 46) == f"{'d' * 46}-audit"
+    long = [named(f"{'c' * 47}{last}") for last in "xy"]
+    assert [len(name) for name in long] == [52, 52]
+    assert len(set(long)) == 2

@@ -334,6 +334,19 @@ async def test_a_store_of_another_version_is_named(tmp_path: Path) -> None:
     assert "db upgrade" in found[0].fix
 
 
+async def test_a_guard_of_the_trail_that_is_gone_is_named(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.pager.subscriptions = [SUBSCRIPTION]
+    async with admitted(clinic) as patient:
+        database = sqlite3.connect(tmp_path / "remediator.sqlite")
+        database.execute("DROP TRIGGER audit_no_update")
+        database.close()
+        found = await look(patient)
+    named = [f for f in found if f.level is Level.FAIL]
+    assert [f.code for f in named] == ["audit_guard_missing"]
+    assert "audit_no_update" in named[0].text
+
+
 async def test_a_store_that_takes_no_write_is_named(tmp_path: Path) -> None:
     clinic = Clinic(tmp_path)
     clinic.pager.subscriptions = [SUBSCRIPTION]
@@ -354,6 +367,7 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
     folder = Path(__file__).parent
     here = "".join(
         (folder / f"test_{name}.py").read_text("utf-8")
-        for name in ("planted", "sources", "routes", "command", "login")
+        for name in ("planted", "sources", "routes", "command", "login", "patient")
     )
+    here += (Path(__file__).parents[2] / "contract" / "test_store_roles.py").read_text("utf-8")
     assert {code for code in known if f'"{code}"' not in here} == set()

@@ -119,6 +119,57 @@ def test_labels_that_name_two_namespaces_name_none(labels: dict[str, str], other
     assert (found.why if isinstance(found, NoHint) else "") == why
 
 
+@pytest.mark.parametrize(
+    ("labels", "by"),
+    [
+        ({"namespace": "payments"}, "namespace"),
+        ({"kube_namespace": "payments"}, "kube_namespace"),
+        ({"exported_namespace": "payments"}, "exported_namespace"),
+        ({"namespace": "rag7", "exported_namespace": "payments"}, "exported_namespace"),
+        ({"destination_workload_namespace": "payments"}, "destination_workload_namespace"),
+        ({"namespace": "rag7", "pod_namespace": "payments"}, "pod_namespace"),
+        ({"pod_namespace": "payments"}, "pod_namespace"),
+        ({"instance": "http://web.payments.svc:8080"}, "instance"),
+        ({"unread_labels": "custom_details"}, "custom_details"),
+        ({}, ""),
+        ({"namespace": "rag7"}, ""),
+        ({"namespace": "monitoring", "exported_namespace": "rag7"}, ""),  # the exporter's own
+        ({"source_namespace": "payments"}, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["{label: deployment}", "{label: deployment, default: web}"])
+def test_a_constant_namespace_never_overrules_what_the_alert_says(
+    labels: dict[str, str], by: str, name: str
+) -> None:
+    rule = policy_of(rule=f"target: {{name: {name}, namespace: {{default: rag7}}}}\n").rules[0]
+    found = target_hint(rule, {"deployment": "web", **labels})
+    if by:
+        assert isinstance(found, NoHint)
+        assert by in found.why
+    else:
+        assert isinstance(found, Hint)
+        assert (found.namespace, found.name) == ("rag7", "web")
+
+
+def test_nor_does_that_of_a_rule_for_one_workload() -> None:
+    rule = policy_of(rule="target: {name: {default: web}, namespace: {default: rag7}}\n").rules[0]
+    found = target_hint(rule, {"namespace": "payments"})
+    assert isinstance(found, NoHint)
+    assert found.why == 'label "namespace" names payments, and the rule is for rag7 alone'
+    assert isinstance(target_hint(rule, {"namespace": "rag7"}), Hint)
+    assert isinstance(target_hint(rule, {"unread_labels": "custom_details"}), Hint)
+
+
+@pytest.mark.parametrize("asked", ["namespace", "exported_namespace"])
+def test_the_namespace_that_the_rule_itself_asks_for_is_meant(asked: str) -> None:
+    target = "target: {name: {label: deployment}, namespace: {default: rag7}}"
+    rule = policy_of(rule=f'when: {asked}="blackbox"\n{target}\n').rules[0]
+    found = target_hint(rule, {"deployment": "web", "exported_namespace": "blackbox"})
+    assert isinstance(found, Hint)
+    assert found.namespace == "rag7"
+    assert isinstance(target_hint(rule, {"deployment": "web", "namespace": "payments"}), NoHint)
+
+
 OURS = policy_of("labels: {our_cluster: eu-1}\n")
 
 
