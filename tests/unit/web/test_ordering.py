@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from app.domain.errors import (
     AccessDenied,
@@ -252,6 +253,17 @@ async def test_each_kind_of_error_has_its_status(
     problem_of(response, status, code)
     assert ("retry-after" in response.headers) is (status == 503)
     assert "secret detail" not in response.text
+
+
+async def test_the_log_has_the_cause_of_a_fault_under_its_request(rig: Rig) -> None:
+    rig.orders.error = RemediatorError("no column postgresql://app:hunter2@db/x", code="store_fault")
+    with capture_logs() as logs:
+        async with rig.client("operate") as client:
+            response = await client.post("/api/v1/runs/run_1/undo")
+    told = problem_of(response, 500, "store_fault")
+    (line,) = [line for line in logs if line["event"] == "fault"]
+    assert (line["log_level"], line["request"]) == ("error", told["request_id"])
+    assert line["reason"] == "no column postgresql://app:[redacted]@db/x"
 
 
 async def test_secrets_in_error_texts_are_redacted(rig: Rig) -> None:
