@@ -15,6 +15,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.json import decoded
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
+from app.observe.http_json import read_bounded
 from app.policy.model import Policy
 from app.settings import Settings
 
@@ -62,27 +63,18 @@ async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
             asyncio.timeout(TIMEOUT),
             patient.http.stream(method, url, timeout=TIMEOUT, follow_redirects=False, **request) as answer,
         ):
-            raw = await _read(answer)
+            raw = await read_bounded(answer, LIMIT)
     except TimeoutError as error:
         raise ProbeUnavailable(f"it gave no whole answer within {TIMEOUT:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise ProbeUnavailable(f"it could not be reached ({_why(error)})") from error
+    if raw is None:
+        raise ProbeUnavailable(f"it answered with more than {LIMIT // 1024 // 1024} MiB")
     try:
         body = decoded(raw)
     except ValueError:
         body = None
     return Reply(answer.status_code, answer.headers, body)
-
-
-async def _read(answer: httpx.Response) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    async for part in answer.aiter_bytes():
-        size += len(part)
-        if size > LIMIT:
-            raise ProbeUnavailable(f"it answered with more than {LIMIT // 1024 // 1024} MiB")
-        parts.append(part)
-    return b"".join(parts)
 
 
 def _why(error: Exception) -> str:

@@ -27,6 +27,18 @@ _ATTEMPTS = 3
 Params = Sequence[tuple[str, str]]
 
 
+async def read_bounded(response: httpx.Response, limit: int) -> bytes | None:
+    """The body of a streamed answer; None when it has more bytes than that, of which no more are read. Raises what httpx does."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > limit:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
 class _Transient(ProbeUnavailable):
     """A failure that the next attempt may not have: no connection, time-out, 429, 5xx."""
 
@@ -71,23 +83,16 @@ class JsonSource:
         sent = {"timeout": TIMEOUT, "follow_redirects": False, "headers": headers, **request}
         try:
             async with self._client.stream(method, self._base + path, **sent) as response:
-                return response.status_code, await self._read(response)
+                body = await read_bounded(response, self._limit)
+                if body is None:
+                    raise self.fault(f"answered with more than {self._limit // 1024 // 1024} MiB")
+                return response.status_code, body
         except httpx.TimeoutException as e:
             raise self._transient(f"did not answer within {TIMEOUT:g} s") from e
         except httpx.TransportError as e:
             raise self._transient("could not be reached") from e
         except (httpx.DecodingError, httpx.InvalidURL) as e:
             raise self.fault("gave an answer that could not be read") from e
-
-    async def _read(self, response: httpx.Response) -> bytes:
-        parts: list[bytes] = []
-        size = 0
-        async for part in response.aiter_bytes():
-            size += len(part)
-            if size > self._limit:
-                raise self.fault(f"answered with more than {self._limit // 1024 // 1024} MiB")
-            parts.append(part)
-        return b"".join(parts)
 
     async def decode(self, body: bytes) -> Any:
         """The value of a JSON body. Raises ProbeUnavailable."""

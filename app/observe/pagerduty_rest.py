@@ -19,6 +19,7 @@ from app.domain.free_text import name_told
 from app.domain.json import ANSWER, decoded_beside
 from app.domain.ports import Clock
 from app.domain.text import visible
+from app.observe.http_json import read_bounded
 
 TIMEOUT = 5.0
 """Seconds for connecting, and again for each part of the answer."""
@@ -108,7 +109,10 @@ class PagerDutyRest:
         try:
             async with request as response:
                 _check(response)
-                return await _decode(await _read(response))
+                body = await read_bounded(response, LIMIT)
+                if body is None:
+                    raise _refused(f"the answer has more than {LIMIT // 1024 // 1024} MiB")
+                return await _decode(body)
         except httpx.TimeoutException as error:
             raise _transient(f"no answer within {TIMEOUT:g} s") from error
         except httpx.TransportError as error:
@@ -137,16 +141,6 @@ def _check(response: httpx.Response) -> None:
 
 
 _HINTS = {401: ": the token is wrong", 403: ": the token lacks a permission", 404: ": no such incident"}
-
-
-async def _read(response: httpx.Response) -> bytes:
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > LIMIT:
-            raise _refused(f"the answer has more than {LIMIT // 1024 // 1024} MiB")
-        parts.append(part)
-    return b"".join(parts)
 
 
 async def _decode(body: bytes) -> Any:
