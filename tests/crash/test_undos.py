@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.domain import half_way
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Action, ActionKind, FieldChange
@@ -79,12 +80,14 @@ async def _change(rig: Rig, action: Action, change: FieldChange) -> None:
 
 @pytest.mark.parametrize("case", HELPED, ids=_short)
 async def test_an_undo_leaves_alone_whatever_field_somebody_changed_since(case: Case, tmp_path: Path) -> None:
-    """Field by field: the conflict is told, and nothing of the object is touched, nor what was done only while it stood so."""
+    """Field by field: the conflict is told, and nothing of the object is touched, nor what was done only while it stood so. A size that a restore
+    stops from and starts again is nobody's hand, whatever it is by then."""
     number = 0
     while True:
         _, rig = await live(case, tmp_path / f"{number}.sqlite")
         run_id, actions = await _actions(rig)
-        fields = [(a, c) for a in actions if a.reversible for c in a.changes]
+        fixed = [a for a in actions if a.reversible and not half_way.goes_by_what_it_finds(a)]
+        fields = [(a, c) for a in fixed for c in a.changes]
         if number >= len(fields):
             await rig.close()
             break

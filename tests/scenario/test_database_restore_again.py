@@ -167,7 +167,9 @@ async def test_a_slot_that_stays_behind_is_told_in_the_question_and_in_the_resul
     assert "with the former langgraph_checkpoints stays the replication slot debezium" in asked.lower()
     await rig.until(lambda: rests(rig))
     assert ((await the_run(rig)).state, writes(rig)) == (RunState.FIXED, ALL)
-    assert "closed, and with it the replication slot debezium, which keeps WAL" in str(await trail(rig))
+    assert "once nobody needs it), and with it the replication slot debezium, which keeps WAL" in str(
+        await trail(rig)
+    )
     await rig.close()
 
 

@@ -272,7 +272,7 @@ async def test_a_hold_that_is_lifted_and_set_again_is_another_one(
 
 
 async def test_a_freeze_of_another_day_is_another_one(tmp_path: Path) -> None:
-    """The process is away while the first one ends. What was begun by an order whose time is over by then is a person's again."""
+    """The process is away while the first one ends. An order whose time is over by then, and of which nothing was sent, is not done, and says so."""
     rig = await _temporary(tmp_path)
     run = await the_run(rig)
     now = rig.clock.now()
@@ -287,7 +287,11 @@ async def test_a_freeze_of_another_day_is_another_one(tmp_path: Path) -> None:
     rig.cluster.faults.waiting.clear()
     await rig.born()
     await rig.run(300)
-    assert (writes(rig), (await the_run(rig)).state) == (["patch langgraph-api"], RunState.STUCK)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], RunState.CONTAINED), run.result
+    assert (
+        "the undo was ordered and is not done: nobody was at it, until the order expired" in rig.notebook.text
+    )
     await rig.close()
 
 
