@@ -135,6 +135,7 @@ def _styled(text: str, style: Style) -> str:
 
 _MARKS = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "`": "'"})
 _EDGE_MARKS = re.compile(r"[_~]+")
+_SEVERAL_MARKS = re.compile(r"[_~]{2,}")
 _NEUTRAL_EDGE = str.maketrans({"_": "\N{MODIFIER LETTER LOW MACRON}", "~": "\N{TILDE OPERATOR}"})
 _EMOJI = re.compile(r":(?=(?:[\w'+-]*[^\W\d][\w'+-]*|[+-]1|100|1234)(?:::skin-tone-\d)?:)")
 _CROWD = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
@@ -142,9 +143,12 @@ _QUOTE = re.compile(r"^(\s*)&gt;")
 
 
 def _edge(marks: re.Match[str]) -> str:
+    """Marks inside of a word are none to Slack; where several stand together twice, the inner ones may be a pair."""
     text = marks.string
     within = (
-        text[marks.start() - 1 : marks.start()].isalnum() and text[marks.end() : marks.end() + 1].isalnum()
+        (len(marks[0]) == 1 or len(_SEVERAL_MARKS.findall(text)) == 1)
+        and text[marks.start() - 1 : marks.start()].isalnum()
+        and text[marks.end() : marks.end() + 1].isalnum()
     )
     return marks[0] if within else marks[0].translate(_NEUTRAL_EDGE)
 

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.notify.limits import length
@@ -74,6 +74,7 @@ def test_foreign_marks_are_shown_as_characters_that_format_nothing(foreign: str)
     st.text("ab1 *_~`:@>&<+-'\n")
     | st.lists(st.sampled_from(["*", "_", "~", "`", ":", "x", " ", "tada", "@here", ">"])).map("".join)
 )
+@example("x__x__x")
 def test_no_foreign_text_is_formatted(text: str) -> None:
     assert _FORMATTED.search(mrkdwn((Span(text),))) is None
 
