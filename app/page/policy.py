@@ -18,7 +18,7 @@ from app.domain.plan import Step
 from app.domain.redact import redact
 from app.domain.target import Target
 from app.domain.units import duration
-from app.flow.deciding.facts import blocking_alerts
+from app.flow.deciding.facts import blocking_alerts, pauses
 from app.flow.deciding.history import as_trust_level
 from app.flow.deciding.investigate import disabled_there
 from app.flow.notifying.record import at_it
@@ -27,13 +27,13 @@ from app.flow.upkeep import views
 from app.observe.alertmanager import matcher
 from app.page.requests import WhatIf
 from app.policy.decide import decide_without_step, said
-from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Pause, Spend, Unknown
+from app.policy.facts import NOT_LOOKED, Fact, Facts, Past, Spend, Unknown
 from app.policy.match import Hint, match_rule, scopes_for, target_hint
 from app.policy.matchers import labels_of
 from app.policy.model import PROTECTED_NAMESPACES, Policy, Rule
 from app.policy.trust import LEVELS, fresh, key_of
 from app.store import facts as counts
-from app.store import incidents, people, trust_levels
+from app.store import incidents, trust_levels
 
 _LONGEST = 2_000
 _RESULTS = 20
@@ -208,10 +208,7 @@ def _known(conn: Connection, services: Services, rule: Rule, target: Target, ale
         targets_in_flight=counts.in_flight(conn, excluding=target.key),
         results=tuple(Past(state, at) for state, at in past),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
-        pauses=tuple(
-            Pause(p.scope, p.reason, p.author, p.until, p.remediation)
-            for p in people.pauses_in_force(conn, now)
-        ),
+        pauses=pauses(conn, now),
         ceiling=services.ceiling,
         trust_level=None
         if rule.mode is not Mode.EARNED

@@ -19,6 +19,7 @@ from app.domain.alert import Source
 from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
+from app.flow.deciding.facts import pauses
 from app.flow.deciding.settle import RESOLVED_ALONE, repeats
 from app.flow.notifying import record
 from app.flow.notifying.fan_out import join
@@ -27,7 +28,7 @@ from app.policy import decide as policy_decide
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
 from app.policy.match import BudgetScope, NoHint, match_rule, scopes_for, severity_rank, target_hint
 from app.policy.model import Policy, Rule
-from app.store import bulk, people, runs, work
+from app.store import bulk, runs, work
 from app.store import facts as counts
 from app.store.bulk import Firing, Word
 from app.store.connection import micros
@@ -80,10 +81,7 @@ def _measure(tx: Tx, services: Services) -> _Storm:
         services.ceiling,
         tx.now,
         counts.targets_since(tx.conn, tx.now - policy.storm.within),
-        tuple(
-            Pause(p.scope, p.reason, p.author, p.until, p.remediation)
-            for p in people.pauses_in_force(tx.conn, tx.now)
-        ),
+        pauses(tx.conn, tx.now),
         frozenset(runs.held_targets(tx.conn)),
     )
 

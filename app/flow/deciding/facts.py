@@ -304,7 +304,7 @@ def facts_in(
         results=tuple(Past(state, at) for state, at in past),
         mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
-        pauses=_pauses(conn, now),
+        pauses=pauses(conn, now),
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
@@ -328,7 +328,8 @@ def facts_in(
     )
 
 
-def _pauses(conn: Connection, now: datetime) -> tuple[Pause, ...]:
+def pauses(conn: Connection, now: datetime) -> tuple[Pause, ...]:
+    """The pauses in force, as the gates judge them."""
     found = people.pauses_in_force(conn, now)
     return tuple(Pause(p.scope, p.reason, p.author, p.until, p.remediation) for p in found)
 
