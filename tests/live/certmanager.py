@@ -1,6 +1,9 @@
 """Owns cert-manager on a control plane: its own kinds, and its real controllers for SelfSigned and CA issuers as one process.
 
 There is one for all tests of a control plane. Whoever freezes it is alone with it: scenes that are told side by side never do.
+
+It may issue twice what was asked for once: its look at the Secret that it has just written can be older than its look at the Certificate, and then
+it takes the Secret for missing (about one in 200). No test counts revisions from a fixed number.
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from tests.live.process import Process, wait_until
 
 CANNOT_SIGN = "Error signing certificate: error creating x509 certificate: x509: provided PrivateKey doesn't match parent's PublicKey"
 """What cert-manager's CA issuer says by the Secret of `unfit_authority`."""
+_LOOKS = 4
+"""How many looks in a row see the same version of a Certificate that cert-manager is done with."""
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -38,6 +43,25 @@ def unfit_authority() -> Obj:
         "type": "kubernetes.io/tls",
         "data": data,
     }
+
+
+class Rest:
+    """Looks at one Certificate in turn, until cert-manager is done with it: issued after `above`, nothing under way, and so for a while."""
+
+    def __init__(self, above: int = 0) -> None:
+        self.revision = above
+        self._above, self._version, self._alike = above, "", 0
+
+    def sees(self, manifest: Obj) -> bool:
+        """Whether it is done, after this look as well; `revision` is then the last one that it issued."""
+        status = manifest.get("status") or {}
+        busy = any(c["type"] == "Issuing" for c in status.get("conditions", ()))
+        self.revision = status.get("revision", 0)
+        done = self.revision > self._above and not busy and "nextPrivateKeySecretName" not in status
+        version = manifest["metadata"]["resourceVersion"]
+        self._alike = self._alike + 1 if done and version == self._version else int(done)
+        self._version = version
+        return self._alike >= _LOOKS
 
 
 class CertManager:

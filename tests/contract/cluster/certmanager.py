@@ -11,7 +11,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.kube.certificates import Condition, condition
 from tests.contract.cluster.sides import Side, SimSide
-from tests.live.certmanager import CANNOT_SIGN, CertManager, unfit_authority
+from tests.live.certmanager import CANNOT_SIGN, CertManager, Rest, unfit_authority
 
 NAMES = ["web.example.test"]
 _GROUP = "cert-manager.io/v1"
@@ -28,6 +28,7 @@ class Authority:
 
     def __init__(self, side: Side, real: CertManager | None) -> None:
         self._side, self._real = side, real
+        self._revision = 0
 
     async def furnish(self) -> None:
         """Issuer and Certificate, the first revision issued."""
@@ -39,7 +40,7 @@ class Authority:
         }
         self._side.create(issuer)
         self._side.create(certificate_of("web-tls", "web-tls"))
-        await self.revision(1)
+        await self.issues()
 
     def freeze(self) -> None:
         """From now on it does nothing."""
@@ -51,18 +52,17 @@ class Authority:
         if self._real is not None:
             self._real.go_on()
 
-    async def revision(self, number: int) -> Obj:
-        """Let it work until this revision is issued and nothing is left to do for it; the Certificate then."""
+    async def issues(self) -> int:
+        """Let it work until a revision is issued after the last one that was awaited here, and nothing is left to do; its number."""
         self.go_on()
+        rest = Rest(self._revision)
 
         async def there() -> bool:
-            status = (await self._certificate()).get("status") or {}
-            busy = any(c["type"] == "Issuing" for c in status.get("conditions", ()))
-            done = status.get("revision") == number and "nextPrivateKeySecretName" not in status
-            return done and not busy and await self._secret()
+            return rest.sees(await self._certificate()) and await self._secret()
 
-        await self._side.until(there, f"revision {number}")
-        return await self._certificate()
+        await self._side.until(there, f"a revision after {self._revision}")
+        self._revision = rest.revision
+        return rest.revision
 
     async def loses_its_ca(self) -> Condition:
         """The Issuer becomes one whose Secret is missing; what it says of itself then."""

@@ -92,12 +92,12 @@ async def test_a_renewal_is_asked_for_once_as_cert_managers_own_command_does_and
     waiting = await ACTUATOR.effect(by.clients, action)
     assert waiting is not None
     assert (waiting.good, waiting.over) == (False, False)
-    await authority.revision(2)
+    revision = await authority.issues()
     good = await ACTUATOR.effect(by.clients, action)
     assert good is not None
     assert good.good, good.text
     assert await serial(side) != before
-    assert "issued revision 2 since" in await ACTUATOR.in_place(by.clients, action, ID)
+    assert f"issued revision {revision} since" in await ACTUATOR.in_place(by.clients, action, ID)
     third = await ACTUATOR.apply(by, action, ID, found)
     assert (third.result, len(asked)) == (ActionResult.APPLIED, 1)
     assert (await ACTUATOR.undo(by, action, ID)).result is UndoResult.NOTHING
@@ -115,8 +115,8 @@ async def test_what_is_under_way_or_issued_since_is_not_asked_for_again(
     )  # fmt: skip
     refused = await ACTUATOR.apply(by, action, "run_2/0.0", other)
     assert refused.result is ActionResult.REFUSED
-    await authority.revision(2)
-    assert "issued revision 2 of web-tls since" in (await checked(side, action)).text
+    revision = await authority.issues()
+    assert f"issued revision {revision} of web-tls since" in (await checked(side, action)).text
 
 
 async def test_an_issuance_that_fails_is_over_with_its_words(side: Side, authority: Authority) -> None:
@@ -226,7 +226,7 @@ async def test_the_secret_is_deleted_once_by_its_uid_and_made_anew(side: Side, a
     with pytest.raises(ObjectMissing):
         await side.cluster.get(Kind.SECRET, side.namespace, "web-tls")
     assert "it is gone" in await ACTUATOR.in_place(by.clients, action, ID)
-    await authority.revision(2)
+    await authority.issues()
     anew = await serial(side)
     assert anew != before
     again = await ACTUATOR.apply(by, action, ID, found)
