@@ -16,6 +16,9 @@ from app.domain.outcome import RunState
 from app.domain.target import Target
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
+Why = Annotated[
+    str, typer.Option("--reason", help="Why; it stands in the thread and the audit trail. May be left out.")
+]
 Scope = Annotated[
     str,
     typer.Option("--scope", help="all, namespace:NAME, target:NS/KIND/NAME, rule:NAME or remediation:NAME."),
@@ -64,14 +67,18 @@ def _pair(text: str) -> tuple[str, Any]:
     return key, value_or_text(value)
 
 
-def approve(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+def approve(
+    run: Run, reason: Why = "", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
     """Approve the plan of a waiting run."""
-    _order(Remote(url, token), run_path(run, "approve"), as_json, f"run {run} approved")
+    _order(Remote(url, token), run_path(run, "approve"), as_json, f"run {run} approved", _why(reason))
 
 
-def reject(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+def reject(
+    run: Run, reason: Why = "", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
     """Reject the plan of a waiting run, or take back an order to undo a run that has not begun."""
-    _order(Remote(url, token), run_path(run, "reject"), as_json, f"run {run} rejected")
+    _order(Remote(url, token), run_path(run, "reject"), as_json, f"run {run} rejected", _why(reason))
 
 
 def undo(
@@ -86,6 +93,7 @@ def undo(
     wait: Annotated[
         float, typer.Option("--wait", min=0, max=3600, help="Seconds to wait for its end; 0: do not wait.")
     ] = 60.0,
+    reason: Why = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: AsJson = False,
@@ -93,7 +101,7 @@ def undo(
     """Undo a finished run, field by field, where its values are still in place. Exit 1 when something could not be put back."""
     remote = Remote(url, token)
     path = run_path(run, "undo") + ("?despite=true" if despite else "")
-    answer = remote.post(path)
+    answer = remote.post(path, _why(reason))
     if lost := answer.get("loses"):
         say(f"it loses rows: {lost}")
     ended = _end_of(remote, run, wait) if wait else None
@@ -105,6 +113,11 @@ def undo(
         write(f"run {run} {ended['state'].replace('_', ' ')}: {ended['result']}")
     if ended is not None and ended["state"] not in _TAKEN_BACK:
         raise typer.Exit(1)
+
+
+def _why(reason: str) -> dict[str, str]:
+    """The body of an order: without a reason it stays empty, as services of before know it."""
+    return {"reason": reason} if reason else {}
 
 
 _TAKEN_BACK = (RunState.UNDONE, RunState.REVERTED)
@@ -129,9 +142,11 @@ def _end_of(remote: Remote, run: str, seconds: float) -> dict[str, Any] | None:
         time.sleep(_POLL)
 
 
-def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+def keep(
+    run: Run, reason: Why = "", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
     """Keep the temporary changes of a finished run: they are not taken back at their end."""
-    answer = Remote(url, token).post(run_path(run, "keep"))
+    answer = Remote(url, token).post(run_path(run, "keep"), _why(reason))
     if as_json:
         give(answer)
     elif answer["kept"]:
@@ -143,12 +158,13 @@ def keep(run: Run, url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = 
 
 def acknowledge(
     incident: Annotated[str, typer.Argument(metavar="ID", help="Id of the incident, or of the storm.")],
+    reason: Why = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: AsJson = False,
 ) -> None:
     """Take an incident: nobody else is asked, and nothing is done on it by itself."""
-    answer = Remote(url, token).post(incident_path(incident, "acknowledge"))
+    answer = Remote(url, token).post(incident_path(incident, "acknowledge"), _why(reason))
     if as_json:
         give(answer)
     elif answer["answer"] == "already":

@@ -13,9 +13,11 @@ from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from app.domain.errors import BadInput
+from app.domain.free_text import one_line
 from app.intake import manual
 from app.intake.auth import Principal, Scope
 from app.intake.body import decode, rfc3339, validated
+from app.store.approvals import Press
 from app.web.callers import require
 from app.web.documented import answers, secured
 from app.web.paging import Id
@@ -25,8 +27,8 @@ from app.web.requests import read_body
 from app.web.views import Ordered
 
 M = TypeVar("M", bound=BaseModel)
+_LONGEST = 500
 _ERRORS = answers(401, 403, 404, 409, 413, 415, 422, 503)
-_WITHOUT_BODY = answers(401, 403, 404, 409, 422, 503)
 _ScopeText = Annotated[
     str,
     Field(
@@ -36,10 +38,21 @@ _ScopeText = Annotated[
 ]
 
 
-class AnswerBody(BaseModel):
-    """An answer to a request for approval. With `plan_hash` it is for that very plan only."""
+class WhyBody(BaseModel):
+    """Why somebody orders something, in their own words: it stands in the thread and the audit trail. It may be left out."""
 
     model_config = ConfigDict(extra="forbid")
+    reason: Annotated[str, Field(max_length=_LONGEST)] = ""
+
+    @property
+    def press(self) -> Press:
+        """The reason as the flow takes it; no button was pressed."""
+        return Press(reason=one_line(self.reason, _LONGEST))
+
+
+class AnswerBody(WhyBody):
+    """An answer to a request for approval. With `plan_hash` it is for that very plan only."""
+
     plan_hash: Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")] = ""
 
 
@@ -48,7 +61,7 @@ class PauseBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     scope: _ScopeText = "all"
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+    reason: Annotated[str, Field(min_length=1, max_length=_LONGEST, pattern=r"\S")]
     until: Annotated[str | None, Field(description="RFC 3339", json_schema_extra={"format": "date-time"})] = (
         None
     )
@@ -66,11 +79,12 @@ class TrustBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     key: Annotated[str, Field(min_length=1, max_length=2_000)]
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"\S")]
+    reason: Annotated[str, Field(min_length=1, max_length=_LONGEST, pattern=r"\S")]
 
 
 BODIES: tuple[type[BaseModel], ...] = (
     manual.ManualBody,
+    WhyBody,
     AnswerBody,
     PauseBody,
     ResumeBody,
@@ -105,6 +119,7 @@ def json_of(model: type[M], *, empty: bytes = b"") -> Callable[[Request, Princip
 
 
 Answer = Annotated[AnswerBody, Depends(json_of(AnswerBody, empty=b"{}"))]
+Why = Annotated[WhyBody, Depends(json_of(WhyBody, empty=b"{}"))]
 
 
 @router.post("/remediations", status_code=202, responses=_ERRORS, openapi_extra=secured(manual.ManualBody))
@@ -135,7 +150,7 @@ async def trigger_remediation(
 )
 async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
     """Approve the waiting plan of a run."""
-    return await using.operations.approve(run_id, by.name, body.plan_hash)
+    return await using.operations.approve(run_id, by.name, body.plan_hash, body.press)
 
 
 @router.post(
@@ -146,14 +161,17 @@ async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -
 )
 async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
     """Reject the waiting plan of a run, or take back an order to undo it that has not begun."""
-    return await using.operations.reject(run_id, by.name, body.plan_hash)
+    return await using.operations.reject(run_id, by.name, body.plan_hash, body.press)
 
 
-@router.post("/runs/{run_id}/undo", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
+@router.post(
+    "/runs/{run_id}/undo", status_code=202, responses=_ERRORS, openapi_extra=secured(WhyBody, required=False)
+)
 async def undo_run(
     using: Using,
     by: Operator,
     run_id: RunId,
+    body: Why,
     despite: Annotated[
         bool,
         Query(
@@ -162,23 +180,28 @@ async def undo_run(
     ] = False,
 ) -> dict[str, Any]:
     """Undo what a run changed, where its values are still in place."""
-    return await using.operations.undo(run_id, by.name, despite=despite)
+    return await using.operations.undo(run_id, by.name, body.press, despite=despite)
 
 
-@router.post("/runs/{run_id}/keep", status_code=202, responses=_WITHOUT_BODY, openapi_extra=secured())
-async def keep_run(using: Using, by: Operator, run_id: RunId) -> dict[str, Any]:
+@router.post(
+    "/runs/{run_id}/keep", status_code=202, responses=_ERRORS, openapi_extra=secured(WhyBody, required=False)
+)
+async def keep_run(using: Using, by: Operator, run_id: RunId, body: Why) -> dict[str, Any]:
     """Keep the temporary change of a run: it is not taken back."""
-    return await using.operations.keep(run_id, by.name)
+    return await using.operations.keep(run_id, by.name, body.press)
 
 
-@router.post("/incidents/{incident_id}/acknowledge", responses=_WITHOUT_BODY, openapi_extra=secured())
+@router.post(
+    "/incidents/{incident_id}/acknowledge", responses=_ERRORS, openapi_extra=secured(WhyBody, required=False)
+)
 async def acknowledge_incident(
     using: Using,
     by: Operator,
     incident_id: Annotated[Id, Path(description="an incident, or a storm as its message names it")],
+    body: Why,
 ) -> dict[str, Any]:
     """Take an incident: nobody else is asked, and nothing is done on it by itself. Repeating it changes nothing."""
-    return await using.operations.acknowledge(incident_id, by.name)
+    return await using.operations.acknowledge(incident_id, by.name, body.press)
 
 
 @router.post("/pause", responses=_ERRORS, openapi_extra=secured(PauseBody))

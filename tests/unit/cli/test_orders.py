@@ -31,8 +31,9 @@ def test_a_rejected_plan_is_not_carried_out_and_a_second_answer_is_refused(
 ) -> None:
     incident = service.incident("OutOfMemory", "waiting")
     run = service.run(incident.id, "waiting")
-    assert client.good("reject", run.id, "--json").json["run"] == run.id
+    assert client.good("reject", run.id, "--reason", "we raise it by hand", "--json").json["run"] == run.id
     assert service.run(incident.id, "rejected").state is RunState.REJECTED
+    assert "we raise it by hand" in client.good("explain", incident.id).out
     again = client("approve", run.id)
     assert (again.code, again.out) == (1, "")
     assert not [m for m in service.cluster.mutations if m.name == "langgraph-embedder" and not m.dry_run]

@@ -79,25 +79,25 @@ class RecordedOrders:
     async def approve(
         self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
     ) -> dict[str, Any]:
-        return self._take("approve", run_id, by, plan_hash)
+        return self._take("approve", run_id, by, plan_hash, *_why(press))
 
     async def reject(
         self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
     ) -> dict[str, Any]:
-        return self._take("reject", run_id, by, plan_hash)
+        return self._take("reject", run_id, by, plan_hash, *_why(press))
 
     async def undo(
         self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
     ) -> dict[str, Any]:
-        return self._take("undo", run_id, by)
+        return self._take("undo", run_id, by, *_why(press))
 
     async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
-        return self._take("keep", run_id, by)
+        return self._take("keep", run_id, by, *_why(press))
 
     async def acknowledge(
         self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
     ) -> dict[str, Any]:
-        return self._take("acknowledge", subject, by, through)
+        return self._take("acknowledge", subject, by, through, *_why(press))
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         return self._take("promote", key, reason, by)
@@ -117,6 +117,10 @@ class RecordedOrders:
         if any_id == "run_unknown":
             raise Missing("no such run", where=any_id)
         return self._take("explain", any_id)
+
+
+def _why(press: Press) -> tuple[str, ...]:
+    return (press.reason,) if press.reason else ()
 
 
 ALLOWED: frozenset[str] = frozenset({"high-error-rate"})
