@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from app.domain.decision import Decision
-from app.domain.errors import BadInput, NotAuthenticated, NotPermitted, RemediatorError, TryLater
+from app.domain.errors import BadInput, Missing, NotAuthenticated, NotPermitted, RemediatorError, TryLater
 from app.domain.free_text import name_told, reason_given
 from app.domain.redact import redact
 from app.domain.target import Target
@@ -37,7 +37,7 @@ from app.store.records import Heard
 from app.web.callers import caller, headers_of, require_same_site
 from app.web.expensive import ExpensiveReads
 from app.web.failures import Failures, TooManyFailuresError
-from app.web.problems import REQUEST_ID, retry_after, status_of
+from app.web.problems import REQUEST_ID, handle_http, retry_after, status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
 
@@ -329,6 +329,15 @@ def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
     if isinstance(error, TryLater):
         answer.headers["retry-after"] = retry_after(error)
     return answer
+
+
+async def no_such_page(request: Request, error: Exception) -> Response:
+    """Exception handler for what the framework itself raises: a page for somebody who looks with a browser, the API's answer for all
+    others. What was asked for is not repeated."""
+    looks = request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", "")
+    if not looks or getattr(error, "status_code", 0) != 404 or request.url.path.startswith("/api/"):
+        return await handle_http(request, error)
+    return told(request, Missing("there is no such page here; the overview leads to all of them"))
 
 
 def _to_login(request: Request, error: NotAuthenticated) -> Response:

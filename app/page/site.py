@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -51,6 +52,7 @@ from app.page.requests import (
     form_of,
     greeting,
     looking,
+    no_such_page,
     not_used,
     query_of,
     require,
@@ -82,6 +84,7 @@ def add_pages(
     for path, method, endpoint in _routes(site):
         router.add_api_route(path, endpoint, methods=[method], response_model=None)
     app.include_router(router)
+    app.add_exception_handler(HTTPException, no_such_page)
     return app
 
 

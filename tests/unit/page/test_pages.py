@@ -345,3 +345,18 @@ async def test_a_page_that_folds_many_rows_is_told_to_come_again_beyond_its_visi
     assert "overloaded" in refused.text
     assert (await browser.get(path)).status in (200, 404)
     await browser.close()
+
+
+@pytest.mark.parametrize("path", ["/incident", "/incidents/", "/targets/a", "/favicon.svg/x"])
+async def test_whoever_looks_for_a_page_that_is_not_there_sees_a_page_and_a_program_its_answer(
+    browser: Browser, path: str
+) -> None:
+    """The framework alone would give a person JSON. What was asked for is not repeated."""
+    seen = await browser.get(path, accept="text/html,application/xhtml+xml,*/*;q=0.8")
+    assert seen.status == 404
+    expect_sound(seen)
+    assert seen.document.one("h1").text == "Not found"
+    assert path not in seen.text
+    for asked, headers in ((path, {"accept": "*/*"}), ("/api/v1/nothing", {"accept": "text/html"})):
+        told = (await browser.get(asked, **headers)).answer
+        assert (told.status_code, told.json()["code"]) == (404, "not_found")
