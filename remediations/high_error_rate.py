@@ -147,7 +147,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    neighbours = await neighbour_findings(scene, [g.said for g in log.groups])
+    neighbours = await neighbour_findings(scene, [g.said for g in log.groups], scene.window(params.logs))
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
     moment, measured = deployed_at(found.seen), Measured()
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:

@@ -150,7 +150,7 @@ async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
         read_errors(scene.cluster, pods, scene.now, _ERRORS_OF),
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
-    neighbours = await neighbour_findings(scene, [g.example for g in log.groups])
+    neighbours = await neighbour_findings(scene, [g.example for g in log.groups], scene.window(_ERRORS_OF))
     named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     slower = slower_finding(found.seen)

@@ -34,15 +34,16 @@ from remediations.causes.model import (
     Sureness,
     log_of,
     maker_of,
+    not_ready_since,
 )
+from remediations.causes.others import with_others
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import (
     causes_of,
     kept_away,
+    lacking,
     neighbours_in,
-    not_ready_since,
     selector_of,
-    with_others,
 )
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.evidence.last_words import last_words
@@ -54,22 +55,24 @@ from remediations.evidence.usage import count, span
 # Called by the handlers. Cause before victim: what our pods ask for is looked at before our pods are changed.
 
 
-async def neighbour_findings(scene: Scene, errors: Iterable[str]) -> list[Finding]:
-    """One finding `dependency.NAME` for each named Service without a ready pod; data has `healthy` False. One that does not exist
-    is no dependency of an older version for certain, and is left to the errors themselves."""
+async def neighbour_findings(scene: Scene, errors: Iterable[str], window: float) -> list[Finding]:
+    """One finding `dependency.NAME` for each named Service without a ready pod, and for what one with ready pods lacks itself by its log
+    of `window` seconds; data has `healthy` False. One that does not exist is no dependency of an older version for certain, and is left
+    to the errors themselves."""
     try:
         found = await neighbours_in(scene, errors)
+        down = [
+            Finding(
+                f"dependency.{n.name}",
+                f"{n.name}: Service {n.name} has no ready pod ({n.state})",
+                data={"name": n.name, "kind": "service", "healthy": False},
+            )
+            for n in found
+            if n.exists and not n.ready
+        ]
+        return down or await lacking(scene, [n for n in found if n.ready], window)
     except (ClusterRefused, TryLater):
         return []  # optional: without it nothing is known of neighbours
-    return [
-        Finding(
-            f"dependency.{n.name}",
-            f"{n.name}: Service {n.name} has no ready pod ({n.state})",
-            data={"name": n.name, "kind": "service", "healthy": False},
-        )
-        for n in found
-        if n.exists
-    ]
 
 
 # The snapshot: one bounded look at a workload and at what its pods use.
@@ -112,7 +115,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen)
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, reads, seen)
-            seen = await with_others(scene, seen)
+            seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:
         reads.unread["the rest"] = f"the look took longer than {LIMIT:g} s"

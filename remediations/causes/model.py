@@ -143,14 +143,16 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A Service that is not the workload's own and has no ready pod, or does not exist: its name, its pods in words, since when the
-    last of them has not been ready, None when that is not known, and its addresses in the cluster."""
+    """A Service that is not the workload's own, and has no ready pod or does not exist: its name, its pods in words, since when the
+    last of them has not been ready, None when that is not known, and its addresses in the cluster. One that has ready pods holds these
+    as `ready`: that they are ready does not prove that they answer."""
 
     name: str
     state: str
     since: datetime | None = None
     exists: bool = True
     addresses: tuple[str, ...] = ()
+    ready: tuple[Obj, ...] = ()
 
     def named_in(self, words: str) -> bool:
         """Do these words have its name, or one of its addresses?"""
@@ -158,6 +160,12 @@ class Neighbour:
             re.search(rf"(?<![\w.-]){re.escape(what)}(?![\w-])", words, re.IGNORECASE)
             for what in (self.name, *self.addresses)
         )
+
+
+def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
+    """When the last of them stopped being ready."""
+    times = [c.since for p in pods if (c := p.condition("Ready")) is not None and c.since is not None]
+    return max(times, default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +223,12 @@ class Snapshot:
     def missing(self) -> int:
         """Pods that are wanted and do not exist."""
         return max(0, self.workload.desired - len(self.alive))
+
+    @property
+    def whole(self) -> bool:
+        """Nothing is missing or not ready, and something is wanted."""
+        enough = self.ready >= self.workload.desired > 0 and self.ready == len(self.alive)
+        return enough and not self.unmade
 
     @property
     def unmade(self) -> int:

@@ -1,24 +1,21 @@
-"""All causes of a snapshot, merged and in order, with what it holds of others. Reads only."""
+"""The neighbours that errors name, and all causes of a snapshot, merged and in order. Reads only."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import TypeVar
+from datetime import timedelta
 
-from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
+from app.domain.errors import ObjectMissing
+from app.domain.evidence import Finding
 from app.domain.json import Obj
-from app.domain.owner import Relation
 from app.domain.remediation import Scene
 from app.domain.target import Kind, Target
-from app.domain.workload import KubeEvent, Pod
-from app.kube.owners import names, owners_of, resolve
-from app.kube.parse import controller_of, parse_event, parse_pod, parse_time, selector_text, serves
-from app.kube.read import pdb_manifests
-from app.kube.scaled_objects import of_target
+from app.domain.workload import Pod
+from app.kube.owners import resolve
+from app.kube.parse import controller_of, parse_pod, parse_time, selector_text, serves
 from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
@@ -31,32 +28,28 @@ from remediations.causes.model import (
     Snapshot,
     Sureness,
     earliest,
-    maker_of,
+    not_ready_since,
 )
 from remediations.causes.pods import ends_soon, explains_missing, pod_causes
-from remediations.causes.scheduling import ADDING, NOT_ADDING, node_comes, scheduling_causes
+from remediations.causes.scheduling import node_comes, scheduling_causes
+from remediations.evidence.error_words import Nature
+from remediations.evidence.logs import ErrorLog, read_errors
 from remediations.evidence.natures import absent_names
 from remediations.evidence.usage import count, short, span
+from remediations.evidence.used_up import USED_UP
 
-# What the snapshot holds of others: Services that the containers' last words name, pods that others put out, whose
-# template the workload is, and what sizes or protects its pods.
-#
-# Called by `investigate`, only where pods are in trouble, missing or stopped. Reads only; whoever refuses an answer
-# is left out or noted.
+# The neighbours: Services that errors or the containers' last words name.
 
 _MAX_NAMED = 3
+_MAX_HOPS, _MAX_PODS = 2, 2  # Services behind which is looked, and pods of each whose log is read
+_MAINLY = 0.5
 _NAME = re.compile(r"(?<![\w.-])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?=[.:/\s,;'\")\]]|$)")
-_PUT_OUT = ("Preempted", "EvictedByVPA")
-"""Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
 _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
-
-T = TypeVar("T")
 
 
 async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
-    """Services of the namespace that these texts name, or whose ClusterIP they have, other than the workload's own, without a
-    ready pod; and those that were looked up and do not exist; at most three. Of a Service that has one nothing is said, because
-    that does not prove that it answers. Raises ClusterRefused and TryLater."""
+    """Services of the namespace that these texts name, or whose ClusterIP they have, other than the workload's own, with and without
+    ready pods; and those that were looked up and do not exist; at most three. Raises ClusterRefused and TryLater."""
     read = [text.lower() for text in texts]
     words = {w for text in read for w in _NAME.findall(text)}
     addresses = {a for text in read for a in _ADDRESS.findall(text)}
@@ -71,11 +64,12 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
         and selector_of(s)
         and not serves(s, own)
     ]
-    found = [await _without_pods(scene, service) for service in named[:_MAX_NAMED]]
+    found = [await _neighbour(scene, service) for service in named[:_MAX_NAMED]]
     names_there = {s["metadata"]["name"] for s in services}
     absent = dict.fromkeys(n for text in read for n in absent_names(text, scene.workload.target.namespace))
     missing = [Neighbour(n, "it does not exist", exists=False) for n in absent if n not in names_there]
-    return [*(n for n in found if n is not None), *missing][:_MAX_NAMED]
+    known = [n for n in found if n is not None]
+    return [*[*(n for n in known if not n.ready), *missing][:_MAX_NAMED], *(n for n in known if n.ready)]
 
 
 def _addresses(service: Obj) -> set[str]:
@@ -89,12 +83,14 @@ def selector_of(service: Obj) -> dict[str, str]:
     return selector
 
 
-async def _without_pods(scene: Scene, service: Obj) -> Neighbour | None:
+async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
     name = service["metadata"]["name"]
     text = selector_text({"matchLabels": selector_of(service)})
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
     pods = [p for p in map(parse_pod, listed) if not p.over]
-    if any(p.ready for p in pods) or await kept_away(scene, listed):
+    if ready := tuple(m for m in listed if (p := parse_pod(m)).ready and not p.over):
+        return Neighbour(name, "", ready=ready)
+    if await kept_away(scene, listed):
         return None
     waits = next((f", {p.name} {c.waiting}" for p in pods for c in p.containers if c.waiting), "")
     state = f"0 of {count(len(pods), 'pod')}{short(waits, 120)}"
@@ -116,114 +112,41 @@ async def kept_away(scene: Scene, pods: Sequence[Obj]) -> bool:
     return False
 
 
-def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
-    """When the last of them stopped being ready."""
-    times = [c.since for p in pods if (c := p.condition("Ready")) is not None and c.since is not None]
-    return max(times, default=None)
+# One hop behind what the errors name: a Service with ready pods that fails itself, because of something that it needs. Where a database is
+# down, who asks it answers its own callers with errors, and each of them names only the one before it.
 
 
-async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
-    """The snapshot with all that; never raises for what the cluster does."""
-    stopped = seen.workload.desired == 0
-    whole = seen.ready >= seen.workload.desired and seen.ready == len(seen.alive) and not seen.unmade
-    if not stopped and whole:
-        return seen
-    named, put_out, pulling, scaling, budgets, owner = await asyncio.gather(
-        _or_nothing(neighbours_in(scene, [w.text for w in seen.words.values()])),
-        _or_nothing(_events(scene, seen)),
-        _or_nothing(_pulls(scene, seen)),
-        _or_nothing(_scaling(scene, seen)),
-        _or_nothing(pdb_manifests(scene.cluster, scene.workload)),
-        _template_of(scene) if stopped else _nobody(),
-    )
-    scalers = await _or_nothing(_scalers(scene)) if stopped else []
-    vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
-    return replace(
-        seen,
-        neighbours=tuple(named),
-        put_out=tuple(put_out),
-        pulling=frozenset(pulling),
-        scaling=tuple(scaling),
-        budgets=tuple(budgets),
-        template_of=owner,
-        vpas=tuple(vpas),
-        scalers=tuple(scalers),
-    )
+async def lacking(scene: Scene, named: Sequence[Neighbour], window: float) -> list[Finding]:
+    """What these Services lack, as findings of failed dependencies. Raises ClusterRefused and TryLater."""
+    looked = await asyncio.gather(*(_lacks(scene, n, window) for n in named[:_MAX_HOPS]))
+    return list({f.code: f for f in looked if f is not None}.values())
 
 
-async def _or_nothing(asked: Awaitable[list[T]]) -> list[T]:
-    """Optional: without it nothing is known of others."""
-    try:
-        return await asked
-    except (ClusterRefused, TryLater):
-        return []
+async def _lacks(scene: Scene, neighbour: Neighbour, window: float) -> Finding | None:
+    pods = neighbour.ready[:_MAX_PODS]
+    if await kept_away(scene, pods):
+        return None
+    log = await read_errors(scene.cluster, [parse_pod(m) for m in pods], scene.now, window)
+    if not log.errors:
+        return None
+    behind = await neighbours_in(scene, [g.said for g in log.groups])
+    down = next((n for n in behind if n.exists and not n.ready and n.name != neighbour.name), None)
+    if down is not None:
+        text = f"Service {down.name} has no ready pod ({down.state}), and {neighbour.name}, which the errors name, fails with it{_example(log)}"
+        return _failed(down.name, f"{down.name}: {text}")
+    if log.share(Nature.DEPENDENCY) < _MAINLY or any(USED_UP.search(g.said) for g in log.groups):
+        return None  # its own fault, its load, or a limit, which whoever asks it may have brought
+    name = f"what {neighbour.name} connects to"
+    return _failed(name, f"{neighbour.name}, which the errors name, cannot connect itself{_example(log)}")
 
 
-async def _nobody() -> str:
-    return ""
+def _example(log: ErrorLog) -> str:
+    top = log.top
+    return f': "{short(top.key, 120)}" ({count(top.count, "error line")})' if top else ""
 
 
-async def _template_of(scene: Scene) -> str:
-    """The object whose template the workload only is, e.g. `Rollout web (Argo Rollouts)`."""
-    try:
-        owners = await owners_of(scene.cluster, scene.workload)
-    except (ClusterRefused, TryLater):
-        return ""
-    return next((str(o) for o in owners.found if o.relation is Relation.TEMPLATE), "")
-
-
-async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
-    """Events about pods of this workload that are gone: known by their names alone."""
-    namespace = scene.workload.target.namespace
-    asked = (
-        scene.cluster.list_objects(Kind.EVENT, namespace, fields=f"reason={reason}") for reason in _PUT_OUT
-    )
-    listed = [m for events in await asyncio.gather(*asked) for m in events]
-    makers = {m["metadata"]["name"] for m in seen.controllers} or {scene.workload.target.name}
-
-    def mine(event: KubeEvent) -> bool:
-        kind, _, name = event.about.partition("/")
-        return kind == "Pod" and event.reason in _PUT_OUT and maker_of(name) in makers
-
-    found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
-    return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)
-
-
-async def _pulls(scene: Scene, seen: Snapshot) -> list[str]:
-    """Pods whose image is being pulled, as the kubelet's last word on them says: a big one takes its minutes."""
-    waiting = {p.name for p in seen.alive if any(c.waiting == "ContainerCreating" for c in p.containers)}
-    if not waiting:
-        return []
-    listed = await scene.cluster.list_objects(
-        Kind.EVENT, scene.workload.target.namespace, fields="reason=Pulling"
-    )
-    about = {e.about for e in map(parse_event, listed) if e.reason == "Pulling" and seen.fresh(e)}
-    # Whatever the kubelet complained of since is told by its warning.
-    complained = {n for n in waiting if any(e.reason != "Pulling" for e in seen.about("Pod", n))}
-    return [n for n in waiting - complained if f"Pod/{n}" in about]
-
-
-async def _scaling(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
-    """What the autoscaler of nodes said about pods without a node, in normal events."""
-    waiting = {f"Pod/{p.name}" for p in seen.alive if not p.node}
-    if not waiting:
-        return []
-    namespace = scene.workload.target.namespace
-    asked = (
-        scene.cluster.list_objects(Kind.EVENT, namespace, fields=f"reason={reason}")
-        for reason in (*ADDING, *NOT_ADDING)
-    )
-    told = [parse_event(m) for events in await asyncio.gather(*asked) for m in events]
-    return [e for e in told if e.about in waiting and e.reason in (*ADDING, *NOT_ADDING) and seen.fresh(e)]
-
-
-async def _sizers(scene: Scene) -> list[Obj]:
-    listed = await scene.cluster.list_objects(Kind.VPA, scene.workload.target.namespace)
-    return [m for m in listed if names((m.get("spec") or {}).get("targetRef"), scene.workload)]
-
-
-async def _scalers(scene: Scene) -> list[Obj]:
-    return list(await of_target(scene.cluster, scene.workload.target))
+def _failed(name: str, text: str) -> Finding:
+    return Finding(f"dependency.{name}", text, data={"name": name, "kind": "service", "healthy": False})
 
 
 # All causes of a snapshot, merged and in order, and the word for a workload that has none. Pure.

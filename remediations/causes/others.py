@@ -1,0 +1,136 @@
+"""What the snapshot holds of others: Services that the containers' last words name, pods that others put out, whose template the workload
+is, and what sizes or protects its pods.
+
+Called by `investigate`, only where pods are in trouble, missing or stopped. Reads only; whoever refuses an answer is left out or noted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from typing import TypeVar
+
+from app.domain.errors import ClusterRefused, TryLater
+from app.domain.json import Obj
+from app.domain.owner import Relation
+from app.domain.remediation import Scene
+from app.domain.target import Kind
+from app.domain.workload import KubeEvent
+from app.kube.owners import names, owners_of
+from app.kube.parse import parse_event
+from app.kube.read import pdb_manifests
+from app.kube.scaled_objects import of_target
+from remediations.causes.model import Neighbour, Snapshot, maker_of
+from remediations.causes.rank import neighbours_in
+from remediations.causes.scheduling import ADDING, NOT_ADDING
+
+_PUT_OUT = ("Preempted", "EvictedByVPA")
+"""Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
+
+T = TypeVar("T")
+
+
+async def _down(scene: Scene, seen: Snapshot) -> list[Neighbour]:
+    return [n for n in await neighbours_in(scene, [w.text for w in seen.words.values()]) if not n.ready]
+
+
+async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
+    """The snapshot with all that; never raises for what the cluster does."""
+    stopped = seen.workload.desired == 0
+    named, put_out, pulling, scaling, budgets, owner = await asyncio.gather(
+        _or_nothing(_down(scene, seen)),
+        _or_nothing(_events(scene, seen)),
+        _or_nothing(_pulls(scene, seen)),
+        _or_nothing(_scaling(scene, seen)),
+        _or_nothing(pdb_manifests(scene.cluster, scene.workload)),
+        _template_of(scene) if stopped else _nobody(),
+    )
+    scalers = await _or_nothing(_scalers(scene)) if stopped else []
+    vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
+    return replace(
+        seen,
+        neighbours=tuple(named),
+        put_out=tuple(put_out),
+        pulling=frozenset(pulling),
+        scaling=tuple(scaling),
+        budgets=tuple(budgets),
+        template_of=owner,
+        vpas=tuple(vpas),
+        scalers=tuple(scalers),
+    )
+
+
+async def _or_nothing(asked: Awaitable[list[T]]) -> list[T]:
+    """Optional: without it nothing is known of others."""
+    try:
+        return await asked
+    except (ClusterRefused, TryLater):
+        return []
+
+
+async def _nobody() -> str:
+    return ""
+
+
+async def _template_of(scene: Scene) -> str:
+    """The object whose template the workload only is, e.g. `Rollout web (Argo Rollouts)`."""
+    try:
+        owners = await owners_of(scene.cluster, scene.workload)
+    except (ClusterRefused, TryLater):
+        return ""
+    return next((str(o) for o in owners.found if o.relation is Relation.TEMPLATE), "")
+
+
+async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
+    """Events about pods of this workload that are gone: known by their names alone."""
+    namespace = scene.workload.target.namespace
+    asked = (
+        scene.cluster.list_objects(Kind.EVENT, namespace, fields=f"reason={reason}") for reason in _PUT_OUT
+    )
+    listed = [m for events in await asyncio.gather(*asked) for m in events]
+    makers = {m["metadata"]["name"] for m in seen.controllers} or {scene.workload.target.name}
+
+    def mine(event: KubeEvent) -> bool:
+        kind, _, name = event.about.partition("/")
+        return kind == "Pod" and event.reason in _PUT_OUT and maker_of(name) in makers
+
+    found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
+    return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)
+
+
+async def _pulls(scene: Scene, seen: Snapshot) -> list[str]:
+    """Pods whose image is being pulled, as the kubelet's last word on them says: a big one takes its minutes."""
+    waiting = {p.name for p in seen.alive if any(c.waiting == "ContainerCreating" for c in p.containers)}
+    if not waiting:
+        return []
+    listed = await scene.cluster.list_objects(
+        Kind.EVENT, scene.workload.target.namespace, fields="reason=Pulling"
+    )
+    about = {e.about for e in map(parse_event, listed) if e.reason == "Pulling" and seen.fresh(e)}
+    # Whatever the kubelet complained of since is told by its warning.
+    complained = {n for n in waiting if any(e.reason != "Pulling" for e in seen.about("Pod", n))}
+    return [n for n in waiting - complained if f"Pod/{n}" in about]
+
+
+async def _scaling(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
+    """What the autoscaler of nodes said about pods without a node, in normal events."""
+    waiting = {f"Pod/{p.name}" for p in seen.alive if not p.node}
+    if not waiting:
+        return []
+    namespace = scene.workload.target.namespace
+    asked = (
+        scene.cluster.list_objects(Kind.EVENT, namespace, fields=f"reason={reason}")
+        for reason in (*ADDING, *NOT_ADDING)
+    )
+    told = [parse_event(m) for events in await asyncio.gather(*asked) for m in events]
+    return [e for e in told if e.about in waiting and e.reason in (*ADDING, *NOT_ADDING) and seen.fresh(e)]
+
+
+async def _sizers(scene: Scene) -> list[Obj]:
+    listed = await scene.cluster.list_objects(Kind.VPA, scene.workload.target.namespace)
+    return [m for m in listed if names((m.get("spec") or {}).get("targetRef"), scene.workload)]
+
+
+async def _scalers(scene: Scene) -> list[Obj]:
+    return list(await of_target(scene.cluster, scene.workload.target))
