@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from app.domain.errors import BadInput
-from app.domain.no_secret import digests_of_none, fault_in_secret
+from app.domain.no_secret import fault_in_secret, is_digest_of_none
 
 SETTING = "REMEDIATOR_TOKENS"
 SLACK_WINDOW = 300
@@ -128,7 +128,7 @@ def _entry(text: str, where: str) -> tuple[str, Principal]:
         raise _bad(where, f"a scope is one of {', '.join(sorted(known))}, several are joined by +")
     if _SHA256.fullmatch(digest.lower()) is None:
         raise _bad(where, "expected the SHA-256 of the token in 64 hex digits, not the token itself")
-    if digest.lower() in digests_of_none():
+    if is_digest_of_none(digest):
         raise _bad(where, "that is the SHA-256 of an empty token, or of one that anybody would try")
     return digest.lower(), Principal(name, frozenset(Scope(s) for s in wanted))
 
