@@ -350,7 +350,7 @@ class Measured:
     since: Since = Since.UNKNOWN
     said: str = "nothing was asked of what was measured"
     began: datetime | None = None
-    """When errors began that are no part of the rollout, at the latest; None when before all that was asked for."""
+    """When errors began, at the latest; None when before all that was asked for, or not known."""
 
 
 async def measured_since(scene: Scene, query: str, seen: Snapshot, deployed: datetime) -> Measured:
@@ -395,6 +395,6 @@ def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
             after = span((found.at - served).total_seconds())
             return Measured(Since.LATER, f"requests began to fail {after} after its pods served", found.at)
         case Since.WITH:
-            return Measured(Since.WITH, shares.replace("right before it", "before the rollout"))
+            return Measured(Since.WITH, shares.replace("right before it", "before the rollout"), found.at)
         case _:
             return Measured(said=found.why or shares)

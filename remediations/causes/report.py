@@ -27,9 +27,10 @@ from remediations.causes.changes import (
 from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
+from remediations.causes.silent import CAN_BRING, brought, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import ErrorLog, errors_finding
+from remediations.evidence.logs import ErrorLog
 from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -40,7 +41,6 @@ from remediations.evidence.usage import count, span
 # are gone, only what was measured tells of the time before: logs that begin with the release do not.
 
 ORIGIN = "errors.origin"
-_CAN_BRING = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
 
 
 def deployed_at(seen: Snapshot) -> datetime | None:
@@ -59,9 +59,9 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
         return None
     deployed = seen.now - timedelta(seconds=last.age)
     if log.top is None:
-        return None if measured.since is Since.UNKNOWN else _without_lines(seen, log, measured, last)
+        return None if measured.since is Since.UNKNOWN else without_lines(seen, log, measured, last)
     if measured.since is Since.OLDER and not only_newest_has_them(seen, log):
-        return Blame(False, measured.said, _brought(seen, measured.began))
+        return Blame(False, measured.said, brought(seen, measured.began))
     no = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
     if no is not None:
         return no
@@ -69,35 +69,10 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
     return Blame(True, unsure, asks=unsure) if unsure else None
 
 
-def _without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Blame:
-    """The same of requests that fail while no program writes an error: only what was measured tells since when, and nothing accuses."""
-    deployed, said = seen.now - timedelta(seconds=last.age), errors_finding(log).text
-    if measured.since is Since.OLDER:
-        return Blame(False, measured.said, _brought(seen, measured.began))
-    if measured.since is Since.LATER and measured.began is not None:
-        fits = (
-            c for c in changes_of(seen) if c.kind in _CAN_BRING and deployed < c.at <= measured.began + CLEAN
-        )
-        if change := next(fits, None):
-            told_of = change.told(seen.now)
-            return Blame(False, f"something that fits better changed after the rollout: {told_of}", change)
-    if untouched := brings_no_errors(last):
-        return Blame(False, untouched)
-    unsure = f"{measured.said}, and nothing tells whether that is its fault: {said}"
-    unsure = "; ".join(filter(None, (picked_up(seen, last, deployed), unsure)))
-    return Blame(True, unsure, asks=unsure)
-
-
-def _brought(seen: Snapshot, began: datetime | None) -> Change | None:
-    """What changed right before errors began that are older than the rollout."""
-    known = changes_of(seen) if began is not None else []
-    return next((c for c in known if c.kind in _CAN_BRING and began and began - NEW <= c.at <= began), None)
-
-
 def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[Blame | None]:
     began = log.beginning.after
     for change in changes_of(seen):
-        fits = change.kind in _CAN_BRING and change.at > deployed
+        fits = change.kind in CAN_BRING and change.at > deployed
         if fits and (began is None or began >= change.at - CLEAN):
             told_of = change.told(seen.now)
             yield Blame(False, f"something that fits better changed after the rollout: {told_of}", change)

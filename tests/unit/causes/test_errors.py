@@ -256,6 +256,22 @@ async def test_requests_that_began_to_fail_with_a_later_change_clear_the_release
     assert "requests began to fail" in steps["roll-back"].asks
 
 
+@pytest.mark.parametrize(("after", "offered"), [(6, True), (30, True), (120, False), (170, False)])
+async def test_an_edit_between_the_release_and_the_beginning_is_named_where_no_log_speaks(
+    after: float, offered: bool
+) -> None:
+    """Both came at once, or the release's pods served well until the edit: a rollback would not undo that one."""
+    since = 360 - after
+    _, steps = await with_config(quiet(since, 6), since / 60).look(HighErrorRate())
+    step = steps["roll-back"]
+    assert step.applies is offered, step.why
+    named = "ConfigMap web-config changed by kubectl-edit"
+    assert named in (step.asks if offered else step.why)
+    assert not offered or "after the rollout, and going back does not undo that" in step.asks
+    _, steps = await with_config(quiet(300, 6), 2).look(HighErrorRate())
+    assert named not in steps["roll-back"].asks, "it came long after requests began to fail"
+
+
 def only_proxy() -> World:
     """The errors are those of a sidecar that the release did not touch."""
     world = told("upstream connect error: connection failure", 350, 360, deployed=6)

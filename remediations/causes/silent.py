@@ -1,0 +1,65 @@
+"""Can the last rollout have brought it that requests fail, while no program writes an error? Only what was measured tells since when, and
+nothing accuses anybody. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from app.domain.onset import Since
+from app.domain.target import Kind
+from remediations.causes.blame import Blame
+from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, picked_up, served_from
+from remediations.causes.model import Snapshot
+from remediations.causes.suspects import brings_no_errors
+from remediations.evidence.logs import ErrorLog, errors_finding
+from remediations.evidence.rollouts import Deployment
+from remediations.evidence.usage import span
+
+CAN_BRING: Final = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
+"""Kinds of objects whose change makes requests fail without a rollout."""
+
+
+def without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Blame:
+    """The word on the last rollout, for whoever has measured since when requests fail."""
+    deployed, said = seen.now - timedelta(seconds=last.age), errors_finding(log).text
+    if measured.since is Since.OLDER:
+        return Blame(False, measured.said, brought(seen, measured.began))
+    change = _after(seen, measured, deployed)
+    if change is not None and _served_without(seen, measured, change, deployed):
+        why = f"something that fits better changed after the rollout: {change.told(seen.now)}"
+        return Blame(False, why, change)
+    if untouched := brings_no_errors(last):
+        return Blame(False, untouched)
+    unsure = f"{measured.said}, and nothing tells whether that is its fault: {said}"
+    unsure = "; ".join(filter(None, (_both(seen, change, deployed), picked_up(seen, last, deployed), unsure)))
+    return Blame(True, unsure, asks=unsure)
+
+
+def _after(seen: Snapshot, measured: Measured, deployed: datetime) -> Change | None:
+    """The newest change between the rollout and the beginning; a share of failing requests climbs, so that it began before it shows."""
+    if measured.began is None:
+        return None
+    known = (c for c in changes_of(seen) if c.kind in CAN_BRING and deployed < c.at <= measured.began + CLEAN)
+    return next(known, None)
+
+
+def _served_without(seen: Snapshot, measured: Measured, change: Change, deployed: datetime) -> bool:
+    """Whether the rollout's pods served well for a while before that change."""
+    served = served_from([p for p in seen.alive if seen.newest(p)], deployed)
+    began = measured.began
+    return began is not None and change.at >= served + CLEAN and began >= change.at
+
+
+def _both(seen: Snapshot, change: Change | None, deployed: datetime) -> str:
+    """That something else changed so soon after the rollout that nobody can tell them apart."""
+    if change is None:
+        return ""
+    after = span((change.at - deployed).total_seconds())
+    return f"{change.told(seen.now)}, {after} after the rollout, and going back does not undo that"
+
+
+def brought(seen: Snapshot, began: datetime | None) -> Change | None:
+    """What changed right before errors began that are older than the rollout."""
+    known = changes_of(seen) if began is not None else []
+    return next((c for c in known if c.kind in CAN_BRING and began and began - NEW <= c.at <= began), None)
