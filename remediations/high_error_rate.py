@@ -18,7 +18,7 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, measured_since, with_beginning
-from remediations.causes.investigate import neighbour_findings
+from remediations.causes.investigate import neighbour_findings, with_neighbours
 from remediations.causes.report import ORIGIN, deployed_at, origin_finding
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
@@ -116,7 +116,8 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
         )
         pods, rollout, dependencies, metrics = groups
         errors = next((f for f in pods if f.code == "errors.grouped"), None)
-        findings = (*pods, *rollout, *with_the_errors(dependencies, errors), *metrics)
+        own, needed = with_neighbours(with_the_errors(dependencies, errors), pods)
+        findings = (*own, *rollout, *needed, *metrics)
         found = Diagnosis(_summary(Diagnosis("", findings)), findings)
         return replace(found, troubles=(*_failing(found), *load_counted(found, params.cpu_high)))
 
@@ -148,7 +149,6 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     neighbours = await neighbour_findings(scene, [g.said for g in log.groups], scene.window(params.logs))
-    named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
     moment, measured = deployed_at(found.seen), Measured()
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
         newest = [p for p in found.seen.alive if found.seen.newest(p)]
@@ -156,7 +156,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
     cause = findings_of(found)[:2]
-    return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *named]
+    return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *neighbours]
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:

@@ -18,7 +18,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.investigate import neighbour_findings
+from remediations.causes.investigate import neighbour_findings, with_neighbours
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding, read_errors
@@ -106,14 +106,15 @@ class HighLatency(Remediation[HighLatencyParams]):
         """Request duration, usage, limits, errors, dependencies and their slow queries, memory over time."""
         latency, pods, checked, leak = await asyncio.gather(
             _latency(scene, params),
-            _pods(scene, params),
+            _pods(scene),
             dependency_findings(scene.dependencies, params.dependencies),
             leak_finding(scene, params),
         )
         errors = next((f for f in pods if f.code == "errors.grouped"), None)
         checked = with_the_errors(checked, errors)
         slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
-        findings = (*latency, *pods, *checked, *slow, leak)
+        own, needed = with_neighbours(checked, pods)
+        findings = (*latency, *own, *needed, *slow, leak)
         found = Diagnosis(_summary(scene, findings), findings)
         used = measured(found, "usage.pods", "memory_share")
         leaks = shown(found, "memory.leak", "leak")
@@ -141,7 +142,7 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     return found
 
 
-async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
+async def _pods(scene: Scene) -> list[Finding]:
     found = await investigate(scene)
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
@@ -151,14 +152,13 @@ async def _pods(scene: Scene, params: HighLatencyParams) -> list[Finding]:
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     neighbours = await neighbour_findings(scene, [g.example for g in log.groups], scene.window(_ERRORS_OF))
-    named = (f for f in neighbours if str(f.data["name"]) not in params.dependencies)
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     slower = slower_finding(found.seen)
     errors = (
         [errors_finding(log)] if log.errors or log.warned or not log.known else []
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *findings_of(found)[:2], *errors]
-    return [*told, *([slower] if slower else []), *named]
+    return [*told, *([slower] if slower else []), *neighbours]
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
-from app.domain.evidence import Finding
+from app.domain.evidence import Certainty, Finding
 from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
@@ -48,7 +48,7 @@ from remediations.causes.rank import (
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.evidence.last_words import last_words
 from remediations.evidence.natures import Sign
-from remediations.evidence.usage import count, span
+from remediations.evidence.usage import DEPENDENCY, count, span
 
 # The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
 #
@@ -73,6 +73,18 @@ async def neighbour_findings(scene: Scene, errors: Iterable[str], window: float)
         return down or await lacking(scene, [n for n in found if n.ready], window)
     except (ClusterRefused, TryLater):
         return []  # optional: without it nothing is known of neighbours
+
+
+def with_neighbours(
+    checked: Sequence[Finding], pods: Sequence[Finding]
+) -> tuple[list[Finding], list[Finding]]:
+    """The findings of `pods` that are no dependency's, and one word on each dependency: our own check where it tells something, else what
+    the Service's pods say."""
+    known = {f.code for f in checked if f.certainty is Certainty.KNOWN}
+    near = [f for f in pods if f.code.startswith(DEPENDENCY)]
+    said = {f.code: f for f in near if f.code not in known}
+    own = [f for f in checked if f.code not in said]
+    return [f for f in pods if f not in near], [*own, *said.values()]
 
 
 # The snapshot: one bounded look at a workload and at what its pods use.

@@ -40,9 +40,12 @@ _WHERE = re.compile(
     r"\b(?i:host(?:name)?|server|address|addr|endpoint|broker|upstream)(?: at| on|\s?[:=])? ?[\"'`](?P<named>[A-Za-z0-9][\w.-]{1,120})[\"'`]"
     r"|\b[a-z][a-z0-9+.-]{1,20}://(?:[^\s/@\"']{1,100}@)?(?P<url>[A-Za-z0-9][A-Za-z0-9.-]{1,120})"
     rf"|\((?P<told>[a-z0-9-]{{1,63}}(?:\.[a-z0-9-]{{1,63}}){{1,6}}{_FILE}\.?)(?::\d{{1,5}})?\)"
+    r"|(?<![\w.-])(?i:host(?:name)?|server|addr(?:ess)?|endpoint|broker|to|at|with)[\"']?\s?[:=]?\s?[\"']?(?P<beside>[A-Za-z0-9][\w.-]{1,120})"
+    r"[\"']?[,;]?(?: on)?\s{0,2}[\"']?(?i:port)[\"']?\s?[:= ]\s?[\"']?\d{2,5}\b"
     rf"|(?<![\w./:-])(?P<address>(?:\d{{1,3}}(?:\.\d{{1,3}}){{3}}|[a-z][a-z0-9-]{{0,62}}(?:\.[a-z0-9-]{{1,63}}){{0,6}}{_FILE}):\d{{2,5}})(?![\w:.])"
 )
-"""The name of another side: a quoted host, one of a URL, one in brackets, or an address with its port; no file with its line."""
+"""The name of another side: a quoted host, one of a URL, one in brackets, one with a port beside it, or an address with its port; no file with its
+line."""
 _NAMED = re.compile(r"\b(?i:lookup|resolv\w*|getaddrinfo\b.*|for host|to host) \S*[a-z]\S*|\.svc\b")
 """Words that name it without a port."""
 _OWN_ADDRESS = re.compile(r"\b(?i:listen\w*|serving|started|bound)\b|\b0\.0\.0\.0\b|\[?::\]?:\d")
@@ -183,7 +186,7 @@ def _where(lines: Sequence[str], shown: ErrorLine) -> tuple[str, str] | None:
     for n in sorted(around, key=lambda n: abs(n - place)):
         line = lines[n][:_LONGEST_LINE].strip()
         found = {k: v for m in _WHERE.finditer(line) for k, v in m.groupdict().items() if v}
-        if name := next((found[k] for k in ("named", "told", "url", "address") if k in found), ""):
+        if name := next((found[k] for k in ("named", "told", "beside", "url", "address") if k in found), ""):
             return (name, line) if not _OWN_ADDRESS.search(line) else None
     return None
 

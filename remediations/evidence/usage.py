@@ -178,7 +178,7 @@ def _total(limits: Sequence[int | None]) -> int | None:
 # What the workload depends on and what Prometheus measures: dependency checks, slow queries, single values.
 # Called by the handlers. Each source that does not answer becomes an unknown finding.
 
-_DEPENDENCY = "dependency."
+DEPENDENCY = "dependency."
 _SLOW = "queries."
 
 
@@ -201,7 +201,7 @@ def _dependency(result: DependencyResult) -> Finding:
         text = f"{result.name} cannot be reached from here, so whether it is down is not known: {short(result.text, 200)}"
         data |= {"unreachable": True, "said": short(result.text, 200)}
     certainty = Certainty.UNKNOWN if result.healthy is None else Certainty.KNOWN
-    return Finding(f"{_DEPENDENCY}{result.name}", text, certainty, data)
+    return Finding(f"{DEPENDENCY}{result.name}", text, certainty, data)
 
 
 _SPOKEN_OF = {
@@ -274,7 +274,7 @@ def healthy_dependencies(diagnosis: Diagnosis) -> list[str]:
 
 
 def _dependencies(diagnosis: Diagnosis) -> list[Finding]:
-    return [f for f in diagnosis.findings if f.code.startswith(_DEPENDENCY)]
+    return [f for f in diagnosis.findings if f.code.startswith(DEPENDENCY)]
 
 
 async def slow_query_findings(
@@ -285,7 +285,7 @@ async def slow_query_findings(
     names = [
         str(f.data["name"])
         for f in diagnosis_so_far
-        if f.code.startswith(_DEPENDENCY) and f.data.get("kind") == "postgres" and f.data.get("healthy")
+        if f.code.startswith(DEPENDENCY) and f.data.get("kind") == "postgres" and f.data.get("healthy")
     ]
     return [await _slow(source, name, threshold, calls) for name in names]
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 
 from app.domain.cluster import LogQuery
+from app.domain.ports import DependencyResult, SlowQuery
 from app.domain.target import Target
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
@@ -93,3 +95,32 @@ async def test_nothing_is_read_of_what_is_off_limits() -> None:
     assert "postgres" not in str(found)
     assert read
     assert "api-0" not in read
+
+
+class Checked:
+    """Our own checks, by the dependency's name."""
+
+    def __init__(self, *, healthy: bool | None) -> None:
+        self.healthy = healthy
+
+    async def check(self, names: Sequence[str]) -> list[DependencyResult]:
+        text = {None: "no check is configured", True: "answered", False: "refused"}[self.healthy]
+        return [DependencyResult(name, "postgres", self.healthy, text) for name in names]
+
+    async def slow_queries(self, name: str, limit: int) -> Sequence[SlowQuery]:
+        return []
+
+
+@pytest.mark.parametrize("handler", [HighErrorRate(), HighLatency()], ids=lambda h: h.name)
+@pytest.mark.parametrize("healthy", [None, True, False])
+async def test_one_word_on_a_dependency_by_our_check_or_where_it_tells_nothing_by_its_pods(
+    handler: HighErrorRate | HighLatency, *, healthy: bool | None
+) -> None:
+    """A dependency that a rule names and nobody configured a check for is seen as any other Service."""
+    world = failing(NO_DATABASE, deployed=6)
+    service(world, "postgres", {"app": "postgres"})
+    scene = replace(await world.scene(), dependencies=Checked(healthy=healthy))
+    found = await handler.diagnose(scene, handler.params(dependencies=["postgres"]))  # type: ignore[arg-type]
+    (said,) = (f for f in found.findings if f.code == "dependency.postgres")
+    assert said.data["healthy"] is (healthy or False)
+    assert ("has no ready pod" in said.text) is (healthy is None)
