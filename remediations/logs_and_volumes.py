@@ -20,6 +20,7 @@ from app.domain.procedure import Procedure
 from app.domain.remediation import Params, Remediation, Scene
 from app.domain.target import Kind
 from app.kube.manifest import parse_memory
+from app.kube.quoted import told_by
 from remediations.evidence.pods import pods_state
 from remediations.evidence.usage import count, joined, memory, short
 from remediations.evidence.volumes import asked, volumes_finding
@@ -107,8 +108,7 @@ def _ephemeral(pods: Sequence[Obj]) -> Finding:
     evicted = [p for p in pods if (p.get("status") or {}).get("reason") == "Evicted"]
     details = sorted({line for pod in pods for line in _limits(pod["spec"])})
     details += [
-        f"{p['metadata']['name']}: {short(str(p['status'].get('message', '')), 160)}"
-        for p in evicted[:_SHOWN]
+        f"{p['metadata']['name']}: {told_by(p['status'].get('message'), 160)}" for p in evicted[:_SHOWN]
     ]
     without = sum(not _limit(c) for pod in pods for c in pod["spec"].get("containers") or ())
     text = f"{count(without, 'container')} without a limit of ephemeral storage, {count(len(evicted), 'evicted pod')}"

@@ -25,6 +25,8 @@ from app.kube.parse import controller_of, parse_pod
 
 _LAST_LINES = 20
 _LONGEST = 400
+_IN_TURN = frozenset({"PodInitializing", "ContainerCreating"})
+"""What a container says that waits for nothing but its turn."""
 _COMPLETE, _FAILED = " is complete", " failed"
 TO_COMPLETION = "A run to completion is not restarted or rolled back"
 
@@ -69,8 +71,11 @@ async def job_story(cluster: Cluster, namespace: str, name: str) -> str:
     told = f"Job {name}" + (f" of {owner['kind']} {owner['name']}" if owner else "")
     told += _state(job)
     with suppress(RemediatorError):
-        if end := await _end(cluster, namespace, await _pods(cluster, namespace, name)):
+        pods = await _pods(cluster, namespace, name)
+        if end := await _end(cluster, namespace, pods):
             told += f"; {end}"
+        elif waits := next((w for p in pods if not p.over and (w := _waits(p))), None):
+            told += f"; of its pod {'; '.join(waits)}"
     return told
 
 
@@ -91,13 +96,26 @@ async def pod_story(cluster: Cluster, namespace: str, name: str) -> tuple[str, s
         return "", ""
     if pod.phase == "Succeeded":
         return "it has ended well", f"pod {name} has ended well"
-    told = [f"its container {c.name} waits: {c.waiting}" for c in pod.containers if c.waiting]
+    told = _waits(pod)
     told += [f"it is {pod.phase.lower()}"] if not told and not pod.ready else []
     told += ["it is ready"] if pod.ready else []
     with suppress(RemediatorError):
         if end := await _end(cluster, namespace, [pod]):
             told.append(end)
     return "; ".join(told), ""
+
+
+def _waits(pod: Pod) -> list[str]:
+    """What keeps it from running, as the scheduler and the kubelet say: no node, an image, a key, an init container."""
+    placed = pod.condition("PodScheduled")
+    if placed is not None and placed.status == "False":
+        return [f"no node takes it ({_reason(placed.reason, placed.message)})"]
+    kept = [c for c in pod.containers if c.waiting and c.waiting not in _IN_TURN]
+    return [f"its container {c.name} waits: {_reason(c.waiting, c.waiting_message)}" for c in kept]
+
+
+def _reason(word: str, said: str) -> str:
+    return ": ".join(filter(None, (word, _clean(said))))
 
 
 async def how_it_stands(cluster: Cluster, job: Obj) -> Effect:
@@ -128,9 +146,8 @@ async def _under_way(cluster: Cluster, namespace: str, name: str) -> str:
         if not pods:
             return "has no pod yet"
         pod = pods[0]
-        waiting = [f"{c.name}: {c.waiting}" for c in pod.containers if c.waiting]
-        if waiting:
-            return f"waits ({', '.join(waiting)})"
+        if waits := _waits(pod):
+            return f"waits ({'; '.join(waits)})"
         for container in pod.containers:
             query = LogQuery(namespace, pod.name, container.name, tail_lines=_LAST_LINES)
             if said := _last_line(await cluster.logs(query)):

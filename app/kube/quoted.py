@@ -34,7 +34,7 @@ _NAMED = re.compile(r"\s(?:is (?:invalid|forbidden)|not found|already exists|can
 _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")
 _URL = re.compile(r"(https?://[^/?#\s\"]{1,253})[/?#]?.*", re.DOTALL)
-_ENVIRONMENT = re.compile(r"\b([A-Z][A-Z0-9_]{0,100}=)[^\s,;)\]\"']+")
+_ENVIRONMENT = re.compile(rf"\b([A-Z][A-Z0-9_]{{0,100}}=)(?!{re.escape(REDACTED)})[^\s,;)\]\"']+")
 _SAID_VALUE = re.compile(r"\b(value|got|found|was|is|saw|received) ([^\s\"'`]+)")
 
 
@@ -49,6 +49,12 @@ def without_values(text: str) -> str:
     text = _ENVIRONMENT.sub(rf"\1{REDACTED}", text)
     text = _SAID_VALUE.sub(lambda m: f"{m[1]} {REDACTED}" if made_up(m[2].rstrip(".,;:")) else m[0], text)
     return bounded(redact(text), max(0, min(MAX_TEXT, len(text) - _SLACK))) if cut else redact(text)
+
+
+def told_by(text: object, longest: int = 200) -> str:
+    """What a status, a condition or an annotation says, as a part of a sentence: one line of at most `longest` characters, without the values
+    that admission quotes."""
+    return bounded(" ".join(without_values(str(text or "")).split()), longest)
 
 
 def _without_field_values(text: str) -> Iterator[str]:

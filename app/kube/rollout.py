@@ -9,6 +9,7 @@ from typing import Any
 
 from app.domain.target import Kind
 from app.domain.workload import RolloutState, RolloutStatus, Workload
+from app.kube.quoted import told_by
 
 
 def rollout_status(workload: Workload) -> RolloutStatus:
@@ -46,7 +47,7 @@ def _deployment(workload: Workload) -> RolloutStatus:
 def _failure(conditions: dict[str, Any]) -> str:
     """Pods that a quota or an admission rule refuses show only in this condition."""
     failure = conditions.get("ReplicaFailure") or {}
-    return f": {failure.get('message', '')}" if failure.get("status") == "True" else ""
+    return f": {told_by(failure.get('message'))}" if failure.get("status") == "True" else ""
 
 
 def _stateful_set(workload: Workload) -> RolloutStatus:

@@ -15,12 +15,11 @@ from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.owner import HELD_AT, Owner, Relation
 from app.domain.plan import Action
-from app.domain.redact import redact
 from app.domain.target import Kind, Target
-from app.domain.text import bounded
 from app.domain.units import say_memory
 from app.domain.workload import Workload
 from app.kube.manifest import parse_memory, same, value_at
+from app.kube.quoted import told_by
 
 LABEL: Final = "scaledobject.keda.sh/name"
 """The label by which KEDA marks an autoscaler of its own: the name of its ScaledObject, cut at 63 characters."""
@@ -28,6 +27,7 @@ _GROUP: Final = "keda.sh/"
 _PAUSED = "autoscaling.keda.sh/paused"
 _NO: Final = frozenset({"0", "f", "F", "false", "False", "FALSE"})
 """What KEDA reads as no; whatever else stands there pauses."""
+_LONGEST_NOTE = 40
 DEFAULT_MIN, DEFAULT_MAX = 1, 100
 """What KEDA gives its autoscaler where the ScaledObject has no bounds, or a minimum of 0."""
 FIELDS: Final = {"Utilization": "averageUtilization", "AverageValue": "averageValue"}
@@ -62,9 +62,9 @@ def paused(manifest: Obj) -> str:
     """How somebody has paused it, by the annotation; empty when KEDA scales."""
     notes = manifest["metadata"].get("annotations") or {}
     if HELD_AT in notes:
-        return f"{HELD_AT}: {notes[HELD_AT]}"
+        return f"{HELD_AT}: {told_by(notes[HELD_AT], _LONGEST_NOTE)}"
     if _PAUSED in notes and notes[_PAUSED] not in _NO:
-        return f"{_PAUSED}: {notes[_PAUSED]}"
+        return f"{_PAUSED}: {told_by(notes[_PAUSED], _LONGEST_NOTE)}"
     return ""
 
 
@@ -75,10 +75,8 @@ def said(manifest: Obj) -> str:
     for type_, bad in (("Ready", "False"), ("Fallback", "True")):
         one = conditions.get(type_) or {}
         if one.get("status") == bad:
-            words = ": ".join(filter(None, (one.get("reason"), one.get("message"))))
-            told.append(
-                f"{type_} is {bad}" + (f", {bounded(' '.join(redact(words).split()), 160)}" if words else "")
-            )
+            words = ": ".join(filter(None, (one.get("reason"), told_by(one.get("message"), 160))))
+            told.append(f"{type_} is {bad}{f', {words}' if words else ''}")
     return "; ".join(told)
 
 
@@ -156,7 +154,7 @@ def _said(manifest: Obj) -> str:
     """What KEDA says itself where it could not make the autoscaler."""
     conditions = value_at(manifest, "/status/conditions") or ()
     ready: Obj = next((c for c in conditions if c.get("type") == "Ready"), {})
-    return f" (KEDA says: {ready.get('message', '')})" if ready.get("status") == "False" else ""
+    return f" (KEDA says: {told_by(ready.get('message'))})" if ready.get("status") == "False" else ""
 
 
 # What a VerticalPodAutoscaler sets of a workload's pods. Pure.

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from app.domain.redact import redact
+from app.domain.redact import in_one_line
 from app.domain.workload import ContainerState, Pod, Workload
+from app.kube.quoted import told_by
 
 _NO_IMAGE = frozenset({"ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
 _NO_CONTAINER = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
@@ -68,7 +69,7 @@ def _why_down(pod: Pod) -> str:
 
 
 def _said(what: str, message: str) -> str:
-    return f"{what}: {redact(message)[:_WORDS]}" if message else what
+    return f"{what}: {in_one_line(message, _WORDS)}" if message else what
 
 
 def _crashing(state: ContainerState) -> bool:
@@ -87,7 +88,7 @@ def _doomed(workload: Workload, new: Sequence[Pod]) -> str:
 
 
 def _hopeless(state: ContainerState) -> str:
-    said = f": {redact(state.waiting_message)[:_WORDS]}" if state.waiting_message else ""
+    said = f": {in_one_line(state.waiting_message, _WORDS)}" if state.waiting_message else ""
     if state.waiting in _NO_IMAGE:
         return f"cannot get its image ({state.waiting}){said}"
     if state.waiting in _NO_CONTAINER:
@@ -107,5 +108,5 @@ def _refused(workload: Workload) -> str:
         return ""
     for condition in (workload.manifest.get("status") or {}).get("conditions") or ():
         if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            return f"no pod can be made: {redact(str(condition.get('message', '')))[:_WORDS]}"
+            return f"no pod can be made: {told_by(condition.get('message'), _WORDS)}"
     return ""

@@ -19,6 +19,7 @@ from app.domain.target import Kind
 from app.domain.workload import KubeEvent, Pod
 from app.kube.manifest import claims_of
 from app.kube.newpods.obstacles import untolerated
+from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.demands import claims as mounted_claims
 from remediations.causes.model import STARTING, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
@@ -85,7 +86,7 @@ def _said(seen: Snapshot, pod: Pod) -> str:
         return ""
     condition = pod.condition("PodScheduled")
     if condition is not None and condition.status == "False" and condition.reason == "SchedulingGated":
-        return "scheduling is gated: " + (condition.message or "a scheduling gate is set")
+        return "scheduling is gated: " + (told_by(condition.message) or "a scheduling gate is set")
     if (
         condition is not None
         and condition.status == "False"

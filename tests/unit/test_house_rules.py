@@ -225,3 +225,31 @@ def test_live_tests_stand_where_make_live_looks_for_them() -> None:
         (ROOT / "Makefile").read_text(encoding="utf-8").partition("define live_tier")[2].partition("endef")[0]
     )
     assert all(f" {room.rstrip('/')} " in tier for room in rooms)
+
+
+_ERRORS = frozenset({"e", "error", "lost", "fault", "refusal", "refused", "unread", "why", "again", "wait", "requests", "raised"})  # fmt: skip
+"""Names of our own errors, whose messages are made by us."""
+
+
+def _is_foreign_message(node: ast.expr) -> bool:
+    """`event.message`, `status.get("message")`: what a cluster's object says, as it says it."""
+    if isinstance(node, ast.BoolOp):
+        return any(map(_is_foreign_message, node.values))
+    if isinstance(node, ast.Attribute) and node.attr in ("message", "waiting_message"):
+        return not (isinstance(node.value, ast.Name) and node.value.id in _ERRORS)
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get"
+    return called and bool(node.args) and getattr(node.args[0], "value", "") == "message"  # type: ignore[attr-defined]
+
+
+def test_no_message_of_a_cluster_s_object_becomes_a_part_of_a_sentence_as_it_is() -> None:
+    """It quotes values: it is made one line, bounded and without secrets first. The sections of a diagnosis are so as a whole."""
+    found = [
+        f"{_named(path)}:{node.lineno}"
+        for path in SOURCES
+        if _named(path).startswith(("app/kube/", "remediations/"))
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.FormattedValue | ast.BinOp)
+        for part in ((node.value,) if isinstance(node, ast.FormattedValue) else (node.left, node.right))
+        if _is_foreign_message(part)
+    ]
+    assert found == []

@@ -10,7 +10,7 @@ from app.domain.cluster import LogQuery
 from app.domain.errors import ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.kube.jobs import job_story
+from app.kube.jobs import job_story, pod_story
 from app.kube.owners import resolve
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
@@ -95,3 +95,38 @@ async def test_the_alert_of_such_a_pod_finds_no_workload_and_says_what_became_of
         await resolve(cluster, m.NAMESPACE, "Pod", "backup-29-abcde")
     assert "belongs to a Job: Job backup-29 of CronJob backup failed" in raised.value.message
     assert "exit code 2: disk full. A run to completion is not restarted" in raised.value.message
+
+
+WAITS: list[tuple[Obj, Obj, str]] = [
+    (
+        {},
+        {"waiting": {"reason": "ImagePullBackOff", "message": 'Back-off pulling image "registry.test/report:9"'}},
+        'its container main waits: ImagePullBackOff: Back-off pulling image "registry.test/report:9"',
+    ),
+    (
+        {},
+        {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "report-key" not found'}},
+        'its container main waits: CreateContainerConfigError: secret "report-key" not found',
+    ),
+    (
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
+        {},
+        "no node takes it (Unschedulable: 0/3 nodes are available)",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("condition", "state", "told"), WAITS, ids=["image", "key", "node"])
+async def test_why_its_pod_waits_is_told_in_the_words_of_the_kubelet_and_the_scheduler(
+    condition: Obj, state: Obj, told: str
+) -> None:
+    statuses = [{"name": "main", "state": state}] if state else []
+    pod = m.pod(
+        "backup-29-abcde", owner=m.owned_by("Job", "backup-29", "u"), ready=False, containerStatuses=statuses
+    )
+    pod["status"]["conditions"] = [condition] if condition else []
+    pod["metadata"]["labels"] = {"job-name": "backup-29"}
+    cluster = Logging(_job(), pod)
+    assert await job_story(cluster, m.NAMESPACE, "backup-29") == f"Job backup-29; of its pod {told}"
+    said, _ = await pod_story(cluster, m.NAMESPACE, "backup-29-abcde")
+    assert said.startswith(told)
