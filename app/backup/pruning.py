@@ -21,6 +21,8 @@ _LEFT_OVER: Final = timedelta(days=2)
 """Longer than any Job of ours may run."""
 _UNFINISHED: Final = timedelta(days=1)
 """Between an object's last byte and its manifest lie one read of it and two requests."""
+_SKEW: Final = timedelta(minutes=10)
+"""So far a stamp, of the service's clock, may be ahead of the clock here."""
 _TOLD_ALWAYS: Final = ("kind", "database", "namespace")
 _TOLD_SINCE: Final = ("system", "name_digest", "account")
 """What of a manifest says whose it is; the second ones are not in older manifests, nor where the login may not see them."""
@@ -53,13 +55,14 @@ class Kept(Protocol):
 @dataclass
 class _Sorted:
     """The backups of a folder: those that count, and how many do not, by reason. `before` is the newest that counts and is older than the one
-    just made, with its manifest."""
+    just made, with its manifest; `ahead` by how much the stamp of that one is later than the clock here."""
 
     known: dict[str, Known] = field(default_factory=dict)
     before: tuple[datetime, Mapping[str, Any]] | None = None
     foreign: int = 0
     broken: int = 0
     later: int = 0
+    ahead: timedelta = timedelta(0)
 
     @property
     def words(self) -> list[str]:
@@ -80,9 +83,14 @@ def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) ->
         if fewer := lost(found.before[1], own) if found.before else "":
             words = f"fewer rows than in the backup before: {fewer}. Older ones were left alone for that"
             return "; ".join([words, *found.words])
+        if found.ahead > _SKEW:
+            minutes = round(found.ahead.total_seconds() / 60)
+            words = f"its stamp is {minutes} minutes ahead of the clock here, so that nobody knows how old the others are: they were left alone"
+            return "; ".join([words, *found.words])
         too_many = surplus(found.known, order.keep, order.key)
         for key in too_many:
             bucket.remove(key)
+        now -= max(-found.ahead, timedelta(0))  # of two clocks the one that is ahead is not believed
         unfinished = bucket.unfinished(order.key, order.folder, now - _UNFINISHED)
         for key in unfinished:
             bucket.discard(key)
@@ -98,6 +106,7 @@ def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) ->
 def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) -> _Sorted:
     found, form, there = _Sorted(), _form(order.key), bucket.backups(order.folder)
     made = there.get(order.key)
+    found.ahead = made.at - now if made else found.ahead
     # The stamps are of the service's clock, and either may be ahead.
     latest = min(now, made.at + _LEFT_OVER) if made else now
     for key, listed in there.items():

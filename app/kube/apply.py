@@ -17,7 +17,6 @@ from app.domain.actuator import Applied, CheckResult, Mark, Sleep, Undone
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import (
     ClusterRefused,
-    ClusterUnavailable,
     DisruptionBlocked,
     ObjectChanged,
     ObjectInvalid,
@@ -33,7 +32,7 @@ from app.kube.look import POD_KINDS, generation_of, marker_of, moved, obstacle, 
 from app.kube.manifest import operations, same, value_at
 from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_ref
-from app.kube.readback import CONFLICT_PAUSE, Finding, pod_gone, read_back, real_sleep, removed
+from app.kube.readback import CONFLICT_PAUSE, Finding, not_applied, pod_gone, read_back, real_sleep, removed
 from app.kube.sizer import newer_sizer
 from app.kube.undo import undo
 
@@ -251,17 +250,10 @@ async def _found(
         case Finding.GONE:
             return Applied(ActionResult.REFUSED, f"{bound} is gone", code=ObjectMissing.code)
         case Finding.NOT_HAPPENED:
-            raise _not_applied(error)
+            raise not_applied(error)
         case _:
             text = f"sent without an answer ({error.message}), and {bound} cannot be read back"
             return Applied(ActionResult.UNCLEAR, text, code=error.code)
-
-
-def _not_applied(error: OutcomeUnclear) -> ClusterUnavailable:
-    text = f"the answer was lost ({error.message}); reading back shows that nothing was written"
-    failure = ClusterUnavailable(text, code="not_applied", where=error.where)
-    failure.__cause__ = error
-    return failure
 
 
 def _applied(action: Action, manifest: Obj, how: str) -> Applied:
@@ -293,7 +285,7 @@ async def _remove_pod(cluster: Cluster, action: Action, sleep: Sleep) -> Applied
                 case Finding.HAPPENED:
                     return Applied(ActionResult.APPLIED, f"{action.summary}: the pod is gone or terminating")
                 case Finding.NOT_HAPPENED:
-                    raise _not_applied(error) from error
+                    raise not_applied(error) from error
                 case _:
                     text = f"sent without an answer ({error.message}), and {pod} cannot be read back"
                     return Applied(ActionResult.UNCLEAR, text, code=error.code)

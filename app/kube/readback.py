@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from app.domain.actuator import Sleep
 from app.domain.cluster import Cluster
-from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
+from app.domain.errors import ClusterRefused, ClusterUnavailable, ObjectMissing, OutcomeUnclear, TryLater
 from app.domain.json import Obj
 from app.domain.target import ObjectRef
 from app.kube.look import marker_of
@@ -63,6 +63,14 @@ async def read_back(
         if manifest["metadata"].get("resourceVersion") != ref.resource_version:
             return last, manifest
     return last, manifest
+
+
+def not_applied(error: OutcomeUnclear) -> ClusterUnavailable:
+    """What is raised where reading back has shown that a request whose answer was lost did nothing, so that it may be tried again."""
+    text = f"the answer was lost ({error.message}); reading back shows that nothing was written"
+    failure = ClusterUnavailable(text, code="not_applied", where=error.where)
+    failure.__cause__ = error
+    return failure
 
 
 async def pod_gone(cluster: Cluster, ref: ObjectRef, sleep: Sleep = real_sleep) -> Finding:

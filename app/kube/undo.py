@@ -23,7 +23,7 @@ from app.domain.target import ObjectRef
 from app.kube.look import displaced, generation_of, marker_of, moved, require_values, undo_id
 from app.kube.manifest import operations, pointer, same, value_at
 from app.kube.owners import who_changed
-from app.kube.readback import CONFLICT_PAUSE, Finding, read_back, real_sleep
+from app.kube.readback import CONFLICT_PAUSE, Finding, not_applied, read_back, real_sleep
 from app.kube.sizer import newer_sizer
 
 _ATTEMPTS = 5
@@ -76,8 +76,8 @@ async def foresee(
 async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep = real_sleep) -> Undone:
     """Put every field back to what it was before the action `action_id` (the action's id, or `undo_id` of it).
 
-    FAILED means that the server refused, or that the answer stayed unknown. Raises TryLater, also when the object kept changing: nothing was
-    written, the call may be repeated.
+    FAILED means that the server refused, or that the answer stayed unknown. Raises TryLater, also when the object kept changing, or when
+    reading back shows that a request whose answer was lost did nothing: nothing was written, the call may be repeated.
     """
     if not action.reversible or not action.changes:
         return Undone(UndoResult.NOTHING, action.undo)
@@ -98,7 +98,11 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
             return over
         try:
             return await _write_back(cluster, action, manifest, marker)
-        except ObjectChanged:
+        except ObjectChanged as error:
+            if half_way.goes_by_what_it_finds(action):
+                raise TryLater(
+                    error.message, where=error.where
+                ) from error  # the size that it has by now is to be known first
             await sleep(CONFLICT_PAUSE * attempt)
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
@@ -109,7 +113,8 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
                 return Undone(
                     UndoResult.FAILED, f"sent without an answer, and {ref} cannot be read back: {error}"
                 )
-            # Certainly not done: look at everything again and repeat.
+            # Certainly not done. Who has come meanwhile is not asked here: the flow looks at everything again.
+            raise not_applied(error) from error
     raise TryLater(f"{ref} changed again before each of {_ATTEMPTS} attempts", where=str(ref))
 
 

@@ -221,3 +221,26 @@ async def test_an_undo_stops_the_application_from_the_size_it_has_by_then_and_st
     assert writes(rig) == [*ALL, "scale", "rename", "scale"]
     assert (await databases(rig))["langgraph_checkpoints"].mark == ""
     await rig.close()
+
+
+@pytest.mark.parametrize("size", [0, 5])
+@pytest.mark.parametrize("when", ["before the order", "right before its stop"])
+async def test_an_undo_goes_by_the_size_of_the_moment_and_starts_nothing_that_stood_at_0(
+    tmp_path: Path, when: str, size: int
+) -> None:
+    """0 is a size as any other: whoever set it wants the application down."""
+    rig = await _ordered(tmp_path)
+    await rig.until(lambda: rests(rig))
+    if when == "before the order":
+        rig.cluster.scale(*WHERE, size, "kubectl")
+        await rig.run(60)
+    else:
+        sizes = iter((size,))
+        _when(rig, "patch", "before", lambda: [rig.cluster.scale(*WHERE, one, "kubectl") for one in sizes])
+    await rig.operations.undo((await the_run(rig)).id, "kim", despite=True)
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert (run.state, await replicas(rig)) == (RunState.UNDONE, size), run.result
+    assert writes(rig) == [*ALL, *(["scale", "rename", "scale"] if size else ["rename"])]
+    assert (await databases(rig))["langgraph_checkpoints"].mark == ""
+    await rig.close()

@@ -76,7 +76,7 @@ async def _dies(rig: Rig) -> None:
 REFUSALS = [acknowledged, silenced, _rule(loses_undo), _rule(observes)]
 
 
-@pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.THROTTLED])
+@pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.THROTTLED, FaultKind.LOST_BEFORE])
 @pytest.mark.parametrize("meanwhile", REFUSALS, ids=["acknowledged", "silenced", "no undo", "observes"])
 async def test_promise_10_an_undo_that_did_not_get_out_asks_anew_who_wants_it(
     tmp_path: Path, meanwhile: Meanwhile, kind: FaultKind

@@ -128,6 +128,24 @@ def test_of_two_clocks_the_one_that_is_ahead_is_not_believed(folder: Folder) -> 
     assert told == "1 stamped later than now, which count for nothing yet"
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(days=3), timedelta(days=300)])
+def test_a_stamp_that_is_ahead_of_the_clock_where_it_is_written_removes_nothing(
+    folder: Folder, ahead: timedelta
+) -> None:
+    """The service's clock ran away: by its stamp all that is young would be old, and every other day over."""
+    folder.keep = Keep(1, 0, 0, 48)
+    for hour in range(6):
+        folder.backup(0, hour)
+    now = AT + timedelta(hours=6)
+    told = folder.made(folder.order(now + ahead), now, database="postgres.rag7.svc/app")
+    assert told.startswith(
+        f"its stamp is {round(ahead.total_seconds() / 60)} minutes ahead of the clock here"
+    )
+    assert len(folder.left) == 7
+    assert "ahead" not in folder.backup(0, 9)
+    assert len(folder.left) == 8
+
+
 def test_the_one_just_made_stays_although_another_one_is_newer(folder: Folder) -> None:
     """Two at once: each of them has told somebody that it is there."""
     folder.backup(0, 1)

@@ -156,7 +156,7 @@ def with_size(entries: Sequence[JournalEntry], stop: Action) -> Action:
     found = [
         e.intent["size"]
         for e in entries
-        if e.intent.get("size") and objects.get(e.intent["of"]) == str(stop.object)
+        if isinstance(e.intent.get("size"), int) and objects.get(e.intent["of"]) == str(stop.object)
     ]
     return half_way.from_size(stop, int(found[-1])) if found else stop
 

@@ -75,7 +75,8 @@ async def size_before(services: Services, action: Action | Undone) -> int | None
         return None
     with suppress(RemediatorError):
         manifest = await changed_object(services, action)
-        return ((manifest or {}).get("spec") or {}).get("replicas") or None
+        found = ((manifest or {}).get("spec") or {}).get("replicas")
+        return found if isinstance(found, int) else None
     return None
 
 

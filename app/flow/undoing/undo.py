@@ -354,9 +354,10 @@ def _intend(
     action, number = Action.from_json(acted.intent["action"]), journal.life_of(run).undos
     name = journal.entry_name(acted.name, number)
     entry = {"entry": "undo", "of": acted.name, "number": number, "size": size}
+    unsent = now.life.get(journal.UNSENT) == name  # so that what it says of the object may be old
     driving.begin(tx, run.id)
     sending.not_sent(tx, run.id, "")
-    if not runs.begin_entry(tx, run.id, name, entry).resumed:
+    if not runs.begin_entry(tx, run.id, name, entry, anew=unsent).resumed:
         data = {"action": name, "summary": f"undo: {action.summary}"}
         tx.audit(EventKind.UNDO_INTENDED, incident_id=run.incident_id, run_id=run.id, data=data)
     return ""
