@@ -235,8 +235,14 @@ async def test_an_undo_goes_by_the_size_of_the_moment_and_starts_nothing_that_st
         rig.cluster.scale(*WHERE, size, "kubectl")
         await rig.run(60)
     else:
-        sizes = iter((size,))
-        _when(rig, "patch", "before", lambda: [rig.cluster.scale(*WHERE, one, "kubectl") for one in sizes])
+        moved: list[int] = []
+
+        def moves() -> None:
+            if not moved:
+                moved.append(size)
+                rig.cluster.scale(*WHERE, size, "kubectl")
+
+        _when(rig, "patch", "before", moves)
     await rig.operations.undo((await the_run(rig)).id, "kim", despite=True)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)

@@ -15,7 +15,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
-from app.flow.notifying.record import announce, end_run, escalate, move, taken
+from app.flow.notifying.record import announce, at_it, end_run, escalate, move, taken
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
@@ -97,6 +97,9 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         return _taken_over(tx, services, run, life, incident)
     if life.state is RunState.ABANDONED and not _for_a_person(tx, run, incident):
         _untouched(tx, incident, run, life.reason)
+    elif follows.person and _has_it(tx, run, life):
+        move(tx, incident, IncidentState.ESCALATED, once=f"{run.id}/theirs", reason=life.reason, reopen=True)
+        _watch(tx, incident)
     elif follows.person:
         _hand_over(tx, run, life, incident)
     elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
@@ -104,6 +107,14 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     elif life.state is RunState.REVERTED and incident.state is IncidentState.ESCALATED:
         _nobody_needed(tx, run, incident)
     return Ended()
+
+
+def _has_it(tx: Tx, run: Run, life: Life) -> bool:
+    """Whoever has the incident has it by the very word that ended the run: their word calls nobody else."""
+    stays = (
+        run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE and bool(run.life.get(journal.THEIRS))
+    )
+    return stays and bool(at_it(tx.conn, run.incident_id))
 
 
 def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:

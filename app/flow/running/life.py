@@ -59,9 +59,7 @@ class Event(StrEnum):
         "not_wanted"  # while something held the undo its reason went away, or somebody has taken the incident
     )
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
-    ORDER_OVER = (
-        "order_over"  # the undo that a person ordered waited and was not begun: withdrawn, or too late
-    )
+    ORDER_OVER = "order_over"  # the undo that a person ordered was not begun: withdrawn, or too late
     REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
     BROKEN = "broken"  # every attempt of this transition raised an unexpected error
 
@@ -83,7 +81,7 @@ class Life:
     place, of any step; `loses` is why only a person's word takes it back, or the part of it that is not `loose`: what that would lose, whom it would
     bring back, or what helped. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
-    ordered it knew of, and their order is good `until` then (ISO 8601).
+    ordered it knew of, and their order is good `until` then (ISO 8601). `former` are cause and reason of what was the service's undo before.
     """
 
     state: RunState
@@ -101,6 +99,7 @@ class Life:
     undos: int = 0
     despite: tuple[str, ...] = ()
     until: str = ""
+    former: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, JsonValue]:
         """What the row keeps; the other fields are derived from the run."""
@@ -113,6 +112,7 @@ class Life:
             "undos": self.undos,
             "despite": list(self.despite),
             "ordered_until": self.until,
+            "former": list(self.former),
         }
 
     @classmethod
@@ -133,6 +133,7 @@ class Life:
             undos=int(data.get("undos", 0)),
             despite=tuple(data.get("despite", ())),
             until=str(data.get("ordered_until", "")),
+            former=tuple(data.get("former", ())),
         )
 
 
@@ -245,13 +246,14 @@ def after_conflict(life: Life, text: str) -> Life:
 def undo(cause: Cause) -> Becomes:
     """Begin to take everything back that is in place, newest first."""
     return lambda life, _text: replace(
-        life, state=RunState.UNDOING, cause=cause, undos=life.undos + 1, rest=(), reason=""
+        life, state=RunState.UNDOING, cause=cause, undos=life.undos + 1, rest=(), reason="", former=()
     )
 
 
 def order(life: Life, _text: str) -> Life:
     """The undo that is under way is a person's from now on: whoever is at it goes on."""
-    return replace(life, cause=Cause.PERSON, rest=(), reason="")
+    former = life.former if life.cause is Cause.PERSON else (life.cause.value, life.reason)
+    return replace(life, cause=Cause.PERSON, rest=(), reason="", former=former)
 
 
 def leave_in_place(life: Life, text: str) -> Life:
@@ -266,9 +268,12 @@ def leave_in_place(life: Life, text: str) -> Life:
 
 
 def not_undone(life: Life, text: str) -> Life:
-    """Nothing of what a person ordered was written: the run is again as it had ended, and undoes nothing."""
-    before = life.outcome or RunState.ABANDONED
-    return replace(end(life, before, text), cause=Cause.NONE, despite=(), until="")
+    """Nothing of what a person ordered was written: the run is again as it had ended. Where the rule had begun to undo, it ends only now."""
+    cause, reason = life.former or ("", "")
+    if cause != Cause.OTHERWISE:
+        cause, reason = Cause.NONE, life.reason
+    kept = replace(life, cause=Cause(cause), reason=reason, despite=(), until="", former=())
+    return end(kept, life.outcome or RunState.ABANDONED, text)
 
 
 def stay(life: Life, _text: str) -> Life:

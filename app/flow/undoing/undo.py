@@ -92,7 +92,8 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         text = (
             f"{taken}: what was done stays in place until somebody says otherwise (remediator undo {run.id})"
         )
-        return Found(Event.NOT_WANTED, text, also=_calls(services))
+        theirs = await services.store.read(lambda conn: at_it(conn, run.incident_id))
+        return Found(Event.NOT_WANTED, text, keeps={journal.THEIRS: bool(theirs)}, also=_calls(services))
     try:
         if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
             return _deleted(run, gone)
