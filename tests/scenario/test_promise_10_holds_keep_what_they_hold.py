@@ -145,17 +145,37 @@ async def test_promise_10_a_mark_that_came_after_the_intent_is_read_before_the_r
     await rig.close()
 
 
-async def test_promise_10_a_mark_that_came_before_a_patch_is_sent_again_is_read(tmp_path: Path) -> None:
-    """The first request is bound to what was read a moment ago; one after a conflict is not."""
+async def test_promise_10_a_mark_on_the_namespace_right_after_the_intent_holds_the_first_patch(
+    tmp_path: Path,
+) -> None:
+    """The server refuses a patch of an object that was marked since it was read, and knows nothing of its namespace."""
     rig = await _slow(tmp_path)
 
     async def do() -> None:
         _mark(rig, Kind.NAMESPACE, "", "rag7")
+
+    await _happens(rig, EventKind.ACTION_INTENDED, do)
+    await rig.run(60)
+    assert not writes(rig)
+    assert f"{OPT}=false" in (await the_run(rig)).result
+    await rig.close()
+
+
+async def test_promise_10_a_mark_that_came_before_a_patch_is_sent_again_is_read(tmp_path: Path) -> None:
+    rig, sent = await _slow(tmp_path), list[str]()
+
+    def marks(request: Any, when: str) -> None:
+        if request.verb == "patch" and not request.dry_run and when == "before":
+            sent.append(request.verb)
+            _mark(rig, Kind.NAMESPACE, "", "rag7")
+
+    async def do() -> None:
+        rig.cluster.on_request(marks)
         rig.cluster.faults.add(Fault(FaultKind.CONFLICT, verb="patch", times=1))
 
     await _happens(rig, EventKind.ACTION_INTENDED, do)
     await rig.run(60)
-    assert not rig.cluster.faults.waiting
+    assert (sent, rig.cluster.faults.waiting) == (["patch"], [])
     assert not writes(rig)
     assert f"{OPT}=false" in (await the_run(rig)).result
     await rig.close()

@@ -9,10 +9,13 @@ import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
 from app.sim.faults import FaultKind
 from app.store import people
+from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_incident, the_run, trail, writes
+from tests.scenario.test_being_deleted import delete_slowly
 from tests.scenario.test_promise_10_an_intent_is_no_write import _does_not_get_out, acknowledged
 from tests.scenario.test_stricter_rule_takes_nothing_back import _no_help, _reaches
 
@@ -82,4 +85,21 @@ async def test_promise_7_who_keeps_what_was_done_has_the_incident_and_nobody_is_
     assert "Acknowledged by kim" in parent
     assert "A person is needed" not in parent
     assert f"remediator undo {run.id}" in rig.notebook.text
+    await rig.close()
+
+
+async def test_promise_7_a_deletion_seen_right_before_the_undos_request_calls_nobody(tmp_path: Path) -> None:
+    """Whoever deletes it has it, and no command helps: there is nothing to wait for, as there would be under a hold."""
+    rig = await _no_help(tmp_path)
+
+    async def deletes() -> None:
+        delete_slowly(rig, (Kind.NAMESPACE, "", "rag7"))
+
+    seen = after_the_first(rig, EventKind.UNDO_INTENDED, deletes)
+    await rig.run(1_500)
+    assert seen.done
+    assert ((await the_run(rig)).state, writes(rig)) == (RunState.TAKEN_OVER, ["patch langgraph-api"])
+    assert await _calls(rig) == 0
+    assert not await trail(rig, EventKind.UNDO_HELD)
+    assert "--despite" not in rig.notebook.text
     await rig.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -164,7 +164,7 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     judged = await _judge_again(services, planned, around)
     if isinstance(judged, Against):
         return await _settle(services, planned, judged.event, judged.text)
-    return await _write(services, planned, found, (around.at, judged))
+    return await _write(services, planned, found, judged)
 
 
 async def _written_by_a_lost_copy(services: Services, planned: Planned, found: CheckResult) -> str:
@@ -293,17 +293,14 @@ def _intend(tx: Tx, planned: Planned) -> None:
         )
 
 
-async def _write(
-    services: Services, planned: Planned, found: CheckResult, let: tuple[datetime, frozenset[str]]
-) -> Found:
-    """Send it; `let` is when its surroundings were read, and which holds the gates let it pass. What holds it since the gates said yes stops each request that has not gone out."""
+async def _write(services: Services, planned: Planned, found: CheckResult, known: frozenset[str]) -> Found:
+    """Send it; `known` are the holds that the gates let it pass. What holds it since the gates said yes stops each request that has not gone out."""
     asked = holding.holds_on_start if holding.brings_back(planned.run, planned.index) else holding.holds_on
-    read_at, known = let
 
     def holds(conn: Connection, touched: holding.Touches) -> tuple[Hold, ...]:
         return asked(conn, services, planned.run, known, touched)
 
-    means = holding.means(services, holds, (planned.action,), read_at)
+    means = holding.means(services, holds, (planned.action,))
     means = replace(means, so_far=planned.so_far.state)
     try:
         with services.tracer.span("write", kind=planned.action.kind.value):

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
+from typing import Final
 
 from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Means, Undone
+from app.domain.cluster import Cluster
 from app.domain.decision import Code, Mode
 from app.domain.errors import Held, ObjectMissing, RemediatorError, TryLater
 from app.domain.json import JsonValue, Obj
@@ -32,6 +34,7 @@ from app.flow.running import journal
 from app.flow.running.life import Cause
 from app.flow.services import Services
 from app.kube.hands import Hand, hand_between
+from app.kube.read import View
 from app.policy.facts import Fact, Unknown
 from app.policy.gates.target import off_limits_by_name
 from app.policy.holds import SCOPE, Hold, Touched, Write, holds, is_hold
@@ -45,6 +48,7 @@ Holding = Callable[[Connection, Touches], tuple[Hold, ...]]
 """What forbids a write of a run, by the marks on what it changes."""
 
 
+BEING_DELETED: Final = "being_deleted"
 DELETED: Mapping[str, JsonValue] = {"by_hand": True, "gone": True}
 """What the row of a run keeps that ends because somebody is deleting what it changes."""
 
@@ -80,23 +84,27 @@ async def size_before(services: Services, action: Action | Undone) -> int | None
     return None
 
 
-async def touched_by(services: Services, actions: Iterable[Action]) -> tuple[Touched, ...]:
-    """What these actions change, with the marks of its owners, for what the scope says of writing to it once more. Raises TryLater when the
-    marks cannot be read by now; marks that may not be read hold as unknown ones do."""
+async def touched_by(
+    services: Services, actions: Iterable[Action], cluster: Cluster | None = None
+) -> tuple[Touched, ...]:
+    """What these actions change, with the marks of its owners as they are now, read from `cluster` where somebody looks at it already, for what
+    the scope says of writing to it once more. Raises TryLater when the marks cannot be read by now; marks that may not be read hold as unknown
+    ones do."""
     found: dict[str, list[Action]] = {}
     for action in actions:
         found.setdefault(action.target.key, []).append(action)
-    return tuple([await _touched(services, together) for together in found.values()])
+    at = cluster or services.cluster
+    return tuple([await _touched(services, at, together) for together in found.values()])
 
 
-async def _touched(services: Services, actions: Sequence[Action]) -> Touched:
+async def _touched(services: Services, cluster: Cluster, actions: Sequence[Action]) -> Touched:
     plain, scope = by_name(actions), services.policy().scope
     if off_limits_by_name(scope, plain.target.namespace):
         return plain
     try:
         marks: Fact[Mapping[str, str]] | None
-        marks = await of_what_is_there(services.cluster, scope, plain.target)
-        more = await of_others(services.cluster, scope, plain.target, plain.others)
+        marks = await of_what_is_there(cluster, scope, plain.target)
+        more = await of_others(cluster, scope, plain.target, plain.others)
         marks = {**(marks or {}), **more} if more else marks
     except TryLater as error:
         text = f"whether {plain.target} is off limits by now could not be read: {error.message}"
@@ -232,33 +240,17 @@ def unread(found: Collection[Hold]) -> bool:
     return bool(found) and all(hold.code is Code.UNKNOWN_FACT for hold in found)
 
 
-_FRESH = timedelta(seconds=1)
-"""How long what the gates have read of the owners' marks is a moment ago."""
-
-
-def means(
-    services: Services, holding: Holding, actions: Sequence[Action] = (), read_at: datetime | None = None
-) -> Means:
-    """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held. The marks on what
-    `actions` change are read again each time, but for the first request of a patch that is bound to the object as it was read together
-    with them, at `read_at`, a moment ago: the server refuses that one where anything was marked since. Whether somebody is deleting what they
-    change is asked each time."""
+def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:
+    """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held, with the code
+    `being_deleted` for what somebody is deleting with what `actions` change. What they change and its namespace are read once for that and for
+    the marks of their owners."""
     targets = sorted({action.target for action in actions})
-    bound = all(
-        action.changes and touched((action,)) == (action.target,) and str(action.object) == action.target.key
-        for action in actions
-    )
-    first = read_at if bound else None
 
     async def ask() -> None:
-        nonlocal first
-        if why := await leaving(services.cluster, *targets):
-            raise Held(why)
-        read, first = first, None
-        if read is not None and services.clock.now() - read <= _FRESH:
-            touched: Touches = (by_name(actions),)
-        else:
-            touched = await touched_by(services, actions)
+        view = View(services.cluster)
+        if why := await leaving(view, *targets):
+            raise Held(why, code=BEING_DELETED)
+        touched = await touched_by(services, actions, view)
         found = await services.store.read(lambda conn: holding(conn, touched))
         if found:
             raise Held(words(found))

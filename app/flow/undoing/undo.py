@@ -265,7 +265,8 @@ async def _undo_one(
             name = journal.entry_name(acted.name, journal.life_of(run).undos)
             await services.store.write(lambda tx: sending.not_sent(tx, run.id, name))
         if isinstance(error, Held):
-            return held.waits(services, run, str(error))
+            deleted = error.code == holding.BEING_DELETED
+            return _deleted(run, str(error)) if deleted else held.waits(services, run, str(error))
         failed = held.failed(services, run, entries, error)
         return failed if isinstance(failed, Found) else _settled(services, run, acted, failed)
     return _settled(services, run, acted, done, await _size_now(services, acted, done))
