@@ -28,6 +28,17 @@ def rollout_status(workload: Workload) -> RolloutStatus:
             return _daemon_set(workload)
 
 
+def are_up(workload: Workload) -> bool:
+    """Whether its pods have come up, as far as its status tells."""
+    state = rollout_status(workload).state
+    # Pods that are replaced as somebody deletes them are all there, or not.
+    return (
+        workload.ready >= workload.desired
+        if state is RolloutState.UNKNOWN
+        else state is RolloutState.COMPLETE
+    )
+
+
 def _deployment(workload: Workload) -> RolloutStatus:
     status = workload.manifest.get("status") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}

@@ -285,6 +285,22 @@ async def test_a_pod_of_what_is_not_changed_here_is_told_with_whose_it_is_and_a_
     await rig.close()
 
 
+async def test_a_protected_kind_calls_a_person_where_pods_do_not_come_up_also_where_no_step_would_help(
+    tmp_path: Path,
+) -> None:
+    """A database that crashes by itself has no release behind it: nobody else would call."""
+    shipped = policy(steps=("restart",))
+    scope = shipped.scope.model_copy(update={"protected_kinds": (Kind.DEPLOYMENT,)})
+    rig = await born(tmp_path, "pod-restarting", rules=shipped.model_copy(update={"scope": scope}))
+    await rig.run(400)
+    assert (await decision(rig)).code is Code.PROTECTED
+    (call,) = await trail(rig, EventKind.ESCALATED)
+    assert "the policy leaves this kind to people" in call.data["reason"]
+    assert "and it is not well: " in call.data["reason"]
+    assert writes(rig) == []
+    await rig.close()
+
+
 @pytest.mark.parametrize(("scenario", "called"), [("pod-restarting", 1), ("high-error-rate", 0)])
 async def test_a_protected_kind_calls_a_person_where_pods_do_not_come_up_and_what_would_help_is_known(
     tmp_path: Path, scenario: str, called: int

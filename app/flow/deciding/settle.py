@@ -19,13 +19,12 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.plan import Step
-from app.domain.workload import RolloutState
 from app.flow.deciding import facts, history, investigate
 from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
-from app.kube.rollout import rollout_status
+from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, Unknown, may_act
@@ -275,12 +274,11 @@ _FOR_A_PERSON = {
 
 def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
     """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
-    it is known what would help and pods of it do not come up."""
+    pods of it do not come up, whether or not it is known what would help."""
     if any(gate.verdict is Verdict.OBSERVE for gate in decision.gates):
         return False
     if decision.code is Code.PROTECTED:
-        workload = seen.workload if seen is not None and seen.step is not None else None
-        return workload is not None and rollout_status(workload).state is not RolloutState.COMPLETE
+        return seen is not None and seen.workload is not None and not are_up(seen.workload)
     return decision.code in _FOR_A_PERSON
 
 
@@ -290,6 +288,9 @@ def _obstacle(decision: Decision, seen: investigate.Seen | None) -> Escalation:
     if gate.code is Code.PROTECTED and seen is not None and seen.step is not None:
         would = "; ".join(action.summary for action in seen.step.actions)
         return Escalation(f"{told}, so this is not done: {would} ({seen.step.why})")
+    if gate.code is Code.PROTECTED and seen is not None:
+        advice = tuple(dict.fromkeys(step.advice for step in seen.ladder if step.advice))
+        return Escalation(f"{told}, and it is not well: {seen.diagnosis.summary}", look_at=advice)
     return Escalation(reason=told, look_at=(gate.remedy,) if gate.remedy else ())
 
 
