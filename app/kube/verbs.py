@@ -81,7 +81,7 @@ OPTIONAL = (
     Permission("list", Kind.ROLLOUT),
     Permission("list", Kind.VPA),
     Permission("list", Kind.SCALED_OBJECT),
-    Permission("get", Kind.JOB),
+    *(Permission("get", kind) for kind in (Kind.JOB, Kind.CRON_JOB, Kind.ROLLOUT, Kind.SCALED_OBJECT)),
 )
 """What tells more where it is granted, and closes nothing where it is not."""
 

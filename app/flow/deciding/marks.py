@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from app.domain.cluster import Cluster
 from app.domain.copies import service_of
@@ -24,7 +25,7 @@ from app.policy.gates.target import kept_away, mark_of, off_limits_by_name
 from app.policy.model import Opt, Scope
 
 NAMESPACE, OBJECT, NOT_SET = "namespace", "object", "not set"
-_OWNING = frozenset(
+OWNING: Final = frozenset(
     {*WORKLOAD_KINDS, Kind.REPLICA_SET, Kind.JOB, Kind.CRON_JOB, Kind.ROLLOUT, Kind.SCALED_OBJECT}
 )
 _OWNERS = 4  # steps up from an object
@@ -120,7 +121,7 @@ async def _owner_leaving(cluster: Cluster, namespace: str, manifest: Obj, up: in
     """The owner on the way up that is being deleted, but for one that leaves behind what it owns. Kinds that the service does not read say nothing."""
     for reference in manifest["metadata"].get("ownerReferences") or () if up else ():
         kind = reference.get("kind")
-        if kind not in _OWNING:
+        if kind not in OWNING:
             continue
         owner = await _granted(cluster, Kind(kind), namespace, reference["name"])
         if owner is None or owner["metadata"].get("uid") != reference.get("uid"):
