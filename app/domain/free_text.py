@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue, beginning
-from app.domain.redact import redact, redact_value
+from app.domain.redact import Effort, redact, redact_value
 from app.domain.text import CONTROL, bounded, visible
 
 OF_PAGERDUTY = "pagerduty:"
@@ -17,10 +17,10 @@ LONGEST_REASON = 2_000
 _MAX_RAW = 2_000
 
 
-def one_line(text: str, longest: int) -> str:
+def one_line(text: str, longest: int, effort: Effort | None = None) -> str:
     """`text` as one line of about `longest` characters at most, without what looks like a secret and what nobody sees."""
-    shown = CONTROL.sub(" ", redact(text, longest=longest))
-    return _no_longer(redact(" ".join(shown.split())), longest)
+    shown = CONTROL.sub(" ", redact(text, effort, longest))
+    return _no_longer(redact(" ".join(shown.split()), effort), longest)
 
 
 def name_told(text: str, longest: int) -> str:

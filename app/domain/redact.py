@@ -8,7 +8,9 @@ logged and never looks outside the text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +28,13 @@ __all__ = [
     "CLASSES",
     "MAX_TEXT",
     "REDACTED",
+    "TooDear",
     "annotation",
     "in_one_line",
     "redact",
     "redact_lines",
     "redact_value",
+    "work_bounded",
 ]
 
 REDACTED = "[redacted]"
@@ -55,7 +59,7 @@ _LOOKS = 3  # what is taken away can bring forth what another class finds
 
 @dataclass(slots=True)
 class Effort:
-    """How much may be spent on texts of one sender, in units of some 10 µs: for each look at a text and each place that a class looks at or
+    """How much may be spent on texts of one sender, in units of 10 to 40 µs: for each look at a text and each place that a class looks at or
     hides one, and more by the characters that are read there; and one for some signs that read otherwise. What is looked at when nothing is left is hidden whole, as nobody knows what is in it."""
 
     left: int
@@ -68,6 +72,30 @@ class Effort:
 
 class _Spent(Exception):
     """Nothing is left to spend."""
+
+
+class TooDear(Exception):
+    """What was begun under `work_bounded` takes more work than it may take there."""
+
+
+@dataclass(slots=True)
+class _Bound:
+    left: int
+    hides: bool
+
+
+_BOUND: ContextVar[_Bound | None] = ContextVar("bound of the work on texts", default=None)
+
+
+@contextmanager
+def work_bounded(most: int, *, hides: bool) -> Iterator[None]:
+    """All looks at texts that are made inside may cost so many units together (`Effort`), whoever asks for them. What exceeds that is hidden
+    where it `hides`; else it is not done, and TooDear tells so."""
+    token = _BOUND.set(_Bound(most, hides))
+    try:
+        yield
+    finally:
+        _BOUND.reset(token)
 
 
 _OFTEN = 512
@@ -129,7 +157,10 @@ def redact_lines(lines: Sequence[str]) -> list[str]:
     raw = [_encodable(line if len(line) <= MAX_TEXT else redact(line)).replace("\n", " ") for line in lines]
     shown = raw
     for _ in range(_LOOKS):
-        less = _looked_at(shown)
+        try:
+            less = _looked_at(shown)
+        except _Spent:
+            return [REDACTED] * len(raw)
         if less == shown:
             break
         shown = less
@@ -242,6 +273,10 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
 
 
 def _spend(effort: Effort | None, number: int = 1) -> None:
+    if (bound := _BOUND.get()) is not None:
+        bound.left -= number
+        if bound.left < 0:
+            raise _Spent if bound.hides else TooDear
     if effort is not None and effort.spent(number):
         raise _Spent
 

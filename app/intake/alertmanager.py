@@ -41,10 +41,11 @@ MAX_ANNOTATION = 10_000
 MAX_URL = 2_048
 _LOOKED_AT = MAX_ANNOTATION + 2_000
 """Characters of a text that is only shown: a password is seen whole before the text is cut."""
-_EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 2_000, 16, 500
-"""What may be spent on hiding secrets in the texts of a body, at most and whatever its length; bytes that allow one more; and in an
-alert. Alerts as Alertmanager sends them need one for each 100 bytes or more, and 20 or less each. A short body is read on the event loop,
-so that what it may cost anyway is small."""
+_EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 2_000, 3, 500
+"""What may be spent on hiding secrets in the texts of a body, at most and whatever its length, and in an alert whatever its length; bytes and
+characters that allow one more. Alerts as Alertmanager sends them need 20 or less each; lines of logs and traces need one for each three characters or
+more, up to ten."""
+_SHOWN_FIRST = ("summary", "title", "message")
 _TELLING = frozenset({"alertname", "severity", *NAMES.places})
 _TOLD_SINGLY = 20
 _MAX_NOTE = 300
@@ -79,7 +80,7 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     for index in range(min(len(items), MAX_ALERTS)):
         item, items[index] = items[index], None  # freed one by one, not all in one go
         try:
-            effort = Effort(min(left, _EFFORT_OF_ALERT))
+            effort = Effort(min(left, _EFFORT_OF_ALERT + _characters(item) // _BYTES_OF_ONE))
             given = effort.left
             alerts.append(_alert(item, data.get("status"), received_at, effort))
             left -= given - max(effort.left, 0)
@@ -105,7 +106,7 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
         sender=sender,
         alerts=tuple(alerts),
         rejected=tuple(rejected),
-        group_key=annotation("", _text(data, "groupKey"), MAX_VALUE),
+        group_key=annotation("", _text(data, "groupKey"), MAX_VALUE, Effort(max(left, 0))),
         truncated_alerts=min(_truncated(data.get("truncatedAlerts")) + cut, _MAX_TRUNCATED),
         note=_note(data),
     )
@@ -122,6 +123,7 @@ def _alert(item: Any, of_all: Any, received_at: datetime, effort: Effort) -> Ale
         raise _Unusable("bad_status", ("status",), "expected firing or resolved")
     if said is None and (ended := rfc3339(item.get("endsAt"))) and ended <= received_at:
         status = AlertStatus.RESOLVED  # a body that fires has alerts beside that are over
+    link = annotation("", _text(item, "generatorURL"), MAX_URL, effort)
     starts_at = rfc3339(item.get("startsAt"))
     ends_at = None
     if status is AlertStatus.RESOLVED:
@@ -135,7 +137,7 @@ def _alert(item: Any, of_all: Any, received_at: datetime, effort: Effort) -> Ale
         labels,
         _annotations(item.get("annotations"), effort),
         ends_at,
-        annotation("", _text(item, "generatorURL"), MAX_URL, effort),
+        link,
         starts_at is not None,
     )
 
@@ -195,24 +197,32 @@ def _as_texts(labels: dict[str, Any]) -> dict[str, str]:
     return told | _lost(labels.keys() - told.keys()) if told else {}
 
 
+def _characters(item: Any) -> int:
+    """Of all texts of an alert's annotations, as far as they are looked at."""
+    notes = item.get("annotations") if type(item) is dict else None
+    if type(notes) is not dict:
+        return 0
+    some = islice(notes.values(), MAX_LABELS)
+    return sum(min(len(text), _LOOKED_AT) for text in some if type(text) is str)
+
+
 def _annotations(value: Any, effort: Effort) -> dict[str, str]:
+    """Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert. What says most, and what is short, comes
+    first: where too much is to be looked at, the long ones are hidden."""
     if type(value) is not dict:
         return {}
-    # Shown to people, never decided by: an odd value is shown as its JSON instead of losing the alert.
-    return {
-        _told_name(name): annotation(
-            name[:MAX_NAME],
-            _whole(text[:_LOOKED_AT] if type(text) is str else beginning(text, _LOOKED_AT)),
-            MAX_ANNOTATION,
-            effort,
-        )
+    texts = {
+        name: _whole(text[:_LOOKED_AT] if type(text) is str else beginning(text, _LOOKED_AT))
         for name, text in islice(value.items(), MAX_LABELS)
     }
+    first = sorted(texts, key=lambda name: (name not in _SHOWN_FIRST, len(texts[name])))
+    told = {name: annotation(name[:MAX_NAME], texts[name], MAX_ANNOTATION, effort) for name in first}
+    return {_told_name(name, effort): told[name] for name in texts}
 
 
-def _told_name(name: str) -> str:
+def _told_name(name: str, effort: Effort) -> str:
     """The name of an annotation, which is a stranger's text too."""
-    return name if is_plain_name(name) else one_line(_whole(name[:MAX_NAME]), MAX_NAME)
+    return name if is_plain_name(name) else one_line(_whole(name[:MAX_NAME]), MAX_NAME, effort)
 
 
 def _identity(value: Any, labels: dict[str, str]) -> str:

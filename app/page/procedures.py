@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from app.domain.errors import Missing
@@ -51,12 +52,10 @@ async def one(services: Services, name: str) -> Mapping[str, Any]:
 
 async def order(site: Site, visitor: Visitor, row: Mapping[str, Any], form: Form) -> str:
     """Place an order of this remediation; gives the id of its incident, which tells what becomes of it. Raises RemediatorError."""
-    placed = manual.parse(
-        canonical(_body(row, form)).encode(),
-        received_at=site.web.clock.now(),
-        by=visitor.principal,
-        idempotency_key=f"page-{row['name']}-{once_of(form)}",
-    )
+    body, by = canonical(_body(row, form)).encode(), visitor.principal
+    key, now = f"page-{row['name']}-{once_of(form)}", site.web.clock.now()
+    parse = partial(manual.parse, body, received_at=now, by=by, idempotency_key=key)
+    placed = await site.web.long_bodies.read(by.name, body, parse)
     return (await place(site.web, placed)).incident_ids[0]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Depends, Header, Path, Query, Request
@@ -132,12 +133,9 @@ async def trigger_remediation(
     ] = "",
 ) -> Ordered:
     """Order a remediation. The policy's gates hold for it too."""
-    order = manual.parse(
-        await json_bytes(request),
-        received_at=using.clock.now(),
-        by=by,
-        idempotency_key=idempotency_key,
-    )
+    body, now = await json_bytes(request), using.clock.now()
+    parse = partial(manual.parse, body, received_at=now, by=by, idempotency_key=idempotency_key)
+    order = await using.long_bodies.read(by.name, body, parse)
     receipt = await place(using, order)
     return Ordered(incident=receipt.incident_ids[0], run=receipt.run_ids[0])
 

@@ -19,6 +19,7 @@ from app.store.approvals import NO_PRESS, Press
 from app.store.database import Store
 from app.web.expensive import PAGES_IN_ALL, PAGES_OF_ONE, ExpensiveReads, Together
 from app.web.failures import API_TRIES, Failures
+from app.web.long_bodies import LongBodies
 
 
 class Operations(Protocol):
@@ -123,7 +124,7 @@ class WebServices:
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
     `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
-    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows, `long_bodies` what is read beside the event loop. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -146,6 +147,7 @@ class WebServices:
     expensive: ExpensiveReads = field(default_factory=ExpensiveReads)
     pages: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(PAGES_OF_ONE, PAGES_IN_ALL))
     together: Together = field(default_factory=Together)
+    long_bodies: LongBodies = field(default_factory=LongBodies)
 
     def received(self, incidents: Sequence[str], since: float, source: str) -> None:
         """Tell the traces of the incidents that something came in for them; `since` is the monotonic clock at its beginning."""

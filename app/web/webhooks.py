@@ -22,7 +22,6 @@ from app.domain.subject import NAMES
 from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
 from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
-from app.web.long_bodies import LongBodies
 from app.web.problems import SpelledJSON, status_of
 from app.web.requests import read_body
 from app.web.services import WebServices
@@ -47,9 +46,8 @@ class Webhook(ABC):
     too_large: ClassVar[str] = ""
     """What the sender can set against bodies that are too large."""
 
-    def __init__(self, services: WebServices, long_bodies: LongBodies) -> None:
+    def __init__(self, services: WebServices) -> None:
         self.services = services
-        self._long_bodies = long_bodies
         self.limit = _PD_LIMIT
         metrics = services.metrics
         # Children are looked up once: `labels()` costs more than the increment.
@@ -123,7 +121,9 @@ class Webhook(ABC):
 
     async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
         """A body of ordinary size at once, a long one beside the event loop. Raises what `delivery` does, and TryLater."""
-        return await self._long_bodies.read(sender, body, lambda: self.delivery(headers, body, sender))
+        return await self.services.long_bodies.read(
+            sender, body, lambda: self.delivery(headers, body, sender)
+        )
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -170,8 +170,8 @@ class AlertmanagerWebhook(Webhook):
     errors = (401, 403, 413, 415, 422, 503)
     too_large = "group by more labels, or set max_alerts in the webhook receiver"
 
-    def __init__(self, services: WebServices, long_bodies: LongBodies) -> None:
-        super().__init__(services, long_bodies)
+    def __init__(self, services: WebServices) -> None:
+        super().__init__(services)
         self.limit = services.limits.alertmanager_bytes
 
     def sender(self, headers: Headers) -> str:
@@ -246,9 +246,8 @@ WEBHOOKS: tuple[type[Webhook], ...] = (AlertmanagerWebhook, PagerDutyWebhook, Or
 def router(services: WebServices) -> APIRouter:
     """The webhooks as routes, with what the document says of each."""
     found = APIRouter(tags=["webhooks"])
-    long_bodies = LongBodies()
     for kind in WEBHOOKS:
-        hook = kind(services, long_bodies)
+        hook = kind(services)
         # With a slash behind it too: senders add one, and a redirect would lose the body.
         found.add_api_route(f"{hook.path}/", hook.__call__, methods=["POST"], include_in_schema=False)
         found.add_api_route(

@@ -11,7 +11,7 @@ import pytest
 
 from app.domain.alert import Delivery
 from app.domain.errors import TryLater
-from app.intake import alertmanager
+from app.intake import alertmanager, manual
 from app.web.long_bodies import LongBodies
 from app.web.problems import status_of
 from tests.bench.bodies import alert, message
@@ -145,3 +145,43 @@ async def test_ten_thousand_ordinary_alerts_are_taken(rig: Rig) -> None:
     async with rig.client("ingest") as http:
         answer = await http.post(PATH, content=body)
     assert (answer.status_code, answer.json()["rejected"]) == (202, [])
+
+
+DEAR = "['sh','-c','redis-cli -a  ping']|\n property \"auth.token\" holds ``, which is not a UR%22"
+
+
+async def test_a_short_body_whose_texts_take_long_to_look_through_is_parsed_beside_the_event_loop(
+    rig: Rig, threads: list[str]
+) -> None:
+    """It is begun on the loop and given up there; the answer is the same."""
+    notes = {"annotations": {f"{DEAR}{n}": "x" for n in range(100)}}
+    body = message([{**alert(number, "2026-03-04T10:00:00Z"), **notes} for number in range(2)])
+    assert len(body) < 32 * 1024
+    async with rig.client("ingest") as http:
+        assert (await http.post(PATH, content=body)).status_code == 202
+    here = threading.current_thread().name
+    assert [name == here for name in threads] == [True, False]
+
+
+async def test_an_order_whose_params_take_long_to_look_through_is_parsed_beside_the_event_loop(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, real = list[str](), manual.parse
+
+    def parse(body: bytes, *, received_at: datetime, **more: Any) -> Delivery:
+        found.append(threading.current_thread().name)
+        return real(body, received_at=received_at, **more)
+
+    monkeypatch.setattr(manual, "parse", parse)
+    target = {"namespace": "rag7", "kind": "Deployment", "name": "redis"}
+    order = {
+        "remediation": "high-error-rate",
+        "target": target,
+        "params": {"a": DEAR * 150},
+        "reason": "r",
+    }
+    async with rig.client("trigger") as http:
+        answer = await http.post("/api/v1/remediations", json=order)
+    assert (answer.status_code, answer.json()["code"]) == (422, "secret_in_param")
+    here = threading.current_thread().name
+    assert [name == here for name in found] == [True, False]
