@@ -70,6 +70,33 @@ async def test_what_did_not_help_is_taken_back_and_handed_over(tmp_path: Path) -
     await rig.close()
 
 
+@pytest.mark.parametrize("lost", [(), (Otherwise.UNDO,)], ids=["stands", "taken back"])
+async def test_an_alert_that_goes_away_after_a_step_did_not_without_our_doing(
+    tmp_path: Path, lost: tuple[Otherwise, ...]
+) -> None:
+    """A person was called, and is not needed any more: message, trail and `explain` say the same."""
+    rules = policy(otherwise=(*lost, Otherwise.ESCALATE), steps=("scale-out",))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    await _ended(rig)
+    rig.cluster.traffic.set_rps("langgraph-api", 0.2)
+    await rig.run(1_200)
+    incident = await the_incident(rig)
+    assert incident.state is IncidentState.RESOLVED
+    reason = (await trail(rig, EventKind.INCIDENT_MOVED))[-1].data["reason"]
+    assert reason == "the alert resolved after something had been written for it"
+    told = await rig.operations.explain(incident.id)
+    (text,) = rig.notebook.parents.values()
+    away = (
+        "and what was done was taken back" if lost else "after what was done; nobody can tell whether by it"
+    )
+    assert f"The alert went away{',' * bool(lost)} {away}" in text
+    assert away in told["reason"]
+    assert "A person was needed" in text
+    assert "A person is needed" not in text
+    assert not told["person_needed"]
+    await rig.close()
+
+
 async def test_a_field_that_somebody_changed_since_is_left_alone_and_told(tmp_path: Path) -> None:
     """Their value stands, whatever ours was."""
     rig = await _before_its_undo(tmp_path)
