@@ -181,13 +181,13 @@ def settle_without(
             _close_order(tx, incident, decision, seen)
         return
     record.holder_in_force(tx, incident.id)  # also where no gate was asked
-    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
+    observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
+    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP) and not observe:
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     if new and _calls_a_person(decision, seen):
         call(tx, incident.id, _obstacle(decision, seen), once=str(number))
-    observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
