@@ -155,6 +155,9 @@ def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Vi
         return None
     holder = people.holder_of(conn, incident.id)
     has = holder.text if holder is not None and timeline.called is None else ""
+    said_no = timeline.answer is not None and timeline.answer.answer == REJECTED
+    if timeline.answer is not None and said_no and not has and timeline.run_state is RunState.REJECTED:
+        has = f"{timeline.answer.by}, who rejected its plan"
     return Takes(
         has, "" if visitor.may(Scope.OPERATE) else f"{visitor.principal.name} lacks the scope operate"
     )
