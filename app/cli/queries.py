@@ -14,7 +14,9 @@ import typer
 from app.cli.output import AsJson, give, say, table, write
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
 from app.domain.errors import ProbeUnavailable
+from app.domain.outcome import IncidentState
 from app.notify import scorecard as words
+from app.notify.wording import NEEDED, person_word
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="At most so many rows.")]
 State = Annotated[str, typer.Option("--state", help="Only in this state.")]
@@ -143,9 +145,14 @@ def explanation(found: dict[str, Any]) -> list[str]:
     if found.get("ladder"):
         lines += ["", "Steps", *(f"  {step}" for step in found["ladder"])]
     if person := found.get("escalation"):
-        lines += ["", "A person is needed", f"  {person['reason'].removeprefix('A person is needed: ')}"]
+        over = IncidentState(found["state"]).closed
+        lines += [
+            "",
+            person_word(IncidentState(found["state"])),
+            f"  {person['reason'].removeprefix(NEEDED)}",
+        ]
         lines += [f"  Tried: {text}" for text in person["tried"]]
-        lines += [f"  Look at: {text}" for text in person["look_at"]]
+        lines += [f"  Look at: {text}" for text in person["look_at"] if not over]
     if found.get("trust_levels"):
         lines += ["", "Trust", *(f"  {s['change']}: {s['key']}: {s['why']}" for s in found["trust_levels"])]
     lines += ["", "Trail"]

@@ -21,9 +21,7 @@ class IncidentState(StrEnum):
     CONTAINED = "contained"  # relief that buys time; a person has an open task
     ESCALATED = "escalated"  # handed to a person
     STUCK = "stuck"  # an undo failed: a person must look
-    RESOLVED = (
-        "resolved"  # the alert went away without our doing; of an order: it ended, and nothing was done
-    )
+    RESOLVED = "resolved"  # the alert went away, and no run says that it was our doing; of an order: it ended, and nothing stands
     MERGED = "merged"  # the target turned out to be another open incident's
 
     @property

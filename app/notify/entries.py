@@ -29,8 +29,10 @@ from app.notify.timeline import (
     Verification,
 )
 from app.notify.wording import (
+    NEEDED,
     RESULT_WORDS,
     UNDO_WORDS,
+    Written,
     above,
     action_word,
     against,
@@ -43,6 +45,7 @@ from app.notify.wording import (
     standing_lines,
     undo_command,
     undo_line,
+    written,
 )
 
 _AGAIN = "Looks again in 5 min, later each time, and at once when another run ends, a pause is lifted or the policy changes"
@@ -286,10 +289,10 @@ def _trust_level(timeline: Timeline, changed: TrustChange) -> Message:
 def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
     word = "Stuck, a person must look" if escalation.stuck else "Escalated, a person is needed"
     tried = [line(f"Tried: {t}") for t in escalation.tried]
-    if not tried and not escalation.done:
+    if not tried and not escalation.done and written(timeline) is Written.NOTHING:
         tried = [line("Nothing was changed")]
     tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
     tried += [line(text) for text in standing_lines(escalation)]
     look = [line(f"Look at: {t}") for t in escalation.look_at]
-    reason = escalation.reason.removeprefix("A person is needed: ")
+    reason = escalation.reason.removeprefix(NEEDED)
     return _entry(timeline, line(bold(word), f": {reason}"), Section(tuple(tried)), Section(tuple(look)))

@@ -16,9 +16,11 @@ from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
 from app.notify.wording import (
+    NEEDED,
     NOTHING_DONE,
     RESULT_WORDS,
     UNDO_WORDS,
+    Written,
     above,
     action_line,
     against,
@@ -27,11 +29,14 @@ from app.notify.wording import (
     looks_again,
     may_undo,
     measured,
+    person_word,
     promote_command,
     standing_lines,
     state_word,
     undo_command,
     undo_line,
+    went_away,
+    written,
 )
 
 _LOOK_AT = 5
@@ -39,7 +44,7 @@ _LOOK_AT = 5
 
 def headline(timeline: Timeline) -> Line:
     """`FIXED in 3m12s · HighErrorRate · rag7/langgraph`."""
-    ordered = bool(timeline.requested_by)
+    ordered = bool(timeline.requested_by) and written(timeline) is Written.NOTHING
     word = state_word(timeline.state, ordered=ordered)
     took = timeline.duration
     if (
@@ -90,14 +95,10 @@ def _what(timeline: Timeline) -> list[Line]:
         case IncidentState.OBSERVED:
             return [*done, *_reason(timeline), *_would(timeline)]
         case IncidentState.RESOLVED if timeline.requested_by:
-            return [*done, *_reason(timeline), *_would(timeline)]
+            stands = written(timeline) is not Written.NOTHING
+            return [*done, *([line(timeline.reason)] if stands else [*_reason(timeline), *_would(timeline)])]
         case IncidentState.RESOLVED:
-            return [
-                *done,
-                line(
-                    "The alert went away without our doing", f": {timeline.reason}" if timeline.reason else ""
-                ),
-            ]
+            return [*done, line(went_away(timeline))]
         case IncidentState.MERGED:
             return [
                 line(
@@ -255,14 +256,18 @@ def _undo(timeline: Timeline) -> list[Line]:
 
 
 def _person(timeline: Timeline) -> list[Line]:
-    """Why one is needed, who was asked, and who has it."""
-    escalation, called = timeline.escalation, [*now(timeline.acknowledged), *now(timeline.called)]
+    """Why one is needed, who was asked, and who has it; of what is over why one was, and who had it."""
+    over, escalation = timeline.state.closed, timeline.escalation
+    called = [*now(timeline.acknowledged), *([] if over else now(timeline.called))]
     if escalation is None:
-        return called
-    reason = escalation.reason.removeprefix("A person is needed: ")
-    lines = [line(bold("A person is needed"), f": {reason}")]
+        theirs = timeline.state in (IncidentState.ESCALATED, IncidentState.STUCK) and timeline.reason
+        return [*([line(bold("Left to a person"), f": {timeline.reason}")] if theirs else []), *called]
+    reason = escalation.reason.removeprefix(NEEDED)
+    lines = [line(bold(person_word(timeline.state)), f": {reason}")]
+    if written(timeline) is Written.UNDONE:  # what it says to stand does not any more
+        escalation = replace(escalation, in_place=(), commands=())
     news = [text for text in dict.fromkeys(escalation.look_at) if text.lower() != reason.lower()]
-    look = [line(f"Look at: {text}") for text in news[:_LOOK_AT]]
+    look = [line(f"Look at: {text}") for text in news[: 0 if over else _LOOK_AT]]
     stands = [line(text) for text in standing_lines(replace(escalation, done=(), not_done=()))]
     return [*lines, *stands, *called, *look]
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Sequence
 from datetime import datetime
+from enum import StrEnum
 
 from app.domain.decision import Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
@@ -61,9 +62,54 @@ NOTHING_DONE = "NOTHING DONE"
 """An order that has ended without a change: no alert went away, and the decision says why."""
 
 
+RESOLVED_ALONE = "the alert resolved without our doing"
+RESOLVED_AFTER = "the alert resolved after something had been written for it"
+"""Reasons of an incident that ended with its alert, as nothing and as something of ours was written for it."""
+
+
+class Written(StrEnum):
+    """What is left of what was written for an incident, as far as its timeline knows."""
+
+    NOTHING = "nothing"
+    STANDS = "stands"  # or may: nobody knows what became of it, or an undo did not take it back
+    UNDONE = "undone"
+
+
+def written(timeline: Timeline) -> Written:
+    """What of ours is in place. What was only tried on paper, or refused, was not written."""
+    answers = (ActionResult.APPLIED, ActionResult.PARTLY, ActionResult.UNCLEAR)
+    done = {a.id for a in timeline.actions if a.result in answers and not a.dry_run}
+    latest = {undo.action_id: undo.result for undo in timeline.undos}
+    if not done:
+        return Written.NOTHING
+    back = all(latest.get(one) is UndoResult.UNDONE for one in done)
+    return Written.UNDONE if back else Written.STANDS
+
+
+_WENT_AWAY = {
+    Written.NOTHING: "The alert went away without our doing",
+    Written.STANDS: "The alert went away after what was done; nobody can tell whether by it",
+    Written.UNDONE: "The alert went away, and what was done was taken back",
+}
+
+
+def went_away(timeline: Timeline) -> str:
+    """How an incident ended whose alert went away without a run that says it helped; its reason where that says more."""
+    told = timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER)
+    return _WENT_AWAY[written(timeline)] + ("" if told else f": {timeline.reason}")
+
+
 def state_word(state: IncidentState, *, ordered: bool) -> str:
-    """The state for people. An order has no alert that could resolve."""
+    """The state for people. An order that wrote nothing has no alert that could resolve."""
     return NOTHING_DONE if ordered and state is IncidentState.RESOLVED else STATE_WORDS[state]
+
+
+NEEDED = "A person is needed: "
+
+
+def person_word(state: IncidentState) -> str:
+    """That a person is needed; of an incident that is over, that one was."""
+    return "A person was needed" if state.closed else NEEDED.removesuffix(": ")
 
 
 _NOTHING = "nothing to undo: "

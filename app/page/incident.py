@@ -26,7 +26,7 @@ from app.intake.auth import Scope
 from app.notify.parent import parent
 from app.notify.text import Line
 from app.notify.timeline import Timeline
-from app.notify.wording import may_undo, state_word
+from app.notify.wording import Written, may_undo, state_word, written
 from app.page.charts import Charts, charts_of
 from app.page.closer import Closer
 from app.page.entries import Deed, Entry, deeds, entries, mentions
@@ -122,9 +122,10 @@ def look(
     every = entries(shown, timeline)
     wanted = " ".join(find.split())[:_LONGEST_FIND]
     told = [one for one in every if mentions(one, wanted)]
+    ordered = incident.manual is not None and written(timeline) is Written.NOTHING
     return IncidentPage(
         incident,
-        state_word(incident.state, ordered=incident.manual is not None),
+        state_word(incident.state, ordered=ordered),
         (message.headline, *lines),
         question(conn, services, incident, visitor),
         _afterwards(conn, timeline, visitor),
@@ -154,6 +155,9 @@ def _takes(conn: Connection, incident: Incident, timeline: Timeline, visitor: Vi
         return None
     holder = people.holder_of(conn, incident.id)
     has = holder.text if holder is not None and timeline.called is None else ""
+    said_no = timeline.answer is not None and timeline.answer.answer == REJECTED
+    if timeline.answer is not None and said_no and not has and timeline.run_state is RunState.REJECTED:
+        has = f"{timeline.answer.by}, who rejected its plan"
     return Takes(
         has, "" if visitor.may(Scope.OPERATE) else f"{visitor.principal.name} lacks the scope operate"
     )

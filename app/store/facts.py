@@ -244,9 +244,16 @@ def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
     return [run for run in found if not run.life.get("gone") and _changed_something(conn, run.id)]
 
 
-def _changed_something(conn: Connection, run_id: str) -> bool:
+def written_for(conn: Connection, incident_id: str) -> bool:
+    """Whether anything was, or may have been, written for the incident."""
+    wrote = (run for run in of_incident(conn, incident_id) if not run.dry_run)
+    return any(_changed_something(conn, run.id, "unclear") for run in wrote)
+
+
+def _changed_something(conn: Connection, run_id: str, *also: str) -> bool:
+    results = ("applied", "partly", *also)
     return any(
-        entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") in ("applied", "partly")
+        entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") in results
         for entry in run_store.entries(conn, run_id)
     )
 

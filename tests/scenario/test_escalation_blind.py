@@ -9,6 +9,7 @@ import pytest
 
 from app.domain.decision import Code, Mode
 from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
 from app.flow.deciding import decide
 from app.sim import Fault, FaultKind
 from tests.scenario import scenes
@@ -78,6 +79,26 @@ async def test_nobody_is_called_for_what_would_only_be_observed(tmp_path: Path, 
     await _send(rig)
     await rig.run(60 * MINUTE, alerts=False)
     assert rig.pagerduty.woken == []
+    await rig.close()
+
+
+@pytest.mark.parametrize("who", ["rule", "policy", "service", "nobody"])
+@pytest.mark.parametrize("what", ["only a person can help", "it was not measured"])
+async def test_nobody_is_called_for_what_only_a_person_can_do_while_it_is_only_observed(
+    tmp_path: Path, who: str, what: str
+) -> None:
+    """The same alert calls somebody once the rule may act."""
+    observes = {name: Mode.OBSERVE if name == who else Mode.AUTO for name in ("rule", "policy", "service")}
+    rules = scenes.policy({"mode": observes["policy"]}, mode=observes["rule"])
+    rig = await scenes.born(tmp_path, rules=rules, ceiling=observes["service"], use_api=False)
+    told = alert(rig, **({"deployment": "redis"} if what.startswith("only") else {}))
+    if what.startswith("it"):
+        told["annotations"] = {"grafana_state_reason": "Error"}
+    await rig.send(body(told))
+    await rig.run(120, alerts=False)
+    assert bool(await trail(rig, EventKind.ESCALATED)) is (who == "nobody")
+    (incident,) = await all_incidents(rig)
+    assert incident.state is (IncidentState.ESCALATED if who == "nobody" else IncidentState.OBSERVED)
     await rig.close()
 
 

@@ -14,6 +14,9 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.intake.auth import Principal, Scope
+from app.page.incident import look
+from app.page.session import Visitor
 from app.policy.model import Approval, Otherwise
 from app.sim.faults import Fault, FaultKind
 from app.store import runs, work
@@ -67,6 +70,33 @@ async def test_what_did_not_help_is_taken_back_and_handed_over(tmp_path: Path) -
     assert _replicas(rig) == 2
     assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+@pytest.mark.parametrize("lost", [(), (Otherwise.UNDO,)], ids=["stands", "taken back"])
+async def test_an_alert_that_goes_away_after_a_step_did_not_without_our_doing(
+    tmp_path: Path, lost: tuple[Otherwise, ...]
+) -> None:
+    """A person was called, and is not needed any more: message, trail and `explain` say the same."""
+    rules = policy(otherwise=(*lost, Otherwise.ESCALATE), steps=("scale-out",))
+    rig = await born(tmp_path, rules=rules, world=flood())
+    await _ended(rig)
+    rig.cluster.traffic.set_rps("langgraph-api", 0.2)
+    await rig.run(1_200)
+    incident = await the_incident(rig)
+    assert incident.state is IncidentState.RESOLVED
+    reason = (await trail(rig, EventKind.INCIDENT_MOVED))[-1].data["reason"]
+    assert reason == "the alert resolved after something had been written for it"
+    told = await rig.operations.explain(incident.id)
+    (text,) = rig.notebook.parents.values()
+    away = (
+        "and what was done was taken back" if lost else "after what was done; nobody can tell whether by it"
+    )
+    assert f"The alert went away{',' * bool(lost)} {away}" in text
+    assert away in told["reason"]
+    assert "A person was needed" in text
+    assert "A person is needed" not in text
+    assert not told["person_needed"]
     await rig.close()
 
 
@@ -224,6 +254,29 @@ async def test_an_alert_that_goes_away_after_a_step_was_our_doing_until_shown_ot
     run, incident = await the_run(rig), await the_incident(rig)
     assert (run.state, incident.state) == (RunState.CONTAINED, IncidentState.CONTAINED)
     assert "without our doing" not in rig.notebook.text
+    await rig.close()
+
+
+@pytest.mark.parametrize("lost", [(), (Otherwise.UNDO,)], ids=["escalate", "undo"])
+async def test_a_first_request_that_is_rejected_is_theirs_who_rejected_it(
+    tmp_path: Path, lost: tuple[Otherwise, ...]
+) -> None:
+    """Whatever the rule says otherwise, as nothing was written: nobody is called, and message, trail and page say whose it is."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, otherwise=(*lost, Otherwise.ESCALATE)))
+    await rig.until(lambda: "remediator reject" in "".join(rig.notebook.parents.values()), 60)
+    await rig.operations.reject((await the_run(rig)).id, "kim")
+    await _settled(rig)
+    incident = await the_incident(rig)
+    assert (incident.state, await trail(rig, EventKind.ESCALATED)) == (IncidentState.ESCALATED, [])
+    (text,) = rig.notebook.parents.values()
+    whose = "rejected by kim, whose it is now: nobody else is called"
+    assert f"Left to a person: {whose}" in text
+    assert "A person is needed" not in text
+    assert (await rig.operations.explain(incident.id))["reason"] == whose
+    visitor = Visitor(Principal("ana", frozenset(Scope)), "")
+    page = await rig.store.read(lambda conn: look(conn, rig.services, incident.id, visitor))
+    assert page.takes is not None
+    assert page.takes.has == "kim, who rejected its plan"
     await rig.close()
 
 

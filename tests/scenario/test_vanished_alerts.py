@@ -14,6 +14,8 @@ from app.domain.errors import ProbeUnavailable, StoreUnavailable
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.policy.escalation import EscalationPolicy, EscalationStep
+from app.policy.model import Approval
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
     alert,
@@ -99,6 +101,71 @@ async def test_a_decision_that_the_store_cut_off_is_made_again_within_seconds(tm
     assert (round(second - first), round(third - second)) == (5, 10)
     assert (await decision(rig)).verdict is Verdict.ALLOW
     await rig.close()
+
+
+UNHEARD = {
+    "gone": (Reported.GONE, IncidentState.RESOLVED, "its source no longer has the alert"),
+    "silenced": (Reported.SILENCED, IncidentState.REFUSED, "nobody is called for it, as its alert is silenced"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("word", "becomes", "told"), UNHEARD.values(), ids=UNHEARD.keys())
+async def test_a_question_about_an_alert_that_nobody_hears_any_more_pages_nobody_when_it_ends(
+    word: Reported, becomes: IncidentState, told: str, tmp_path: Path
+) -> None:
+    """An alert that is silenced, or that resolved while it was, sends no message: its source is asked before people are."""
+    source = Told(lambda _: Reported.FIRING)
+    rig = await _asks(tmp_path, source)
+    source.say = lambda _: word
+    await rig.run(2_400, alerts=False)
+    assert (await the_incident(rig)).state is becomes
+    assert await trail(rig, EventKind.ESCALATED) == []
+    run = (await all_runs(rig))[0]
+    assert run.state is RunState.ABANDONED
+    assert told in run.result
+    await rig.close()
+
+
+@pytest.mark.parametrize("word", [Reported.FIRING, Reported.UNKNOWN, Reported.TOLD])
+async def test_a_question_that_nobody_answers_pages_where_its_source_does_not_say_otherwise(
+    word: Reported, tmp_path: Path
+) -> None:
+    source = Told(lambda _: Reported.FIRING)
+    rig = await _asks(tmp_path, source)
+    source.say = lambda _: word
+    await rig.run(2_400, alerts=False)
+    assert (await all_runs(rig))[0].state is RunState.EXPIRED
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_no_further_step_of_an_escalation_is_asked_about_an_alert_that_is_gone(tmp_path: Path) -> None:
+    """Its incident is closed when the step is due, and not hours later."""
+    source = Told(lambda _: Reported.FIRING)
+    steps = (
+        EscalationStep(name="first", who=("slack:U07ABCD1234",)),
+        EscalationStep(name="second", who=("slack:U07WXYZ5678",)),
+    )
+    rig = await _asks(tmp_path, source, escalation=EscalationPolicy(steps=steps))
+    await rig.run(1_300, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    source.say = lambda _: Reported.GONE
+    await rig.run(1_800, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    assert [event.data["step"] for event in await trail(rig, EventKind.STEP_ASKED)] == ["first"]
+    await rig.close()
+
+
+async def _asks(path: Path, source: Told, **of_policy: Any) -> Rig:
+    """A question stands, good for 20 minutes, and nothing more is sent."""
+    approval = Approval(expires=timedelta(minutes=20))
+    rig = await born(path, rules=policy(of_policy, mode=Mode.APPROVE, approval=approval), use_api=False)
+    use(rig, alert_sources=source)
+    await rig.send(body(alert(rig)))
+    rig.stride = 10.0
+    await rig.run(60, alerts=False)
+    assert (await all_runs(rig))[0].state is RunState.WAITING
+    return rig
 
 
 async def _acted(path: Path, story: str = "high-error-rate") -> Rig:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from app.domain.cluster import OPT
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
@@ -22,6 +23,7 @@ from app.flow.people.approve import Said, answer
 from app.flow.people.approvers import Approver
 from app.policy.model import Approval, Budget, Per, Rule
 from app.policy.units import parse_limits
+from app.sim.faults import Fault, FaultKind
 from app.store import facts, incidents, runs
 from app.store.runs import Run
 from tests.orders import LANGGRAPH, Order
@@ -285,4 +287,34 @@ async def test_another_default_target_of_the_rule_is_nothing_to_an_order(tmp_pat
     await rig.run(200, alerts=False)
     run = await rig.store.read(lambda conn: runs.get(conn, plan.id))
     assert (run.state, len(writes(rig))) == (RunState.FIXED, 1), run.result
+    await rig.close()
+
+
+@pytest.mark.parametrize("read", [True, False], ids=["read", "the API server is away"])
+async def test_who_approves_what_its_owners_keep_away_is_told_so(tmp_path: Path, read: bool) -> None:
+    """What cannot be read while somebody waits for an answer says nothing: it is read again before anything is written."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    mark: dict[str, Any] = {"op": "add", "path": "/metadata/annotations", "value": {OPT: "false"}}
+    rig.cluster.edit(*API, [mark], manager="kubectl-annotate")
+    if not read:
+        rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, times=100))
+    told = await rig.operations.approve(waiting.id, "kim", waiting.plan_hash)
+    assert told["answer"] == "approved"
+    assert (f"its owners keep it away ({OPT}=false on the object)" in told["text"]) is read
+    rig.cluster.faults.clear()
+    await rig.run(60, alerts=False)
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_who_approves_a_plan_whose_alert_is_silenced_is_told_so(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.until(lambda: "remediator approve" in "".join(rig.notebook.parents.values()), 60)
+    (waiting,) = await all_runs(rig)
+    rig.cluster.alertmanager.silence({"namespace": "rag7"})
+    told = await rig.operations.approve(waiting.id, "kim", waiting.plan_hash)
+    assert "people are asked anew after it: the alert is silenced by a person" in told["text"]
+    await rig.run(60)
+    assert writes(rig) == []
     await rig.close()

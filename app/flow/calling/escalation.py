@@ -24,6 +24,7 @@ from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.flow.calling import calls, severity, statuses
 from app.flow.calling.calls import Do, Status
+from app.flow.deciding.decide import firing_alerts, unheard
 from app.flow.each import each
 from app.flow.notifying import record
 from app.flow.notifying.fan_out import STORM_CALL
@@ -65,8 +66,24 @@ async def walk_due(services: Services) -> None:
 
 
 async def _walk(services: Services, policy: Policy, seen: StoredEscalation) -> None:
+    if seen.asked and not seen.storm and _due(seen, services.clock.now()) and await _gone(services, seen):
+        return
     on_call = await _on_call(services, policy, seen)
     await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
+
+
+async def _gone(services: Services, walk: StoredEscalation) -> bool:
+    """Whether the source has the alert no more, of which no message told: nobody else is asked, and the incident is looked at, which closes it."""
+    incident, alerts = await services.store.read(
+        lambda conn: (incidents.get(conn, walk.subject), firing_alerts(conn, walk.subject))
+    )
+    closes = alerts and incident.manual is None and incident.decided_at is not None
+    if not closes or incident.state not in (IncidentState.ESCALATED, IncidentState.STUCK):
+        return False
+    gone, _ = await unheard(services, incident, alerts)
+    if gone:
+        await services.store.write(lambda tx: incidents.schedule(tx, walk.subject, tx.now))
+    return bool(gone)
 
 
 def _due(walk: StoredEscalation, now: datetime) -> bool:

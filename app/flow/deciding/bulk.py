@@ -20,10 +20,11 @@ from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
 from app.flow.deciding.facts import pauses
-from app.flow.deciding.settle import RESOLVED_ALONE, repeats
+from app.flow.deciding.settle import repeats
 from app.flow.notifying import record
 from app.flow.notifying.fan_out import join
 from app.flow.services import Services
+from app.notify.wording import RESOLVED_ALONE
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, Past, Pause, Spend, Unknown
 from app.policy.match import BudgetScope, NoHint, match_rule, scopes_for, severity_rank, target_hint

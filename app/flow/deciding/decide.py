@@ -7,7 +7,7 @@ the decide loop. Never acts, and reads nothing of a target that is off limits.""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus
-from app.domain.alert_report import Reported
+from app.domain.alert_report import AlertReport, Reported, combined
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
@@ -87,7 +87,7 @@ def _relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> 
     escalations.joined(tx, [incident_id])
 
 
-__all__ = ["Case", "blind", "decide_incident", "decide_on", "firing_alerts", "settle_without"]
+__all__ = ["Case", "blind", "decide_incident", "decide_on", "firing_alerts", "settle_without", "unheard"]
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)
@@ -293,7 +293,14 @@ async def _settled_by_silence(way: Way) -> bool:
     return bool(gone) or with_person
 
 
-async def _vanished(way: Way) -> str:
+async def unheard(services: Services, incident: Incident, alerts: tuple[StoredAlert, ...]) -> tuple[str, str]:
+    """Why nobody is called for alerts that the store has firing: their source has them no more, or they are silenced; both empty otherwise."""
+    reports = await facts.reports(services, alerts)
+    word, way = combined(reports), Way(services, services.policy(), incident, alerts, View(services.cluster))
+    return await _vanished(way, reports), word.text if word.state is Reported.SILENCED else ""
+
+
+async def _vanished(way: Way, heard: Sequence[AlertReport] = ()) -> str:
     """Why the incident's alert is taken for gone although no message said so; empty when it is not. Only once its last message
     is old: its source may be starting, and a message may be on its way."""
     now, last, freshness = way.services.clock.now(), _last_seen(way), _FRESH
@@ -302,7 +309,7 @@ async def _vanished(way: Way) -> str:
         freshness = freshness if isinstance(subject, Decision) else subject.rule.freshness
     if now - last <= freshness:
         return ""
-    states = {report.state for report in await facts.reports(way.services, way.alerts)}
+    states = {report.state for report in heard or await facts.reports(way.services, way.alerts)}
     if states == {Reported.GONE}:
         return "its source no longer has the alert, and no message said so"
     if (

@@ -17,7 +17,7 @@ from pydantic_core import ErrorDetails
 
 from app.domain.alert import ManualRequest, Source, not_measured
 from app.domain.cluster import Cluster
-from app.domain.decision import Code, Decision, Mode
+from app.domain.decision import Code, Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.param_form import form
@@ -31,6 +31,7 @@ from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.owners import Found, find
 from app.policy import decide as policy_decide
+from app.policy.facts import may_act
 from app.policy.match import (
     NoHint,
     at_most_asking,
@@ -110,7 +111,8 @@ def subject_of(
         name = labels.get("alertname", "")
         heartbeat = policy.heartbeat(name)
         return policy_decide.beats(policy, heartbeat) if heartbeat else policy_decide.no_rule(policy, name)
-    if (reason := not_measured(lead.annotations)) and matched.rule.mode is not Mode.OBSERVE:
+    may = may_act(matched.rule, policy, services.ceiling)
+    if may and (reason := not_measured(lead.annotations)):
         return policy_decide.not_measured(policy, matched.rule, reason)
     remediation = services.catalogue[matched.rule.remediation]
     fired_at = min(a.starts_at for a in alerts)

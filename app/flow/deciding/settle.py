@@ -26,6 +26,7 @@ from app.flow.people import approval_request
 from app.flow.services import Services
 from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
+from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, Unknown, may_act
 from app.policy.gates.timing import DID_NOT_HELP
@@ -49,7 +50,6 @@ or a person's."""
 _SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
-RESOLVED_ALONE = "the alert resolved without our doing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +180,13 @@ def settle_without(
             _close_order(tx, incident, decision, seen)
         return
     record.holder_in_force(tx, incident.id)  # also where no gate was asked
-    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP):
+    observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
+    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP) and not observe:
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     if new and _calls_a_person(decision, seen):
         call(tx, incident.id, _obstacle(decision, seen), once=str(number))
-    observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
@@ -366,7 +366,8 @@ def resolved(tx: Tx, incident: Incident) -> None:
     """Close an incident whose alerts are gone before anything was decided."""
     held = incidents.hold(tx, incident.id)
     if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
-        reason = history.source_gone(tx.conn, incident.id) or RESOLVED_ALONE
+        alone = RESOLVED_AFTER if counts.written_for(tx.conn, incident.id) else RESOLVED_ALONE
+        reason = history.source_gone(tx.conn, incident.id) or alone
         move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
     incidents.schedule(tx, incident.id, None)
 

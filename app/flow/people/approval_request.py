@@ -6,28 +6,39 @@ because things had changed meanwhile, the new question says what is different. S
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import suppress
 from datetime import datetime
 from itertools import takewhile
 
 from sqlalchemy import Connection
 
 from app.domain import half_way
+from app.domain.alert import AlertStatus
+from app.domain.alert_report import Reported, combined
+from app.domain.cluster import OPT
+from app.domain.errors import RemediatorError
 from app.domain.outcome import RunState
 from app.domain.plan import Step, kinds_touched, touched
 from app.domain.target import Target
-from app.flow.deciding import investigate
+from app.flow.deciding import facts, investigate, marks
 from app.flow.notifying.gitops_patch import for_git
 from app.flow.notifying.record import tell
 from app.flow.people.difference import difference
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAsked, Topic
+from app.policy.gates.target import kept_away, off_limits_by_name
 from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
-from app.store import people
+from app.store import incidents, people, runs
+from app.store.incidents import StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
+
+_LOOK = 2.0
+"""Seconds that somebody who approves waits for what holds the plan to be read."""
 
 
 def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> None:
@@ -91,3 +102,33 @@ def held_by(tx: Tx, services: Services, run: Run, in_force: Rule | str) -> str:
     write = Write(target, names, run.remediation, touched=(changed,))
     paused = people.pauses_in_force(tx.conn, tx.now)
     return "; ".join(hold.text for hold in holds(services.policy(), services.ceiling, paused, write, tx.now))
+
+
+def _asked_about(conn: Connection, run_id: str) -> tuple[Run, list[StoredAlert]]:
+    run = runs.get(conn, run_id)
+    every = incidents.alerts(conn, run.incident_id, facts.ALERTS)
+    return run, [alert for alert in every if alert.status is AlertStatus.FIRING]
+
+
+async def seen_to_hold(services: Services, run_id: str) -> str:
+    """What else would stop it, of what the store does not know: its alert is silenced or gone, its owners' marks. One look at each, as short as
+    somebody waits for an answer; what could not be read says nothing here, as all of it is read again before anything is written."""
+    run, alerts = await services.store.read(lambda conn: _asked_about(conn, run_id))
+    scope, target, found = services.policy().scope, Target.parse(run.target_key), list[str]()
+    with suppress(RemediatorError, TimeoutError):
+        async with asyncio.timeout(_LOOK):
+            heard = combined(await facts.reports(services, alerts))
+            silent = {Reported.SILENCED: heard.text, Reported.GONE: "gone, by its source's word"}
+            found += [f"the alert is {silent[heard.state]}"] if alerts and heard.state in silent else []
+            if off_limits_by_name(scope, target.namespace):
+                return "; ".join(found)
+            own = await marks.of_target(services.cluster, scope, target)
+            others = await marks.of_others(services.cluster, scope, target, touched(run.step.actions))
+            if kept_away(scope, {**own, **others}):
+                told = [
+                    f"{OPT}={mark} on the {where}"
+                    for where, mark in {**own, **others}.items()
+                    if mark != "true"
+                ]
+                found.append(f"its owners keep it away ({', '.join(told) or f'{OPT} is not set'})")
+    return "; ".join(found)

@@ -22,7 +22,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce
 from app.flow.people import approvers
-from app.flow.people.approval_request import held_by
+from app.flow.people.approval_request import held_by, seen_to_hold
 from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
@@ -216,7 +216,7 @@ def _not_begun(run: Run, busy: str) -> str:
 @dataclass(frozen=True, slots=True)
 class Said:
     """What somebody said: the word, who, and to which plan. `plan_hash` may be its first 16 digits; empty means whichever
-    plan stands. `click` identifies the button click it came by. `reason` is why, in their words; empty when nobody asked."""
+    plan stands. `click` identifies the button click it came by. `reason` is why, in their words; empty when nobody asked. `held` is what was seen to hold the plan."""
 
     word: Word
     approver: Approver
@@ -224,6 +224,7 @@ class Said:
     step_index: int | None = None
     click: str = ""
     reason: str = ""
+    held: str = ""
 
 
 async def by_token(  # the answer's six parts
@@ -239,6 +240,8 @@ async def answer(services: Services, run_id: str, said: Said) -> dict[str, Any]:
     """Take an answer. The result's `answer` is approved, rejected, snoozed or counted (more people have to agree), `text`
     says what follows. Raises Refused (code) when it does not count; that is audited too. Raises Repeated for a click that
     was taken before."""
+    if said.word == "approved":
+        said = replace(said, held=await seen_to_hold(services, run_id))
 
     def write(tx: Tx) -> dict[str, Any] | Refused:
         run = runs.hold(tx, run_id)
@@ -289,18 +292,18 @@ def _take(tx: Tx, services: Services, run: Run, said: Said) -> dict[str, Any]:
         history.count_run(tx, services, run, Evidence.REJECTED)
         text = f"takes back the approval by {run.answered_by}; nothing was begun" if run.answer else ""
     else:
-        text = _follows(tx, services, run, len(given), wanted)
+        text = _follows(tx, services, run, said, f"{len(given)} of {wanted}" if wanted > 1 else "")
     _announce(tx, run, ApprovalAnswer(run.id, final, by, _told(text, said)), "back" if run.answer else "")
     driving.wake(tx, run.id)
     return {"answer": final, "text": text, "workflow": run.workflow}
 
 
-def _follows(tx: Tx, services: Services, run: Run, given: int, wanted: int) -> str:
-    """What an approval is followed by, where it is not begun at once: what it waits for, and what holds it, as far as the store and the
-    policy tell."""
+def _follows(tx: Tx, services: Services, run: Run, said: Said, given: str) -> str:
+    """What an approval is followed by, where it is not begun at once: what it waits for, and what holds it, as far as that is known."""
     in_force = _in_force(tx, services, run)
     busy, hold = _waits_for(tx, run, in_force), held_by(tx, services, run, in_force)
-    told = [f"{given} of {wanted} approvals"] if wanted > 1 else []
+    hold = "; ".join(part for part in (hold, said.held) if part)
+    told = [f"{given} approvals"] if given else []
     waits = [f"it waits for {busy}, and is then checked again"]
     lasts = [f"nothing is done as long as that lasts, and people are asked anew after it: {hold}"]
     return "; ".join([*told, *(waits if busy else []), *(lasts if hold else [])])

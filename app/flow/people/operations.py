@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.errors import BadInput, Refused
 from app.domain.free_text import one_line, reason_given
+from app.domain.outcome import IncidentState
 from app.domain.target import OBJECT_NAME, Target
 from app.flow.calling import escalation
 from app.flow.notifying import timeline
@@ -21,6 +22,7 @@ from app.flow.services import Services
 from app.flow.undoing import temporary, undo_order
 from app.notify.escalation import StepAsked
 from app.notify.timeline import Timeline, Topic, diagnosis_to_json, fact_to_json
+from app.notify.wording import went_away
 from app.policy.explain import explain_json, explain_lines
 from app.store import approvals, people, runs
 from app.store.approvals import NO_PRESS, Press
@@ -148,18 +150,20 @@ class Operations:
 def as_json(found: timeline.Explanation) -> dict[str, Any]:
     """An explanation for API and command line."""
     told = found.timeline
+    alone = told.state is IncidentState.RESOLVED and not told.requested_by
     return {
         "incident": told.incident_id,
         "run": told.run_id or None,
         "state": told.state.value,
         "alertname": told.alertname,
         "target": told.target or None,
-        "reason": told.reason,
+        "reason": went_away(told) if alone else told.reason,
         "diagnosis": diagnosis_to_json(told.diagnosis) if told.diagnosis else None,
         "decision": explain_json(told.decision) if told.decision else None,
         "gates": explain_lines(told.decision) if told.decision else [],
         "plan": told.plan.to_json() if told.plan else None,
         "ladder": list(told.ladder),
+        "person_needed": told.escalation is not None and not told.state.closed,
         "escalation": fact_to_json(Topic.ESCALATED, told.escalation) if told.escalation else None,
         "called": _called(told),
         "acknowledged": fact_to_json(Topic.ACKNOWLEDGED, told.acknowledged) if told.acknowledged else None,

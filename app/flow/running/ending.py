@@ -231,7 +231,8 @@ def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, inciden
         RunState.UNDO_CONFLICT: "not undone, somebody else changed it since: ",
         RunState.TAKEN_OVER: "left to whoever changed it: ",
     }
-    reason = f"{words.get(life.state, '')}{life.reason}"
+    theirs = ", whose it is now: nobody else is called" if life.state is RunState.REJECTED else ""
+    reason = f"{words.get(life.state, '')}{life.reason}{theirs}"
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if life.state is RunState.REJECTED:
         taken(tx, services, incident.id, run.answered_by)

@@ -12,9 +12,10 @@ from app.domain.actuator import Actuator, CheckResult
 from app.domain.errors import RemediatorError
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS, may_be_begun
-from app.flow.deciding.decide import firing_alerts
+from app.flow.deciding.decide import firing_alerts, unheard
 from app.flow.ids import action_id
 from app.flow.people import approve
+from app.flow.running import journal
 from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
 from app.flow.services import Services
@@ -139,20 +140,36 @@ def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -
 
 async def look_asked(services: Services, run: Run) -> Look:
     """How the approval request stands, and whether there is still something to ask: it is withdrawn when somebody else has changed what the
-    plan would change, for a yes would be refused. What changed by our own doing is told when it is answered."""
+    plan would change, for a yes would be refused, and ends when its alert's source has that no more. What changed by our own doing is told
+    when it is answered."""
     stands = await approve.look(services, run)
+    gone, silenced = await _unheard(services, run)
     try:
         why = "" if run.answer else await _moved_on(services, run)
     except RemediatorError:
-        return stands  # looked at again, and before anything is written in any case
-    if not why:
-        return stands
+        why = ""  # looked at again, and before anything is written in any case
 
     def found(tx: Tx, held: Run) -> Found:
         told = stands(tx, held)
-        return told if told.event is not None or held.answer else Found(Event.WITHDRAWN, why)
+        if gone and (told.event is Event.EXPIRED or (told.event is None and not held.answer)):
+            return Found(Event.ALERT_GONE, f"while the approval request stood: {gone}")
+        if told.event is Event.EXPIRED and silenced and not journal.changed(tx.conn, held.id):
+            text = f"{told.text}, and nobody is called for it, as its alert is {silenced}: it is decided anew"
+            return replace(told, event=Event.WITHDRAWN, text=text)
+        return Found(Event.WITHDRAWN, why) if why and told.event is None and not held.answer else told
 
     return found
+
+
+async def _unheard(services: Services, run: Run) -> tuple[str, str]:
+    """What the source says of the alert that is asked about, as `unheard` tells it: its messages alone do not say that it has ended while it was
+    silenced. Not asked about what is approved, unless that has expired."""
+    if run.answer and (run.expires_at is None or services.clock.now() < run.expires_at):
+        return "", ""
+    incident, alerts = await services.store.read(
+        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
+    )
+    return await unheard(services, incident, alerts) if alerts and incident.manual is None else ("", "")
 
 
 async def _moved_on(services: Services, run: Run) -> str:

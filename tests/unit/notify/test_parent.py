@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
+from app.cli.queries import explanation
 from app.domain.decision import Code, GateResult, Verdict
-from app.domain.outcome import IncidentState, RunState
+from app.domain.outcome import IncidentState, RunState, UndoResult
+from app.flow.notifying.timeline import Explanation
+from app.flow.people.operations import as_json
+from app.notify.entries import thread_entry
 from app.notify.parent import headline, parent
 from app.notify.text import plain
-from app.notify.timeline import Escalation, Timeline
+from app.notify.timeline import Escalation, Timeline, Topic
+from app.notify.wording import RESOLVED_ALONE, Written
 from tests.unit.notify import timelines
 from tests.unit.notify.golden import check_golden
 
@@ -153,3 +159,80 @@ def test_a_question_that_is_over_is_not_asked_any_more(state: RunState) -> None:
     assert "Needs an approval" not in told
     assert "Asks because of" not in told
     assert "An approval was asked for" in told
+
+
+_WRITTEN: dict[str, tuple[dict[str, Any], Written]] = {
+    "nothing": ({}, Written.NOTHING),
+    "stands": ({"actions": (timelines.ROLLED_BACK,)}, Written.STANDS),
+    "undone": ({"actions": (timelines.ROLLED_BACK,), "undos": (timelines.UNDONE,)}, Written.UNDONE),
+    "undo failed": (
+        {
+            "actions": (timelines.ROLLED_BACK,),
+            "undos": (replace(timelines.UNDONE, result=UndoResult.FAILED),),
+        },
+        Written.STANDS,
+    ),
+}
+_STANDS = replace(
+    timelines.ESCALATION, in_place=("langgraph stands at revision 7",), commands=("take it back: undo",)
+)
+_CALLED: dict[str, dict[str, Any]] = {
+    "none": {},
+    "open": {"escalation": _STANDS, "called": timelines.STEP_ASKED},
+    "answered": {"escalation": _STANDS, "acknowledged": timelines.TAKEN},
+}
+
+
+@pytest.mark.parametrize("state", IncidentState)
+@pytest.mark.parametrize("wrote", _WRITTEN)
+@pytest.mark.parametrize("called", _CALLED)
+def test_no_line_of_an_incident_contradicts_its_state_and_what_was_written(
+    state: IncidentState, wrote: str, called: str
+) -> None:
+    """In the message, which is the head of the incident's page too, and in `explain`, of API and command line."""
+    changes, left = _WRITTEN[wrote]
+    timeline = replace(timelines.DECIDED, state=state, reason=RESOLVED_ALONE, **changes, **_CALLED[called])
+    message = parent(timeline).readable()
+    told = as_json(Explanation(timeline, ()))
+    for text in (message, "\n".join(explanation(told))):
+        away = {"without our doing", "after what was done", "was taken back"}
+        kept = {
+            Written.NOTHING: "without our doing",
+            Written.STANDS: "after what was done",
+            Written.UNDONE: "was taken back",
+        }
+        if state is IncidentState.RESOLVED:
+            assert {words for words in away if words in text} == {kept[left]}
+        assert ("A person is needed" in text) is (called != "none" and not state.closed)
+        assert ("A person was needed" in text) is (called != "none" and state.closed)
+        assert ("Look at: " in text) is (called != "none" and not state.closed)
+    assert told["person_needed"] is (called != "none" and not state.closed)
+    assert ("Asked: on-call engineer" in message) is (called == "open" and not state.closed)
+    assert ("Acknowledged by" in message) is (called == "answered")
+    assert ("stands at revision 7" in message) is (called != "none" and left is not Written.UNDONE)
+
+
+@pytest.mark.parametrize("wrote", _WRITTEN)
+def test_an_order_that_has_ended_says_that_nothing_was_done_only_where_nothing_was(wrote: str) -> None:
+    changes, left = _WRITTEN[wrote]
+    order = replace(timelines.DECIDED, requested_by="kim", alerts=0, state=IncidentState.RESOLVED, **changes)
+    text = parent(replace(order, reason="taken back after all")).readable()
+    assert text.startswith("NOTHING DONE" if left is Written.NOTHING else "RESOLVED")
+    assert ("Would have: " in text) is (left is Written.NOTHING)
+
+
+@pytest.mark.parametrize("wrote", _WRITTEN)
+def test_a_call_says_that_nothing_was_changed_only_where_nothing_was(wrote: str) -> None:
+    """Also where a later decision calls, of an incident whose earlier run has changed something."""
+    changes, left = _WRITTEN[wrote]
+    timeline = replace(timelines.DECIDED, state=IncidentState.ESCALATED, **changes)
+    entry = thread_entry(Topic.ESCALATED, timeline, Escalation("it still fires"))
+    text = entry.readable() if entry is not None else ""
+    assert "it still fires" in text
+    assert ("Nothing was changed" in text) is (left is Written.NOTHING)
+
+
+def test_who_has_an_incident_without_a_call_is_told_why() -> None:
+    """Somebody said no to its plan, or took back what was done: nobody is called, and it is theirs."""
+    timeline = replace(timelines.DECIDED, state=IncidentState.ESCALATED, reason="rejected by kim")
+    assert "Left to a person: rejected by kim" in parent(timeline).readable()
