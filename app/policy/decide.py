@@ -129,8 +129,8 @@ def decide_without_step(
         code = Code.PERSON_NEEDED if advice else Code.NO_STEP
         return _ended(policy, rule, (verdict, code, f"Nothing is done: {_refused(ladder)}"), "", gates)
     if advice:
-        told = "; only observing, so nobody is called" if observes else ""
-        text = f"A person is needed: {'; '.join(dict.fromkeys(advice))}{told}"
+        quiet = "; only observing, so nobody is called" if observes else ""
+        text = f"A person is needed: {'; '.join(dict.fromkeys(advice))}{quiet}"
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)

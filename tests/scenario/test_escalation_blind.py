@@ -91,7 +91,7 @@ async def test_nobody_is_called_for_what_only_a_person_can_do_while_it_is_only_o
     observes = {name: Mode.OBSERVE if name == who else Mode.AUTO for name in ("rule", "policy", "service")}
     rules = scenes.policy({"mode": observes["policy"]}, mode=observes["rule"])
     rig = await scenes.born(tmp_path, rules=rules, ceiling=observes["service"], use_api=False)
-    told = alert(rig, **({"deployment": "redis"} if what.startswith("only") else {}))
+    told = alert(rig, deployment="redis") if what.startswith("only") else alert(rig)
     if what.startswith("it"):
         told["annotations"] = {"grafana_state_reason": "Error"}
     await rig.send(body(told))

@@ -34,9 +34,7 @@ class Event(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
-    ALERT_GONE = (
-        "alert_gone"  # it ended while the approval request stood, by a message or by its source's word
-    )
+    ALERT_GONE = "alert_gone"  # while the approval request stood, by a message or its source's word
     WITHDRAWN = "withdrawn"  # the rule was removed or lowered, the object changed by others, or the request expired under a silence
     APPLIED = "applied"  # one action is in place
     REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
