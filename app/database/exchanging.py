@@ -7,11 +7,12 @@ copy that was taken back stays too.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
 from app.domain.copies import IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
-from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable
+from app.domain.errors import Held, ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
 from app.domain.plan import Action, ActionKind
@@ -86,13 +87,15 @@ class ExchangeActuator:
         return f"the login does not own {', '.join(foreign)}" if foreign else ""
 
     async def apply(self, means: Means, action: Action, action_id: str, found: CheckResult) -> Applied:  # noqa: ARG002
-        """One transaction, unless it was done."""
+        """One transaction, unless it was done. Raises Held."""
         exchange, clients = Exchange.from_json(action.part), means.clients
         if found.done:
             return Applied(ActionResult.APPLIED, _done(exchange, found.seen))
         to = (clients.cluster, exchange.at, exchange.entry)
         try:
-            await clients.databases.copies.rename(to, exchange.forth, exchange.kept, means.ask, exchange.id)
+            await clients.databases.copies.rename(
+                to, exchange.forth, exchange.kept, _last_look(means, action), exchange.id
+            )
         except OutcomeUnclear as lost:
             return await _read_back(clients, action, lost)
         return Applied(ActionResult.APPLIED, _done(exchange, found.seen))
@@ -116,7 +119,7 @@ class ExchangeActuator:
             raise ProbeUnavailable(text, code=IN_USE, where=str(exchange.at))
         to = (clients.cluster, exchange.at, exchange.entry)
         try:
-            await clients.databases.copies.rename(to, exchange.back, exchange.copy, means.ask)
+            await clients.databases.copies.rename(to, exchange.back, exchange.copy, _last_look(means, action))
         except OutcomeUnclear as lost:
             await _taken_back(clients, action, lost)
         drop = f"{drop_command(exchange.copy)} removes that, once nobody needs it"
@@ -167,6 +170,17 @@ async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear) ->
     if exchange.done(server):
         text = f"the answer was lost ({lost.message}), and nothing was exchanged back"
         raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
+
+
+def _last_look(means: Means, action: Action) -> Callable[[], Awaitable[None]]:
+    """What is asked right before the statement: what holds it, and whether somebody has started the application since it was looked at."""
+
+    async def ask() -> None:
+        await means.ask()
+        if started := await _started(means.clients, action):
+            raise Held(started)
+
+    return ask
 
 
 async def _started(clients: Clients, action: Action) -> str:

@@ -250,3 +250,33 @@ async def test_an_undo_goes_by_the_size_of_the_moment_and_starts_nothing_that_st
     assert writes(rig) == [*ALL, *(["scale", "rename", "scale"] if size else ["rename"])]
     assert (await databases(rig))["langgraph_checkpoints"].mark == ""
     await rig.close()
+
+
+@pytest.mark.parametrize("undone", [False, True])
+@pytest.mark.parametrize("read", range(1, 9))
+async def test_no_names_are_exchanged_when_somebody_starts_the_application_right_before(
+    tmp_path: Path, read: int, *, undone: bool
+) -> None:
+    """At whichever read after the stop, also those that come after the last look at its pods: what it writes from then on would be lost."""
+    rig, reads, named = await _ordered(tmp_path), list[int](), list[int]()
+
+    def moves(request: Any, at: str) -> None:
+        stopped = len(writes(rig)) == (len(ALL) + 1 if undone else len(ALL) - 2)
+        if request.verb == "get" and at == "before" and stopped:
+            reads.append(len(reads) + 1)
+            if reads[-1] == 3 * read:
+                rig.cluster.scale(*WHERE, 5, "kubectl")
+        if request.verb == "rename" and at == "before":
+            manifest = rig.cluster.peek(*WHERE)
+            named.append(manifest["spec"]["replicas"] if manifest else -1)
+
+    if undone:
+        await rig.until(lambda: rests(rig))
+    rig.cluster.on_request(moves)
+    if undone:
+        await rig.operations.undo((await the_run(rig)).id, "kim", despite=True)
+    await rig.until(lambda: rests(rig))
+    await rig.run(60)
+    assert set(named) <= {0}, "never while it is wanted"
+    assert await replicas(rig) > 0
+    await rig.close()
