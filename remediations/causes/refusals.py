@@ -14,9 +14,9 @@ from typing import Any
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
+from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.model import Amount, CauseCode, Demand, Snapshot
-from remediations.evidence.usage import short
 
 _BY_WORDS = "whether the revision before would be refused as well is not known"
 _SECURITY = (
@@ -55,7 +55,7 @@ def read_refusal(seen: Snapshot, said: str) -> Reading:
     whole = " ".join(redact(said, longest=_LONGEST_SAID).split())
     rules = ((rule, found) for pattern, rule in _RULES if (found := pattern.search(whole)))
     read = next((rule(seen, found, whole) for rule, found in rules), None) or _else(seen, whole)
-    return replace(read, text=short(read.text, 450), advice=short(read.advice, 450), said=whole)
+    return replace(read, text=told_by(read.text, 450), advice=told_by(read.advice, 450), said=whole)
 
 
 _RESOURCE = (

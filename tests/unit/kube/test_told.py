@@ -10,6 +10,8 @@ from app.domain.json import Obj
 from app.kube.rollout import rollout_status
 from app.kube.scaled_objects import _said, at_zero, paused, said
 from app.kube.startup import _refused
+from remediations.causes import findings_of
+from tests.unit.causes.world import World
 from tests.unit.kube import manifests as m
 
 SECRET = "Kr8vTq2xPz7Lw"
@@ -52,3 +54,18 @@ def test_what_an_object_says_is_one_bounded_line_without_secrets(what: str, word
     assert SECRET not in told
     assert "\n" not in told
     assert len(told) < 400
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        f'admission webhook "v.test" denied the request: value "{SECRET.lower()}" of env GREETING is not allowed',
+        f'pods "a-" is forbidden: spec.x: Invalid value: "{SECRET.lower()}": no',
+    ],
+)
+async def test_a_refusal_is_told_without_the_values_that_it_quotes(words: str) -> None:
+    """A value of small letters looks like any word: that it is quoted tells."""
+    world = World().refused(words)
+    found = await world.investigate()
+    assert "denied" in str(findings_of(found)) or "forbidden" in str(findings_of(found))
+    assert SECRET.lower() not in str(findings_of(found))
