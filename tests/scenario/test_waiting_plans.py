@@ -29,6 +29,7 @@ from app.store.runs import Run
 from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, trail, writes
+from tests.scenario.test_being_deleted import delete_slowly
 
 API = (Kind.DEPLOYMENT, "rag7", "langgraph")
 
@@ -95,6 +96,24 @@ async def test_a_question_is_withdrawn_when_somebody_else_has_changed_what_it_is
         assert found.state is RunState.ABANDONED
         assert "kubectl-rollout changed" in found.result
         assert "while the question stood" in found.result
+    await rig.close()
+
+
+@pytest.mark.parametrize("what", ["is gone", "is being deleted", "its namespace is"])
+async def test_a_question_is_withdrawn_when_what_it_is_about_is_deleted(tmp_path: Path, what: str) -> None:
+    """Nobody is asked for a yes that can change nothing any more."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    if what == "is gone":
+        rig.cluster.delete(*API)
+    else:
+        delete_slowly(rig, API if what == "is being deleted" else (Kind.NAMESPACE, "", API[1]))
+    for _ in range(75):
+        await rig.step(1.0, alerts=False)
+    found = await rig.store.read(lambda conn: runs.get(conn, waiting.id))
+    assert (found.state, writes(rig)) == (RunState.ABANDONED, [])
+    assert "while the question stood" in found.result
+    assert ("is gone" if what == "is gone" else "being deleted") in found.result
     await rig.close()
 
 

@@ -9,10 +9,11 @@ from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Actuator, CheckResult
-from app.domain.errors import RemediatorError
+from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts, unheard
+from app.flow.deciding.marks import leaving
 from app.flow.ids import action_id
 from app.flow.people import approve
 from app.flow.running import journal
@@ -173,13 +174,20 @@ async def _unheard(services: Services, run: Run) -> tuple[str, str]:
 
 
 async def _moved_on(services: Services, run: Run) -> str:
-    """Whose hand has been on the object since it was asked, where it is not as the plan's first action expects it; empty otherwise."""
+    """Whose hand has been on the object since it was asked, where it is gone, is being deleted, or is not as the plan's first action expects it;
+    empty otherwise."""
     vault = services.store.vault
     planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
-    if planned.fault or not planned.action.changes:
+    if planned.fault:
+        return ""
+    if gone := await leaving(services.cluster, planned.action.target):
+        return f"{gone} while the question stood"
+    if not planned.action.changes:
         return ""
     checked = await planned.actuator.check(services.clients, planned.action)
     if checked.ref is not None:
         return ""
+    if checked.code == ObjectMissing.code:
+        return f"{checked.text} while the question stood"
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
     return f"{hand.text} while the question stood: {checked.text}" if hand is not None else ""
