@@ -30,6 +30,10 @@ async def slack(patient: Patient) -> list[Finding]:
     token = given.slack_bot_token.get_secret_value()
     try:
         answer = await _call(patient, token, "auth.test")
+        if "ok" not in answer.body:
+            raise ProbeUnavailable(
+                f"it answers with HTTP {answer.status} and nothing of Slack's: the token was not judged"
+            )
         if not answer.body.get("ok"):
             text = f"Slack refuses the bot token: {foreign(answer.body.get('error'))}"
             return [_SLACK.fail("slack_token", text, "install the app again and put in its new bot token")]
@@ -150,7 +154,10 @@ async def pagerduty(patient: Patient) -> list[Finding]:
         )
         if _unwell(answer):
             raise ProbeUnavailable(f"it is not well at present (HTTP {answer.status})")
-        if answer.status in (401, 403) or not isinstance(answer.body, dict):
+        if answer.status not in (401, 403) and not (answer.status == 200 and isinstance(answer.body, dict)):
+            text = f"it answers with HTTP {answer.status} and no JSON of PagerDuty's: the token was not judged. Is there a proxy between?"
+            raise ProbeUnavailable(text)
+        if answer.status in (401, 403):
             text = f"PagerDuty refuses the REST token with HTTP {answer.status}"
             return [*found, _PAGER.fail("pagerduty_token", text, "put in a REST API key of this account")]
         found.append(_PAGER.ok("pagerduty_token", "the REST token works"))

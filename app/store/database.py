@@ -123,7 +123,8 @@ class Store:
         Raises Refused (code `idempotency_conflict`) when its dedupe key came before with another body, StoreUnavailable
         when nothing was kept, CommitUnclear when that is not known. Cancelling the caller does not undo the write.
         """
-        return cast("Receipt", await self._ingest.submit(delivery))
+        with self._probe.watching():
+            return cast("Receipt", await self._ingest.submit(delivery))
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
         """Run `fn` in a write transaction; returns its result after the commit.
@@ -131,7 +132,8 @@ class Store:
         What `fn` raises reaches the caller and undoes `fn` alone. StoreUnavailable: nothing was kept. CommitUnclear: the connection
         was lost during the commit itself, and `fn` was kept or not; writes here are idempotent by id for that.
         """
-        return cast("T", await self._writes.submit(fn))
+        with self._probe.watching():
+            return cast("T", await self._writes.submit(fn))
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
         """Run `fn` on a read-only connection that sees one moment. Raises StoreUnavailable."""

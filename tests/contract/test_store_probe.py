@@ -46,6 +46,21 @@ async def test_a_store_whose_disk_takes_no_write_is_told_although_its_lock_is_fr
         await store.probe_write()
 
 
+async def test_after_a_write_has_failed_a_good_answer_of_before_stands_no_more(
+    sqlite_stores: Stores, tmp_path: Path
+) -> None:
+    store = sqlite_stores()
+    await store.probe_write()
+    other = sqlite3.connect(tmp_path / "only.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreUnavailable):
+        await store.write(lambda tx: tx.conn.exec_driver_sql("SELECT 1").scalar())
+    with pytest.raises(StoreUnavailable):
+        await store.probe_write()
+    other.execute("ROLLBACK")
+    other.close()
+
+
 async def test_many_who_ask_cost_one_commit(make_store: Stores, clock: HandClock) -> None:
     commits: list[int] = []
     store = make_store(hooks=StoreHooks(committed=lambda _seconds, writes: commits.append(writes)))

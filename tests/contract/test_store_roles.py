@@ -235,6 +235,7 @@ async def test_a_right_that_one_table_lacks_makes_the_store_not_ready_and_is_log
 ) -> None:
     store = Store.open(urls["run"], clock=clock, ids=CountingIds())
     try:
+        await store.probe_write()  # that this was well a moment ago counts no more once a write has failed
         _as(urls["migrate"], "REVOKE INSERT ON incidents FROM remediator_run")
         with capture_logs() as logs, pytest.raises(StoreUnavailable, match="permission denied for table"):
             await open_incident(store)

@@ -162,6 +162,28 @@ async def test_a_pagerduty_that_is_not_well_refuses_no_token(tmp_path: Path, sta
     assert [f.code for f in found] == ["pagerduty_away"]
 
 
+@pytest.mark.parametrize("area", [Area.PAGERDUTY, Area.SLACK])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(200, html="<h1>Log in</h1>"),
+        httpx.Response(302, headers={"location": "https://proxy.test/login"}),
+        httpx.Response(404, json={"message": "no route"}),
+    ],
+    ids=["a page", "a redirect", "another API"],
+)
+async def test_what_stands_between_refuses_no_token(
+    tmp_path: Path, area: Area, answer: httpx.Response
+) -> None:
+    """Somebody would make a new one in vain."""
+    async with admitted(Clinic(tmp_path)) as there:
+        http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: answer))
+        astray = Patient(there.settings, there.policy, there.clock, http, there.cluster)
+        found = [f for f in await examine.CHECKS[area](astray) if f.level is Level.FAIL]
+    assert [f.code for f in found] == [f"{area.value}_away"]
+    assert "refuses" not in found[0].text
+
+
 async def test_a_schema_of_a_newer_version_is_not_to_be_upgraded(tmp_path: Path) -> None:
     clinic = Clinic(tmp_path)
     async with admitted(clinic) as there:
