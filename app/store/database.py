@@ -9,8 +9,9 @@ anything in the event loop but queueing.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
@@ -123,7 +124,7 @@ class Store:
         Raises Refused (code `idempotency_conflict`) when its dedupe key came before with another body, StoreUnavailable
         when nothing was kept, CommitUnclear when that is not known. Cancelling the caller does not undo the write.
         """
-        with self._probe.watching():
+        with self._watched():
             return cast("Receipt", await self._ingest.submit(delivery))
 
     async def write(self, fn: Callable[[Tx], T]) -> T:
@@ -132,7 +133,7 @@ class Store:
         What `fn` raises reaches the caller and undoes `fn` alone. StoreUnavailable: nothing was kept. CommitUnclear: the connection
         was lost during the commit itself, and `fn` was kept or not; writes here are idempotent by id for that.
         """
-        with self._probe.watching():
+        with self._watched():
             return cast("T", await self._writes.submit(fn))
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
@@ -147,6 +148,15 @@ class Store:
         Raises StoreUnavailable when it cannot: disk full, read-only, locked, away.
         """
         await self._probe()
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """What fails here tells the readiness."""
+        try:
+            yield
+        except StoreUnavailable:
+            self._probe.doubt()
+            raise
 
     def close(self) -> None:
         """Commit what is queued, end the threads, close the connections. Blocks for that long; safe to repeat."""

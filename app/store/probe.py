@@ -8,8 +8,7 @@ there already.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final
 
 from sqlalchemy import Connection, text, update
@@ -50,15 +49,10 @@ class WriteProbe:
         if self._error is not None:
             raise self._error
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Once a write has failed a good answer stands no more: whoever asks next gets a new one."""
-        try:
-            yield
-        except StoreUnavailable:
-            if self._error is None:
-                self._asked = None
-            raise
+    def doubt(self) -> None:
+        """A write has failed: a good answer stands no more, and whoever asks next gets a new one."""
+        if self._error is None:
+            self._asked = None
 
     async def _look(self) -> None:
         try:
