@@ -59,17 +59,25 @@ def test_a_press_without_a_reason_goes_nowhere(anybody: Person, site: World) -> 
     assert site.records("sessions", EventKind.APPROVED) == []
 
 
-def test_a_plan_is_rejected_and_what_it_leaves_is_acknowledged(anybody: Person, site: World) -> None:
+def test_whoever_rejects_a_plan_has_the_incident(anybody: Person, site: World) -> None:
     tab = anybody.login()
     page = question(tab, site, "gateway")
     page.get_by_role("button", name="Reject").click()
     site.until("gateway", IncidentState.ESCALATED)
     assert [r.actor for r in site.records("gateway", EventKind.REJECTED)] == ["anna"]
     page.reload()
+    expect(page.locator("#take")).to_contain_text("anna, who rejected its plan")
+    tab.require_quiet()
+
+
+def test_an_incident_is_acknowledged_once_however_often_it_is_pressed(anybody: Person, site: World) -> None:
+    tab = anybody.login()
+    incident = site.of_alert("DiskFillsUp")
+    page = tab.open(f"/incidents/{incident}")
     page.locator("#take").get_by_label(REASON).fill("I look at it")
     page.get_by_role("button", name="Acknowledge").dblclick()
     expect(page.locator("#take")).to_contain_text("anna")
-    assert len(site.records("gateway", EventKind.ACKNOWLEDGED)) == 1
+    assert len(site.records_of(incident, EventKind.ACKNOWLEDGED)) == 1
     tab.require_quiet()
 
 

@@ -110,9 +110,17 @@ class World:
         """The id of its newest run."""
         return str(self._api("GET", "/runs", "anna", incident=self.incident(deployment).id)["items"][0]["id"])
 
+    def of_alert(self, name: str) -> str:
+        """The id of the incident of an alert by its name."""
+        rows = self.service.read(lambda conn: incidents.page(conn, None, 200))
+        return next(row.id for row in rows if row.alertname == name)
+
     def records(self, deployment: str, kind: EventKind) -> list[AuditEvent]:
         """Its audit records of one kind."""
-        incident = self.incident(deployment).id
+        return self.records_of(self.incident(deployment).id, kind)
+
+    def records_of(self, incident: str, kind: EventKind) -> list[AuditEvent]:
+        """The audit records of one kind about an incident."""
         found = self.service.read(lambda conn: audit.for_incident(conn, incident))
         return [record for record in found if record.kind is kind]
 
