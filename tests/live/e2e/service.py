@@ -127,7 +127,9 @@ class Service:
         self.process: Process | Forked | None = None
         self._asked = 0
         # Plain HTTP only: to load the certificates of the system takes a third of a second.
-        self._http = httpx.Client(base_url=self.url, timeout=10.0, trust_env=False, verify=False)  # noqa: S501
+        # The service closes a connection that is idle; on a busy machine a look comes just then, on one that seems open.
+        kept = httpx.Limits(keepalive_expiry=1.0)
+        self._http = httpx.Client(base_url=self.url, timeout=10.0, trust_env=False, verify=False, limits=kept)  # noqa: S501
 
     @property
     def webhook(self) -> str:
