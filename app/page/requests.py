@@ -20,7 +20,7 @@ from starlette.responses import Response
 from app.domain.decision import Decision
 from app.domain.errors import BadInput, Missing, NotAuthenticated, NotPermitted, RemediatorError, TryLater
 from app.domain.free_text import name_told, reason_given
-from app.domain.redact import redact
+from app.domain.redact import redact, work_bounded
 from app.domain.target import Target
 from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
@@ -50,6 +50,8 @@ MAX_UPLOAD = 768 * 1024
 _FIELDS = 30
 _QUERY_FIELDS = 50
 _REASON = 500
+_OF_NAMES = 500
+"""Units of work (`app.domain.redact.Effort`) on the names in a query that nobody knows."""
 _PLACE = 200
 _FORM = "application/x-www-form-urlencoded"
 _QUERIES: Mapping[str, frozenset[str]] = {
@@ -289,7 +291,9 @@ def not_used(request: Request) -> Sequence[str]:
     path = request.url.path
     known = _QUERIES.get(path) or _QUERIES.get(f"/{path.split('/')[1]}/", frozenset())
     asked = dict.fromkeys(name for name, _ in parse_qsl(request.url.query, keep_blank_values=True))
-    return [name_told(name, _PLACE) for name in asked if name not in known | {"unfold"}][:_FIELDS]
+    others = [name for name in asked if name not in known | {"unfold"}][:_FIELDS]
+    with work_bounded(_OF_NAMES, hides=True):
+        return [name_told(name, _PLACE) for name in others]
 
 
 def require(visitor: Visitor, scope: Scope) -> None:

@@ -20,7 +20,7 @@ from app.domain.redact import TooDear, work_bounded
 T = TypeVar("T")
 _LARGE: Final = 1024 * 1024
 _AT_ONCE: Final = 1_000
-"""Units of work (`app.domain.redact.Effort`) on the texts of one body on the event loop: 40 ms at most. Alerts as Alertmanager sends them take 20 or
+"""Units of work (`app.domain.redact.Effort`) on the texts of one body on the event loop: some 50 ms. Alerts as Alertmanager sends them take 20 or
 less each."""
 _ANYWAY, _MAX_WORK = 4_000, 300_000
 """In a thread: so much, and one for every other byte; and at most."""
