@@ -269,7 +269,7 @@ _FOR_A_PERSON = {
     Code.OWNED: "somebody else owns what would be changed",
     Code.PROTECTED: "the policy leaves this kind to people",
 }
-"""Refusals of a known step that would be taken by itself, which only a person can lift; and how that is told."""
+"""Refusals which only a person can lift: of a step that would be taken by itself, or of a kind that people keep; and how that is told."""
 
 
 def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
