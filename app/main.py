@@ -61,7 +61,7 @@ from app.observe.system import SystemClock, TimeIds
 from app.page.requests import Backtest, Tools, WhatIf
 from app.page.site import add_pages
 from app.settings import Settings
-from app.store import work
+from app.store import last_policy, work
 from app.store.audit import NO_KEYS, AuditKeys
 from app.store.database import Store, StoreOptions
 from app.store.presence import Presence, keep_watch
@@ -218,14 +218,19 @@ def _metrics(settings: Settings) -> Metrics:
     return made
 
 
+async def _keeper(settings: Settings, store: Store, metrics: Metrics) -> PolicyKeeper:
+    last = await store.read(lambda conn: last_policy.find(conn, store.vault.key))
+    return PolicyKeeper(settings.policy_dir, CATALOGUE, metrics, last)
+
+
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
     tracer = parts.tracer or outside.tracer(settings, replica_name(settings), closing)
     metrics = _metrics(settings)
-    keeper = PolicyKeeper(settings.policy_dir, CATALOGUE, metrics)
     http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
     cluster = await _cluster(settings, parts, metrics, tracer, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)
+    keeper = await _keeper(settings, store, metrics)
     url = settings.alertmanager_url
     alertmanager = Alertmanager(http, url, parts.clock) if url else None
     pagerduty = outside.pagerduty_rest(settings, http, parts.clock)

@@ -1,9 +1,10 @@
 """The policy in force: loaded at the start, reloaded when its files change, never replaced by a bad one.
 
-The supervisor calls `look` every two seconds. A refused reload is loud: audit record, metric at 0, a problem in `/readyz`, a
-log line with file, line and column; the last good policy stays. One thing is read even from files that are refused: a
-`mode: observe` at the head of a file holds everything back, because that is what people write in an emergency. Reading,
-parsing and hashing run in a thread. What the audit trail has to hear waits here until the store takes it.
+The supervisor calls `look` every two seconds. Refused files are loud: audit record, metric at 0, a problem in `/readyz`, a
+log line with file, line and column; the last good policy stays, and as the store keeps its text, a start finds it too. One
+thing is read even from files that are refused: a `mode: observe` at the head of a file holds everything back, because that
+is what people write in an emergency. Reading, parsing and hashing run in a thread. What the store has to hear waits here
+until it takes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, overload
 
 import structlog
 
@@ -24,8 +25,9 @@ from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
-from app.store import facts, people
+from app.store import facts, last_policy, people
 from app.store.database import Store
+from app.store.last_policy import LastPolicy
 from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
@@ -38,15 +40,32 @@ _BRAKE: Final = re.compile(
 class PolicyKeeper:
     """Holds the policy; call it to get the one in force."""
 
-    def __init__(self, folder: Path, catalogue: Mapping[str, AnyRemediation], metrics: Metrics) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        catalogue: Mapping[str, AnyRemediation],
+        metrics: Metrics,
+        last: LastPolicy | None = None,
+    ) -> None:
+        """Load the files, or, when they are refused, what was in force `last`. Raises BadInput of the files when that is not to be had."""
         self._folder, self._catalogue, self._metrics = folder, catalogue, metrics
-        self._texts = read_dir(folder)
-        self._policy = self._in_force = load_policy(self._texts, catalogue)
         self._refused: tuple[Mapping[str, str], str] | None = None  # the texts and why they were refused
         self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
         self._nameless: Mapping[str, str] = {}
-        self._tell(EventKind.POLICY_LOADED, {"version": self._policy.version})
-        metrics.policy_reload_ok.set(1)
+        self._since = ""
+        texts, found = self._read()
+        if isinstance(found, Policy):
+            self._texts, self._policy = texts, found
+            self._in_force = found
+            self._tell(EventKind.POLICY_LOADED, {"version": found.version})
+            self._untold.append(lambda tx: last_policy.keep(tx, texts))
+            metrics.policy_reload_ok.set(1)
+            return
+        if last is None:
+            raise found
+        self._texts, self._policy = last.texts, self._of_before(last, found)
+        self._since = f", as it was kept at {last.at:%Y-%m-%d %H:%M} UTC,"
+        self._refuse(texts, found, observe=_says_observe(folder))
 
     def __call__(self) -> Policy:
         """The policy in force."""
@@ -59,7 +78,7 @@ class PolicyKeeper:
             return self._nameless
         return {
             **self._nameless,
-            "policy": f"the policy files were refused; version {self._in_force.version} stays in force",
+            "policy": f"the policy files were refused; version {self._in_force.version}{self._since} stays in force",
         }
 
     async def look(self, store: Store, nudge: Callable[[], None]) -> int:
@@ -69,7 +88,8 @@ class PolicyKeeper:
         if isinstance(found, Policy):
             self._take(texts, found)
         elif found is not None:
-            await self._refuse(texts, found)
+            observe = await asyncio.to_thread(_says_observe, self._folder)
+            self._refuse(texts, found, observe=observe)
         if self._nameless and not self._untold:
             await self._forget_lifted(store)
         if not self._untold:
@@ -86,32 +106,49 @@ class PolicyKeeper:
 
     def _load(self) -> tuple[Mapping[str, str], Policy | BadInput | None]:
         """The texts, and what they are: a policy, refused, or what we know (None). In a thread."""
+        texts, found = self._read(known=self._texts if self._refused is None else self._refused[0])
+        if isinstance(found, BadInput) and self._refused is not None and not texts:
+            return texts, None if self._refused[1] == str(found) else found
+        return texts, found
+
+    @overload
+    def _read(self) -> tuple[Mapping[str, str], Policy | BadInput]: ...
+    @overload
+    def _read(self, known: Mapping[str, str]) -> tuple[Mapping[str, str], Policy | BadInput | None]: ...
+    def _read(
+        self, known: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, str], Policy | BadInput | None]:
+        """The texts of the files, none when they cannot be read, and what they make; None when they are those that are `known`."""
         texts: Mapping[str, str] = {}
         try:
             texts = read_dir(self._folder)
-            if self._refused is None and texts == self._texts:
+            if known is not None and texts == known:
                 return texts, None
-            if self._refused is not None and texts == self._refused[0]:
-                return texts, None
-            return texts, self._policy if texts == self._texts else load_policy(texts, self._catalogue)
+            if known is not None and texts == self._texts:
+                return texts, self._policy
+            return texts, load_policy(texts, self._catalogue)
         except BadInput as error:
-            known = self._refused is not None and not texts and self._refused[1] == str(error)
-            return texts, None if known else error
+            return texts, error
         except Exception as error:  # noqa: BLE001 - whatever a file makes the parser do, it is refused and not in force
-            return texts, BadInput(
-                f"the policy cannot be loaded ({type(error).__name__})",
-                code="bad_policy",
-                where=str(self._folder),
-            )
+            why = f"the policy cannot be loaded ({type(error).__name__})"
+            return texts, BadInput(why, code="bad_policy", where=str(self._folder))
+
+    def _of_before(self, last: LastPolicy, refused: BadInput) -> Policy:
+        """What was in force before this start. Raises `refused` when this version of the service cannot read it."""
+        try:
+            return load_policy(last.texts, self._catalogue)
+        except BadInput:
+            raise refused from None
 
     def _take(self, texts: Mapping[str, str], policy: Policy) -> None:
         before = self._in_force.version
         self._policy = self._in_force = policy
-        self._texts, self._refused = dict(texts), None
+        self._texts, self._refused, self._since = dict(texts), None, ""
         self._metrics.policy_reload_ok.set(1)
         self._metrics.policy_reloads.labels("loaded").inc()
         log.info("policy_loaded", version=policy.version, before=before)
         self._tell(EventKind.POLICY_LOADED, {"version": policy.version, "before": before})
+        self._untold.append(lambda tx: last_policy.keep(tx, texts))
         self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
         self._untold.append(self._name_pauses)
 
@@ -122,9 +159,9 @@ class PolicyKeeper:
         for scope, text in self._nameless.items():
             log.warning("pause_of_no_rule", scope=scope, text=text)
 
-    async def _refuse(self, texts: Mapping[str, str], error: BadInput) -> None:
+    def _refuse(self, texts: Mapping[str, str], error: BadInput, *, observe: bool) -> None:
         self._refused = texts, str(error)
-        if await asyncio.to_thread(_says_observe, self._folder):
+        if observe:
             # Only ever downwards: a file that cannot be read in full may take rights away and never give any.
             held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
             self._in_force = self._policy.model_copy(update=held)

@@ -15,13 +15,14 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.domain.decision import Mode
-from app.domain.errors import StoreUnavailable
+from app.domain.errors import BadInput, StoreUnavailable
 from app.flow.upkeep import policies
 from app.flow.upkeep.policies import PolicyKeeper
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy
-from app.store import facts, people
+from app.store import facts, last_policy, people
 from app.store.database import Store
+from app.store.last_policy import LastPolicy
 from remediations import CATALOGUE
 
 HALF = """version: 1
@@ -32,6 +33,7 @@ rules:
     remediation: api-rate-limits
     params: {secret: s1}
 """
+AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
 SHIPPED = Path(__file__).resolve().parents[3] / "policies"
 
 
@@ -41,6 +43,7 @@ class Trail:
     def __init__(self) -> None:
         self.away = False
         self.kept: list[tuple[str, Mapping[str, str]]] = []
+        self.texts: Mapping[str, str] = {}
         self.scopes: set[str] = set()
 
     async def read(self, _fn: Callable[[Any], Any]) -> set[str]:
@@ -49,13 +52,14 @@ class Trail:
     async def write(self, fn: Callable[[Any], Any]) -> None:
         if self.away:
             raise StoreUnavailable("10000 writes are waiting")
-        fn(SimpleNamespace(audit=lambda kind, data: self.kept.append((kind.value, data))))
+        fn(SimpleNamespace(audit=lambda kind, data: self.kept.append((kind.value, data)), trail=self))
 
 
 @pytest.fixture(autouse=True)
 def no_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
     monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
+    monkeypatch.setattr(last_policy, "keep", lambda tx, texts: setattr(tx.trail, "texts", dict(texts)))
 
 
 class Kept:
@@ -76,6 +80,12 @@ class Kept:
         text = self.file.read_text()
         assert before in text
         self.file.write_text(text.replace(before, after))
+
+    def restart(self) -> None:
+        """Another process on the same files and the same store."""
+        last = LastPolicy(self.trail.texts, AT) if self.trail.texts else None
+        self.metrics = Metrics(CollectorRegistry())
+        self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, last)
 
     @property
     def reload_ok(self) -> float | None:
@@ -200,3 +210,65 @@ async def test_a_pause_of_a_rule_that_is_gone_is_told_until_it_is_lifted(
     kept.trail.scopes = set()
     await kept.look()
     assert not kept.keeper.problems
+
+
+BROKEN = "version: 1\nrules: {not: [a, list\n"
+
+
+async def test_a_start_with_refused_files_goes_on_with_what_was_in_force(kept: Kept) -> None:
+    kept.edit("mode: auto", "mode: approve")
+    await kept.look()
+    before = kept.keeper().version
+    (kept.folder / "zz-broken.yaml").write_text(BROKEN)
+    await kept.look()
+    kept.restart()
+    assert (kept.keeper().version, kept.reload_ok) == (before, 0)
+    assert "as it was kept at 2026-03-04 05:06 UTC, stays in force" in kept.keeper.problems["policy"]
+    await kept.look()
+    kind, data = kept.trail.kept[-1]
+    assert (kind, data["kept"]) == ("policy.refused", before)
+    assert "zz-broken.yaml" in data["error"]
+    assert await kept.look() == 0, "told once"
+    (kept.folder / "zz-broken.yaml").unlink()
+    await kept.look()
+    assert (kept.keeper().version, kept.keeper.problems, kept.reload_ok) == (before, {}, 1)
+
+
+async def test_the_brake_of_refused_files_holds_over_a_restart(kept: Kept) -> None:
+    await kept.look()
+    (kept.folder / "zz-broken.yaml").write_text("mode: observe\n" + BROKEN)
+    kept.restart()
+    assert kept.keeper().mode is Mode.OBSERVE
+
+
+async def test_a_folder_that_is_away_at_the_start_takes_no_policy_out_of_force(kept: Kept) -> None:
+    await kept.look()
+    before = kept.keeper().version
+    kept.folder = kept.folder / "not mounted"
+    kept.restart()
+    await kept.look()
+    assert kept.keeper().version == before
+    assert await kept.look() == 0, "told once"
+
+
+async def test_a_first_start_with_refused_files_is_none(kept: Kept) -> None:
+    (kept.folder / "zz-broken.yaml").write_text(BROKEN)
+    with pytest.raises(BadInput, match=r"zz-broken\.yaml"):
+        kept.restart()
+
+
+async def test_a_start_is_none_when_what_was_in_force_is_not_valid_any_more_either(kept: Kept) -> None:
+    """An upgrade may know a key no more that the last version took."""
+    kept.trail.texts = {"old.yaml": HALF}
+    (kept.folder / "zz-broken.yaml").write_text(BROKEN)
+    with pytest.raises(BadInput, match=r"zz-broken\.yaml"):
+        kept.restart()
+
+
+async def test_only_what_came_into_force_is_kept(kept: Kept) -> None:
+    await kept.look()
+    good = dict(kept.trail.texts)
+    assert kept.file.name in good
+    (kept.folder / "zz-broken.yaml").write_text(BROKEN)
+    await kept.look()
+    assert kept.trail.texts == good

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import httpx
 import pytest
+from sqlalchemy import Connection
 
 from app.main import Service
 from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
+from app.store import last_policy
 from app.web.connections import ConnectionLimits
 from tests.unit.served import POLICIES, TOKEN, TOKENS, parts_on
 
@@ -95,3 +97,31 @@ async def test_readyz_names_a_task_that_fails(running: Running, monkeypatch: pyt
         while "policy" not in told or "RuntimeError" not in told:
             await asyncio.sleep(0.05)
             told = (await http.get("/readyz")).text
+
+
+async def test_a_start_with_a_faulty_policy_serves_with_the_last_good_one_and_says_so(tmp_path: Path) -> None:
+    policies = tmp_path / "policies"
+    await asyncio.to_thread(shutil.copytree, POLICIES, policies)
+    settings = load_settings(
+        state_dir=tmp_path / "state", policy_dir=policies, cluster="simulated", port=0, tokens=TOKENS
+    )
+    versions = []
+    for faulty in (False, True):
+        if faulty:
+            await asyncio.to_thread((policies / "zz.yaml").write_text, "version: 1\nrules: {\n", "utf-8")
+        clock = AcceleratedClock(SystemClock(), SPEED)
+        parts = parts_on(SimCluster(clock, load_scenario("high-error-rate")), clock, SPEED)
+        async with serving(settings, parts, limits=LIMITS) as (service, url), httpx.AsyncClient() as http:
+            versions.append(service.services.policy().version)
+            async with asyncio.timeout(PATIENCE):
+                while not await service.services.store.read(_kept(service)):  # noqa: ASYNC110 - the watcher tells nobody
+                    await asyncio.sleep(0.02)
+            ready = (await http.get(f"{url}/readyz")).json()
+    assert versions[0] == versions[1]
+    assert ready["ready"]
+    assert "the policy files were refused" in ready["degraded"]["policy"]
+
+
+def _kept(service: Service) -> Callable[[Connection], bool]:
+    key = service.services.store.vault.key
+    return lambda conn: last_policy.find(conn, key) is not None

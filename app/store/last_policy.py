@@ -1,0 +1,64 @@
+"""The texts of the last policy that was in force, for a start with files that are refused.
+
+Called by the keeper of the policy. Owns the row `policy` of `installation`; never reads a file and never judges a text.
+The row carries a keyed digest: who can write the database and has not the key of this installation plants no policy here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, update
+
+from app.domain.change import DigestKey
+from app.store.connection import micros, moment, to_json, to_text
+from app.store.schema import installation
+from app.store.tx import Tx
+
+_POLICY: Final = "policy"
+
+
+@dataclass(frozen=True, slots=True)
+class LastPolicy:
+    """The `texts` of the files by name, and since when (UTC) they are kept."""
+
+    texts: Mapping[str, str]
+    at: datetime
+
+
+def keep(tx: Tx, texts: Mapping[str, str]) -> None:
+    """These texts are in force. The same again change nothing. Raises StoreUnavailable (`no_digest_key`)."""
+    found = _find(tx.conn)
+    known = _read(found, tx.vault.key)
+    if known is not None and known.texts == texts:
+        return
+    body = {"at": micros(tx.now), "texts": dict(texts)}
+    value = to_text({**body, "digest": tx.vault.key.digest(body)})
+    if found is None:
+        tx.conn.execute(insert(installation).values(name=_POLICY, value=value))
+    else:
+        tx.conn.execute(update(installation).where(installation.c.name == _POLICY).values(value=value))
+
+
+def find(conn: Connection, key: DigestKey) -> LastPolicy | None:
+    """What was kept last; None before the first, and when the row is not as it was written with this key."""
+    return _read(_find(conn), key)
+
+
+def _find(conn: Connection) -> str | None:
+    return conn.execute(select(installation.c.value).where(installation.c.name == _POLICY)).scalar()
+
+
+def _read(text: str | None, key: DigestKey) -> LastPolicy | None:
+    if text is None:
+        return None
+    try:
+        row: Any = to_json(text)
+        digest = row.pop("digest")
+        last = LastPolicy(dict(row["texts"]), moment(row["at"]))
+        return last if key.digest(row) == digest else None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

@@ -1,0 +1,53 @@
+"""The texts of the last policy that was in force outlive the process, and nobody without the key of the installation plants others."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from app.domain.change import DigestKey
+from app.store import last_policy
+from app.store.database import Store
+from app.store.last_policy import LastPolicy
+from app.store.schema import installation
+from app.store.tx import Tx
+from tests.contract.stores import START, HandClock
+
+TEXTS = {"a.yaml": "version: 1\n# \u00fc\u2028\n", "b.yaml": "rules: []\n"}
+
+
+async def found(store: Store, key: DigestKey | None = None) -> LastPolicy | None:
+    return await store.read(lambda conn: last_policy.find(conn, key or store.vault.key))
+
+
+async def test_what_was_kept_is_found_with_the_moment_from_which_it_was(
+    store: Store, clock: HandClock
+) -> None:
+    assert await found(store) is None
+    await store.write(lambda tx: last_policy.keep(tx, TEXTS))
+    clock.forward(hours=1)
+    await store.write(lambda tx: last_policy.keep(tx, dict(reversed(TEXTS.items()))))
+    assert await found(store) == LastPolicy(TEXTS, START)
+    await store.write(lambda tx: last_policy.keep(tx, {"a.yaml": "mode: observe"}))
+    assert await found(store) == LastPolicy({"a.yaml": "mode: observe"}, clock.now())
+
+
+async def test_what_was_changed_behind_the_service_is_not_taken(store: Store) -> None:
+    await store.write(lambda tx: last_policy.keep(tx, TEXTS))
+    assert await found(store, DigestKey(b"the key of another installation")) is None
+    row = installation.c.name == "policy"
+    text = await store.read(lambda conn: conn.execute(installation.select().where(row)).one().value)
+
+    def plant(tx: Tx, value: str) -> None:
+        tx.conn.execute(installation.update().where(row).values(value=value))
+
+    for planted in (
+        text.replace("rules: []", "rules: [x]"),
+        "{}",
+        "[]",
+        "not JSON",
+        '{"at":1,"texts":{"a":"b"}}',
+    ):
+        await store.write(partial(plant, value=planted))
+        assert await found(store) is None, planted
+    await store.write(lambda tx: last_policy.keep(tx, TEXTS))
+    assert await found(store) is not None, "what is in force takes its place"
