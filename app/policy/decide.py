@@ -59,6 +59,7 @@ _NOT_OURS = frozenset(
         Code.OPTED_OUT,
         Code.PROTECTED,
         Code.NOT_FIRING,
+        Code.SILENCED,
         Code.BEING_DELETED,
     }
 )
@@ -97,7 +98,7 @@ def decide_without_step(
     policy: Policy, rule: Rule, ladder: Sequence[Step], facts: Facts, rest: str = ""
 ) -> Decision:
     """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
-    in any case; unless the target is none of our business (paused, out of scope, not firing, being deleted) or is not known to be, which is then the
+    in any case; unless the target is none of our business (paused, out of scope, not firing, silenced, being deleted) or is not known to be, which is then the
     answer. In a storm nobody is called for one target, nor while another run mends it, nor as long as the alert may yet resolve by that.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is

@@ -101,6 +101,10 @@ class SimAlertmanager:
         """Silence all alerts that have these labels."""
         self._silences.append(dict(matchers))
 
+    def end_silences(self) -> None:
+        """All of them are over."""
+        self._silences.clear()
+
     async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
         """What it says of each of these; an alert is known by its labels."""
         firing = {frozenset(a.labels.items()): a for a in self.alerts()}

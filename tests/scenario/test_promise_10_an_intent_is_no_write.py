@@ -14,7 +14,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.sim.faults import Fault, FaultKind
 from tests.crash.worlds import flood
-from tests.scenario.moments import after_the_first
+from tests.scenario.moments import after_the_first, during
 from tests.scenario.rig import Died, Rig
 from tests.scenario.scenes import all_runs, born, policy, the_incident, the_run, trail, writes
 from tests.scenario.test_stricter_rule_takes_nothing_back import (
@@ -195,4 +195,59 @@ async def test_promise_5_a_plan_whose_write_did_not_get_out_is_not_carried_out_u
     (ended,) = [run for run in await all_runs(rig) if run.state is RunState.ABANDONED]
     assert "params have changed meanwhile" in ended.result
     assert not writes(rig)
+    await rig.close()
+
+
+async def _before_its_write(rig: Rig) -> None:
+    await _does_not_get_out(rig, FaultKind.UNREACHABLE)
+    await silenced(rig)
+    rig.cluster.faults.waiting.clear()
+
+
+async def _while_it_is_verified(rig: Rig) -> None:
+    await _reaches(rig, RunState.VERIFYING)
+    await silenced(rig)
+
+
+@pytest.mark.parametrize(
+    ("comes", "state"),
+    [(_before_its_write, RunState.NOT_FIXED), (_while_it_is_verified, RunState.INCONCLUSIVE)],
+)
+async def test_a_silence_that_keeps_what_did_not_help_calls_nobody_before_it_is_over(
+    tmp_path: Path, comes: Meanwhile, state: RunState
+) -> None:
+    rig = await _no_help(tmp_path)
+    await comes(rig)
+    await rig.run(1_800)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], state)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert run.id in run.result
+    rig.cluster.alertmanager.end_silences()
+    await rig.run(3_600)
+    calls = await trail(rig, EventKind.ESCALATED)
+    assert len(calls) == 1, "it fires on, and nobody says that they have it"
+    await rig.close()
+
+
+async def test_promise_10_an_undo_that_met_another_write_asks_anew_who_has_the_incident(
+    tmp_path: Path,
+) -> None:
+    """The object changed right before the undo's request, and whoever did it has said so when it is sent again."""
+    rig = await _no_help(tmp_path)
+
+    async def taken() -> None:
+        await acknowledged(rig)
+
+    async def conflicts() -> None:
+        rig.cluster.faults.add(Fault(FaultKind.CONFLICT, verb="patch", times=1))
+        during(rig, "patch", taken)
+
+    await _intended(rig, conflicts)
+    await rig.run(600)
+    run = await the_run(rig)
+    assert (writes(rig), run.state) == (["patch langgraph-api"], RunState.NOT_FIXED)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    (ended,) = await trail(rig, EventKind.UNDO_ENDED)
+    assert ended.data["result"] == "not_done"
     await rig.close()

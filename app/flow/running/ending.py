@@ -100,6 +100,8 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     elif follows.person and _has_it(tx, run, life):
         move(tx, incident, IncidentState.ESCALATED, once=f"{run.id}/theirs", reason=life.reason, reopen=True)
         _watch(tx, incident)
+    elif follows.person and _hushed(tx, run, life, incident):
+        _untouched(tx, incident, run, f"{life.reason}; nobody is called for it while that lasts")
     elif follows.person:
         _hand_over(tx, run, life, incident)
     elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
@@ -115,6 +117,15 @@ def _has_it(tx: Tx, run: Run, life: Life) -> bool:
         run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE and bool(run.life.get(journal.THEIRS))
     )
     return stays and bool(at_it(tx.conn, run.incident_id))
+
+
+def _hushed(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
+    """A silence kept it in place, or hid whether it helped, and the alert fires: it is decided anew, which calls somebody once the silence is over
+    and nothing more can be done."""
+    kept = run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE
+    kept = kept or life.state is RunState.INCONCLUSIVE
+    fires = incident.manual is None and incidents.firing_count(tx.conn, incident.id) > 0
+    return kept and fires and bool(run.life.get(journal.SILENCED))
 
 
 def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:

@@ -86,6 +86,8 @@ def of_this_order(entries: Sequence[JournalEntry], run: Run) -> list[JournalEntr
 
 THEIRS = "theirs"
 """In the row: whoever has the incident is why nothing more is done."""
+SILENCED = "silenced"
+"""In the row: its alert is silenced, or taken at its source, which is why nothing more is done."""
 UNSENT = "unsent"
 """What the row of a run calls the entry of which it is known that nothing was sent so far."""
 

@@ -9,22 +9,20 @@ somebody else changed since.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Means, Undone
-from app.domain.alert_report import Reported, combined
 from app.domain.decision import Code
 from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
+from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
-from app.flow.deciding import facts
-from app.flow.deciding.decide import firing_alerts
 from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
@@ -36,7 +34,7 @@ from app.flow.verifying import standing, still_needed
 from app.kube.hands import Hand, Ours, hand_after_ours, is_undo, left_by, set_again
 from app.notify.timeline import Topic, UndoDone
 from app.policy.holds import Hold
-from app.store import driving, incidents, runs
+from app.store import driving, runs
 from app.store.runs import JournalEntry, Run
 from app.store.tx import PreImageUnreadable, Tx
 
@@ -49,6 +47,8 @@ class _Kept:
     begun: bool
 
 
+_TAKEN = "taken"
+"""The code of Held where somebody has taken the incident, or the rule takes nothing back by now."""
 Needed = Callable[[Services, Run], Awaitable[str | None]]
 Kept = Callable[[Connection], str]
 """Why a temporary change is needed by now, or that nobody can tell; None when it is not."""
@@ -89,11 +89,7 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
     if not entries:
         return await services.store.read(lambda conn: _all_done(conn, run))
     if not begun and (taken := await _taken(services, run, entries[-1])):
-        text = (
-            f"{taken}: what was done stays in place until somebody says otherwise (remediator undo {run.id})"
-        )
-        theirs = await services.store.read(lambda conn: at_it(conn, run.incident_id))
-        return Found(Event.NOT_WANTED, text, keeps={journal.THEIRS: bool(theirs)}, also=_calls(services))
+        return taken
     try:
         if gone := await leaving(services.cluster, journal.actions(entries[-1:])[0].target):
             return _deleted(run, gone)
@@ -169,7 +165,7 @@ async def _not_wanted(services: Services, run: Run, needed: Needed, acted: Journ
     match journal.life_of(run).cause:
         case Cause.REVERT:
             return await needed(services, run) or ""
-        case Cause.OTHERWISE if await _gone(services, run):
+        case Cause.OTHERWISE if await still_needed.gone(services, run):
             return (
                 f"the alert resolved while the undo {waited}, so that what was done may have helped: it stays in place until"
                 f" somebody says otherwise (remediator undo {run.id})"
@@ -183,24 +179,18 @@ async def _not_wanted(services: Services, run: Run, needed: Needed, acted: Journ
             return ""
 
 
-async def _taken(services: Services, run: Run, acted: JournalEntry) -> str:
+async def _taken(services: Services, run: Run, acted: JournalEntry) -> Found | None:
     """Who has the incident, that its alert was silenced by now, or that the rule in force is stricter: then nothing that stands whole is taken back by itself, and nothing has begun
-    that would be left half done. Empty for nobody, and where a person ordered it."""
-    if taken := await services.store.read(lambda conn: _taken_by(conn, services, run, acted)):
-        return taken
-    if journal.life_of(run).cause is not Cause.OTHERWISE:
-        return ""
-    alerts, whole = await services.store.read(
-        lambda conn: (
-            firing_alerts(conn, run.incident_id),
-            journal.is_whole(runs.entries(conn, run.id), acted),
-        )
+    that would be left half done. None for nobody, and where a person ordered it."""
+    by, theirs = await services.store.read(
+        lambda conn: (_taken_by(conn, services, run, acted), at_it(conn, run.incident_id))
     )
-    if not whole:
-        return ""
-    reports = await facts.reports(services, alerts)
-    word = combined(reports)
-    return facts.held_by(alerts, reports) or (word.text if word.state is Reported.SILENCED else "")
+    silenced = "" if by else await still_needed.silenced(services, run, acted)
+    if not by and not silenced:
+        return None
+    text = f"{by or silenced}: what was done stays in place until somebody says otherwise (remediator undo {run.id})"
+    keeps: Mapping[str, JsonValue] = {journal.THEIRS: bool(theirs), journal.SILENCED: bool(silenced)}
+    return Found(Event.NOT_WANTED, text, keeps=keeps, also=_calls(services))
 
 
 def _taken_by(conn: Connection, services: Services, run: Run, acted: JournalEntry) -> str:
@@ -209,16 +199,6 @@ def _taken_by(conn: Connection, services: Services, run: Run, acted: JournalEntr
     if cause is Cause.PERSON or not journal.is_whole(runs.entries(conn, run.id), acted):
         return ""
     return at_it(conn, run.incident_id) or holding.not_by_itself(conn, services, run, cause)
-
-
-async def _gone(services: Services, run: Run) -> bool:
-    """The alerts of the run's incident are known to be gone."""
-    incident, alerts = await services.store.read(
-        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
-    )
-    if incident.manual is not None:
-        return False
-    return all(report.state is Reported.GONE for report in await facts.reports(services, alerts))
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
@@ -257,7 +237,7 @@ async def _undo_one(
         return held.waits(services, run, hold)
     if isinstance(before, Undone):
         return _settled(services, run, acted, before, await _size_now(services, acted, before))
-    counted = sending.Counted(_means(services, run, acted, kept.by))
+    counted = sending.Counted(_means(services, run, acted, kept))
     try:
         done = await ACTUATORS[before.kind].undo(counted.means, before, acted.name)
     except RemediatorError as error:
@@ -265,6 +245,8 @@ async def _undo_one(
             name = journal.entry_name(acted.name, journal.life_of(run).undos)
             await services.store.write(lambda tx: sending.not_sent(tx, run.id, name))
         if isinstance(error, Held):
+            if error.code == _TAKEN:
+                return Found()  # a moment ago: looked at again at once
             deleted = error.code == holding.BEING_DELETED
             return _deleted(run, str(error)) if deleted else held.waits(services, run, str(error))
         failed = held.failed(services, run, entries, error)
@@ -304,15 +286,20 @@ async def _before(services: Services, run: Run, acted: JournalEntry) -> Action |
     return await startable.against_undo(services, run, whole) or whole
 
 
-def _means(services: Services, run: Run, acted: JournalEntry, kept: Kept) -> Means:
-    """What its requests are sent with: what holds it by then stops each, and whoever wants it kept."""
+def _means(services: Services, run: Run, acted: JournalEntry, kept: _Kept) -> Means:
+    """What its requests are sent with: what holds it by then stops each, and whoever wants it kept. Whoever takes the incident stops the repeats of
+    one change of one object; what takes several requests is not left half done."""
+    (action,) = journal.actions([acted])
+    one_request = bool(action.changes) and not half_way.stops(action)
 
     def holds(conn: Connection, touched: holding.Touches) -> tuple[Hold, ...]:
+        if one_request and not kept.begun and (taken := _taken_by(conn, services, run, acted)):
+            raise Held(taken, code=_TAKEN)
         found = holding.holds_on_undo(conn, services, run, acted, touched)
-        why = kept(conn)
+        why = kept.by(conn)
         return (*found, Hold(Code.CHANGED_SINCE, why, "kept")) if why else found
 
-    return holding.means(services, holds, journal.actions([acted]))
+    return holding.means(services, holds, [action])
 
 
 async def _other_hand(services: Services, run: Run, action: Action, name: str) -> Hand | None:

@@ -1,7 +1,8 @@
 """Still needed: whether what a run lent is needed by now, so that its temporary change stays for another while, and whether a step that
 did not help is no better by now as well.
 
-Called by `temporary` when the time is over, and by `undo` when what held it is gone. Reads the store and the cluster; writes nothing.
+Called by `temporary` when the time is over, and by `undo` before what it writes and when what held it is gone. Reads the store, the alerts'
+sources and the cluster; writes nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from app.domain.alert_report import Reported, combined
 from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import RemediatorError
 from app.domain.plan import Action, Step
 from app.domain.target import Target
 from app.domain.units import say_memory
 from app.domain.workload import Workload
+from app.flow.deciding import facts as reported
+from app.flow.deciding.decide import firing_alerts
 from app.flow.running import journal
+from app.flow.running.life import Cause
 from app.flow.services import Services
 from app.flow.verifying import standing, verify
 from app.kube import manifest, read
@@ -55,6 +60,33 @@ async def not_known_to_be_no_better(services: Services, run: Run, acted: Journal
     if index != run.step_index and former is not None:
         run = replace(run, step=Step.from_json(former["step"]), step_index=index)
     return await verify.no_better_now(services, run)
+
+
+async def silenced(services: Services, run: Run, acted: JournalEntry) -> str:
+    """Who silenced the alert or has it at its source, where the rule undoes what stands whole."""
+    if journal.life_of(run).cause is not Cause.OTHERWISE:
+        return ""
+    alerts, whole = await services.store.read(
+        lambda conn: (
+            firing_alerts(conn, run.incident_id),
+            journal.is_whole(runs.entries(conn, run.id), acted),
+        )
+    )
+    if not whole:
+        return ""
+    reports = await reported.reports(services, alerts)
+    word = combined(reports)
+    return reported.held_by(alerts, reports) or (word.text if word.state is Reported.SILENCED else "")
+
+
+async def gone(services: Services, run: Run) -> bool:
+    """The alerts of the run's incident are known to be gone."""
+    incident, alerts = await services.store.read(
+        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
+    )
+    if incident.manual is not None:
+        return False
+    return all(report.state is Reported.GONE for report in await reported.reports(services, alerts))
 
 
 def _firing(conn: Connection, run: Run) -> list[str]:
