@@ -293,6 +293,6 @@ def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
         tried = [line("Nothing was changed")]
     tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
     tried += [line(text) for text in standing_lines(escalation)]
-    look = [line(f"Look at: {t}") for t in escalation.look_at]
+    look = [line(f"Look at: {t}") for t in escalation.news]
     reason = escalation.reason.removeprefix(NEEDED)
     return _entry(timeline, line(bold(word), f": {reason}"), Section(tuple(tried)), Section(tuple(look)))

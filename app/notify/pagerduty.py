@@ -98,7 +98,7 @@ def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: Callabl
             "done": [shorten(clean(t), _DETAIL) for t in escalation.done[:20]],
             "not_done": [shorten(clean(t), _DETAIL) for t in escalation.not_done[:20]],
             "commands": [shorten(clean(t), _DETAIL) for t in escalation.commands[:20]],
-            "look_at": [shorten(clean(t), _DETAIL) for t in escalation.look_at[:20]],
+            "look_at": [shorten(clean(t), _DETAIL) for t in escalation.news[:20]],
             "evidence": shorten(clean(timeline.diagnosis.summary), _DETAIL) if timeline.diagnosis else "",
             "explain": f"remediator explain {timeline.incident_id}",
         },
@@ -112,7 +112,7 @@ def note_for(timeline: Timeline, escalation: Escalation) -> str:
         *[f"Tried: {t}" for t in escalation.tried],
         *[f"Not taken: {t}" for t in escalation.not_taken],
         *standing_lines(escalation),
-        *[f"Look at: {t}" for t in escalation.look_at],
+        *[f"Look at: {t}" for t in escalation.news],
         f"Details: remediator explain {timeline.incident_id}",
     ]
     return shorten("\n".join(clean(li) for li in lines), _DETAIL)

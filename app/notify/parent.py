@@ -266,8 +266,7 @@ def _person(timeline: Timeline) -> list[Line]:
     lines = [line(bold(person_word(timeline.state)), f": {reason}")]
     if written(timeline) is Written.UNDONE:  # what it says to stand does not any more
         escalation = replace(escalation, in_place=(), commands=())
-    news = [text for text in dict.fromkeys(escalation.look_at) if text.lower() != reason.lower()]
-    look = [line(f"Look at: {text}") for text in news[: 0 if over else _LOOK_AT]]
+    look = [line(f"Look at: {text}") for text in escalation.news[: 0 if over else _LOOK_AT]]
     stands = [line(text) for text in standing_lines(replace(escalation, done=(), not_done=()))]
     return [*lines, *stands, *called, *look]
 

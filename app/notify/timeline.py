@@ -185,7 +185,8 @@ class TrustChange:
 class Escalation:
     """Why a person is needed, what was carried out (`tried`), which steps were not taken and why, and what to look at first.
     `in_place` is how a run has left things, `done` and `not_done` are actions that it has and has not carried out, `commands` what
-    a person can type, each with what it does. `stuck`: an undo failed, or it waits while an application stands still."""
+    a person can type, each with what it does. `stuck`: an undo failed, or it waits while an application stands still. `alone`: it is a call
+    of its own; those for the storm that it is part of are asked otherwise."""
 
     reason: str
     tried: tuple[str, ...] = ()
@@ -196,6 +197,13 @@ class Escalation:
     done: tuple[str, ...] = ()
     not_done: tuple[str, ...] = ()
     commands: tuple[str, ...] = ()
+    alone: bool = True
+
+    @property
+    def news(self) -> tuple[str, ...]:
+        """What to look at, each once, but for what the reason says already."""
+        said = self.reason.removeprefix("A person is needed: ").lower()
+        return tuple(text for text in dict.fromkeys(self.look_at) if text.lower() != said)
 
 
 Fact: TypeAlias = (

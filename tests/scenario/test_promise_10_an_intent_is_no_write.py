@@ -12,6 +12,9 @@ import pytest
 
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.flow.notifying.timeline import timeline_of
+from app.notify.parent import parent
+from app.policy.model import Otherwise
 from app.sim.faults import Fault, FaultKind
 from tests.crash.worlds import flood
 from tests.scenario.moments import after_the_first, during
@@ -251,3 +254,46 @@ async def test_promise_10_an_undo_that_met_another_write_asks_anew_who_has_the_i
     (ended,) = await trail(rig, EventKind.UNDO_ENDED)
     assert ended.data["result"] == "not_done"
     await rig.close()
+
+
+async def test_a_headline_says_nothing_of_a_hold_that_is_over_to_whoever_has_the_incident(
+    tmp_path: Path,
+) -> None:
+    rig = await _no_help(tmp_path)
+    await _reaches(rig, RunState.VERIFYING)
+    await rig.operations.pause("all", "hands off", "kim", None)
+    await _reaches(rig, RunState.UNDOING)
+    await rig.run(60)
+    assert "The undo waits" in await _told(rig)
+    await acknowledged(rig)
+    await rig.operations.resume("all", "kim")
+    await rig.run(120)
+    told = await _told(rig)
+    assert (await the_run(rig)).state is RunState.NOT_FIXED
+    assert "Acknowledged by kim" in told
+    for old in ("undo waits", "--despite", "A person is needed", "hands off"):
+        assert old not in told, told
+    assert f"remediator undo {(await the_run(rig)).id}" in told
+    await rig.close()
+
+
+async def test_a_headline_names_nobody_who_had_the_incident_before_people_were_called_anew(
+    tmp_path: Path,
+) -> None:
+    rig = await born(
+        tmp_path, world=flood(), rules=policy(otherwise=(Otherwise.ESCALATE,), steps=("scale-out",))
+    )
+    await _reaches(rig, RunState.VERIFYING)
+    await acknowledged(rig)
+    assert "Acknowledged by kim" in await _told(rig)
+    await rig.run(1_200)
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    told = await _told(rig)
+    assert "A person is needed" in told
+    assert "Acknowledged by kim" not in told
+    await rig.close()
+
+
+async def _told(rig: Rig) -> str:
+    incident = await the_incident(rig)
+    return parent(await rig.store.read(lambda conn: timeline_of(conn, incident.id))).readable()

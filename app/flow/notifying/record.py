@@ -93,7 +93,7 @@ def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = 
     people are asked for the storm, or somebody has it, and when they give it back people are called for all of it."""
     storm = None if run_id else _who_is_asked_for_its_storm(tx, incident_id)
     if storm is not None:
-        why = replace(why, reason=f"{why.reason}; {storm}, so nobody is called for it alone")
+        why = replace(why, reason=f"{why.reason}; {storm}, so nobody is called for it alone", alone=False)
     if (
         not tell(tx, Topic.ESCALATED, why, incident_id=incident_id, once=once, run_id=run_id)
         or storm is not None

@@ -202,6 +202,9 @@ def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
     late = (timeline.run_state, state) == (RunState.WAITING, RunState.VERIFYING)
     if late and timeline.taken is not None:  # what was only asked about is no matter any more
         timeline = replace(timeline, **timeline.taken._asdict())
+    if state.ended and timeline.undo_held is not None and timeline.acknowledged is not None:
+        # Who was called for an undo that waited has it, and what it waited for is no news any more.
+        over, timeline = True, replace(timeline, reason=str(record.data.get("result", "")))
     timeline = replace(timeline, undo_held=None)
     if over:
         timeline = replace(timeline, escalation=None, called=None)
@@ -239,8 +242,11 @@ def _undone(timeline: Timeline, record: AuditEvent) -> Timeline:
 
 
 def _escalated(timeline: Timeline, record: AuditEvent) -> Timeline:
+    """People are called: whoever had it before has to say so again."""
     fact = _of_type(Topic.ESCALATED, record)
-    return replace(timeline, escalation=fact) if isinstance(fact, Escalation) else timeline
+    if not isinstance(fact, Escalation):
+        return timeline
+    return replace(timeline, escalation=fact, acknowledged=None if fact.alone else timeline.acknowledged)
 
 
 def _asked_step(timeline: Timeline, record: AuditEvent) -> Timeline:

@@ -98,7 +98,9 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     if life.state is RunState.ABANDONED and not _for_a_person(tx, run, incident):
         _untouched(tx, incident, run, life.reason)
     elif follows.person and _has_it(tx, run, life):
-        move(tx, incident, IncidentState.ESCALATED, once=f"{run.id}/theirs", reason=life.reason, reopen=True)
+        once = f"{run.id}/theirs/{life.undos}"
+        move(tx, incident, IncidentState.ESCALATED, once=once, reason=life.reason, reopen=True)
+        announce(tx, Topic.MOVED, incident_id=incident.id, once=once)  # also where it was theirs before
         _watch(tx, incident)
     elif follows.person and _hushed(tx, run, life, incident):
         _untouched(tx, incident, run, f"{life.reason}; nobody is called for it while that lasts")
