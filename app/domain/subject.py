@@ -271,6 +271,11 @@ _SCRAPED_BY = (
 _ADDRESS = re.compile(
     r"(?:[a-z][a-z0-9+.-]*://)?(\[[0-9a-fA-F:.]+\]|[^/:?#\s]+)(?::\d+)?(?:[/?#].*)?", re.ASCII
 )
+_QUALIFIED = re.compile(r"([a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)/[a-z0-9][-a-z0-9.]*", re.ASCII)
+"""An object with its namespace: the Prometheus Operator's `job`, and many hand-written labels."""
+_QUALIFIABLE = frozenset(
+    {*WORKLOAD_LABELS, "job", "service", "app", "application", "component", "target", POD, WORKLOAD}
+)
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:[a-z%]{1,2})?|true|false", re.ASCII)
 
 
@@ -292,7 +297,7 @@ def names_another(
             continue
         what = _named_by(label)
         if not (
-            _same_namespace(what, value, namespace)
+            _same_namespace(label, what, value, namespace)
             if not name
             else _same(label, what, value, namespace, name)
         ):
@@ -322,11 +327,20 @@ def _same(label: str, what: str, value: str, namespace: str, name: str) -> bool:
     return host == name and (not rest or rest == namespace or rest.startswith(f"{namespace}.svc"))
 
 
-def _same_namespace(what: str, value: str, namespace: str) -> bool:
+def _same_namespace(label: str, what: str, value: str, namespace: str) -> bool:
     if what == NAMESPACE:
         return value == namespace
+    if not what:
+        return True
     parts = _host(value).split(".")
-    return not what or parts[2:3] != ["svc"] or parts[1] == namespace
+    if parts[2:3] == ["svc"]:
+        return parts[1] == namespace
+    both = (
+        _QUALIFIED.fullmatch(value)
+        if _last_word(label) in _QUALIFIABLE and could_name(label, value)
+        else None
+    )
+    return both is None or both[1] == namespace
 
 
 def _host(value: str) -> str:

@@ -43,6 +43,7 @@ from app.notify.wording import (
     measured,
     promote_command,
     standing_lines,
+    to_look_at,
     undo_command,
     undo_line,
     written,
@@ -293,6 +294,6 @@ def _escalated(timeline: Timeline, escalation: Escalation) -> Message:
         tried = [line("Nothing was changed")]
     tried += [line(f"Not taken: {t}") for t in escalation.not_taken]
     tried += [line(text) for text in standing_lines(escalation)]
-    look = [line(f"Look at: {t}") for t in escalation.news]
+    look = [line(f"Look at: {t}") for t in to_look_at(escalation)]
     reason = escalation.reason.removeprefix(NEEDED)
     return _entry(timeline, line(bold(word), f": {reason}"), Section(tuple(tried)), Section(tuple(look)))

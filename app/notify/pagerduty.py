@@ -23,7 +23,7 @@ from app.notify.client import Never, Retry
 from app.notify.limits import shorten
 from app.notify.text import clean
 from app.notify.timeline import Escalation, Timeline
-from app.notify.wording import standing_lines
+from app.notify.wording import standing_lines, to_look_at
 
 SUMMARY: Final = 1_024
 """Characters in `payload.summary`."""
@@ -98,7 +98,7 @@ def page_for(timeline: Timeline, escalation: Escalation, key: str, mark: Callabl
             "done": [shorten(clean(t), _DETAIL) for t in escalation.done[:20]],
             "not_done": [shorten(clean(t), _DETAIL) for t in escalation.not_done[:20]],
             "commands": [shorten(clean(t), _DETAIL) for t in escalation.commands[:20]],
-            "look_at": [shorten(clean(t), _DETAIL) for t in escalation.news[:20]],
+            "look_at": [shorten(clean(t), _DETAIL) for t in to_look_at(escalation)[:20]],
             "evidence": shorten(clean(timeline.diagnosis.summary), _DETAIL) if timeline.diagnosis else "",
             "explain": f"remediator explain {timeline.incident_id}",
         },
@@ -112,7 +112,7 @@ def note_for(timeline: Timeline, escalation: Escalation) -> str:
         *[f"Tried: {t}" for t in escalation.tried],
         *[f"Not taken: {t}" for t in escalation.not_taken],
         *standing_lines(escalation),
-        *[f"Look at: {t}" for t in escalation.news],
+        *[f"Look at: {t}" for t in to_look_at(escalation)],
         f"Details: remediator explain {timeline.incident_id}",
     ]
     return shorten("\n".join(clean(li) for li in lines), _DETAIL)

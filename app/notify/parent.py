@@ -33,6 +33,7 @@ from app.notify.wording import (
     promote_command,
     standing_lines,
     state_word,
+    to_look_at,
     undo_command,
     undo_line,
     went_away,
@@ -266,7 +267,7 @@ def _person(timeline: Timeline) -> list[Line]:
     lines = [line(bold(person_word(timeline.state)), f": {reason}")]
     if written(timeline) is Written.UNDONE:  # what it says to stand does not any more
         escalation = replace(escalation, in_place=(), commands=())
-    look = [line(f"Look at: {text}") for text in escalation.news[: 0 if over else _LOOK_AT]]
+    look = [line(f"Look at: {text}") for text in to_look_at(escalation)[: 0 if over else _LOOK_AT]]
     stands = [line(text) for text in standing_lines(replace(escalation, done=(), not_done=()))]
     return [*lines, *stands, *called, *look]
 

@@ -199,12 +199,6 @@ class Escalation:
     commands: tuple[str, ...] = ()
     alone: bool = True
 
-    @property
-    def news(self) -> tuple[str, ...]:
-        """What to look at, each once, but for what the reason says already."""
-        said = self.reason.removeprefix("A person is needed: ").lower()
-        return tuple(text for text in dict.fromkeys(self.look_at) if text.lower() != said)
-
 
 Fact: TypeAlias = (
     Diagnosis

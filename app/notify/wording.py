@@ -112,6 +112,12 @@ def person_word(state: IncidentState) -> str:
     return "A person was needed" if state.closed else NEEDED.removesuffix(": ")
 
 
+def to_look_at(escalation: Escalation) -> list[str]:
+    """What to look at, each once, but for what the reason says already."""
+    said = escalation.reason.removeprefix(NEEDED).lower()
+    return [text for text in dict.fromkeys(escalation.look_at) if text.lower() != said]
+
+
 _NOTHING = "nothing to undo: "
 
 

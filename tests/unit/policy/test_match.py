@@ -282,6 +282,10 @@ def test_labels_that_name_nothing_else_leave_the_default(labels: dict[str, str])
         ({"service": "checkout", "cluster": "eu-1"}, ""),
         ({"instance": "web.rag7.svc:80"}, ""),
         ({"instance": "web.payments.svc:80"}, 'label "instance" names web.payments.svc:80, so the rule\'s default rag7 is not meant'),
+        ({"job": "rag7/web", "service": "rag7/web", "image": "library/nginx", "path": "api/v1", "handler": "app/index"}, ""),
+        ({"job": "integrations/kubernetes", "source_workload_namespace": "payments", "project": "payments"}, ""),
+        ({"job": "shop/checkout"}, 'label "job" names shop/checkout, so the rule\'s default rag7 is not meant'),
+        ({"exported_service": "shop/checkout"}, 'label "exported_service" names shop/checkout, so the rule\'s default rag7 is not meant'),
         ({"team_namespace": "payments"}, 'label "team_namespace" names payments, so the rule\'s default rag7 is not meant'),
         (
             {UNREAD: "not read, or told differently: namespace"},
@@ -296,6 +300,16 @@ def test_no_default_namespace_stands_in_for_one_that_was_lost(labels: dict[str, 
         "rag7", Kind.DEPLOYMENT, "web", 'name by label "deployment", namespace by the rule\'s default'
     )
     assert found == (NoHint(why) if why else expected)
+
+
+@pytest.mark.parametrize("label", ["job", "service", "kube_app", "target", "k8s.workload.name"])
+def test_a_constant_namespace_is_not_meant_where_a_label_names_an_object_of_another(label: str) -> None:
+    target = "target: {name: {label: deployment}, namespace: {default: rag7}}\n"
+    rule = policy_of(rule=target).rules[0]
+    found = target_hint(rule, {"deployment": "web", label: "shop/checkout"})
+    assert found == NoHint(f'label "{label}" names shop/checkout, so the rule\'s default rag7 is not meant')
+    said = target_hint(rule, {"deployment": "web", "namespace": "rag7", "job": "monitoring/pods"})
+    assert isinstance(said, Hint), "the job is the scraper's, and the namespace stands beside it"
 
 
 def test_what_is_unread_does_not_matter_where_the_labels_name_the_target() -> None:
