@@ -22,6 +22,7 @@ from app.domain.tools import tool_of
 from app.domain.units import counted
 from app.domain.workload import Pod
 from app.kube.parse import controller_of, parse_pod
+from app.kube.quoted import told_by
 
 _LAST_LINES = 20
 _LONGEST = 400
@@ -177,7 +178,7 @@ def _state(job: Mapping[str, Any]) -> str:
     status = job.get("status") or {}
     for condition in status.get("conditions") or ():
         if condition.get("type") == "Failed" and condition.get("status") == "True":
-            message = redact(str(condition.get("message") or ""))[:_LONGEST]
+            message = told_by(condition.get("message"), _LONGEST)
             return f"{_FAILED} ({condition.get('reason') or 'Failed'}{f': {message}' if message else ''})"
         if condition.get("type") == "Complete" and condition.get("status") == "True":
             return _COMPLETE

@@ -35,6 +35,8 @@ _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")
 _URL = re.compile(r"(https?://[^/?#\s\"]{1,253})[/?#]?.*", re.DOTALL)
 _ENVIRONMENT = re.compile(rf"\b([A-Z][A-Z0-9_]{{0,100}}=)(?!{re.escape(REDACTED)})[^\s,;)\]\"']+")
+_HOOK = re.compile(r"\b(hook )\(\[.*\]\)(?= for )", re.DOTALL)
+"""How the kubelet names a lifecycle hook by its command, which is the pod template's."""
 _SAID_VALUE = re.compile(r"\b(value|got|found|was|is|saw|received) ([^\s\"'`]+)")
 
 
@@ -42,7 +44,7 @@ def without_values(text: str) -> str:
     """A message of the API server without the values that it quotes, and redacted; at most some 16,000 characters. It is looked at a
     little further than it is kept and cut afterwards, so that a value that the cut would split is known for one."""
     cut = len(text) > MAX_TEXT
-    text = text[: MAX_TEXT + _SLACK]
+    text = _HOOK.sub(rf"\1({REDACTED})", text[: MAX_TEXT + _SLACK])
     if diff := _DIFF.search(text):
         text = f"{text[: diff.start()]} {REDACTED}"
     text = "".join(_unquoted("".join(_without_field_values(text)), cut=cut))

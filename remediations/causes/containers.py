@@ -7,7 +7,6 @@ did not end by itself.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -261,7 +260,7 @@ def _end(at: At, ended: Terminated) -> Cause:
         advice = f"correct the command or the image of {at.state.name}: {told}"
         return _not_started(at, ended.reason, ended.message or heard, told, advice)
     if hook := _hook(at):
-        told = short(redact(hook.message), 300)
+        told = _hook_said(hook.message)
         which = "postStart" if hook.reason == "FailedPostStartHook" else "preStop"
         return at.cause(
             CauseCode.CANNOT_START,
@@ -283,6 +282,18 @@ def _end(at: At, ended: Terminated) -> Cause:
     target = at.seen.workload.target
     advice = f"read kubectl logs --previous of {target.name} in namespace {target.namespace} and fix the code or its input{about}"
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
+
+
+_HOOK_COMMAND = re.compile(r"\(\[.*\]\)|\bcommand '.*'(?= exited\b)", re.DOTALL)
+_HOOK_OUTPUT = re.compile(r',? message: "(.*)"\s*\Z', re.DOTALL)
+
+
+def _hook_said(message: str) -> str:
+    """The kubelet's word on a hook without the command, which stands in the pod template, and with what it printed."""
+    output = _HOOK_OUTPUT.search(message)
+    head = _HOOK_COMMAND.sub("its command", message[: output.start()] if output else message)
+    printed = redact(output[1]) if output else ""
+    return short(": ".join(part for part in (redact(head).rstrip(": "), printed.strip()) if part), 300)
 
 
 def _more_memory(at: At) -> str:
@@ -332,16 +343,13 @@ def _asked(probe: dict[str, object]) -> str:
     """What a probe asks, e.g. `GET :8080/healthz`."""
     http, tcp, command, grpc = (probe.get(k) for k in ("httpGet", "tcpSocket", "exec", "grpc"))
     if isinstance(http, dict):
-        return f"GET :{http.get('port')}{http.get('path', '/')}"
+        return f"GET :{http.get('port')}{short(redact(str(http.get('path', '/')).partition('?')[0]), 80)}"
     if isinstance(tcp, dict):
         return f"TCP :{tcp.get('port')}"
     if isinstance(grpc, dict):
         return f"gRPC :{grpc.get('port')}"
-    return (
-        short(redact(shlex.join(map(str, command.get("command") or ()))), 80)
-        if isinstance(command, dict)
-        else ""
-    )
+    program = next(iter(command.get("command") or ()), "") if isinstance(command, dict) else ""
+    return short(redact(str(program)), 80)  # its arguments stay in the template
 
 
 def _init_waits(at: At) -> Cause | None:

@@ -11,10 +11,10 @@ from datetime import datetime
 from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
-from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Pod, Workload
+from app.kube.quoted import told_by
 from app.kube.read import WARNINGS, events_about
-from remediations.evidence.usage import count, short, span
+from remediations.evidence.usage import count, span
 
 _SHOWN = 6
 
@@ -42,4 +42,4 @@ async def events_finding(
 def _row(event: KubeEvent, now: datetime) -> str:
     ago = f" {span((now - event.last_seen).total_seconds())} ago" if event.last_seen else ""
     times = f" ({event.count} times)" if event.count > 1 else ""
-    return f"{event.reason}{ago}{times}: {short(redact(event.message), 160)}"
+    return f"{event.reason}{ago}{times}: {told_by(event.message, 160)}"

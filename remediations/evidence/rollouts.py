@@ -128,12 +128,11 @@ def _migrates(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) ->
                 words = _commands(container)
                 if group == "init container":  # what serves may be named after what it serves
                     words = " ".join([container.get("name", ""), container.get("image", ""), words])
-                if _MIGRATION.search(words[:2_000]) and not _never_ran(
-                    revision, container.get("name", ""), pods
-                ):
+                told = _MIGRATION.search(words[:2_000])
+                if told and not _never_ran(revision, container.get("name", ""), pods):
                     return (
                         f"{group} {_short(container.get('name', ''))} of revision {revision.number} migrates when its pods start"
-                        f" ({_short(redact(_commands(container)) or container.get('image', ''))}), and an older version may not work"
+                        f" (it has {_short(told[0].split()[0])}), and an older version may not work"
                         " with what it changed"
                     )
     return ""
