@@ -17,6 +17,7 @@ from app.domain import secret_statements as statements
 from app.domain.secret_commands import TOOL, secrets_of_command
 from app.domain.secret_forms import FORMS
 from app.domain.secret_refusals import refused
+from app.domain.secret_sentences import SENTENCES
 from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
 from app.domain.secret_values import read_quoted, read_tuples, read_value
@@ -195,7 +196,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("said", r"(?i)\b(?:otp|one-time|verification|2fa|mfa)\s+(?:code|password|passcode|pin)(?:\s+is|:)?\s*(?P<secret>\d{4,10})\b"),
     _class("phrase", r"(?i)\b(?:seed|recovery|mnemonic)\s+phrase\s*[:=]\s*", places.rest_of),
     _class("long word", LONG_WORD, statements.long_word),
-    *(_class(*form) for form in FORMS),
+    *(_class(*form) for form in (*FORMS, *SENTENCES)),
     *(_class(*form, far=True) for form in TABLES),
 )  # fmt: skip
 """In the order in which they are looked for: what holds a whole block first, what needs a guess last."""

@@ -267,12 +267,12 @@ def made_up_behind(match: Any, text: str) -> Span | None:
     """A word behind the one for a secret that nobody would say of it."""
     span = place(match, "secret")
     word = match["secret"].rstrip(".,;:!?")
-    if not made_up(word) or _ALGORITHM.search(word) or _is_another_sentence(text, match.start(), span):
+    if not made_up(word) or ALGORITHM.search(word) or _is_another_sentence(text, match.start(), span):
         return None
     return span
 
 
-_ALGORITHM = re.compile(
+ALGORITHM = re.compile(
     r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\d+bit", re.IGNORECASE
 )
 """What is said of how a secret is kept."""

@@ -66,3 +66,38 @@ def test_the_secret_of_a_call_is_hidden_whether_or_not_what_stands_before_it_is_
 )
 def test_a_plain_word_is_hidden_where_the_sentence_says_that_it_is_a_password(said: str) -> None:
     assert "swordfish" not in redact(said)
+
+
+UNQUOTED = (
+    "The password for user app was changed from {s} to {o}", "secret rotated old={s} new={o}", "token for web replaced: previous: {s}, current: {o}", "login(bob, {s})",
+    "set_password(bob, {s})", "validateToken({s})", "ldap.simple_bind(dn, {s})", "db.connect(host, bob, {s})", "Token [{s}] for renewal failed", "basic auth bob:{s} rejected",
+    "with credentials (bob, {s})", 'cmd=["config","set","masterauth","{s}"]',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("said", UNQUOTED)
+def test_a_secret_without_quotes_is_hidden_in_an_exchange_a_call_and_a_login(said: str) -> None:
+    new = "Wq9Lm3Xt7b"
+    texts = [(each, said.format(s=SECRET, o=new)) for each in _written(said.format(s=SECRET, o=new))]
+    assert [told for told, _ in texts if SECRET in redact(told) or new in redact(told)] == []
+
+
+@pytest.mark.parametrize(
+    "said", ["OTP code for bob is 493021", "the verification code of kim@x.io was 493021"]
+)
+def test_a_code_that_a_sentence_gives_is_hidden(said: str) -> None:
+    assert "493021" not in redact(said)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "connect(postgres-0.db.svc, port5432)", "login(kim, web01) failed", "validate_token(request) raised", "check_password(self, raw_password) in auth.py",
+        "verifyToken(token, options) at auth.js:12", "secret changed from v1 to v2", "token changed from state READY to EXPIRED", "password hash changed from sha256 to argon2id",
+        "basic auth for host web:8080 enabled", "basic auth realm kim:staff", "credentials (user, password) required", "Token [expired] at 12:00", "secret [db-credentials] not found",
+        "key [orders:123] missing", "security code path for user is 4", "secret resourceVersion old=812345 new=812399", "verification code for release is 12",
+        'ts=2026-01-01 caller=auth.go:0 level=info msg="login ok"', "token.py:0 refresh",
+    ],
+)  # fmt: skip
+def test_ordinary_lines_of_the_same_words_stay(said: str) -> None:
+    assert redact(said) == said
