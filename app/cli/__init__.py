@@ -30,6 +30,7 @@ _COMMANDS: Final[Mapping[str, str]] = {
     "undo": "orders:undo",
     "keep": "orders:keep",
     "acknowledge": "orders:acknowledge",
+    "ack": "orders:acknowledge",
     "pause": "orders:pause",
     "resume": "orders:resume",
     "incidents": "queries:incidents",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -14,6 +15,7 @@ from app.domain.errors import BadInput, Refused
 from app.domain.json import value_or_text
 from app.domain.outcome import RunState
 from app.domain.target import Target
+from app.policy.units import parse_duration
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 Why = Annotated[
@@ -176,7 +178,12 @@ def acknowledge(
 def pause(
     reason: Annotated[str, typer.Option("--reason", help="Why; others will ask.")],
     scope: Scope = "all",
-    until: Annotated[str, typer.Option("--until", help="End as RFC 3339 time; empty: until resumed.")] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            "--until", help="End as RFC 3339 time, or how long from now (2h, 1d12h); empty: until resumed."
+        ),
+    ] = "",
     url: Url = DEFAULT_URL,
     token: Token = "",
     as_json: AsJson = False,
@@ -184,13 +191,25 @@ def pause(
     """Stop all action inside a scope; looking and telling go on."""
     body: dict[str, Any] = {"scope": scope, "reason": reason}
     if until:
-        body["until"] = until
+        body["until"] = _end(until)
     _order(Remote(url, token), "/api/v1/pause", as_json, f"paused {scope}", body)
 
 
-def resume(scope: Scope = "all", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False) -> None:
+def _end(text: str) -> str:
+    """An end as the service takes it. A span counts from now by this machine's clock."""
+    try:
+        span = parse_duration(text)
+    except ValueError:
+        return text
+    return (datetime.now(UTC) + span).isoformat(timespec="seconds")
+
+
+def resume(
+    scope: Scope = "all", reason: Why = "", url: Url = DEFAULT_URL, token: Token = "", as_json: AsJson = False
+) -> None:
     """Lift a pause."""
-    _order(Remote(url, token), "/api/v1/resume", as_json, f"resumed {scope}", {"scope": scope})
+    body = {"scope": scope, **_why(reason)}
+    _order(Remote(url, token), "/api/v1/resume", as_json, f"resumed {scope}", body)
 
 
 def _order(remote: Remote, path: str, as_json: bool, done: str, body: Any = None) -> None:

@@ -76,7 +76,7 @@ class Remote:
                     f"no answer ({name}): it is not known whether this was taken; look before you repeat it"
                 )
                 raise ProbeUnavailable(text, code="answer_lost", where=where) from error
-            text = f"no answer ({name}); is the service running there?"
+            text = f"no answer ({name}{_why_not(error)}); is the service running there?"
             raise ProbeUnavailable(text, code="service_unreachable", where=where) from error
         if answer.is_success:
             return _decoded(answer)
@@ -91,6 +91,29 @@ def _address(url: str) -> httpx.URL:
     if found.scheme not in ("http", "https") or not found.host:
         raise BadInput("expected http://HOST:PORT", code="bad_url", where="--url")
     return found
+
+
+def _why_not(error: httpx.HTTPError) -> str:
+    """What is wrong with the address, as far as the network tells."""
+    text, before = str(error), error.__context__
+    while before is not None:
+        text, before = f"{text} {before}", before.__context__
+    told = next((words for sign, words in _SIGNS.items() if sign in text), "")
+    return f": {told}" if told else ""
+
+
+_SIGNS = {
+    "Name or service not known": "no such host is known here",
+    "nodename nor servname": "no such host is known here",
+    "No address associated": "the host has no address",
+    "Temporary failure in name resolution": "names cannot be resolved at the moment",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not trusted here",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS; try http://",
+    "Connection refused": "nothing listens on that port",
+    "Network is unreachable": "there is no route to it",
+    "No route to host": "there is no route to it",
+}
+"""What the system and the TLS library say, and what that means here."""
 
 
 def _shown(url: httpx.URL) -> str:

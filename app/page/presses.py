@@ -107,7 +107,8 @@ async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
     form = await form_of(site, request, visitor)
     require(visitor, Scope.OPERATE)
     back, scope, by = local_path(form.get("back", "/")), form.get("scope", ""), visitor.principal.name
-    order = site.web.operations.resume(scope, by, Press(_key(form, by, "resume", scope)))
+    press = Press(_key(form, by, "resume", scope), reason_of(form))
+    order = site.web.operations.resume(scope, by, press)
     return await _pressed(request, order, (back, back))
 
 

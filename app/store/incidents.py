@@ -152,7 +152,7 @@ def get(conn: Connection, incident_id: str) -> Incident:
     """One incident. Raises Missing."""
     row = conn.execute(_GET, {"incident": incident_id}).one_or_none()
     if row is None:
-        raise Missing("no such incident", where=incident_id)
+        raise Missing("no such incident; `remediator incidents` lists them", where=incident_id)
     return incident_from(row)
 
 
@@ -176,7 +176,7 @@ def hold(tx: Tx, incident_id: str) -> Incident:
     """
     row = tx.conn.execute(_HOLD, {"incident": incident_id}).one_or_none()
     if row is None:
-        raise Missing("no such incident", where=incident_id)
+        raise Missing("no such incident; `remediator incidents` lists them", where=incident_id)
     return incident_from(row)
 
 

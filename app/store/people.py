@@ -83,12 +83,13 @@ def pause(  # the pause's six parts
     return pause
 
 
-def lift_pause(tx: Tx, scope: str, author: str) -> bool:
-    """Lift the pause of a scope; False when none was in force there. What was refused is looked at again now."""
+def lift_pause(tx: Tx, scope: str, author: str, reason: str = "") -> bool:
+    """Lift the pause of a scope; False when none was in force there. What was refused is looked at again now. The `reason` may be left out."""
     in_force = any(pause.scope == scope for pause in pauses_in_force(tx.conn, tx.now))
     _end(tx, scope, author)
     if in_force:
-        tx.audit(EventKind.RESUMED, actor=author, data={"scope": scope})
+        given = {"reason": reason} if reason else {}
+        tx.audit(EventKind.RESUMED, actor=author, data={"scope": scope, **given})
         facts.wake_resting(tx, observed=False)
     return in_force
 

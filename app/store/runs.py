@@ -196,7 +196,7 @@ def _values(tx: Tx, new: NewRun) -> dict[str, Any]:
 def get(conn: Connection, run_id: str) -> Run:
     """One run. Raises Missing."""
     if (row := _find(conn, run_id)) is None:
-        raise Missing("no such run", where=run_id)
+        raise Missing("no such run; `remediator runs` lists them", where=run_id)
     return run_from(row)
 
 
@@ -350,7 +350,7 @@ def hold(tx: Tx, run_id: str) -> Run:
 def _hold(tx: Tx, run_id: str) -> Run:
     row = tx.conn.execute(_HOLD, {"run": run_id}).one_or_none()
     if row is None:
-        raise Missing("no such run", where=run_id)
+        raise Missing("no such run; `remediator runs` lists them", where=run_id)
     return run_from(row)
 
 

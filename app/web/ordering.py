@@ -68,10 +68,9 @@ class PauseBody(BaseModel):
     )
 
 
-class ResumeBody(BaseModel):
+class ResumeBody(WhyBody):
     """Lifts a pause."""
 
-    model_config = ConfigDict(extra="forbid")
     scope: _ScopeText = "all"
 
 
@@ -215,7 +214,7 @@ async def resume(
     using: Using, by: Operator, body: Annotated[ResumeBody, Depends(json_of(ResumeBody, empty=b"{}"))]
 ) -> dict[str, Any]:
     """Lift a pause."""
-    return await using.operations.resume(body.scope, by.name)
+    return await using.operations.resume(body.scope, by.name, body.press)
 
 
 @router.post("/trust/promote", responses=_ERRORS, openapi_extra=secured(TrustBody))

@@ -157,6 +157,7 @@ def test_a_pause_is_set_and_lifted(anybody: Person, site: World) -> None:
     told = page.get_by_role("region", name="Not everything is done by itself now")
     expect(told).to_contain_text("Paused: target:rag7/Deployment/quiet by anna")
     expect(page.get_by_role("region", name="Pauses")).to_contain_text("expires in 3h")
+    page.locator("form[action='/resume']").get_by_label(REASON).fill("the upgrade is over")
     page.get_by_role("button", name="Lift this pause").dblclick()
     expect(page.get_by_role("region", name="Pauses")).to_contain_text("None.")
     tab.require_quiet()

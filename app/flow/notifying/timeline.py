@@ -69,7 +69,9 @@ def _held_up(run: Run) -> bool:
 def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
     """Records in order, one timeline out. Pure."""
     if not records:
-        raise Missing("no such incident", code="no_incident", where=incident_id)
+        raise Missing(
+            "no such incident; `remediator incidents` lists them", code="no_incident", where=incident_id
+        )
     timeline = Timeline(
         incident_id=incident_id,
         state=IncidentState.OPEN,
@@ -389,7 +391,9 @@ def explain(conn: Connection, any_id: str) -> Explanation:
     if any_id.startswith("run_"):
         of_run = audit.for_run(conn, any_id)
         if not of_run:
-            raise Missing("the audit trail knows no such run", code="no_run", where=any_id)
+            raise Missing(
+                "the audit trail knows no such run; `remediator runs` lists them", code="no_run", where=any_id
+            )
         incident_id = of_run[0].incident_id
     records = tuple(audit.for_incident(conn, incident_id))
     return Explanation(fold(incident_id, records), records)

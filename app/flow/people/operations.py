@@ -129,7 +129,8 @@ class Operations:
 
         def write(tx: Tx) -> bool:
             approvals.take(tx, press.key)
-            return any(people.lift_pause(tx, one, by) for one in dict.fromkeys((scope, _canonical(scope))))
+            scopes = dict.fromkeys((scope, _canonical(scope)))
+            return any(people.lift_pause(tx, one, by, press.reason) for one in scopes)
 
         if not await self._services.store.write(write):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)

@@ -27,7 +27,7 @@ def test_a_service_that_does_not_answer_is_a_failure(shell: Shell) -> None:
     assert (ended.code, ended.out) == (1, "")
     assert (
         ended.err
-        == f"error: {GONE}: no answer (ConnectError); is the service running there? [service_unreachable]\n"
+        == f"error: {GONE}: no answer (ConnectError: nothing listens on that port); is the service running there? [service_unreachable]\n"
     )
 
 
@@ -44,7 +44,7 @@ def test_where_json_was_asked_for_an_error_is_json_on_standard_output_too(shell:
     assert ended.json == {
         "error": {
             "code": "service_unreachable",
-            "message": "no answer (ConnectError); is the service running there?",
+            "message": "no answer (ConnectError: nothing listens on that port); is the service running there?",
             "where": GONE,
         }
     }

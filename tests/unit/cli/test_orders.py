@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,8 +12,10 @@ import pytest
 
 from app.cli.orders import _pair
 from app.cli.remote import Remote
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, ProbeUnavailable
+from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.store import audit
 from tests.unit.cli.shell import Shell
 from tests.unit.served import TOKENS, Served, served
 
@@ -230,3 +233,43 @@ def test_an_order_whose_answer_was_lost_is_told_as_not_known(
     assert ("not known whether this was taken" in ended.err) is not known
     assert ("[service_unreachable]" in ended.err) is known
     assert "not known" not in shell("runs").err, "a question may be asked again"
+
+
+def test_a_pause_of_a_span_ends_after_it_and_its_lifting_has_a_reason(client: Shell, service: Served) -> None:
+    scope = "target:rag7/Deployment/another"
+    before = datetime.now(UTC)
+    answer = client.good(
+        "pause", "--scope", scope, "--reason", "upgrade", "--until", "900h30m", "--json"
+    ).json
+    assert abs(datetime.fromisoformat(answer["until"]) - before - timedelta(hours=900.5)) < timedelta(hours=1)
+    client.good("resume", "--scope", scope, "--reason", "done at last")
+    lifted = [
+        r for r in service.read(lambda conn: audit.page(conn, 0, 100_000)) if r.kind is EventKind.RESUMED
+    ]
+    assert lifted[-1].data == {"scope": scope, "reason": "done at last"}
+
+
+def test_ack_is_acknowledge_and_unknown_ids_say_where_to_look(client: Shell) -> None:
+    ended = client("ack", "inc_nobody")
+    assert (ended.code, ended.out) == (2, "")
+    assert "no such incident; `remediator incidents` lists them" in ended.err
+    assert "`remediator runs` lists them" in client("approve", "run_nobody").err
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("[Errno -2] Name or service not known", "no such host is known here"),
+        ("[Errno -3] Temporary failure in name resolution", "names cannot be resolved at the moment"),
+        ("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed", "its certificate is not trusted here"),
+        ("[SSL: WRONG_VERSION_NUMBER] wrong version number", "it does not speak TLS; try http://"),
+        ("[Errno 113] No route to host", "there is no route to it"),
+    ],
+)
+def test_why_an_address_gives_no_answer_is_told_in_words(said: str, told: str) -> None:
+    def lost(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(said)
+
+    with pytest.raises(ProbeUnavailable) as refused:
+        Remote("http://nobody.test:1", transport=httpx.MockTransport(lost)).get("/api/v1/runs")
+    assert str(refused.value.message) == f"no answer (ConnectError: {told}); is the service running there?"

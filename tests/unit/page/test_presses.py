@@ -262,11 +262,12 @@ async def test_a_pause_is_set_and_lifted_with_name_and_reason(rig: Rig, browser:
     assert (held.scope, held.author, held.reason) == ("namespace:rag7", "alice", "cluster upgrade")
     assert len(await trail(rig, EventKind.PAUSED)) == 1, "the second press set no second one"
     assert "Paused: namespace:rag7 by alice until" in page.text
-    lifting = filled(page.form("/resume"))
+    lifting = filled(page.form("/resume"), reason="the upgrade is over")
     for _ in range(2):
         page = await browser.post("/resume", lifting)
     assert "Paused:" not in page.text
-    assert [r.actor for r in await trail(rig, EventKind.RESUMED)] == ["alice"]
+    lifted = [(r.actor, r.data["reason"]) for r in await trail(rig, EventKind.RESUMED)]
+    assert lifted == [("alice", "the upgrade is over")]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +311,7 @@ async def test_a_pause_stops_what_its_author_meant(
     assert held.scope == meant
     assert covers(held.scope, (target,), ("rule",), "remediation")
     page = await browser.post(
-        "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said}
+        "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said, "reason": "over"}
     )
     assert await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now())) == []
 
