@@ -98,12 +98,14 @@
 {{- end -}}
 {{- end }}
 
-{{/* Refuses what the chart itself reads of a policy's file and cannot, with its place. args: place, text, document */}}
+{{/* Refuses what can be seen of a policy's file without the service, with its place; the hook says the rest. args: place, text, document, words */}}
 {{- define "alert-remediator.checkPolicy" -}}
 {{- $place := .place -}}{{- $document := .document -}}
 {{- if regexMatch "(?m)^---" (regexReplaceAll "^(\\s*(#[^\n]*)?\n)*---[^\n]*" .text "") -}}
 {{- fail (printf "%s: there is a second document; make it a file of its own" $place) -}}
 {{- end -}}
+{{- include "alert-remediator.checkKeys" (dict "place" $place "value" $document "words" .words.file) -}}
+{{- if ne (printf "%T %v" $document.version $document.version) "float64 1" }}{{- fail (printf "%s: version: expected 1, got %s" $place (toJson $document.version)) -}}{{- end -}}
 {{- with $document.scope -}}
 {{- if not (kindIs "map" .) }}{{- fail (printf "%s: scope: expected keys with values, such as {namespaces: [rag7]}" $place) -}}{{- end -}}
 {{- range $key := list "namespaces" "exclude_namespaces" "protected_kinds" "secrets" -}}
@@ -116,6 +118,7 @@
 {{- range $number, $rule := $rules -}}
 {{- if not (kindIs "map" $rule) }}{{- fail (printf "%s: rules: number %d: expected keys with values" $place (add1 $number)) -}}{{- end -}}
 {{- $who := printf "%s: rule %q" $place (toString (default (add1 $number) $rule.name)) -}}
+{{- include "alert-remediator.checkKeys" (dict "place" $who "value" $rule "words" $.words.rule) -}}
 {{- range $key := list "target" "params" -}}
 {{- if not (or (kindIs "map" (index $rule $key)) (kindIs "invalid" (index $rule $key))) }}{{- fail (printf "%s: %s: expected keys with values, got %s" $who $key (toString (index $rule $key))) -}}{{- end -}}
 {{- end -}}
@@ -123,6 +126,16 @@
 {{- if not (or (kindIs "map" $name) (kindIs "invalid" $name)) }}{{- fail (printf "%s: target.name: expected {label: ...} or {default: ...}, got %s" $who (toString $name)) -}}{{- end -}}
 {{- include "alert-remediator.checkSpan" (dict "place" (printf "%s: freshness" $who) "value" $rule.freshness) -}}
 {{- end -}}
+{{- end }}
+
+{{/* Keys that there are, those that have to be there, and a mode that is one. args: place, value, words (keys, required, modes) */}}
+{{- define "alert-remediator.checkKeys" -}}
+{{- range $key := keys .value | sortAlpha -}}
+{{- if not (has $key $.words.keys) }}{{- fail (printf "%s: there is no key %q; there are %s" $.place $key (join ", " $.words.keys)) -}}{{- end -}}
+{{- end -}}
+{{- range .words.required }}{{- if not (hasKey $.value .) }}{{- fail (printf "%s: the key %q is missing" $.place .) -}}{{- end -}}{{- end -}}
+{{- $mode := index .value "mode" -}}
+{{- if and (hasKey .value "mode") (not (has $mode .words.modes)) }}{{- fail (printf "%s: mode: expected one of %s, got %s" .place (join ", " .words.modes) (toJson $mode)) -}}{{- end -}}
 {{- end }}
 
 {{/* args: place, value: nothing, or a list of texts */}}
@@ -135,7 +148,7 @@
 
 {{/* args: place, value: nothing, or a span such as 15m */}}
 {{- define "alert-remediator.checkSpan" -}}
-{{- if not (or (kindIs "invalid" .value) (and (kindIs "string" .value) (regexMatch "^([0-9]+(ms|[smhdw]))+$" (toString .value)))) -}}
+{{- if not (or (kindIs "invalid" .value) (and (kindIs "string" .value) (regexMatch "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" (toString .value)) .value)) -}}
 {{- fail (printf "%s: expected a duration such as 90s, 15m, 1h or 7d, got %s" .place (toString .value)) -}}
 {{- end -}}
 {{- end }}

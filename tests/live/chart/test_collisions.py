@@ -187,6 +187,19 @@ rules:
         (POLICY[POLICY.index("rules:") :], "rules: {}\n", "policy.files.policy.yaml: rules: expected a list of rules"),
         ("rules:", "freshness: 900\nrules:", "policy.files.policy.yaml: freshness: expected a duration such as"),
         ("high-latency\n", "high-latency\n---\nversion: 1\n", "policy.files.policy.yaml: there is a second document"),
+        (POLICY, "- version: 1\n", "policy.files.policy.yaml: expected keys with values, such as version and rules"),
+        (POLICY, "just text\n", "policy.files.policy.yaml: expected keys with values, such as version and rules"),
+        (POLICY, "# nothing\n", 'policy.files.policy.yaml: the key "version" is missing'),
+        ("version: 1\n", "", 'policy.files.policy.yaml: the key "version" is missing'),
+        ("version: 1\n", "version: '1'\n", 'policy.files.policy.yaml: version: expected 1, got "1"'),
+        ("version: 1\n", "version: 2\n", "policy.files.policy.yaml: version: expected 1, got 2"),
+        ("version: 1\n", "version: 1\nkind: Policy\n", 'policy.files.policy.yaml: there is no key "kind"; there are approval, b'),
+        ("version: 1\n", "version: 1\nmode: off\n", "mode: expected one of observe, approve, auto, got false"),
+        ("version: 1\n", "version: 1\nmode: earned\n", 'mode: expected one of observe, approve, auto, got "earned"'),
+        ("high-latency\n", "high-latency\n    mode: on\n", 'rule "slow": mode: expected one of observe, approve, auto, earned'),
+        ("high-latency\n", "high-latency\n    colour: red\n", 'rule "slow": there is no key "colour"'),
+        ("  - name: slow\n    when", "  - when", 'rule "1": the key "name" is missing'),
+        ("high-latency\n", "high-latency\n    freshness: 1w\n", 'rule "slow": freshness: expected a duration'),
     ],
     ids=lambda v: v[:40].strip(),
 )  # fmt: skip
@@ -207,7 +220,7 @@ def test_one_document_behind_its_mark_is_one(helm: Helm, tmp_path: Path, text: s
 
 
 def test_a_file_of_the_policy_whose_name_nobody_reads_is_refused_with_it(helm: Helm, tmp_path: Path) -> None:
-    for name in ("a/b.yaml", "policy", "policy.yaml.bak"):
+    for name in ("a/b.yaml", "policy", "policy.yaml.bak", "..a.yaml", f"{'a' * 250}.yaml"):
         assert f'policy.files: "{name}" is no name of a file that is read' in _refused(
             helm, tmp_path, {name: POLICY}
         )

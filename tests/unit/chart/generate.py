@@ -15,7 +15,9 @@ from typing import Any, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
+from app.domain.decision import Mode
 from app.policytools.rbac import rights_table
+from app.policytools.schema import json_schema
 from app.settings import CREDENTIALS, FILES, URLS, Settings
 from remediations import CATALOGUE
 
@@ -91,7 +93,19 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
 def rights_text() -> str:
     """The table of rights."""
     head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs.\n"
-    return head + yaml.safe_dump(rights_table(CATALOGUE), sort_keys=False, width=120)
+    table = {**rights_table(CATALOGUE), "policy": _policy_words()}
+    return head + yaml.safe_dump(table, sort_keys=False, width=120)
+
+
+def _policy_words() -> dict[str, dict[str, list[str]]]:
+    """What the chart can see of a policy by itself: the keys of a file and of a rule, and the words of its mode."""
+    document = json_schema()
+    rule = document["$defs"]["RuleDocument"]
+    modes = {"file": document["properties"]["mode"]["enum"], "rule": [mode.value for mode in Mode]}
+    return {
+        name: {"keys": sorted(part["properties"]), "required": part["required"], "modes": modes[name]}
+        for name, part in (("file", document), ("rule", rule))
+    }
 
 
 def reference_text() -> str:
