@@ -32,17 +32,6 @@
 {{- end -}}
 {{- end }}
 
-{{/* The store of what runs is not left behind unnoticed: incidents, audit trail, approvals and budgets do not move with store.kind. */}}
-{{- define "alert-remediator.fittingStore" -}}
-{{- $kinds := dict "Deployment" "sqlite" "StatefulSet" "postgres" -}}
-{{- range $kind, $store := $kinds -}}
-{{- $there := lookup "apps/v1" $kind $.Release.Namespace (include "alert-remediator.fullname" $) -}}
-{{- if and $there (ne $store $.Values.store.kind) (ne (toString $.Values.store.leave) $store) -}}
-{{- fail (printf "store.kind: this release keeps its state on %s, and %s would begin with an empty one: incidents, audit trail, approvals and budgets stay behind. Set store.leave=%s to go on without them, or leave store.kind at %s" $store $.Values.store.kind $store $store) -}}
-{{- end -}}
-{{- end -}}
-{{- end }}
-
 {{/* Volumes and mounts of one's own: none is the chart's, each is there once, and each mount has its volume. */}}
 {{- define "alert-remediator.fittingVolumes" -}}
 {{- $v := .Values -}}
