@@ -133,7 +133,7 @@
 {{- if contains " " . }}{{- $sentences = append $sentences . -}}{{- else }}{{- $plain = append $plain . -}}{{- end -}}
 {{- end -}}
 {{- if $plain }}{{- $sentences = prepend $sentences (join ", " $plain) -}}{{- end }}
-- {apiGroups: [{{ .group | quote }}], resources: [{{ .resource }}], verbs: [{{ join ", " .verbs }}]
+- {apiGroups: [{{ .group | quote }}], resources: [{{ .resource | quote }}], verbs: [{{ join ", " .verbs }}]
   {{- if .names }}, resourceNames: {{ splitList "," .names | toJson }}{{ end }}}  # {{ join "; " $sentences }}
 {{- end -}}
 {{- end -}}
