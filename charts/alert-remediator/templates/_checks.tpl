@@ -76,15 +76,14 @@
 {{- if or (has "IPv6" .Values.service.ipFamilies) (has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack")) }}true{{ end -}}
 {{- end }}
 
-{{/* A quantity as Kubernetes writes it, as a number; what is written in another way is 0, and the API server says more. */}}
+{{/* A quantity as Kubernetes writes it, as a number. */}}
 {{- define "alert-remediator.quantity" -}}
-{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
-{{- $text := toString . -}}
-{{- if regexMatch "^[0-9]+([.][0-9]+)?([mkMGT]|[KMGT]i)?$" $text -}}
-{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) -}}
-{{- else -}}
-0
-{{- end -}}
+{{- $units := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- $text := trimPrefix "+" (toString .) -}}
+{{- $unit := regexFind "([KMGTPE]i|[numkMGTPE])$" $text -}}
+{{- $number := trimSuffix $unit $text | float64 -}}
+{{- if $unit }}{{- $number = mulf $number (get $units $unit) -}}{{- end -}}
+{{- $number -}}
 {{- end }}
 
 {{/* Refuses what can be seen of a policy's file without the service, with its place; the hook says the rest. args: place, text, document, words */}}

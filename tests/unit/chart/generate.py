@@ -20,6 +20,7 @@ from app.policytools.rbac import rights_table
 from app.policytools.schema import json_schema
 from app.settings import CREDENTIALS, FILES, URLS, Settings
 from remediations import CATALOGUE
+from tests.unit.chart.kinds import DEFS
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
 SCHEMA, RIGHTS, REFERENCE = CHART / "values.schema.json", CHART / "files" / "rights.yaml", CHART / "README.md"
@@ -41,11 +42,9 @@ def schema_text() -> str:
     settings = {
         n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*CREDENTIALS, *OURS}
     }
-    keys = {
-        name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
-        for name in FILES
-    }
+    keys = {name.upper(): {"$ref": "#/$defs/key", "description": _text(name)} for name in FILES}
     schema["$defs"] = {
+        **DEFS,
         "settings": _object(
             "Settings by name, without the prefix REMEDIATOR_; secrets stand in the Secret.", settings
         ),
@@ -145,12 +144,13 @@ def walk(
         if part.get("properties"):
             yield from walk(part, (*path, name))
         else:
-            whole = (
-                json.loads(schema_text())["$defs"][part["$ref"].rpartition("/")[2]]
-                if "$ref" in part
-                else part
-            )
-            yield (*path, name), whole
+            yield (*path, name), {**_referred(part), **part}
+
+
+def _referred(part: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reference of a part leads to."""
+    found: dict[str, Any] = json.loads(schema_text())["$defs"] if "$ref" in part else {}
+    return found[part["$ref"].rpartition("/")[2]] if found else {}
 
 
 def main() -> None:
