@@ -237,3 +237,17 @@ capabilities: {drop: [ALL]}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
+
+{{/* Egress to whoever resolves names: pods of the cluster, OpenShift's, which listen on another port, and addresses that are no pod's. */}}
+{{- define "alert-remediator.names" -}}
+# Names.
+- to:
+    - namespaceSelector: {}
+    {{- range .Values.networkPolicy.dns.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+# A policy sees the pods' port, behind the Service's 53.
+- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: openshift-dns}}}]
+  ports: [{port: 5353, protocol: UDP}, {port: 5353, protocol: TCP}]
+{{- end }}

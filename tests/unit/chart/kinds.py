@@ -56,12 +56,15 @@ def _enum(*words: str) -> Schema:
     return {"enum": list(words)}
 
 
-def _object(required: str = "", *, more: bool = False, **properties: Schema) -> Schema:
-    """With these keys alone, unless `more`; `required` names some of them."""
+def _open(required: str = "", /, **properties: Schema) -> Schema:
+    """An object with these keys and perhaps others; `required` names some of them."""
     found: Schema = {"type": "object", "properties": properties}
-    if not more:
-        found["additionalProperties"] = False
     return {**found, "required": required.split()} if required else found
+
+
+def _object(required: str = "", /, **properties: Schema) -> Schema:
+    """An object with these keys alone."""
+    return {**_open(required, **properties), "additionalProperties": False}
 
 
 def _when(key: str, than: Schema, value: Schema | None = None) -> Schema:
@@ -110,9 +113,7 @@ _MAPS: dict[str, Schema] = {
         "propertyNames": _ref("labelKey"),
         "additionalProperties": _ref("quantity"),
     },
-    "resources": _object(
-        requests=_ref("quantities"), limits=_ref("quantities"), claims=_list(_object("name", more=True))
-    ),
+    "resources": _object(requests=_ref("quantities"), limits=_ref("quantities"), claims=_list(_open("name"))),
     "selector": _object(
         matchLabels=_ref("labels"),
         matchExpressions=_list(
@@ -169,9 +170,8 @@ def _weighted(what: str, part: Schema) -> Schema:
     return _list(_object(f"weight {what}", weight=_whole(1, 100), **{what: part}))
 
 
-_TERM = _object(
+_TERM = _open(
     "topologyKey",
-    more=True,
     topologyKey=_ref("labelKey"),
     labelSelector=_ref("selector"),
     namespaceSelector=_ref("selector"),
@@ -247,7 +247,7 @@ _PODS: dict[str, Schema] = {
         ),
         **_when("valueFrom", {"properties": {"value": {"maxLength": 0}}}),
     },
-    "volume": {**_object("name", more=True, name=_ref("label")), "maxProperties": 2},
+    "volume": {**_open("name", name=_ref("label")), "maxProperties": 2},
     "mount": _object(
         "name mountPath",
         name=_ref("label"),
@@ -258,9 +258,8 @@ _PODS: dict[str, Schema] = {
         subPath={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
         subPathExpr={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
     ),
-    "container": _object(
+    "container": _open(
         "name image",
-        more=True,
         name=_ref("label"),
         image=_text("[^ ]+"),
         imagePullPolicy=_enum("Always", "IfNotPresent", "Never"),
@@ -270,9 +269,8 @@ _PODS: dict[str, Schema] = {
         volumeMounts=_list(_ref("mount")),
         resources=_ref("resources"),
         ports=_list(
-            _object(
+            _open(
                 "containerPort",
-                more=True,
                 name=_ref("portName"),
                 containerPort=_ref("port"),
                 hostPort=_ref("port"),
