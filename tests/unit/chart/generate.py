@@ -1,6 +1,7 @@
 """The parts of the chart that are made from the code; `python -m tests.unit.chart.generate` writes them anew.
 
-The table of rights, the schema of settings and secrets, and the reference of all values. A test compares them.
+The table of rights with the words of a policy, the schema's definitions (settings, secrets, what the cluster takes), and the reference of all
+values. A test compares them.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
 
 def rights_text() -> str:
     """The table of rights."""
-    head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs.\n"
+    head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs, and what the chart can see of a policy.\n"
     table = {**rights_table(CATALOGUE), "policy": _policy_words()}
     return head + yaml.safe_dump(table, sort_keys=False, width=120)
 
