@@ -32,17 +32,6 @@
 {{- end -}}
 {{- end }}
 
-{{/* The store of what runs is not left behind unnoticed: incidents, audit trail, approvals and budgets do not move with store.kind. */}}
-{{- define "alert-remediator.fittingStore" -}}
-{{- $kinds := dict "Deployment" "sqlite" "StatefulSet" "postgres" -}}
-{{- range $kind, $store := $kinds -}}
-{{- $there := lookup "apps/v1" $kind $.Release.Namespace (include "alert-remediator.fullname" $) -}}
-{{- if and $there (ne $store $.Values.store.kind) (ne (toString $.Values.store.leave) $store) -}}
-{{- fail (printf "store.kind: this release keeps its state on %s, and %s would begin with an empty one: incidents, audit trail, approvals and budgets stay behind. Set store.leave=%s to go on without them, or leave store.kind at %s" $store $.Values.store.kind $store $store) -}}
-{{- end -}}
-{{- end -}}
-{{- end }}
-
 {{/* Volumes and mounts of one's own: none is the chart's, each is there once, and each mount has its volume. */}}
 {{- define "alert-remediator.fittingVolumes" -}}
 {{- $v := .Values -}}
@@ -87,23 +76,24 @@
 {{- if or (has "IPv6" .Values.service.ipFamilies) (has .Values.service.ipFamilyPolicy (list "PreferDualStack" "RequireDualStack")) }}true{{ end -}}
 {{- end }}
 
-{{/* A quantity as Kubernetes writes it, as a number; what is written in another way is 0, and the API server says more. */}}
+{{/* A quantity as Kubernetes writes it, as a number. */}}
 {{- define "alert-remediator.quantity" -}}
-{{- $units := dict "" 1.0 "m" 0.001 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 -}}
-{{- $text := toString . -}}
-{{- if regexMatch "^[0-9]+([.][0-9]+)?([mkMGT]|[KMGT]i)?$" $text -}}
-{{- mulf (regexFind "^[0-9.]+" $text | float64) (get $units (regexFind "[A-Za-z]*$" $text)) -}}
-{{- else -}}
-0
-{{- end -}}
+{{- $units := dict "n" 1e-9 "u" 1e-6 "m" 1e-3 "k" 1e3 "M" 1e6 "G" 1e9 "T" 1e12 "P" 1e15 "E" 1e18 "Ki" 1024.0 "Mi" 1048576.0 "Gi" 1073741824.0 "Ti" 1099511627776.0 "Pi" 1125899906842624.0 "Ei" 1152921504606846976.0 -}}
+{{- $text := trimPrefix "+" (toString .) -}}
+{{- $unit := regexFind "([KMGTPE]i|[numkMGTPE])$" $text -}}
+{{- $number := trimSuffix $unit $text | float64 -}}
+{{- if $unit }}{{- $number = mulf $number (get $units $unit) -}}{{- end -}}
+{{- $number -}}
 {{- end }}
 
-{{/* Refuses what the chart itself reads of a policy's file and cannot, with its place. args: place, text, document */}}
+{{/* Refuses what can be seen of a policy's file without the service, with its place; the hook says the rest. args: place, text, document, words */}}
 {{- define "alert-remediator.checkPolicy" -}}
 {{- $place := .place -}}{{- $document := .document -}}
 {{- if regexMatch "(?m)^---" (regexReplaceAll "^(\\s*(#[^\n]*)?\n)*---[^\n]*" .text "") -}}
 {{- fail (printf "%s: there is a second document; make it a file of its own" $place) -}}
 {{- end -}}
+{{- include "alert-remediator.checkKeys" (dict "place" $place "value" $document "words" .words.file) -}}
+{{- if ne (printf "%T %v" $document.version $document.version) "float64 1" }}{{- fail (printf "%s: version: expected 1, got %s" $place (toJson $document.version)) -}}{{- end -}}
 {{- with $document.scope -}}
 {{- if not (kindIs "map" .) }}{{- fail (printf "%s: scope: expected keys with values, such as {namespaces: [rag7]}" $place) -}}{{- end -}}
 {{- range $key := list "namespaces" "exclude_namespaces" "protected_kinds" "secrets" -}}
@@ -116,6 +106,7 @@
 {{- range $number, $rule := $rules -}}
 {{- if not (kindIs "map" $rule) }}{{- fail (printf "%s: rules: number %d: expected keys with values" $place (add1 $number)) -}}{{- end -}}
 {{- $who := printf "%s: rule %q" $place (toString (default (add1 $number) $rule.name)) -}}
+{{- include "alert-remediator.checkKeys" (dict "place" $who "value" $rule "words" $.words.rule) -}}
 {{- range $key := list "target" "params" -}}
 {{- if not (or (kindIs "map" (index $rule $key)) (kindIs "invalid" (index $rule $key))) }}{{- fail (printf "%s: %s: expected keys with values, got %s" $who $key (toString (index $rule $key))) -}}{{- end -}}
 {{- end -}}
@@ -123,6 +114,16 @@
 {{- if not (or (kindIs "map" $name) (kindIs "invalid" $name)) }}{{- fail (printf "%s: target.name: expected {label: ...} or {default: ...}, got %s" $who (toString $name)) -}}{{- end -}}
 {{- include "alert-remediator.checkSpan" (dict "place" (printf "%s: freshness" $who) "value" $rule.freshness) -}}
 {{- end -}}
+{{- end }}
+
+{{/* Keys that there are, those that have to be there, and a mode that is one. args: place, value, words (keys, required, modes) */}}
+{{- define "alert-remediator.checkKeys" -}}
+{{- range $key := keys .value | sortAlpha -}}
+{{- if not (has $key $.words.keys) }}{{- fail (printf "%s: there is no key %q; there are %s" $.place $key (join ", " $.words.keys)) -}}{{- end -}}
+{{- end -}}
+{{- range .words.required }}{{- if not (hasKey $.value .) }}{{- fail (printf "%s: the key %q is missing" $.place .) -}}{{- end -}}{{- end -}}
+{{- $mode := index .value "mode" -}}
+{{- if and (hasKey .value "mode") (not (has $mode .words.modes)) }}{{- fail (printf "%s: mode: expected one of %s, got %s" .place (join ", " .words.modes) (toJson $mode)) -}}{{- end -}}
 {{- end }}
 
 {{/* args: place, value: nothing, or a list of texts */}}
@@ -135,7 +136,7 @@
 
 {{/* args: place, value: nothing, or a span such as 15m */}}
 {{- define "alert-remediator.checkSpan" -}}
-{{- if not (or (kindIs "invalid" .value) (and (kindIs "string" .value) (regexMatch "^([0-9]+(ms|[smhdw]))+$" (toString .value)))) -}}
+{{- if not (or (kindIs "invalid" .value) (and (kindIs "string" .value) (regexMatch "^([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?$" (toString .value)) .value)) -}}
 {{- fail (printf "%s: expected a duration such as 90s, 15m, 1h or 7d, got %s" .place (toString .value)) -}}
 {{- end -}}
 {{- end }}

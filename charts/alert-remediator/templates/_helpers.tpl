@@ -1,12 +1,20 @@
+{{/* The full name, which is a Service's too: a release may have dots, or begin with a digit, where a Service may not. */}}
 {{- define "alert-remediator.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- $release := .Release.Name | replace "." "-" -}}
+{{- $full := printf "%s-%s" $release $name -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- $full = .Values.fullnameOverride -}}
+{{- else if contains $name $release -}}
+{{- $full = $release -}}
+{{- else if regexMatch "^[0-9]" $release -}}
+{{- $full = printf "%s-%s" $name $release -}}
 {{- end -}}
+{{- $full = regexReplaceAll "-+$" (trunc 50 $full) "" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $full) -}}
+{{- fail (printf "fullnameOverride: the name %s would be a Service's too, which begins with a letter; set one that does" $full) -}}
+{{- end -}}
+{{- $full -}}
 {{- end }}
 
 {{/* Of the CronJob, which may have 52 characters; a longer one is cut and told apart by a digest. */}}
@@ -24,16 +32,16 @@
 {{- end }}
 
 {{- define "alert-remediator.selector" -}}
-app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The chart's labels, those of all objects, and those of this one, each name once. args: root, labels */}}
 {{- define "alert-remediator.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name (.root.Chart.Version | replace "+" "_") | quote }}
 {{ include "alert-remediator.selector" .root }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service | quote }}
 {{- with merge (dict) (default (dict) .labels) .root.Values.commonLabels }}
 {{- $given := . }}
 {{- range list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" }}
@@ -47,8 +55,8 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 
 {{/* metadata of one object: root, name, and perhaps namespace, labels, annotations */}}
 {{- define "alert-remediator.meta" -}}
-name: {{ .name }}
-namespace: {{ default .root.Release.Namespace .namespace }}
+name: {{ .name | quote }}
+namespace: {{ default .root.Release.Namespace .namespace | quote }}
 labels:
   {{- include "alert-remediator.labels" (dict "root" .root "labels" .labels) | nindent 2 }}
 {{- with merge (dict) (default (dict) .annotations) .root.Values.commonAnnotations }}
@@ -118,20 +126,20 @@ true
 {{- range $name, $key := .keys }}
 {{- if $secret.asEnv }}
 - name: REMEDIATOR_{{ $name }}
-  valueFrom: {secretKeyRef: {name: {{ $secret.name }}, key: {{ $key }}}}
+  valueFrom: {secretKeyRef: {name: {{ $secret.name | quote }}, key: {{ $key | quote }}}}
 {{- else }}
-- {name: REMEDIATOR_{{ $name }}_FILE, value: {{ $folder }}/{{ $name | lower }}}
+- {name: REMEDIATOR_{{ $name }}_FILE, value: {{ printf "%s/%s" $folder (lower $name) | quote }}}
 {{- end }}
 {{- end }}
 {{- end }}
 
 {{/* The volume of that folder, with these keys of the Secret and no other. args: root, keys */}}
 {{- define "alert-remediator.secretVolume" -}}
-secretName: {{ .root.Values.secret.name }}
+secretName: {{ .root.Values.secret.name | quote }}
 defaultMode: 0440
 items:
   {{- range $name, $key := .keys }}
-  - {key: {{ $key }}, path: {{ $name | lower }}}
+  - {key: {{ $key | quote }}, path: {{ lower $name | quote }}}
   {{- end }}
 {{- end }}
 
@@ -140,11 +148,11 @@ items:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - {name: {{ . }}}
+  - {name: {{ . | quote }}}
   {{- end }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
@@ -170,7 +178,7 @@ tolerations:
 
 {{- define "alert-remediator.volumes" -}}
 - name: policy
-  configMap: {name: {{ include "alert-remediator.policyConfigMap" . }}}
+  configMap: {name: {{ include "alert-remediator.policyConfigMap" . | quote }}}
 - name: tmp
   emptyDir: {sizeLimit: 64Mi}
 - name: token
@@ -228,4 +236,18 @@ capabilities: {drop: [ALL]}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* Egress to whoever resolves names: pods of the cluster, OpenShift's, which listen on another port, and addresses that are no pod's. */}}
+{{- define "alert-remediator.names" -}}
+# Names.
+- to:
+    - namespaceSelector: {}
+    {{- range .Values.networkPolicy.dns.cidrs }}
+    - ipBlock: {cidr: {{ . | quote }}}
+    {{- end }}
+  ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+# A policy sees the pods' port, behind the Service's 53.
+- to: [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: openshift-dns}}}]
+  ports: [{port: 5353, protocol: UDP}, {port: 5353, protocol: TCP}]
 {{- end }}

@@ -1,16 +1,20 @@
 {{/* What policy.files say, as JSON: mode, scope and rules of all files, and each freshness (15m where nobody says one). A file that is no YAML ends the rendering. */}}
 {{- define "alert-remediator.policy" -}}
+{{- $words := (.Files.Get "files/rights.yaml" | fromYaml).policy -}}
 {{- $mode := "auto" -}}{{- $scope := dict -}}{{- $rules := list -}}{{- $freshness := list -}}{{- $usual := "15m" -}}
 {{- range $file, $text := .Values.policy.files -}}
-{{- if not (regexMatch "^[A-Za-z0-9._-]+[.]ya?ml$" $file) -}}
-{{- fail (printf "policy.files: %q is no name of a file that is read; let it be of letters, digits, dots and dashes and end with .yaml" $file) -}}
+{{- if or (not (regexMatch "^[A-Za-z0-9._-]+[.]ya?ml$" $file)) (hasPrefix ".." $file) (gt (len $file) 253) -}}
+{{- fail (printf "policy.files: %q is no name of a file that is read; let it be of at most 253 letters, digits, dots and dashes, not begin with two dots and end with .yaml" $file) -}}
 {{- end -}}
 {{- if not (regexMatch "\\.test\\.ya?ml$" $file) -}}
 {{- $document := fromYaml $text -}}
 {{- if hasKey $document "Error" -}}
+{{- if contains "cannot unmarshal" (get $document "Error") -}}
+{{- fail (printf "policy.files.%s: expected keys with values, such as version and rules" $file) -}}
+{{- end -}}
 {{- fail (printf "policy.files.%s is no YAML: %s" $file (get $document "Error")) -}}
 {{- end -}}
-{{- include "alert-remediator.checkPolicy" (dict "place" (printf "policy.files.%s" $file) "text" $text "document" $document) -}}
+{{- include "alert-remediator.checkPolicy" (dict "place" (printf "policy.files.%s" $file) "text" $text "document" $document "words" $words) -}}
 {{- with $document.mode }}{{- $mode = toString . -}}{{- end -}}
 {{- with $document.scope }}{{- $scope = . -}}{{- end -}}
 {{- with $document.freshness }}{{- $usual = . -}}{{- end -}}
@@ -129,7 +133,7 @@
 {{- if contains " " . }}{{- $sentences = append $sentences . -}}{{- else }}{{- $plain = append $plain . -}}{{- end -}}
 {{- end -}}
 {{- if $plain }}{{- $sentences = prepend $sentences (join ", " $plain) -}}{{- end }}
-- {apiGroups: [{{ .group | quote }}], resources: [{{ .resource }}], verbs: [{{ join ", " .verbs }}]
+- {apiGroups: [{{ .group | quote }}], resources: [{{ .resource | quote }}], verbs: [{{ join ", " .verbs }}]
   {{- if .names }}, resourceNames: {{ splitList "," .names | toJson }}{{ end }}}  # {{ join "; " $sentences }}
 {{- end -}}
 {{- end -}}

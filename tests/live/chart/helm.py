@@ -47,6 +47,13 @@ class Rendered:
         return found
 
     @property
+    def pods(self) -> list[Obj]:
+        """The specs of all pods: the service's, the test's, and those of Jobs and CronJobs."""
+        jobs = [o["spec"] for o in self.all("Job")]
+        jobs += [o["spec"]["jobTemplate"]["spec"] for o in self.all("CronJob")]
+        return [self.pod, *(o["spec"] for o in self.all("Pod")), *(j["template"]["spec"] for j in jobs)]
+
+    @property
     def container(self) -> Obj:
         """The service's container."""
         return next(c for c in self.pod["containers"] if c["name"] == "remediator")

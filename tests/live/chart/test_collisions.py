@@ -88,7 +88,7 @@ _CONFIG = (
         ),
         ("extraVolumes[0].name=mine,extraVolumes[1].name=token", "extraVolumes: the volume token"),
         (
-            "extraContainers[0].name=remediator",
+            "extraContainers[0].name=remediator,extraContainers[0].image=x",
             "extraContainers: the container remediator is the chart's own",
         ),
         (
@@ -128,6 +128,14 @@ _CONFIG = (
             "resources.limits.cpu=0.05",
             "resources.requests.cpu: 100m is more than resources.limits.cpu (0.05)",
         ),
+        (
+            "resources.requests.memory=1e9",
+            "resources.requests.memory: 1e9 is more than resources.limits.memory",
+        ),
+        (
+            "resources.requests.cpu=1.,resources.limits.cpu=.5",
+            "resources.requests.cpu: 1. is more than resources",
+        ),
         ("secret.keys.DATABASE_URL=u", "secret.keys.DATABASE_URL: store.kind is sqlite"),
         ("secret.keys.TOKENS=null", "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER"),
         (
@@ -152,7 +160,9 @@ def test_what_cannot_work_together_is_refused_with_its_key(helm: Helm, given: st
     [
         "resources.limits.cpu=1,resources.requests.cpu=1000m",
         "resources.limits.memory=1G,resources.requests.memory=953Mi",
-        "resources.requests.memory=1e3",  # what is written in another way is the API server's
+        "resources.requests.memory=1e3",
+        "resources.limits.cpu=1.,resources.requests.cpu=.5",
+        "resources.limits.memory=1Pi,resources.requests.memory=1T",
         (
             "secret.keys.TOKENS=null,secret.keys.OIDC_CLIENT_SECRET=o,settings.OIDC_ISSUER=https://id.example.org,"
             "settings.OIDC_CLIENT_ID=x,settings.OIDC_GROUPS=sre=read,settings.EXTERNAL_URL=https://r.example.org"
@@ -187,6 +197,19 @@ rules:
         (POLICY[POLICY.index("rules:") :], "rules: {}\n", "policy.files.policy.yaml: rules: expected a list of rules"),
         ("rules:", "freshness: 900\nrules:", "policy.files.policy.yaml: freshness: expected a duration such as"),
         ("high-latency\n", "high-latency\n---\nversion: 1\n", "policy.files.policy.yaml: there is a second document"),
+        (POLICY, "- version: 1\n", "policy.files.policy.yaml: expected keys with values, such as version and rules"),
+        (POLICY, "just text\n", "policy.files.policy.yaml: expected keys with values, such as version and rules"),
+        (POLICY, "# nothing\n", 'policy.files.policy.yaml: the key "version" is missing'),
+        ("version: 1\n", "", 'policy.files.policy.yaml: the key "version" is missing'),
+        ("version: 1\n", "version: '1'\n", 'policy.files.policy.yaml: version: expected 1, got "1"'),
+        ("version: 1\n", "version: 2\n", "policy.files.policy.yaml: version: expected 1, got 2"),
+        ("version: 1\n", "version: 1\nkind: Policy\n", 'policy.files.policy.yaml: there is no key "kind"; there are approval, b'),
+        ("version: 1\n", "version: 1\nmode: off\n", "mode: expected one of observe, approve, auto, got false"),
+        ("version: 1\n", "version: 1\nmode: earned\n", 'mode: expected one of observe, approve, auto, got "earned"'),
+        ("high-latency\n", "high-latency\n    mode: on\n", 'rule "slow": mode: expected one of observe, approve, auto, earned'),
+        ("high-latency\n", "high-latency\n    colour: red\n", 'rule "slow": there is no key "colour"'),
+        ("  - name: slow\n    when", "  - when", 'rule "1": the key "name" is missing'),
+        ("high-latency\n", "high-latency\n    freshness: 1w\n", 'rule "slow": freshness: expected a duration'),
     ],
     ids=lambda v: v[:40].strip(),
 )  # fmt: skip
@@ -207,10 +230,16 @@ def test_one_document_behind_its_mark_is_one(helm: Helm, tmp_path: Path, text: s
 
 
 def test_a_file_of_the_policy_whose_name_nobody_reads_is_refused_with_it(helm: Helm, tmp_path: Path) -> None:
-    for name in ("a/b.yaml", "policy", "policy.yaml.bak"):
+    for name in ("a/b.yaml", "policy", "policy.yaml.bak", "..a.yaml", f"{'a' * 250}.yaml"):
         assert f'policy.files: "{name}" is no name of a file that is read' in _refused(
             helm, tmp_path, {name: POLICY}
         )
+
+
+def test_a_policy_that_no_configmap_can_hold_is_refused(helm: Helm, tmp_path: Path) -> None:
+    files = {f"{n}.yaml": f"version: 1\n# {'x' * 400_000}\n" for n in range(3)}
+    told = _refused(helm, tmp_path, {"policy.yaml": POLICY, **files})
+    assert "bytes are more than a ConfigMap may have (1048576)" in told
 
 
 def _refused(helm: Helm, folder: Path, files: dict[str, str]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from app.domain.json import Obj
 from app.policy.load import load_policy
 from remediations import CATALOGUE
 from tests.live.chart.helm import CHART, NAME, Helm
@@ -60,7 +61,7 @@ def test_what_a_rule_says_where_it_is_is_reached(
 ) -> None:
     found = helm.template(*_policy(tmp_path, remediation, params)).of("NetworkPolicy", NAME)
     wanted = {"ports": [{"port": port, "protocol": "TCP"}]}
-    assert found["spec"]["egress"][2:] == [wanted | ({"to": [{"namespaceSelector": space}]} if space else {})]
+    assert found["spec"]["egress"][3:] == [wanted | ({"to": [{"namespaceSelector": space}]} if space else {})]
 
 
 @pytest.mark.parametrize(
@@ -100,11 +101,12 @@ def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
     def egress(way: str) -> Any:
         return helm.template(values=way).of("NetworkPolicy", NAME)["spec"]["egress"]
 
-    assert [ports(r) for r in egress("default")] == [{53}, {443, 6443}]
-    assert [ports(r) for r in egress("postgres")] == [{53}, {443, 6443}, {443}, {5432}]
+    assert [ports(r) for r in egress("default")] == [{53}, {5353}, {443, 6443}]
+    assert [ports(r) for r in egress("postgres")] == [{53}, {5353}, {443, 6443}, {443}, {5432}]
     every = egress("everything")
     assert [ports(r) for r in every] == [
         {53},
+        {5353},
         {6443},
         {443},
         {5432},
@@ -118,8 +120,8 @@ def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
         {6379},
         {6379},
     ]
-    assert every[1]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
-    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (4, 8)]
+    assert every[2]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
+    spaces = [every[n]["to"][0]["namespaceSelector"]["matchLabels"] for n in (5, 9)]
     assert [s["kubernetes.io/metadata.name"] for s in spaces] == ["monitoring", "tracing"]
 
 
@@ -156,3 +158,26 @@ def test_the_notes_say_that_a_url_of_the_secret_is_reached_on_443_alone(helm: He
     assert told in helm("install", "x", *given, *more).stdout
     opened = ("--set-json", 'networkPolicy.egress=[{"ports":[{"port":9090}]}]')
     assert "Reached on port" not in helm("install", "x", *given, *more, *opened).stdout
+
+
+PORTS = {n: [{"port": n, "protocol": "UDP"}, {"port": n, "protocol": "TCP"}] for n in (53, 5353)}
+NODE_LOCAL = {"ipBlock": {"cidr": "169.254.20.10/32"}}
+
+
+@pytest.mark.parametrize("policy", [NAME, f"{NAME}-audit"])
+def test_names_are_resolved_wherever_the_cluster_has_its_resolvers(helm: Helm, policy: str) -> None:
+    """Pods of a DNS Service, OpenShift's on their own port, a cache on the node, and what somebody adds."""
+
+    def names(*arguments: str) -> Any:
+        return helm.template(*arguments, values="everything").of("NetworkPolicy", policy)["spec"]["egress"][
+            :2
+        ]
+
+    openshift = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: "openshift-dns"}}}
+    of_pods: Obj = {"namespaceSelector": {}}
+    assert names() == [
+        {"to": [of_pods, NODE_LOCAL], "ports": PORTS[53]},
+        {"to": [openshift], "ports": PORTS[5353]},
+    ]
+    more = names("--set", "networkPolicy.dns.cidrs={169.254.169.254/32,fd00::53/128}")[0]["to"]
+    assert [p["ipBlock"]["cidr"] for p in more[1:]] == ["169.254.169.254/32", "fd00::53/128"]

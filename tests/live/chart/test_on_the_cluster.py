@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -23,6 +25,7 @@ from app.policy.model import Policy
 from remediations import CATALOGUE
 from tests.live.chart.helm import NAME, NAMESPACE, Helm, Rendered
 from tests.live.stack import ControlPlane
+from tests.unit.chart.test_kinds import TAKEN
 from tests.unit.chart.test_values import with_values
 from tests.unit.flow.test_access import services_with
 
@@ -64,18 +67,36 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 @pytest.mark.parametrize("way", ["default", "postgres", "minimal-rights", "everything", "upgrade"])
 def test_the_api_server_takes_every_object_as_it_is(helm: Helm, plane: ControlPlane, way: str) -> None:
     found = helm.template(*ONE_FAMILY, values=way)
-    refused, untried = [], set()
+    assert _refused(plane, found) == []
+    untried = {one["kind"] for one in found.objects if one["kind"] in UNKNOWN}
+    assert untried == (UNKNOWN if way == EVERYTHING else set())
+
+
+@pytest.mark.parametrize("case", [c for c in TAKEN if c[1] != ""], ids=lambda c: f"{c[0]}={c[1]}"[:60])
+def test_the_api_server_takes_what_the_schema_takes(
+    helm: Helm, plane: ControlPlane, tmp_path: Path, case: tuple[str, Any]
+) -> None:
+    key, given = case
+    for word in reversed(key.split("__")):
+        given = {word: given}
+    file = tmp_path / "values.txt"
+    file.write_text(json.dumps(given), "utf-8")
+    found = helm.template(*ONE_FAMILY, "--values", str(file), values=EVERYTHING)
+    assert _refused(plane, found) == []
+
+
+def _refused(plane: ControlPlane, found: Rendered) -> list[tuple[str, str, str, list[str]]]:
+    """What the API server refuses or warns of; what it does not know is left out."""
+    refused = []
     for one in found.objects:
         if one["kind"] in UNKNOWN:
-            untried.add(one["kind"])
             continue
         query = {"dryRun": "All", "fieldValidation": "Strict"}
         answer = plane.client().post(_collection(one), json=one, params=query)
         warnings = answer.headers.get_list("Warning")
         if answer.status_code != 201 or warnings:
             refused.append((one["kind"], one["metadata"]["name"], answer.text[:300], warnings))
-    assert refused == []
-    assert untried == (UNKNOWN if way == EVERYTHING else set())
+    return refused
 
 
 def test_its_pods_are_within_the_restricted_standard(helm: Helm, plane: ControlPlane) -> None:

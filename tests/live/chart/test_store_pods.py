@@ -76,7 +76,12 @@ def test_the_audit_talks_to_the_store_alone(helm: Helm) -> None:
         return found.of("NetworkPolicy", f"{NAME}-audit")["spec"].get("egress", [])
 
     assert egress("default") == []
-    assert [{p["port"] for p in rule["ports"]} for rule in egress("everything")] == [{53}, {5432}, {6379}]
+    assert [{p["port"] for p in rule["ports"]} for rule in egress("everything")] == [
+        {53},
+        {5353},
+        {5432},
+        {6379},
+    ]
 
 
 @pytest.mark.parametrize("as_env", ["true", "false"])

@@ -1,6 +1,7 @@
 """The parts of the chart that are made from the code; `python -m tests.unit.chart.generate` writes them anew.
 
-The table of rights, the schema of settings and secrets, and the reference of all values. A test compares them.
+The table of rights with the words of a policy, the schema's definitions (settings, secrets, what the cluster takes), and the reference of all
+values. A test compares them.
 """
 
 from __future__ import annotations
@@ -15,9 +16,12 @@ from typing import Any, get_args
 import yaml
 from pydantic.fields import FieldInfo
 
+from app.domain.decision import Mode
 from app.policytools.rbac import rights_table
+from app.policytools.schema import json_schema
 from app.settings import CREDENTIALS, FILES, URLS, Settings
 from remediations import CATALOGUE
+from tests.unit.chart.kinds import DEFS
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
 SCHEMA, RIGHTS, REFERENCE = CHART / "values.schema.json", CHART / "files" / "rights.yaml", CHART / "README.md"
@@ -39,11 +43,9 @@ def schema_text() -> str:
     settings = {
         n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*CREDENTIALS, *OURS}
     }
-    keys = {
-        name.upper(): {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,253}$", "description": _text(name)}
-        for name in FILES
-    }
+    keys = {name.upper(): {"$ref": "#/$defs/key", "description": _text(name)} for name in FILES}
     schema["$defs"] = {
+        **DEFS,
         "settings": _object(
             "Settings by name, without the prefix REMEDIATOR_; secrets stand in the Secret.", settings
         ),
@@ -90,8 +92,20 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
 
 def rights_text() -> str:
     """The table of rights."""
-    head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs.\n"
-    return head + yaml.safe_dump(rights_table(CATALOGUE), sort_keys=False, width=120)
+    head = "# Made from the code by `python -m tests.unit.chart.generate`: which rights each remediation needs, and what the chart can see of a policy.\n"
+    table = {**rights_table(CATALOGUE), "policy": _policy_words()}
+    return head + yaml.safe_dump(table, sort_keys=False, width=120)
+
+
+def _policy_words() -> dict[str, dict[str, list[str]]]:
+    """What the chart can see of a policy by itself: the keys of a file and of a rule, and the words of its mode."""
+    document = json_schema()
+    rule = document["$defs"]["RuleDocument"]
+    modes = {"file": document["properties"]["mode"]["enum"], "rule": [mode.value for mode in Mode]}
+    return {
+        name: {"keys": sorted(part["properties"]), "required": part["required"], "modes": modes[name]}
+        for name, part in (("file", document), ("rule", rule))
+    }
 
 
 def reference_text() -> str:
@@ -131,12 +145,13 @@ def walk(
         if part.get("properties"):
             yield from walk(part, (*path, name))
         else:
-            whole = (
-                json.loads(schema_text())["$defs"][part["$ref"].rpartition("/")[2]]
-                if "$ref" in part
-                else part
-            )
-            yield (*path, name), whole
+            yield (*path, name), {**_referred(part), **part}
+
+
+def _referred(part: Mapping[str, Any]) -> dict[str, Any]:
+    """What the reference of a part leads to."""
+    found: dict[str, Any] = json.loads(schema_text())["$defs"] if "$ref" in part else {}
+    return found[part["$ref"].rpartition("/")[2]] if found else {}
 
 
 def main() -> None:
