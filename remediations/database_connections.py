@@ -76,6 +76,7 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
     name = "database-connections"
     runbook = "Database Connection Issues"
     reads_config = True
+    outside = True
     steps: tuple[str, ...] = (END_IDLE, END_BLOCKER, RESTART_CLIENT, RESTART_SERVER, BY_HAND)
     params: type[DatabaseConnectionsParams] = DatabaseConnectionsParams
     actions: frozenset[ActionKind] = frozenset(

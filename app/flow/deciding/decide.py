@@ -30,7 +30,6 @@ from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
     blind,
-    call_when_blind,
     decide_on,
     resolved,
     settle,
@@ -45,7 +44,6 @@ from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.read import View
-from app.policy.facts import may_act
 from app.policy.match import still_asking
 from app.policy.model import Policy
 from app.store import driving, escalations, incidents, runs
@@ -239,22 +237,14 @@ async def _decide(services: Services, incident_id: str) -> str | None:
         return None
     found = await _walk(way)
     if isinstance(found, Decision):
-        verdict = found
-        await services.store.write(lambda tx: _left(tx, way, verdict))
-        record.count_decided(services, way.incident, verdict)
+        await apart.left(services, way.policy, way.incident, way.alerts, found)
+        record.count_decided(services, way.incident, found)
         return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:
         return None
     record.count_decided(services, way.incident, settled.decision)
     return settled.run_id
-
-
-def _left(tx: Tx, way: Way, verdict: Decision) -> None:
-    settle_without(tx, way.incident, verdict, None)
-    rule = next((rule for rule in way.policy.rules if rule.name == verdict.rule), None)
-    if rule is not None:
-        call_when_blind(tx, way.incident, verdict, may_act(rule, way.policy, way.services.ceiling))
 
 
 async def _claimed(services: Services, incident_id: str) -> Way | None:
