@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from app.domain.alert_report import Reported, combined
 from app.domain.cluster import Cluster
-from app.domain.decision import Code, Decision
+from app.domain.decision import Calls, Code, Decision, calling
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import Step
@@ -37,7 +37,7 @@ from app.store.tx import Tx
 _BY_HAND = "fix-by-hand"
 _APART = "target.apart"
 _ROLLOUT = "rollout"
-_NOWHERE = frozenset({Code.NO_TARGET, Code.TARGET_NOT_FOUND})
+_NOWHERE = calling(Calls.NO_WORKLOAD)
 _OUTSIDE = "look at the server that the alert names with its provider's own means: no workload of the cluster stands for it"
 _DEFAULT = "correct the rule's target, or see who deleted it"
 
