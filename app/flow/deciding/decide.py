@@ -44,6 +44,7 @@ from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.read import View
+from app.policy.facts import NOT_READ
 from app.policy.match import still_asking
 from app.policy.model import Policy
 from app.store import driving, escalations, incidents, runs
@@ -203,7 +204,7 @@ async def look_at_the_target(way: Way) -> Way:
 async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
-    workload = seen.workload or seen.fault or investigate.NOT_READ
+    workload = seen.workload or seen.fault or NOT_READ
     actions = seen.step.actions if seen.step else ()
     sight = facts.Sight(target, workload, actions, read=seen.read and not seen.apart)
     around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
