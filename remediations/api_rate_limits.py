@@ -25,12 +25,13 @@ from app.domain.workload import Pod
 from app.kube.actions import Impossible, rollout_restart, rotate_key
 from app.kube.actions.rotate_key import KeyList
 from remediations.causes import findings_of, investigate
+from remediations.causes.report import stands_by_design
 from remediations.evidence.caches import CACHE, CacheLimits, cache_finding
 from remediations.evidence.keys import KEYS, Rest, keys_of
 from remediations.evidence.limit_providers import Whose
 from remediations.evidence.limits import ANSWERS, Group, clock, groups_in, limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.usage import Metric, count, joined, metric_finding, span
+from remediations.evidence.usage import Metric, count, joined, measured, metric_finding, span
 from remediations.shared import (
     LIMITED,
     DataKey,
@@ -145,26 +146,29 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
     async def diagnose(self, scene: Scene, params: ApiRateLimitsParams) -> Diagnosis:
         """What the providers answered, the keys, the cache, and the state of the pods."""
         at = params.cache(scene.workload.target.namespace)
-        found, cache, metric = await asyncio.gather(
+        looked, cache, metric = await asyncio.gather(
             investigate(scene),
             cache_finding(scene.caches, scene.cluster, at, params.cache_limits),
             metric_finding(scene, _metric(params)),
         )
         more = [cache, *([metric] if metric else [])]
-        if why := found.seen.unread.get("pods"):
+        if why := looked.seen.unread.get("pods"):
             state = unread_pods(why)
             return Diagnosis(state.text, (state, *more))
-        pods = found.seen.pods
+        pods = looked.seen.pods
         window = scene.window(params.logs)
         answers = await limits_finding(scene.cluster, pods, scene.now, window, scene.fired_at)
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
-        findings = (answers, *([keys] if keys else []), *more, state, *findings_of(found)[:2])
+        findings = (answers, *([keys] if keys else []), *more, state, *findings_of(looked)[:2])
         unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
         limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]
         counted = () if unread else limits_counted(limited, window)
-        return Diagnosis(joined(told), findings, _rest(scene, params, answers), counted)
+        found = Diagnosis("", findings)
+        stopped = stands_by_design(found, scene.now, measured(found, "metrics.limits"), params.least)
+        rest = stopped or _rest(scene, params, answers)
+        return Diagnosis(stopped or joined(told), findings, rest, counted)
 
     async def ladder(self, scene: Scene, params: ApiRateLimitsParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Rotate the key, or tell a person: of the cache, of code that waits, of the provider."""

@@ -76,6 +76,7 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
     name = "database-connections"
     runbook = "Database Connection Issues"
     reads_config = True
+    outside = True
     steps: tuple[str, ...] = (END_IDLE, END_BLOCKER, RESTART_CLIENT, RESTART_SERVER, BY_HAND)
     params: type[DatabaseConnectionsParams] = DatabaseConnectionsParams
     actions: frozenset[ActionKind] = frozenset(
@@ -94,7 +95,8 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
         )
         findings = (*database, *([disk] if disk else []), *await _clients(scene, database), *workload)
         told = [f.text for f in findings if f.code in (CONNECTION, IDLERS, LOCKS)]
-        return Diagnosis(joined(told), findings, troubles=_counted(findings, params.crowded))
+        rest = await _stopped(scene, params, Diagnosis("", findings))
+        return Diagnosis(rest or joined(told), findings, rest, _counted(findings, params.crowded))
 
     async def ladder(
         self, scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis
@@ -107,6 +109,15 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
             await _restart_server(scene, params, diagnosis),
             _by_hand(scene, params, diagnosis),
         )
+
+
+async def _stopped(scene: Scene, params: DatabaseConnectionsParams, found: Diagnosis) -> str:
+    """That the server is meant to have no pods, so that nobody can connect to it; empty otherwise."""
+    connection, by_design = found.finding(CONNECTION), FirstCause(found).by_design
+    answers = connection is not None and connection.certainty is Certainty.KNOWN
+    if not by_design or answers or await is_server(scene.cluster, scene.workload, params.service):
+        return ""
+    return by_design
 
 
 def _counted(findings: Sequence[Finding], crowded: float) -> tuple[Trouble, ...]:

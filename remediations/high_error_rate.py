@@ -19,7 +19,7 @@ from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, measured_since, with_beginning
 from remediations.causes.investigate import neighbour_findings, with_neighbours
-from remediations.causes.report import ORIGIN, deployed_at, origin_finding
+from remediations.causes.report import ORIGIN, deployed_at, origin_finding, stands_by_design
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding, read_errors
@@ -119,6 +119,8 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
         own, needed = with_neighbours(with_the_errors(dependencies, errors), pods)
         findings = (*own, *rollout, *needed, *metrics)
         found = Diagnosis(_summary(Diagnosis("", findings)), findings)
+        rest = stands_by_design(found, scene.now, measured(found, "metrics.errors"), _SOME_FAIL)
+        found = replace(found, summary=rest or found.summary, rest=rest)
         return replace(found, troubles=(*_failing(found), *load_counted(found, params.cpu_high)))
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:

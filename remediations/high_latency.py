@@ -19,6 +19,7 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.investigate import neighbour_findings, with_neighbours
+from remediations.causes.report import stands_by_design
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding, read_errors
@@ -116,6 +117,8 @@ class HighLatency(Remediation[HighLatencyParams]):
         own, needed = with_neighbours(checked, pods)
         findings = (*latency, *own, *needed, *slow, leak)
         found = Diagnosis(_summary(scene, findings), findings)
+        rest = stands_by_design(found, scene.now, measured(found, "metrics.latency"), params.latency_low)
+        found = replace(found, summary=rest or found.summary, rest=rest)
         used = measured(found, "usage.pods", "memory_share")
         leaks = shown(found, "memory.leak", "leak")
         memory = share_counted("memory of the limit", used if leaks else None, params.memory_high)

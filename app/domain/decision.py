@@ -79,6 +79,73 @@ class Code(StrEnum):
     DRY_RUN = "dry_run"
 
 
+class Calls(StrEnum):
+    """Whether a person is called for a decision of this reason, and when; nobody is for one that waits for an answer, before it expires, for what is only observed, nor for an
+    order, whose answer says why. The words are those of the reference."""
+
+    NOBODY = "nobody"
+    A_PERSON = "a person, at once"
+    IN_THE_WAY = "a person, at once, where the rule is not observing: only they can clear the way"
+    NOT_WELL = "a person, where not all pods are up"
+    AFTER_A_FAILURE = "a person, where the last run on the target did not help and the alert fires"
+    WHEN_IT_LASTS = "a person, after 10 min, where the rule may act"
+    NO_WORKLOAD = "a person, where the rule may act and ends with `escalate`, and it is about a server outside of the cluster or the rule's own default"
+    FOR_THE_STORM = "one person for the whole storm"
+    BY_THE_RUN = "as the run ends: the rule's `otherwise`"
+    IF_UNANSWERED = "whoever may approve is asked; when it expires, the rule's `otherwise`"
+
+
+_REFUSED, _OBSERVED, _ASKED, _ACTING, _PERSONS = "refused", "observed", "waiting", "acting", "escalated"
+_QUESTION = (_ASKED, _OBSERVED)
+FOLLOWS: Mapping[Code, tuple[tuple[str, ...], Calls]] = {
+    Code.ALLOWED: ((_ACTING,), Calls.BY_THE_RUN),
+    Code.KILL_SWITCH: ((_REFUSED,), Calls.NOBODY),
+    Code.CEILING: ((_OBSERVED,), Calls.NOBODY),
+    Code.PAUSED: ((_REFUSED,), Calls.NOBODY),
+    Code.OUT_OF_SCOPE: ((_REFUSED,), Calls.NOBODY),
+    Code.OPTED_OUT: ((_REFUSED,), Calls.NOBODY),
+    Code.PROTECTED: ((_REFUSED,), Calls.NOT_WELL),
+    Code.NOT_FIRING: ((_REFUSED,), Calls.NOBODY),
+    Code.STALE: ((_REFUSED,), Calls.NOBODY),
+    Code.SILENCED: ((_REFUSED,), Calls.NOBODY),
+    Code.ACKNOWLEDGED: ((_REFUSED,), Calls.NOBODY),
+    Code.CHANGED_SINCE: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.BEING_DELETED: ((_REFUSED,), Calls.NOBODY),
+    Code.OWNED: ((_REFUSED, *_QUESTION), Calls.IN_THE_WAY),
+    Code.ROLLOUT_PAUSED: ((_REFUSED,), Calls.NOBODY),
+    Code.OUTSIDE_WINDOW: ((_REFUSED,), Calls.NOBODY),
+    Code.FROZEN: ((_REFUSED,), Calls.NOBODY),
+    Code.BLOCKING_ALERT: ((_REFUSED,), Calls.NOBODY),
+    Code.COOLING_DOWN: ((_REFUSED,), Calls.AFTER_A_FAILURE),
+    Code.RATE_LIMITED: ((_REFUSED,), Calls.AFTER_A_FAILURE),
+    Code.BUDGET_SPENT: ((_REFUSED,), Calls.AFTER_A_FAILURE),
+    Code.POD_CANNOT_START: ((_REFUSED,), Calls.IN_THE_WAY),
+    Code.POD_UNPROVEN: ((_REFUSED, *_QUESTION), Calls.IF_UNANSWERED),
+    Code.BLAST_RADIUS: ((_REFUSED,), Calls.NOBODY),
+    Code.TARGET_BUSY: ((_REFUSED,), Calls.NOBODY),
+    Code.FLAPPING: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.STORM: ((_OBSERVED,), Calls.FOR_THE_STORM),
+    Code.MODE_OBSERVE: ((_OBSERVED,), Calls.NOBODY),
+    Code.NOT_EARNED: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.UNSURE: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.APPROVAL_NEEDED: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.UNKNOWN_FACT: ((_REFUSED,), Calls.WHEN_IT_LASTS),
+    Code.NO_RULE: ((_OBSERVED,), Calls.NOBODY),
+    Code.NO_TARGET: ((_REFUSED,), Calls.NO_WORKLOAD),
+    Code.TARGET_NOT_FOUND: ((_REFUSED,), Calls.NO_WORKLOAD),
+    Code.NO_STEP: ((_PERSONS, _OBSERVED), Calls.A_PERSON),
+    Code.PERSON_NEEDED: ((_PERSONS, _OBSERVED), Calls.A_PERSON),
+    Code.NOTHING_TO_DO: ((_OBSERVED,), Calls.NOBODY),
+    Code.DRY_RUN: ((_OBSERVED,), Calls.NOBODY),
+}
+"""What an alert's incident is by a decision of this reason, and who is called. The flow goes by it, and the reference shows it."""
+
+
+def calling(calls: Calls) -> frozenset[Code]:
+    """The reasons for which people are called like that."""
+    return frozenset(code for code, (_, found) in FOLLOWS.items() if found is calls)
+
+
 class GateResult(NamedTuple):
     """One gate's answer. `value` was measured, `threshold` is the policy's; both as people read them, with units.
 

@@ -150,6 +150,9 @@ class Remediation(Protocol, Generic[P]):
     """Names of its params that no order may change."""
     rule_first: frozenset[str] = frozenset()
     """Names of its params that belong together: no order may change one of them where the rule writes any."""
+    outside: bool = False
+    """What its alerts are about may stand outside of the cluster, such as a managed database: then no workload is found for them, and a
+    person is called."""
     procedure: Procedure | None = None
     """Set for a procedure: an order starts it, and it needs no alert. Its rule may leave out `when` and `target`, and params
     without a default have to come with the order."""

@@ -143,6 +143,17 @@ def hand_between(before: Obj | None, manifest: Obj, since: datetime) -> Hand | N
     return max(found, key=lambda h: h.at or start, default=None)
 
 
+def resized(manifest: Obj, pods: int) -> Hand | None:
+    """Who else gave the object another size than these `pods`; an autoscaler is nobody, nor is this service. A scale to 0 leaves no owner,
+    and no scale through its subresource a time."""
+    now = (manifest.get("spec") or {}).get("replicas", 1)
+    owners = [who for who, _ in who_changed(manifest, "/spec/replicas")]
+    others = [who for who in owners if who not in AUTOMATIC and who != FIELD_MANAGER]
+    if now == pods or (owners and not others):
+        return None
+    return Hand(others[0] if others else "somebody", None, f"replicas from {pods} to {now}")
+
+
 def set_again(manifest: Obj, ours: Iterable[FieldChange]) -> Hand | None:
     """Somebody else who owns a field that has our value, alone or beside us: our write took it from all others, so that they have set it since, or
     declared the same (server-side apply), and it is theirs."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from app.domain.actuator import Permission
 from app.domain.change import tokens
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import AccessDenied, ObjectMissing
@@ -22,6 +23,7 @@ from app.domain.workload import Manager, Workload
 from app.kube.jobs import TO_COMPLETION, Apart, job_story, of_another
 from app.kube.parse import controller_of, parse_time
 from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
+from app.kube.verbs import OPTIONAL
 
 # Who else writes an object: GitOps tools, Helm, an autoscaler, and who last set a field.
 #
@@ -195,7 +197,7 @@ async def _exists(cluster: Cluster, kind: Kind, namespace: str, name: str) -> bo
     except ObjectMissing:
         return False
     except AccessDenied:
-        if kind is Kind.ROLLOUT:
+        if Permission("get", kind) in OPTIONAL:
             return False
         raise
     return True

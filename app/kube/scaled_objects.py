@@ -83,7 +83,8 @@ def said(manifest: Obj) -> str:
 def at_zero(manifest: Obj) -> tuple[str, bool]:
     """What it says of a workload of its own without replicas, in one clause, and whether that is what it is set to."""
     if how := paused(manifest):
-        return f"it is paused ({how})", how == f"{HELD_AT}: 0"
+        held_above = how.startswith(f"{HELD_AT}: ") and how != f"{HELD_AT}: 0"
+        return f"it is paused ({how})", not held_above
     if told := said(manifest):
         return told, False
     spec = manifest.get("spec") or {}

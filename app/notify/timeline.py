@@ -117,12 +117,14 @@ class ActionDone:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """One verification. `text` gives the numbers: rollout status, alert state, settle time."""
+    """One verification. `text` gives the numbers: rollout status, alert state, settle time. `gone`: what was changed is deleted, or being
+    deleted, so that nothing can be taken back."""
 
     result: Result
     text: str
     measurements: int = 0
     took: timedelta | None = None
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 
-from app.domain.decision import Decision, GateResult, Verdict, strongest
+from app.domain.decision import Code, Decision, GateResult, Verdict, strongest
 from app.domain.outcome import ActionResult, IncidentState, Result, UndoResult
 from app.domain.units import counted
 from app.notify.text import Line, When, bold, code, line
@@ -245,8 +245,15 @@ def held_lines(held: UndoHeld) -> list[Line]:
     return lines
 
 
+_DELETED = frozenset({Code.TARGET_NOT_FOUND, Code.BEING_DELETED})
+
+
 def may_undo(timeline: Timeline) -> bool:
-    """Something reversible of ours is in place as far as the timeline knows."""
+    """Something reversible of ours is in place as far as the timeline knows, and what it is in is there."""
+    if (timeline.verifications and timeline.verifications[-1].gone) or (
+        timeline.decision is not None and timeline.decision.code in _DELETED
+    ):
+        return False
     # After a conflict our change is not the one in place any more; what failed or was not done can be ordered again.
     again = (UndoResult.FAILED, UndoResult.NOT_DONE)
     gone = {u.action_id for u in timeline.undos if u.result not in again}

@@ -41,6 +41,8 @@ class Unknown:
 
 
 NOT_LOOKED = Unknown("nobody looked")
+NOT_READ = "the target is off limits, so nothing of it was read"
+"""Why there is none where the scope or an owner's mark keeps away: only the gate `scope` says what would change that."""
 Fact: TypeAlias = "T | Unknown"
 """A value, or the reason why there is none."""
 
@@ -289,7 +291,7 @@ class Voice:
 
     def unknown(self, what: str, unknown: Unknown, threshold: str) -> GateResult:
         """A fact that this gate needs could not be read: closed."""
-        remedy = f"{what} can be read again"
+        remedy = "" if unknown.reason == NOT_READ else f"{what} can be read again"
         return GateResult(
             self.gate, Verdict.DENY, Code.UNKNOWN_FACT, f"{what} unknown: {unknown.reason}", threshold, remedy
         )

@@ -154,6 +154,7 @@ class Hint:
     kind: Kind
     name: str
     said_by: str
+    by_default: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,7 @@ def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:
     if not _NAMESPACE.fullmatch(namespace):
         return NoHint(_why("namespace", spec.namespace, namespace))
     if why := (
-        _another_cluster(rule, labels)
+        another_cluster(rule, labels)
         or _two_namespaces(rule, labels, namespace)
         or _no_default_namespace(rule, labels, subject)
         or _two_workloads(rule, subject)
@@ -247,11 +248,12 @@ def target_hint(rule: Rule, labels: Mapping[str, str]) -> Hint | NoHint:
     kind, name, label = _named(spec, subject)
     if not name and (why := _about_something_else(rule, labels, subject, namespace)):
         return NoHint(why)
-    said_by = f'label "{label}"' if name else "the rule's default"
+    by_default = not name
+    said_by = "the rule's default" if by_default else f'label "{label}"'
     name = name or spec.name.default
     if not _NAME.fullmatch(name):
         return NoHint(_why("name", spec.name, name))
-    return Hint(namespace, kind, name, f"name by {said_by}, namespace by {namespace_by}")
+    return Hint(namespace, kind, name, f"name by {said_by}, namespace by {namespace_by}", by_default)
 
 
 def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str]:
@@ -271,7 +273,7 @@ def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str
     return spec.kind, "", ""
 
 
-def _another_cluster(rule: Rule, labels: Mapping[str, str]) -> str:
+def another_cluster(rule: Rule, labels: Mapping[str, str]) -> str:
     """That the alert is about another cluster than ours, where the policy says what ours is called."""
     ours = rule.labels.clusters
     other = next((named for named in clusters_named(labels) if named[1] not in ours), None) if ours else None

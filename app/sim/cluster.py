@@ -154,7 +154,7 @@ class SimCluster:
         return await self._patch(make_key(kind, namespace, name), patch, "status", dry_run)
 
     async def _patch(self, key: Key, patch: Sequence[dict[str, Any]], subresource: str, dry_run: bool) -> Obj:
-        request = Request("patch", key.kind, key.namespace, key.name, dry_run)
+        request = Request("patch", key.kind, key.namespace, key.name, dry_run, subresource)
 
         def act() -> Obj:
             after: Obj = clone(

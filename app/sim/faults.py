@@ -42,13 +42,15 @@ class FaultKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage, access reviews, databases and caches."""
+    """One request to the cluster, as hooks and faults see it; `kind` is None for pod usage, access reviews, databases and caches.
+    `subresource` is told where the verb alone does not say it."""
 
     verb: Verb
     kind: Kind | None
     namespace: str
     name: str
     dry_run: bool = False
+    subresource: str = ""
 
     @property
     def writes(self) -> bool:

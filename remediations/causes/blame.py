@@ -30,7 +30,7 @@ from remediations.causes.exits import (
     unsaid,
 )
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
-from remediations.causes.suspects import Suspects, named_in, suspects
+from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
 from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -101,19 +101,14 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     named = _named(seen, cause, own)
     case = _Case(seen, cause, last, deployed, own)
     held = [d for d in DOUBTS if cause.code in d.causes and (named is None or d.always)]
-    asks = "; ".join(filter(None, (d.of(case) for d in held)))
-    return Blame(True, _why(last, own, named), asks=asks, named=named.path if named else "")
+    beside_it = broken_beside(seen, causes)
+    asks = "; ".join(filter(None, (beside_it, *(d.of(case) for d in held))))
+    told = why_it(last, own, named, alone=not beside_it)
+    return Blame(True, told, asks=asks, named=named.path if named else "")
 
 
 def _name(last: Deployment) -> str:
     return f"revision {last.revision.number} ({last.change})"
-
-
-def _why(last: Deployment, own: Suspects, named: Difference | None) -> str:
-    first = [named] if named else []
-    paths = ", ".join(list(dict.fromkeys(d.path for d in (*first, *own.all)))[:3])
-    says = f", and the error names {named.path}" if named else ""
-    return f"only pods of revision {last.revision.number} show it, which changed {paths}{says}"
 
 
 def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame | None:

@@ -14,13 +14,12 @@ from app.domain.json import JsonValue
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
-from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from app.kube.scaled_objects import at_zero, maker_of, paused
 from remediations.causes.demands import dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
 from remediations.causes.refusals import read_refusal
+from remediations.causes.stopped import scaled_to_zero, writer, written_by
 from remediations.evidence.usage import count, short, span
 
 # What somebody has stopped on purpose: scaled to 0, a paused rollout. Pure; the writer stands in managedFields.
@@ -31,10 +30,7 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
     workload = seen.workload
     target = workload.target
     if workload.desired == 0 and target.kind is not Kind.DAEMON_SET:
-        by, at = _writer(seen, "/spec/replicas")
-        if not by:
-            at = _scaled_down(seen)
-        yield _scaled_to_zero(seen, by, at)
+        yield scaled_to_zero(seen)
     elif workload.desired == 0:
         yield Cause(
             code=CauseCode.SCALED_TO_ZERO,
@@ -45,13 +41,13 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
             demands=(selected_nodes(), dropped("tolerations")),
         )
     elif workload.paused and (workload.updated < workload.desired or workload.unavailable):
-        by, at = _writer(seen, "/spec/paused")
+        by, at = writer(seen, "/spec/paused")
         behind = count(max(0, workload.desired - workload.updated), "pod")
         yield Cause(
             code=CauseCode.PAUSED,
             object=f"{target.kind} {target.name}",
             sureness=Sureness.CERTAIN if workload.updated < workload.desired else Sureness.POSSIBLE,
-            text=f"the rollout of {target.name} is paused{_by(seen, by, at)}, {behind} not updated",
+            text=f"the rollout of {target.name} is paused{written_by(seen, by, at)}, {behind} not updated",
             advice=f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}, when that is meant",
             since=at,
         )
@@ -70,107 +66,6 @@ def held_back(seen: Snapshot) -> str:
     if partition <= 0 or behind > partition:
         return ""
     return f", {behind} of them not updated: partition {partition} of its update strategy holds them back"
-
-
-def _scaled_to_zero(seen: Snapshot, by: str, at: datetime | None) -> Cause:
-    """Who stopped it decides how it is started again: what a controller holds at 0 cannot be scaled by hand."""
-    target = seen.workload.target
-    kind, namespace = target.kind.lower(), target.namespace
-    text = f"{target.kind} {target.name} is scaled to 0{_by(seen, by, at)}"
-    advice = (
-        f"ask {_person(by) or 'who scaled it'} whether that is meant; kubectl scale {kind}/{target.name} -n {namespace} --replicas=N "
-        "starts it again"
-    )
-    if seen.template_of:
-        text = f"{target.kind} {target.name} is scaled to 0, because it is only the template of {seen.template_of}"
-        advice = f"look at {seen.template_of} instead: its pods run from this template"
-    elif seen.scalers or by.startswith("keda") or _made_by_keda(seen):
-        text, advice = _by_keda(seen, at)
-    return Cause(
-        code=CauseCode.SCALED_TO_ZERO,
-        object=f"{target.kind} {target.name}",
-        sureness=Sureness.CERTAIN,
-        text=text,
-        advice=advice,
-        since=at,
-    )
-
-
-_COMMANDS = re.compile(
-    r"kubectl|k9s|lens|dashboard|python-requests|curl|mozilla|node-fetch|client-go|okhttp|unknown|helm$",
-    re.IGNORECASE,
-)
-
-
-def _person(by: str) -> str:
-    """The field manager where it can be asked: what a person works with cannot."""
-    return "" if _COMMANDS.match(by) else by
-
-
-def _made_by_keda(seen: Snapshot) -> str:
-    """The ScaledObject from which KEDA makes the autoscaler: a scale to 0 leaves no owner of the replicas."""
-    return maker_of(seen.autoscaler) if seen.autoscaler is not None else ""
-
-
-def _by_keda(seen: Snapshot, at: datetime | None) -> tuple[str, str]:
-    """What KEDA has to do with a workload at 0, and what a person does about it."""
-    target = seen.workload.target
-    look = f"kubectl describe scaledobject -n {target.namespace}"
-    if not seen.scalers:
-        name = (
-            f"ScaledObject {_made_by_keda(seen)}"
-            if _made_by_keda(seen)
-            else f"the ScaledObject of {target.name}"
-        )
-        text = f"KEDA scaled {target.kind} {target.name} to 0{_by(seen, '', at)}"
-        return text, (
-            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: {look}; "
-            "KEDA takes back what kubectl scale sets"
-        )
-    name, (why, meant) = seen.scalers[0]["metadata"]["name"], at_zero(seen.scalers[0])
-    text = f"{target.kind} {target.name} is scaled to 0{_by(seen, '', at)}, and ScaledObject {name} (KEDA) scales it: {why}"
-    if held := paused(seen.scalers[0]):
-        key = held.partition(": ")[0]
-        return (
-            text,
-            f"ask who paused it; kubectl annotate scaledobject/{name} -n {target.namespace} {key}- ends the pause",
-        )
-    if meant:
-        return (
-            text,
-            f"see whether there is load that its triggers do not see: {look} {name}; KEDA takes back what kubectl scale sets",
-        )
-    return text, f"see why KEDA does not start it: {look} {name}"
-
-
-def stopped_by_design(seen: Snapshot) -> str:
-    """Why a workload without replicas is as it is meant to be: KEDA is set to stop it, and says nothing else; empty otherwise."""
-    if seen.workload.desired or seen.alive or len(seen.scalers) != 1:
-        return ""
-    why, meant = at_zero(seen.scalers[0])
-    name = seen.scalers[0]["metadata"]["name"]
-    return f"at 0 replicas by design: ScaledObject {name} (KEDA) scales it, and {why}" if meant else ""
-
-
-def _writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:
-    found = who_changed(seen.workload.manifest, path)
-    return found[0] if found else ("", None)
-
-
-_DOWN = ("ScalingReplicaSet", "SuccessfulDelete", "SuccessfulRescale")
-
-
-def _scaled_down(seen: Snapshot) -> datetime | None:
-    """When its controller took pods away last, as its events tell."""
-    about = f"{seen.workload.target.kind}/{seen.workload.target.name}"
-    times = [e.last_seen for e in seen.events if e.about == about and e.reason in _DOWN and e.last_seen]
-    return max(times, default=None)
-
-
-def _by(seen: Snapshot, by: str, at: datetime | None) -> str:
-    who = f" by {by}" if by else ""
-    when = f" {span((seen.now - at).total_seconds())} ago" if at else ""
-    return f"{who}{when}"
 
 
 # Configuration that the present template needs and that does not exist, found by looking at it. Pure.

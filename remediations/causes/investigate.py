@@ -22,7 +22,7 @@ from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pod
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
-from remediations.causes.creation import held_back, stopped_by_design
+from remediations.causes.creation import held_back
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
     RECENT,
@@ -46,6 +46,7 @@ from remediations.causes.rank import (
     selector_of,
 )
 from remediations.causes.scheduling import node_comes, wants_taints
+from remediations.causes.stopped import stopped_by_design
 from remediations.evidence.last_words import last_words
 from remediations.evidence.natures import Sign
 from remediations.evidence.usage import DEPENDENCY, count, span
@@ -334,12 +335,13 @@ async def _beside(scene: Scene, seen: Snapshot) -> Snapshot:
 @dataclass(frozen=True, slots=True)
 class Investigation:
     """What one look found. `causes` are in order; `blame` is the word on the last rollout about the first of them; `rest`
-    says why nothing is to be done now, empty when something is."""
+    says why nothing is to be done now, empty when something is; `by_design`: because it is meant to have no pods."""
 
     seen: Snapshot
     causes: tuple[Cause, ...]
     blame: Blame | None
     rest: str
+    by_design: bool = False
 
     @property
     def nothing_to_do(self) -> str:
@@ -358,7 +360,8 @@ def conclude(seen: Snapshot) -> Investigation:
     causes = causes_of(seen) if "pods" not in seen.unread else []
     first = causes[0] if causes else None
     word = blame(seen, first, causes) if first is not None else None
-    return Investigation(seen, tuple(causes), word, stopped_by_design(seen) or at_rest(seen, causes))
+    stopped = "" if seen.workload.desired else stopped_by_design(seen)
+    return Investigation(seen, tuple(causes), word, stopped or at_rest(seen, causes), bool(stopped))
 
 
 def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:

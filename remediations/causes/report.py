@@ -255,6 +255,7 @@ def _cause(found: Investigation) -> Finding:
         "asks": word.asks,
         "instead": word.instead.told(seen.now) if word.instead else "",
         "rest": found.rest,
+        "by_design": found.nothing_to_do if found.by_design else "",
     }
     others = tuple(f"{_WORDS[c.sureness]}{c.text}" for c in found.causes[1:_SHOWN])
     return Finding(CAUSE, _capital(_WORDS[first.sureness] + first.text), data=data, details=(*others, *gaps))
@@ -348,6 +349,8 @@ class FirstCause:
         self.code = CauseCode(data["code"]) if data.get("code") else None
         self.rest: str = data.get("rest", "")
         """Why nothing is to be done now."""
+        self.by_design: str = data.get("by_design", "")
+        """The same, where it is meant to have no pods."""
         latent = self.code is CauseCode.CONFIG_MISSING and not data.get("pods")
         self.sure = self.code is not None and not latent and data.get("sureness") != Sureness.POSSIBLE.value
         """A cause was found, it is more than possible, and it is not only what new pods would wait for."""
@@ -373,3 +376,16 @@ def time_of(diagnosis: Diagnosis, code: str, field: str) -> datetime | None:
     finding = diagnosis.finding(code)
     text = finding.data.get(field) if finding is not None else None
     return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
+_COUNTED_OVER = timedelta(
+    minutes=5
+)  # what handlers ask of requests: for so long pods that are gone still count
+
+
+def stands_by_design(diagnosis: Diagnosis, now: datetime, value: float | None, bad: float) -> str:
+    """Why nothing is to be done about an alert on requests: the workload is meant to have no pods, and no request is measured that
+    fails (`value` from `bad` on) since those of its former pods are not counted any more. Empty otherwise."""
+    since = time_of(diagnosis, CAUSE, "since")
+    fails = value is not None and value >= bad and (since is None or now - since > _COUNTED_OVER)
+    return "" if fails else FirstCause(diagnosis).by_design

@@ -15,7 +15,7 @@ from app.domain.json import Obj
 from app.domain.text import bounded
 from app.kube.lineage import template_written_at
 from app.kube.manifest import Difference, differences
-from remediations.causes.model import Cause, Demand, Snapshot
+from remediations.causes.model import Cause, Demand, Snapshot, Sureness
 from remediations.causes.sizes import everywhere, less_promised, room
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.logs import ErrorLog
@@ -300,3 +300,22 @@ def slower_finding(seen: Snapshot) -> Finding | None:
     return Finding(
         SLOWER, f"Revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago, set {text}"
     )
+
+
+# The word on the last rollout where it can have brought the cause. Pure.
+
+
+def broken_beside(seen: Snapshot, causes: Iterable[Cause]) -> str:
+    """That a pod of an older revision is broken as well, though of something else: what both have in common may be the cause."""
+    older = {p.name for p in seen.alive if not p.ready and not seen.newest(p)}
+    broken = (n for c in causes if c.sureness is not Sureness.POSSIBLE for n in c.pods if n in older)
+    name = next(broken, "")
+    return f"pod {name} of an older revision is broken as well, of something else" if name else ""
+
+
+def why_it(last: Deployment, own: Suspects, named: Difference | None, *, alone: bool) -> str:
+    """What the rollout changed, and what of that the error names. `alone`: no pod of an older revision is broken."""
+    first = [named] if named else []
+    paths = ", ".join(list(dict.fromkeys(d.path for d in (*first, *own.all)))[:3])
+    says = f", and the error names {named.path}" if named else ""
+    return f"{'only pods' if alone else 'pods'} of revision {last.revision.number} show it, which changed {paths}{says}"

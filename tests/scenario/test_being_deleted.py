@@ -145,6 +145,9 @@ async def test_a_run_whose_target_is_deleted_while_it_is_watched_ends_at_the_nex
     assert writes(rig) == done
     assert len(await all_runs(rig)) == 1
     assert await trail(rig, EventKind.ESCALATED) == []
+    assert "remediator undo" not in "".join(rig.notebook.parents.values()), (
+        "nothing is offered that is refused"
+    )
     await rig.close()
 
 

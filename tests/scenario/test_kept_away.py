@@ -61,6 +61,7 @@ async def test_what_is_kept_away_by_its_mark_is_named_and_not_investigated(
     found = await decision(rig)
     assert (found.verdict, closed(found)["scope"]) == (Verdict.DENY, code)
     assert {r.kind for r in seen} <= {Kind.NAMESPACE, Kind.DEPLOYMENT}, "only the marks are read"
+    assert "can be read again" not in rig.notebook.text or code is Code.UNKNOWN_FACT
     assert not [text for text in ("Evidence", "OperationalError") if text in rig.notebook.text]
     await rig.close()
 

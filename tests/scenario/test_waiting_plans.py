@@ -99,6 +99,46 @@ async def test_a_question_is_withdrawn_when_somebody_else_has_changed_what_it_is
     await rig.close()
 
 
+@pytest.mark.parametrize(("name", "params"), [("scale", {"replicas": 8}), ("hotfix", {"image": ":v1.4.3"})])
+@pytest.mark.parametrize("by", ["kubectl", "kube-controller-manager"])
+async def test_a_question_is_withdrawn_when_somebody_else_has_scaled_what_it_is_about(
+    tmp_path: Path, name: str, params: dict[str, JsonValue], by: str
+) -> None:
+    """`kubectl scale` writes a subresource, without a time. People were asked about so many pods; an autoscaler is no hand."""
+    rules = policy(mode=Mode.APPROVE, approval=Approval(order_counts=False))
+    rig = await born(tmp_path, rules=rules)
+    waiting = await ordered(rig, name, "1", **params)
+    await rig.run(90, alerts=False)
+    assert await state_of(rig, waiting.id) is RunState.WAITING
+    rig.cluster.scale(*API, 6, manager=by)
+    for _ in range(75):
+        await rig.step(1.0, alerts=False)
+    found = await rig.store.read(lambda conn: runs.get(conn, waiting.id))
+    assert writes(rig) == []
+    if by == "kubectl":
+        assert found.state is RunState.ABANDONED
+        assert "kubectl changed replicas from 3 to 6 while the question stood" in found.result
+    else:
+        assert found.state is RunState.WAITING
+    await rig.close()
+
+
+async def test_a_question_about_all_pods_is_asked_anew_with_the_pods_that_there_are_after_a_scale(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.until(lambda: "remediator approve" in "".join(rig.notebook.parents.values()), 600)
+    (asked,) = await all_runs(rig)
+    pods = asked.step.pods_affected
+    rig.cluster.scale(*API, pods + 4)
+    await rig.run(180)
+    first, *others = await all_runs(rig)
+    assert first.state is RunState.ABANDONED, first.result
+    assert f"kubectl changed replicas from {pods} to {pods + 4}" in first.result
+    assert [(run.state, run.step.pods_affected) for run in others] == [(RunState.WAITING, pods + 4)]
+    await rig.close()
+
+
 @pytest.mark.parametrize("what", ["is gone", "is being deleted", "its namespace is"])
 async def test_a_question_is_withdrawn_when_what_it_is_about_is_deleted(tmp_path: Path, what: str) -> None:
     """Nobody is asked for a yes that can change nothing any more."""

@@ -2,30 +2,44 @@
 pod or ReplicaSet. Told with whose it is, how it stands and its last words; where it is not well, only a person can act, and one is called.
 
 Called by `decide` in the place of workload, diagnosis and ladder; the gates that keep a call from people (pauses, the scope, a storm) have their word
-as for any target. Reads only, and nothing of what is off limits.
+as for any target. Owns too what follows where nothing was looked at: a person is called for an alert that no workload of the cluster stands for,
+where its rule would act and ends with a person: one about a server outside, of which its exporter tells, and one for which the rule's own
+default does not exist. Of a workload that a label names and that is gone nobody is called: who deleted it knows. Reads nothing of what is off limits.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from app.domain.alert_report import Reported, combined
 from app.domain.cluster import Cluster
-from app.domain.decision import Code, Decision
+from app.domain.decision import Calls, Code, Decision, calling
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import Step
 from app.domain.subject import JOB, NAMESPACE
 from app.domain.target import Kind, Target
-from app.flow.deciding.investigate import Seen, Subject, unread
+from app.flow.deciding import facts
+from app.flow.deciding.investigate import Seen, Subject, leading, unread
 from app.flow.deciding.marks import leaving, namespace_off_limits, off_limits
+from app.flow.deciding.settle import call_when_blind, settle_without
+from app.flow.notifying import record
 from app.flow.services import Services
 from app.kube.jobs import TO_COMPLETION, Apart, ended_well, job_story, of_another, pod_story
+from app.notify.timeline import Escalation
 from app.policy import decide as policy_decide
 from app.policy.facts import may_act
-from app.policy.match import is_name
-from app.policy.model import Policy
+from app.policy.match import Hint, another_cluster, is_name, target_hint
+from app.policy.model import Otherwise, Policy, Rule
+from app.store.incidents import Incident, StoredAlert
+from app.store.tx import Tx
 
 _BY_HAND = "fix-by-hand"
 _APART = "target.apart"
 _ROLLOUT = "rollout"
+_NOWHERE = calling(Calls.NO_WORKLOAD)
+_OUTSIDE = "look at the server that the alert names with its provider's own means: no workload of the cluster stands for it"
+_DEFAULT = "correct the rule's target, or see who deleted it"
 
 
 async def of_labels(services: Services, policy: Policy, subject: Subject, named: Decision) -> Seen | Decision:
@@ -82,3 +96,40 @@ async def _there(cluster: Cluster, owner: Target) -> bool:
     except AccessDenied:
         return True  # it was named by what it owns
     return True
+
+
+async def left(
+    services: Services, policy: Policy, incident: Incident, alerts: Sequence[StoredAlert], word: Decision
+) -> None:
+    """Write the decision down, with its calls."""
+    rule = next((rule for rule in policy.rules if rule.name == word.rule), None)
+    acts = rule is not None and may_act(rule, policy, services.ceiling)
+    look_at = _for_a_person(services, rule, incident, alerts, word) if rule is not None and acts else ""
+    if look_at and combined(await facts.reports(services, alerts)).state is Reported.SILENCED:
+        look_at = ""  # somebody has it
+
+    def write(tx: Tx) -> None:
+        settle_without(tx, incident, word, None)
+        if rule is not None:
+            call_when_blind(tx, incident, word, acts)
+        if look_at and record.holder_in_force(tx, incident.id) is None:
+            why = Escalation(f"nothing can be done here: {word.text}", look_at=(look_at,))
+            record.call(tx, incident.id, why, once="nowhere")
+
+    await services.store.write(write)
+
+
+def _for_a_person(
+    services: Services, rule: Rule, incident: Incident, alerts: Sequence[StoredAlert], word: Decision
+) -> str:
+    """What a person looks at; empty when nobody is called."""
+    ends = Otherwise.ESCALATE in rule.otherwise and incident.manual is None
+    if not ends or word.code not in _NOWHERE or not alerts:
+        return ""
+    labels = leading(alerts).labels
+    if another_cluster(rule, labels):
+        return ""
+    if services.catalogue[rule.remediation].outside:
+        return _OUTSIDE
+    hint = target_hint(rule, labels)
+    return _DEFAULT if isinstance(hint, Hint) and hint.by_default else ""

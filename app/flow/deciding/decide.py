@@ -30,7 +30,6 @@ from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
     blind,
-    call_when_blind,
     decide_on,
     resolved,
     settle,
@@ -45,7 +44,7 @@ from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.read import View
-from app.policy.facts import may_act
+from app.policy.facts import NOT_READ
 from app.policy.match import still_asking
 from app.policy.model import Policy
 from app.store import driving, escalations, incidents, runs
@@ -205,7 +204,7 @@ async def look_at_the_target(way: Way) -> Way:
 async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
-    workload = seen.workload or seen.fault or investigate.NOT_READ
+    workload = seen.workload or seen.fault or NOT_READ
     actions = seen.step.actions if seen.step else ()
     sight = facts.Sight(target, workload, actions, read=seen.read and not seen.apart)
     around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
@@ -239,22 +238,14 @@ async def _decide(services: Services, incident_id: str) -> str | None:
         return None
     found = await _walk(way)
     if isinstance(found, Decision):
-        verdict = found
-        await services.store.write(lambda tx: _left(tx, way, verdict))
-        record.count_decided(services, way.incident, verdict)
+        await apart.left(services, way.policy, way.incident, way.alerts, found)
+        record.count_decided(services, way.incident, found)
         return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:
         return None
     record.count_decided(services, way.incident, settled.decision)
     return settled.run_id
-
-
-def _left(tx: Tx, way: Way, verdict: Decision) -> None:
-    settle_without(tx, way.incident, verdict, None)
-    rule = next((rule for rule in way.policy.rules if rule.name == verdict.rule), None)
-    if rule is not None:
-        call_when_blind(tx, way.incident, verdict, may_act(rule, way.policy, way.services.ceiling))
 
 
 async def _claimed(services: Services, incident_id: str) -> Way | None:

@@ -31,7 +31,7 @@ from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.owners import Found, find
 from app.policy import decide as policy_decide
-from app.policy.facts import may_act
+from app.policy.facts import NOT_READ, may_act
 from app.policy.match import (
     NoHint,
     at_most_asking,
@@ -51,7 +51,6 @@ _T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=5)
 FOUND_BY_NAME = "target.by_name"
-NOT_READ = "the target is off limits, so nothing of it was read"
 
 
 @dataclass(frozen=True, slots=True)

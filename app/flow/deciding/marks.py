@@ -152,7 +152,8 @@ def _found(where: str, manifest: Obj) -> dict[str, str]:
 
 async def of_others(cluster: Cluster, scope: Scope, target: Target, others: Collection[Target]) -> Marks:
     """The marks on what is written beside the target, by its name, and on its namespace where that is another one. What is made for the target
-    needs no mark of its own where the scope takes one; another's workload does. Raises the port's read errors."""
+    needs no mark of its own where the scope takes one; another's workload does. A Secret that no role lets us read is written by who makes
+    the certificate, at whose object the owners' word stands: what we write ourselves may be read. Raises the port's read errors."""
     found: dict[str, str] = {}
     for other in sorted(set(others) - {target}):
         if off_limits_by_name(scope, other.namespace) or other.kind is Kind.SERVICE:
@@ -164,6 +165,10 @@ async def of_others(cluster: Cluster, scope: Scope, target: Target, others: Coll
                 manifest = await cluster.get(other.kind, other.namespace, other.name)
             except ObjectMissing:
                 continue
+            except AccessDenied:
+                if other.kind is Kind.SECRET:
+                    continue
+                raise
             marks |= {f"{other.kind} {other.name}": mark for mark in _found(OBJECT, manifest).values()}
         if scope.opt is Opt.IN and not marks and other.kind in WORKLOAD_KINDS:
             own = await of_namespace(cluster, other.namespace)

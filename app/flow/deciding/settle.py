@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
-from app.domain.decision import Code, Decision, Mode, Verdict
+from app.domain.decision import FOLLOWS, Calls, Code, Decision, Mode, Verdict, calling
 from app.domain.errors import PASSING
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
@@ -181,7 +181,7 @@ def settle_without(
         return
     record.holder_in_force(tx, incident.id)  # also where no gate was asked
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
-    if decision.code in (Code.PERSON_NEEDED, Code.NO_STEP) and not observe:
+    if FOLLOWS[decision.code][1] is Calls.A_PERSON and not observe:
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
@@ -215,7 +215,7 @@ def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) 
 _FAILED = DID_NOT_HELP - {RunState.UNDONE}  # who ordered an undo has it
 _TELLING = DID_NOT_HELP | HELPED | {RunState.STILL_FIRING}
 """Endings that say whether a step helped."""
-_LATER = frozenset({Code.COOLING_DOWN, Code.RATE_LIMITED, Code.BUDGET_SPENT})
+_LATER = calling(Calls.AFTER_A_FAILURE)
 """Refusals that time lifts: nothing but a person does anything until then."""
 
 
@@ -280,7 +280,7 @@ def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
         return False
     if decision.code is Code.PROTECTED:
         return seen is not None and seen.workload is not None and not are_up(seen.workload)
-    return decision.code in _FOR_A_PERSON
+    return FOLLOWS[decision.code][1] is Calls.IN_THE_WAY
 
 
 def _obstacle(decision: Decision, seen: investigate.Seen | None) -> Escalation:

@@ -23,6 +23,7 @@ from app.flow.services import Services
 from app.flow.undoing import holding
 from app.kube.read import View
 from app.notify.timeline import Topic
+from app.policy.facts import NOT_READ
 from app.policy.match import ledger_keys
 from app.store import incidents, runs, steps, work
 from app.store.runs import Run
@@ -73,7 +74,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         if not last:
             seen = investigate.look_again_first(seen, view.transient_errors)
         workload, actions = (
-            seen.workload or seen.fault or investigate.NOT_READ,
+            seen.workload or seen.fault or NOT_READ,
             seen.step.actions if seen.step else (),
         )
         sight = facts.Sight(target, workload, actions, read=seen.read)

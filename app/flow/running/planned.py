@@ -10,7 +10,8 @@ from sqlalchemy import Connection
 from app.domain import half_way
 from app.domain.actuator import Actuator, CheckResult
 from app.domain.errors import ObjectMissing, RemediatorError
-from app.domain.plan import Action
+from app.domain.plan import ROLLING, Action, Step
+from app.domain.target import Kind
 from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts, unheard
 from app.flow.deciding.marks import leaving
@@ -21,6 +22,7 @@ from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
 from app.flow.services import Services
 from app.flow.undoing import holding
+from app.kube.hands import Hand, resized
 from app.policy.model import Policy, Rule
 from app.store import incidents, runs
 from app.store.incidents import Incident, StoredAlert
@@ -182,6 +184,8 @@ async def _moved_on(services: Services, run: Run) -> str:
         return ""
     if gone := await leaving(services.cluster, planned.action.target):
         return f"{gone} while the question stood"
+    if hand := await _resized(services, run.step):
+        return f"{hand.text} while the question stood"
     if not planned.action.changes:
         return ""
     checked = await planned.actuator.check(services.clients, planned.action)
@@ -191,3 +195,16 @@ async def _moved_on(services: Services, run: Run) -> str:
         return f"{checked.text} while the question stood"
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
     return f"{hand.text} while the question stood: {checked.text}" if hand is not None else ""
+
+
+async def _resized(services: Services, step: Step) -> Hand | None:
+    """Who else gave another size to what the step sets a size of, or of which it replaces all pods: people were asked about so many. What
+    stops or starts from any size has no such number."""
+    for action in (one for one in step.actions if not half_way.goes_by_what_it_finds(one)):
+        size = next((c.before for c in action.changes if c.path == "/spec/replicas"), None)
+        asked = action.pods_affected if action.kind in ROLLING else size
+        if isinstance(asked, int) and action.object.kind in (Kind.DEPLOYMENT, Kind.STATEFUL_SET):
+            manifest = await holding.changed_object(services, action)
+            if manifest is not None and (hand := resized(manifest, asked)):
+                return hand
+    return None

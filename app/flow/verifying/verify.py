@@ -60,6 +60,7 @@ from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
 
+_NOTHING_LEFT = "there is nothing to take back"
 _GAP = 3  # polls without a look that still count as watched
 _EVENTS = {
     Result.FIXED: Event.FIXED,
@@ -77,9 +78,8 @@ async def look(services: Services, run: Run) -> Found:
     """One measurement, and the result when it can be told."""
     rule = Rule.from_json(run.settings["rule"]).verify
     watch, seen = await _watch(services, run, _GAP * rule.poll.total_seconds(), rule.settle)
-    watch, verdict, again = await _judged(
-        services, run, watch, rule, deleted=bool(seen.hand and seen.hand.gone)
-    )
+    deleted = seen.hand is not None and seen.hand.gone
+    watch, verdict, again = await _judged(services, run, watch, rule, deleted=deleted)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
 
@@ -88,12 +88,13 @@ async def look(services: Services, run: Run) -> Found:
             data = watch.last.to_json()
             tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run.id, data=data)
         if verdict is not None:
-            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again))
+            lost = deleted or verdict[1].endswith(_NOTHING_LEFT)
+            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again), gone=lost)
 
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
         "by_hand": seen.hand is not None and seen.hand.by_hand,
-        "gone": seen.hand is not None and seen.hand.gone,
+        "gone": deleted,
         READINGS: with_reading(run.life.get(READINGS, ()), seen.reading),
         journal.SILENCED: watch.last is not None and watch.last.alert is AlertCondition.SILENCED,
     }
@@ -133,9 +134,10 @@ async def _judged(
     unseen = verdict[0] is Result.PROBE_ERROR or deleted
     if unseen and back and (lost := await _gone_with_it(services, run)):
         return watch, (verdict[0], f"{verdict[1]}. {lost}"), again
+    told_back = verdict[0] in (Result.PROBE_ERROR, Result.INCONCLUSIVE) and not deleted
     return (
         watch,
-        _told_apart(verdict, run, left, back if unseen or verdict[0] is Result.INCONCLUSIVE else ""),
+        _told_apart(verdict, run, left, back if told_back else ""),
         again,
     )
 
@@ -154,7 +156,7 @@ async def _gone_with_it(services: Services, run: Run) -> str:
         if found["metadata"].get("uid") == ref.uid:
             return ""
     are = "is" if len(objects) == 1 else "are"
-    return f"{' and '.join(objects)} {are} gone, and what was done with it: there is nothing to take back"
+    return f"{' and '.join(objects)} {are} gone, and what was done with it: {_NOTHING_LEFT}"
 
 
 async def no_better_now(services: Services, run: Run) -> str:
@@ -366,9 +368,11 @@ def _deadline(run: Run, workload: Workload | None) -> float:
     return min(float(workload.manifest["spec"].get("progressDeadlineSeconds", 600)), _LONGEST)
 
 
-def _conclude(tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth) -> None:
+def _conclude(
+    tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth, *, gone: bool
+) -> None:
     result, text = verdict
-    fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)))
+    fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)), gone)
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
     once = f"{run.id}/{run.step_index}" + (f".{number}" if number else "")
     runs.begin_entry(tx, run.id, f"verified {once}", {"entry": "verified", "step_index": run.step_index})

@@ -12,7 +12,7 @@ import pytest
 
 from app.domain.json import Obj
 from app.domain.remediation import AnyRemediation
-from remediations.causes import Cause, Sureness, blame
+from remediations.causes import Cause, FirstCause, Sureness, blame
 from remediations.causes import CauseCode as C
 from remediations.causes.investigate import read_snapshot
 from remediations.causes.sizes import of_container
@@ -256,3 +256,23 @@ async def test_what_no_release_brought_is_told_with_its_own_advice(handler: AnyR
     steps = await handler.ladder(scene, params, await handler.diagnose(scene, params))
     assert steps[0].advice.lower().startswith("create secret web-env")
     assert not any("known good version" in s.advice for s in steps)
+
+
+async def test_where_pods_of_an_older_revision_are_broken_of_something_else_only_a_person_accuses_the_release() -> (
+    None
+):
+    """What both have in common may be the cause."""
+    world = World().rolling(old=2, new=1).crash("new-0")
+    world.state("old-0", {"running": {"startedAt": at(minutes=30)}}, since=4)
+    world.event(
+        "Unhealthy",
+        "Readiness probe failed: statuscode: 503",
+        "Pod/old-0",
+        first=at(minutes=4),
+        container="app",
+    )
+    diagnosis, steps = await world.look()
+    cause = FirstCause(diagnosis)
+    assert "only pods of revision" not in cause.rollout_why
+    assert "pods of revision 2 show it" in cause.rollout_why
+    assert "pod old-0 of an older revision is broken as well" in steps["roll-back"].asks

@@ -24,7 +24,7 @@ from rich.console import Console
 
 from app.cli import app as commands
 from app.demo import simulated
-from app.domain.decision import Code
+from app.domain.decision import FOLLOWS, Code
 from app.flow.upkeep.views import parameters
 from app.main import Parts, build
 from app.notify.console import ConsoleClient
@@ -161,6 +161,13 @@ def _defines(node: ast.stmt) -> list[str]:
     return [t.id for t in getattr(node, "targets", []) if isinstance(t, ast.Name)]
 
 
+def consequences() -> Rows:
+    """Every reason with what an alert's incident is by it, and who is called."""
+    yield "reason", "the incident is", "is called"
+    for code, (states, calls) in FOLLOWS.items():
+        yield f"`{code.value}`", " or ".join(states), calls.value
+
+
 def metrics() -> Rows:
     """Every metric with its labels."""
     yield "metric", "type", "labels", "what it tells"
@@ -194,6 +201,7 @@ async def tables() -> dict[str, str]:
         "commands": markdown(command_list()),
         "routes": markdown(await routes()),
         "gates": markdown(gates()),
+        "consequences": markdown(consequences()),
         "metrics": markdown(metrics()),
     }
 

@@ -53,7 +53,16 @@ DEFAULT_NS = "namespace by the rule's default"
 @pytest.mark.parametrize(
     ("labels", "expected"),
     [
-        ({}, Hint("rag7", Kind.DEPLOYMENT, "langgraph", f"name by the rule's default, {DEFAULT_NS}")),
+        (
+            {},
+            Hint(
+                "rag7",
+                Kind.DEPLOYMENT,
+                "langgraph",
+                f"name by the rule's default, {DEFAULT_NS}",
+                by_default=True,
+            ),
+        ),
         (
             {"deployment": "api"},
             Hint("rag7", Kind.DEPLOYMENT, "api", f'name by label "deployment", {DEFAULT_NS}'),
@@ -70,6 +79,7 @@ DEFAULT_NS = "namespace by the rule's default"
                 Kind.DEPLOYMENT,
                 "langgraph",
                 'name by the rule\'s default, namespace by label "namespace"',
+                by_default=True,
             ),
         ),
     ],

@@ -1,0 +1,152 @@
+"""What stands at 0 replicas: who stopped it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Final
+
+from app.domain.cluster import FIELD_MANAGER
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.domain.tools import AUTOMATIC
+from app.kube.manifest import value_at
+from app.kube.owners import who_changed
+from app.kube.scaled_objects import at_zero, maker_of, paused
+from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
+from remediations.evidence.usage import span
+
+BY_DESIGN: Final = "at 0 replicas by design"
+
+
+def scaled_to_zero(seen: Snapshot) -> Cause:
+    """Who stopped it decides how it is started again: what a controller holds at 0 cannot be scaled by hand."""
+    target = seen.workload.target
+    kind, namespace = target.kind.lower(), target.namespace
+    by, at = writer(seen, "/spec/replicas")
+    at = at if by and at else _scaled_down(seen)
+    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen, by, at)}"
+    advice = (
+        f"ask {_person(by) or 'who scaled it'} whether that is meant; kubectl scale {kind}/{target.name} -n {namespace} --replicas=N "
+        "starts it again"
+    )
+    if seen.template_of:
+        text = f"{target.kind} {target.name} is scaled to 0, because it is only the template of {seen.template_of}"
+        advice = f"look at {seen.template_of} instead: its pods run from this template"
+    elif seen.scalers or by.startswith("keda") or _made_by_keda(seen):
+        text, advice = _by_keda(seen, at)
+    return Cause(
+        code=CauseCode.SCALED_TO_ZERO,
+        object=f"{target.kind} {target.name}",
+        sureness=Sureness.CERTAIN,
+        text=text,
+        advice=advice,
+        since=at,
+    )
+
+
+_COMMANDS = re.compile(
+    r"kubectl|k9s|lens|dashboard|python-requests|curl|mozilla|node-fetch|client-go|okhttp|unknown|helm$",
+    re.IGNORECASE,
+)
+
+
+def _person(by: str) -> str:
+    """The field manager where it can be asked: what a person works with cannot."""
+    return "" if _COMMANDS.match(by) else by
+
+
+def _made_by_keda(seen: Snapshot) -> str:
+    """The ScaledObject from which KEDA makes the autoscaler: a scale to 0 leaves no owner of the replicas."""
+    return maker_of(seen.autoscaler) if seen.autoscaler is not None else ""
+
+
+def _by_keda(seen: Snapshot, at: datetime | None) -> tuple[str, str]:
+    """What KEDA has to do with a workload at 0, and what a person does about it."""
+    target = seen.workload.target
+    look = f"kubectl describe scaledobject -n {target.namespace}"
+    if not seen.scalers:
+        name = (
+            f"ScaledObject {_made_by_keda(seen)}"
+            if _made_by_keda(seen)
+            else f"the ScaledObject of {target.name}"
+        )
+        text = f"KEDA scaled {target.kind} {target.name} to 0{written_by(seen, '', at)}"
+        return text, (
+            f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: {look}; "
+            "KEDA takes back what kubectl scale sets"
+        )
+    name, (why, meant) = seen.scalers[0]["metadata"]["name"], at_zero(seen.scalers[0])
+    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen, '', at)}, and ScaledObject {name} (KEDA) scales it: {why}"
+    if held := paused(seen.scalers[0]):
+        key = held.partition(": ")[0]
+        return (
+            text,
+            f"ask who paused it; kubectl annotate scaledobject/{name} -n {target.namespace} {key}- ends the pause",
+        )
+    if meant:
+        return (
+            text,
+            f"see whether there is load that its triggers do not see: {look} {name}; KEDA takes back what kubectl scale sets",
+        )
+    return text, f"see why KEDA does not start it: {look} {name}"
+
+
+def stopped_by_design(seen: Snapshot) -> str:
+    """Why a workload without replicas is as it is meant to be: its autoscaler is set to stop it and says nothing else, or somebody has set
+    it to 0; empty otherwise."""
+    target = seen.workload.target
+    if seen.workload.desired or seen.alive or seen.template_of or target.kind is Kind.DAEMON_SET:
+        return ""
+    if seen.scalers:
+        why, meant = at_zero(seen.scalers[0])
+        name = seen.scalers[0]["metadata"]["name"]
+        by_keda = meant and len(seen.scalers) == 1
+        return f"{BY_DESIGN}: ScaledObject {name} (KEDA) scales it, and {why}" if by_keda else ""
+    if to_zero := _autoscaled_to_zero(seen):
+        return f"{BY_DESIGN}: {to_zero}"
+    by, at = writer(seen, "/spec/replicas")
+    if by == FIELD_MANAGER or by in AUTOMATIC or by.startswith("keda") or _made_by_keda(seen):
+        return ""  # our own plan, or a controller, of which nobody knows here why
+    return f"{BY_DESIGN}: {target.kind} {target.name} was scaled to 0{written_by(seen, by, at or _scaled_down(seen))}"
+
+
+_WITHOUT_PODS = frozenset(
+    {"ScalingDisabled", "FailedGetResourceMetric", "FailedGetContainerResourceMetric", "FailedGetPodsMetric"}
+)
+"""Why an autoscaler does not scale for no other reason than that there are no pods."""
+
+
+def _autoscaled_to_zero(seen: Snapshot) -> str:
+    """That an autoscaler whose minimum is 0 has no load to scale for, as far as it says; empty for any other."""
+    if seen.autoscaler is None or (seen.autoscaler.get("spec") or {}).get("minReplicas") != 0:
+        return ""
+    conditions = value_at(seen.autoscaler, "/status/conditions") or ()
+    active: Obj = next((c for c in conditions if c.get("type") == "ScalingActive"), {})
+    wanted = (seen.autoscaler.get("status") or {}).get("desiredReplicas") or 0
+    blind = active.get("status") == "False" and active.get("reason") not in _WITHOUT_PODS
+    name = seen.autoscaler["metadata"]["name"]
+    return "" if blind or wanted else f"HorizontalPodAutoscaler {name} sees no load (minReplicas 0)"
+
+
+def writer(seen: Snapshot, path: str) -> tuple[str, datetime | None]:
+    """Who wrote a field last, and when; nobody where the API server has dropped the owner, as of a scale to 0."""
+    found = who_changed(seen.workload.manifest, path)
+    return found[0] if found else ("", None)
+
+
+_DOWN = ("ScalingReplicaSet", "SuccessfulDelete", "SuccessfulRescale")
+
+
+def _scaled_down(seen: Snapshot) -> datetime | None:
+    """When its controller took pods away last, as its events tell."""
+    about = f"{seen.workload.target.kind}/{seen.workload.target.name}"
+    times = [e.last_seen for e in seen.events if e.about == about and e.reason in _DOWN and e.last_seen]
+    return max(times, default=None)
+
+
+def written_by(seen: Snapshot, by: str, at: datetime | None) -> str:
+    """` by kubectl 12 min ago`, as far as it is known."""
+    who = f" by {by}" if by else ""
+    when = f" {span((seen.now - at).total_seconds())} ago" if at else ""
+    return f"{who}{when}"
