@@ -215,3 +215,26 @@ async def test_what_cannot_be_restored_or_saved_is_found_before_the_application_
     assert message in rig.notebook.text
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     await rig.close()
+
+
+async def test_promise_6_an_exchange_that_is_answered_and_not_so_is_told_and_the_application_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby that never had it took over right after the answer."""
+    rig = await born(tmp_path)
+    asked = list[str]()
+
+    async def forgotten(*_: Any) -> None:
+        asked.append("rename")
+
+    monkeypatch.setattr(SimCopies, "rename", forgotten)
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert run.state is not RunState.FIXED
+    assert "the server answered that the names are exchanged, and they are not" in run.result
+    assert asked == ["rename"]
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert await replicas(rig) == 3
+    await rig.close()

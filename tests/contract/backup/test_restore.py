@@ -171,7 +171,7 @@ def test_a_backup_with_something_behind_its_end_is_refused_though_its_manifest_t
     """As one that was made by a version that did not look at it."""
     whole, manifest = made.stored.read_bytes(), made.stored.with_name(f"{made.stored.name}.manifest.json")
     told, spoilt = manifest.read_text("utf-8"), whole + b"#"
-    says = {"sha256": hashlib.sha256(spoilt).hexdigest(), "bytes": len(spoilt)}
+    says: dict[str, Any] = {"sha256": hashlib.sha256(spoilt).hexdigest(), "bytes": len(spoilt)}
     try:
         made.stored.write_bytes(spoilt)
         manifest.write_text(json.dumps({**made.manifest, **says}), encoding="utf-8")
