@@ -343,7 +343,8 @@ def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
         status = _STATUS.search(str(error))
         code = next((g for g in status.groups() if g), "") if status else ""
         if not code and _SILENT.search(str(error)):
-            raise MayPass(f"the store sent nothing for {limit.seconds} s", code="store_failed") from None
+            text = f"a request to the store took longer than {limit.total_seconds():g} s"
+            raise MayPass(text, code="store_failed") from None
         told = f"HTTP {code}" if code else type(error).__name__
         failed = BackupFailed if code.startswith("4") and code not in _PASSING else MayPass
         raise failed(f"the store failed ({told})", code="store_failed") from None

@@ -19,7 +19,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue, digest
 from app.domain.redact import redact
 from app.domain.remediation import Scene
-from app.domain.text import visible
+from app.domain.text import sql_name, visible
 from remediations.backups import obstacle
 from remediations.evidence.usage import count, memory, short
 from remediations.shared import aim
@@ -101,7 +101,7 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
         named = ", ".join(f"{number} of {role}" for role, number in list(live.foreign.items())[:_SHOWN])
         return (
             f"sessions in {live.name} that the login may not end would block the exchange ({named}): end them, or let the login end "
-            f"those of plain roles (GRANT pg_signal_backend TO {server.login})"
+            f"those of plain roles (GRANT pg_signal_backend TO {sql_name(server.login)})"
         )
     if live.in_the_way:
         return f"{live.name} cannot get another name: in it is {'; '.join(live.in_the_way[:_SHOWN])}"

@@ -131,7 +131,10 @@ async def test_a_prepared_transaction_is_named_before_anybody_is_asked(tmp_path:
     await order(rig)
     await rig.run(60)
     assert ([r.state for r in await all_runs(rig)], writes(rig)) == ([RunState.ABANDONED], [])
-    assert "in it is the prepared transaction shop-1 (COMMIT PREPARED or ROLLBACK" in rig.notebook.text
+    assert (
+        "in it is the prepared transaction 'shop-1' (COMMIT PREPARED 'shop-1' or ROLLBACK"
+        in rig.notebook.text
+    )
     await rig.close()
 
 
@@ -189,7 +192,7 @@ async def test_what_came_into_the_database_since_the_question_is_found_before_an
     monkeypatch.setattr(SimCopies, "look", look)
     await rig.until(lambda: rests(rig), 1_800)
     assert (writes(rig), await replicas(rig)) == ([], 3)
-    assert "cannot get another name: in it is the prepared transaction shop-1" in str(await trail(rig))
+    assert "cannot get another name: in it is the prepared transaction 'shop-1'" in str(await trail(rig))
     await rig.close()
 
 
