@@ -47,6 +47,7 @@ _LIMITED = ("s3", "gs", "az")
 _ANOTHER = "the object became another one while it was read"
 _PIECE, _MARK = 4 * _MIB, 32
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
+_FULL = re.compile(r"No space left on device|StorageFull|Disk quota exceeded|os error (?:28|122)\b")
 _PASSING = ("408", "425", "429")
 _SILENT = re.compile(r"kind: Timeout|TimedOut|operation timed out")
 _MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
@@ -342,6 +343,10 @@ def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
     except (BaseError, ValueError, OSError) as error:
         status = _STATUS.search(str(error))
         code = next((g for g in status.groups() if g), "") if status else ""
+        if not code and _FULL.search(str(error)):
+            raise BackupFailed(
+                "the store has no room left: no space left on device", code="store_full"
+            ) from None
         if not code and _SILENT.search(str(error)):
             text = f"a request to the store took longer than {limit.total_seconds():g} s"
             raise MayPass(text, code="store_failed") from None

@@ -228,6 +228,13 @@ def test_promise_12_a_stores_own_text_is_never_passed_on(words: str) -> None:
     assert told.value.__suppress_context__
 
 
+def test_a_full_store_is_told_as_full() -> None:
+    full = "Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)"
+    with pytest.raises(BackupFailed, match="no room left") as told, worded():
+        raise GenericError(full)
+    assert told.value.code == "store_full"
+
+
 @given(st.lists(st.binary(max_size=3_000), max_size=8))
 def test_what_was_packed_comes_back_in_bounded_blocks(blocks: list[bytes]) -> None:
     back = list(unpacked(packed(iter([*blocks, bytes(3 << 20)]))))
