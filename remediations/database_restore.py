@@ -34,7 +34,6 @@ from app.domain.workload import Workload
 from app.kube.actions.scale import resized
 from app.kube.read import read_workload
 from app.kube.run_job_actuator import run_job
-from app.kube.scaled_objects import maker_of
 from app.kube.stopped_actuator import confirm_stopped
 from remediations.backup_pods import (
     CLIENT,
@@ -49,10 +48,12 @@ from remediations.database_backup import DatabaseBackup
 from remediations.evidence.pods import pods_finding, pods_of
 from remediations.evidence.restores import (
     BACKUP,
+    SCALER,
     SERVER,
     SPACE,
     backup_finding,
     rights_obstacle,
+    scaler_findings,
     server_finding,
     space_finding,
     versions_finding,
@@ -61,7 +62,7 @@ from remediations.evidence.usage import joined
 from remediations.shared import ObjectName, act, refuse
 
 RESTORE = "restore"
-IMAGE, SCALER, RIGHTS = "restore.image", "restore.autoscaler", "restore.rights"
+IMAGE, RIGHTS = "restore.image", "restore.rights"
 _CHECK_SECONDS = 60
 _OPTIONAL = frozenset({CLIENT, SPACE})
 
@@ -164,7 +165,7 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     namespace = scene.workload.target.namespace
     pods = await pods_of(scene.cluster, scene.workload)
     findings = [pods if isinstance(pods, Finding) else pods_finding(scene.workload, pods, ())]
-    findings += await _scaler(scene)
+    findings += await scaler_findings(scene, params.replicas)
     findings += [await secrets_finding(scene, params), await running_finding(scene)]
     of_server = await _server_workload(scene, params)
     image = params.image or (of_server.containers[0].image if of_server else "")
@@ -195,28 +196,6 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
             await space_finding(scene, stored, params.server if of_server else "", params.factor, server.wal)
         )
     return findings
-
-
-async def _scaler(scene: Scene) -> list[Finding]:
-    """Who could start the application again. A HorizontalPodAutoscaler leaves what is at 0 alone; KEDA does not."""
-    target, scaler = scene.workload.target, scene.workload.autoscaler
-    if target.kind is Kind.DAEMON_SET:
-        return [obstacle(SCALER, f"{target} runs one pod a node: it cannot be scaled to 0")]
-    if scaler is None:
-        return []
-    try:
-        hpa = await scene.cluster.get(Kind.HPA, scaler.ref.namespace, scaler.ref.name)
-    except RemediatorError as error:
-        return [Finding(SCALER, f"{scaler.ref} cannot be read ({error.code})", Certainty.UNKNOWN)]
-    if owner := maker_of(hpa):
-        pause = f'kubectl annotate scaledobject {owner} -n {target.namespace} autoscaling.keda.sh/paused-replicas="0"'
-        text = f"ScaledObject {owner} of KEDA would start {target} again"
-        return [obstacle(SCALER, text, f"{text}: pause it first ({pause}), and resume it afterwards")]
-    text = (
-        f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0, and may move it until then: it is stopped from the number of "
-        "replicas that it has by then, and started with that number again"
-    )
-    return [Finding(SCALER, text)]
 
 
 async def _server_workload(scene: Scene, params: DatabaseRestoreParams) -> Workload | None:
@@ -305,6 +284,9 @@ class _Plan:
     def _at_0(self) -> Iterator[str]:
         """What somebody has stopped before is theirs to start."""
         target = self.workload.target
+        if (scaler := self.found.get(SCALER)) and (resume := scaler.data.get("resume")):
+            yield f"{target} is not started afterwards: {resume} lets KEDA start it"
+            return
         if not self.workload.desired and not self.params.replicas:
             yield f"{target} stands at 0 and is not started afterwards: the param replicas says with how many pods it is"
 

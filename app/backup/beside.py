@@ -133,7 +133,7 @@ class Beside:
         if not self._made and self.mark:
             raise BackupFailed(f"there is a database {self._order.copy} of somebody else", code="foreign")
         with self._connected() as connection:
-            drop(connection, self._order.copy)
+            drop(connection, self._order.copy, self._options)
 
     @contextmanager
     def _connected(self) -> Iterator[Connection]:

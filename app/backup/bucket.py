@@ -44,8 +44,10 @@ _COPIED = timedelta(minutes=15)
 _AGAIN = 5
 """So many times its limit after its first try no request is tried again."""
 _LIMITED = ("s3", "gs", "az")
+_ANOTHER = "the object became another one while it was read"
 _PIECE, _MARK = 4 * _MIB, 32
 _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([45]\d\d)")
+_FULL = re.compile(r"No space left on device|StorageFull|Disk quota exceeded|os error (?:28|122)\b")
 _PASSING = ("408", "425", "429")
 _SILENT = re.compile(r"kind: Timeout|TimedOut|operation timed out")
 _MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
@@ -127,7 +129,7 @@ class Bucket:
         if place.url.startswith("s3"):
             options |= {"region": place.region or "us-east-1", "disable_bulk_delete": True}
             options |= {"endpoint": place.endpoint} if place.endpoint else {}
-        if place.url.startswith("file"):
+        if self._is_file:
             options["mkdir"] = True
         if place.url.startswith(_LIMITED):
             options["client_options"] = {"allow_http": place.endpoint.startswith("http://"), "timeout": limit}
@@ -165,12 +167,28 @@ class Bucket:
         self, key: str, size: int, within: tuple[int, int]
     ) -> Iterator[tuple[object, Iterator[bytes]]]:
         """Without a condition, which not every store takes: what it says of the object is compared."""
-        with worded():
-            found = obstore.get(self._reading, key, options={"range": within})
-            if found.meta["size"] != size:
-                raise BackupFailed("the object became another one while it was read", code="altered")
-            what = (found.meta["e_tag"], found.meta["version"])
-            yield what, (bytes(block) for block in found.stream(min_chunk_size=_BLOCK))
+        try:
+            with worded():
+                found = obstore.get(self._reading, key, options={"range": within})
+                if found.meta["size"] != size:
+                    raise BackupFailed(_ANOTHER, code="altered")
+                yield (found.meta["e_tag"], found.meta["version"]), self._blocks(found)
+        except MayPass:
+            if self._is_file and self.size(key) != size:  # no try brings back what was cut off
+                raise BackupFailed(_ANOTHER, code="altered") from None
+            raise
+
+    def _blocks(self, found: obstore.GetResult) -> Iterator[bytes]:
+        """What one request brings. A file's is taken at once: the library's stream of a file that is cut meanwhile never ends, and takes all
+        memory."""
+        if self._is_file:
+            yield bytes(found.bytes())
+        else:
+            yield from map(bytes, found.stream(min_chunk_size=_BLOCK))
+
+    @property
+    def _is_file(self) -> bool:
+        return self._place.url.startswith("file")
 
     def publish(self, incomplete: str, key: str, counted: Counted) -> None:
         """The object under its final key, copied by the store itself; one that is too large for that is copied through here. What is
@@ -220,10 +238,12 @@ class Bucket:
         """The manifest of a backup, by its key."""
         text = b""
         with worded():
-            for block in obstore.get(self._store, f"{key}{MANIFEST}").stream(min_chunk_size=_MIB):
-                text += bytes(block)
-                if len(text) > LONGEST_MANIFEST:
-                    break
+            found = obstore.get(self._store, f"{key}{MANIFEST}")
+            if 0 < found.meta["size"] <= LONGEST_MANIFEST:  # else it is none of ours, and stays unread
+                for block in self._blocks(found):
+                    text += block
+                    if len(text) > LONGEST_MANIFEST:
+                        break
         try:
             return manifest_of(text)
         except ValueError:  # its text would repeat what a stranger wrote
@@ -323,8 +343,13 @@ def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
     except (BaseError, ValueError, OSError) as error:
         status = _STATUS.search(str(error))
         code = next((g for g in status.groups() if g), "") if status else ""
+        if not code and _FULL.search(str(error)):
+            raise BackupFailed(
+                "the store has no room left: no space left on device", code="store_full"
+            ) from None
         if not code and _SILENT.search(str(error)):
-            raise MayPass(f"the store sent nothing for {limit.seconds} s", code="store_failed") from None
+            text = f"a request to the store took longer than {limit.total_seconds():g} s"
+            raise MayPass(text, code="store_failed") from None
         told = f"HTTP {code}" if code else type(error).__name__
         failed = BackupFailed if code.startswith("4") and code not in _PASSING else MayPass
         raise failed(f"the store failed ({told})", code="store_failed") from None

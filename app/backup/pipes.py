@@ -32,19 +32,20 @@ exec 9>told 8<todo
 printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
 while read -r word first second <&8; do
   case "$word" in
-    dump-custom) with backup pg_dump --dbname=service=backup --no-password --format=custom --compress=0 --snapshot="$first" >data 2>words ;;
-    dump-plain) with backup pg_dump --dbname=service=backup --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
+    dump-custom) with backup pg_dump --dbname=service=backup --role=none --no-password --format=custom --compress=0 --snapshot="$first" >data 2>words ;;
+    dump-plain) with backup pg_dump --dbname=service=backup --role=none --no-password --format=plain --compress=1 --snapshot="$first" >data 2>words ;;
     list) pg_restore --list --file=listed <data 2>words ;;
     check) pg_restore --file=/dev/null <data 2>words ;;
-    restore) with scratch pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner --no-privileges <data 2>words ;;
-    restore-all) with scratch pg_restore --dbname=service=scratch --no-password --exit-on-error --no-owner <data 2>words ;;
+    restore) with scratch pg_restore --dbname=service=scratch --role=none --no-password --exit-on-error --no-owner --no-privileges --no-subscriptions <data 2>words ;;
+    restore-all) with scratch pg_restore --dbname=service=scratch --role=none --no-password --exit-on-error --no-owner <data 2>words ;;
     *) exit 1 ;;
   esac
   printf '%s %s\\n' "$word" "$?" >&9
 done
 """
 """What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it. `with`
-gives one process the password and the name of the database of a service; the full stop saves line breaks at their ends."""
+gives one process the password and the name of the database of a service; the full stop saves line breaks at their ends. Both programs work as
+the login, whatever role its settings (ALTER ROLE ... SET role) would give its sessions."""
 OF_THEIR_OWN = ("password", "dbname")
 """What of a login stands in files of its own, by libpq's words."""
 _BLOCK = 1 << 20

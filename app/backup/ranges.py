@@ -22,6 +22,7 @@ TRIES: Final = 8
 """Requests in a row that brought no byte; one that did begins the count anew, so a slow store is read to its end."""
 _AHEAD: Final = 2
 _LONGEST_PAUSE: Final = 30.0
+_EMPTY: Final = 100  # blocks without a byte, in a row, of a request that may never end
 
 Ask = Callable[[int, int], AbstractContextManager[tuple[object, Iterable[bytes]]]]
 """Bytes from an offset up to another, with what the store says the object is. Raises BackupFailed, or MayPass."""
@@ -58,14 +59,15 @@ class Ranges:
         taken: list[bytes] = []
         at, failed = start, 0
         while at < end:
-            before = at
+            before, empty = at, 0
             try:
                 with self._ask(at, end) as (what, blocks):
                     self._refuse_another(what)
                     for block in blocks:
                         at += len(block)
                         taken.append(block)
-                        if at >= end or self._over.is_set():
+                        empty = 0 if block else empty + 1
+                        if at >= end or empty > _EMPTY or self._over.is_set():
                             break
                 if at > end:
                     raise BackupFailed("the store gives more than was asked for", code="altered")

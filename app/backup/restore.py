@@ -27,6 +27,7 @@ from app.backup.progress import Say, size_words, told
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.source import LOCALE
 from app.database.login import Options, with_authority
+from app.domain.copies import drop_command
 from app.domain.ports import Clock
 from app.domain.text import bounded
 
@@ -162,8 +163,7 @@ def _dropped(work: _Work) -> str:
             if error.code in ("foreign", "query_failed") and seconds != _DROP_AGAIN[0]:
                 break
         work.parts.pause(seconds)
-    quoted = name.replace('"', '""')
-    left = f'the copy {name} could not be dropped and takes room: DROP DATABASE "{quoted}" WITH (FORCE)'
+    left = f"the copy {name} could not be dropped and takes room: {drop_command(name)} WITH (FORCE)"
     work.parts.say(left)
     return left
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -19,7 +19,7 @@ from psycopg.conninfo import make_conninfo
 from app.backup.failure import BackupFailed
 from app.database.connect import kind, said
 from app.database.texts import ADAPTERS, ENCODING, text
-from app.domain.text import CONTROL
+from app.domain.text import CONTROL, sql_name
 
 _TABLES = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -37,12 +37,18 @@ _LOCALE = """
 """
 _UNSEEN = re.compile(rf"\n|{CONTROL.pattern}")
 _SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
+_SUBSCRIPTIONS = "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()"
+_UNSUBSCRIBE: Final[tuple[LiteralString, ...]] = (
+    "ALTER SUBSCRIPTION {} DISABLE",
+    "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
+    "DROP SUBSCRIPTION {}",
+)
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
 _ATTEMPTS = 20
 _FREE = """
     SELECT set_config(name, CASE name WHEN 'role' THEN 'none' ELSE '0' END, false) FROM (VALUES ('role'), ('lock_timeout'),
-        ('idle_in_transaction_session_timeout'), ('idle_session_timeout'), ('default_transaction_read_only'), ('row_security')) s (name)
+        ('idle_in_transaction_session_timeout'), ('idle_session_timeout'), ('transaction_timeout'), ('default_transaction_read_only'), ('row_security')) s (name)
     WHERE current_setting(name, true) IS NOT NULL
 """
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -120,14 +126,8 @@ def count_rows(connection: Connection) -> dict[str, int]:
 def table_name(name: str) -> str:
     """In quotes where a dot in it could make two tables one; where it has characters that nobody sees, as SQL writes them in escapes:
     a manifest holds none, and the name stays one of its own."""
-    if not _UNSEEN.search(name):
-        return '"' + name.replace('"', '""') + '"' if "." in name or '"' in name else name
-    doubled = name.replace("\\", "\\\\").replace('"', '""')
-    return 'U&"' + _UNSEEN.sub(lambda m: _escape(ord(m[0])), doubled) + '"'
-
-
-def _escape(code: int) -> str:
-    return f"\\{code:04X}" if code <= 0xFFFF else f"\\+{code:06X}"
+    plain = not _UNSEEN.search(name) and "." not in name and '"' not in name
+    return name if plain else sql_name(name, _UNSEEN)
 
 
 @contextmanager
@@ -145,12 +145,12 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
     one that was killed has left behind is dropped too, a day later. Raises BackupFailed."""
     fresh = f"{SCRATCH}{int(now.timestamp())}_{name[-6:]}"
     with connection_of(options, autocommit=True) as connection:
-        _drop_left_over(connection, now)
+        _drop_left_over(connection, now, options)
         create(connection, fresh, locale_of(connection, connection.info.dbname))
         try:
             yield {**options, "dbname": fresh}
         finally:
-            drop(connection, fresh)
+            drop(connection, fresh, options)
 
 
 def rows_of(options: Mapping[str, str]) -> dict[str, int]:
@@ -180,7 +180,7 @@ def create(connection: Connection, name: str, locale: Sequence[Any] | None) -> N
         connection.execute(made)
 
 
-def _drop_left_over(connection: Connection, now: datetime) -> None:
+def _drop_left_over(connection: Connection, now: datetime, options: Mapping[str, str]) -> None:
     with worded():
         names = connection.execute(
             "SELECT datname FROM pg_database WHERE starts_with(datname, %s) AND pg_get_userbyid(datdba) = current_user",
@@ -189,13 +189,31 @@ def _drop_left_over(connection: Connection, now: datetime) -> None:
     for (name,) in names:
         began = text(name).removeprefix(SCRATCH).partition("_")[0]
         if began.isdecimal() and int(began) < (now - _LEFT_OVER).timestamp():
-            drop(connection, text(name))
+            drop(connection, text(name), options)
 
 
-def drop(connection: Connection, name: str) -> None:
-    """Drop a database if it is there, with the sessions in it. Raises BackupFailed."""
+def drop(connection: Connection, name: str, options: Mapping[str, str]) -> None:
+    """Drop a database if it is there, with the sessions and the subscriptions in it. `options` lead to its server. Raises BackupFailed."""
+    dropped = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with worded():
-        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+        try:
+            connection.execute(dropped)
+            return
+        except (
+            psycopg.errors.ObjectInUse
+        ):  # also for a subscription that is disabled, as one that was restored is
+            pass
+    _drop_subscriptions({**options, "dbname": name})
+    with worded():
+        connection.execute(dropped)
+
+
+def _drop_subscriptions(options: Mapping[str, str]) -> None:
+    """Those of a database that is to go. The slot at whom they are subscribed to is not theirs: the original may use it."""
+    with connection_of(options, autocommit=True) as connection, worded():
+        for (name,) in connection.execute(_SUBSCRIPTIONS.encode()).fetchall():
+            for statement in _UNSUBSCRIBE:
+                connection.execute(sql.SQL(statement).format(sql.Identifier(text(name))))
 
 
 @contextmanager

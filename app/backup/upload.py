@@ -152,10 +152,11 @@ def _check_text(blocks: Iterable[bytes]) -> None:
             while packed:
                 tail = (tail + unpack.decompress(packed, _MIB))[-1_000:]
                 packed = unpack.unconsumed_tail
+            broken = broken or bool(unpack.unused_data)
         except zlib.error:
             broken = True
     if broken or not unpack.eof or _END not in tail:
-        raise BackupFailed("the compressed text is not whole", code="altered")
+        raise BackupFailed("the compressed text is not whole, or not all of what is there", code="altered")
 
 
 def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: dict[str, Any]) -> None:

@@ -59,6 +59,7 @@ _FORMS: Final = tuple(
         r"out of (?:shared )?memory|deadlock detected|password authentication failed|no pg_hba\.conf entry",
         r"remaining connection slots are reserved|sorry, too many clients already|too many connections for",
         rf"could not (?:\w+|write to|extend) file {_PATH}(?: with FileFallocate\(\))?: No space left on device",
+        r"could not write (?:block \d+ of |to )?temporary file: No space left on device",
         rf"unrecognized configuration parameter {_N}",
         r"cannot execute [A-Z ]+ in a read-only transaction",
         r"cannot import a snapshot from a different database",
@@ -76,6 +77,9 @@ _FORMS: Final = tuple(
     )
 )
 _WITH_A_WAY: Final = {
+    re.compile(rf"could not extend file {_PATH}: wrote only \d+ of \d+ bytes at block \d+"): (
+        "the server's disk is full: make room on its volume"
+    ),
     re.compile(rf"query would be affected by row-level security policy for table {_N}"): (
         "the login would see only some of its rows: give it BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table"
     ),

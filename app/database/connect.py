@@ -62,6 +62,10 @@ _SAID: Final = (
 
 
 _ENDED: Final = "the server ended the connection: it stops, starts, or somebody ended the session; try again"
+_TOO_SHORT: Final = (
+    "the server ended the session by its setting {0}, which is too short for this; it would again: give the login a longer one "
+    "(ALTER ROLE ... SET {0})"
+)
 _BY_STATE: Final[Mapping[str, str]] = {
     "08": "the connection was lost",
     "0A": "the server does not know how to do this: its version may be too old",
@@ -70,7 +74,8 @@ _BY_STATE: Final[Mapping[str, str]] = {
     "22021": NOT_UTF8,
     "22P05": NOT_UTF8,
     "25006": "the server takes no writes: it is a standby, or default_transaction_read_only is on; name the primary as the host",
-    "25P03": "the transaction idled for too long and was ended; try again",
+    "25P03": _TOO_SHORT.format("idle_in_transaction_session_timeout"),
+    "25P04": _TOO_SHORT.format("transaction_timeout"),
     "28": "the server refuses the login of the Secret",
     "3D": "there is no such database on this server: look at its name",
     "40": "it collided with somebody else's work and was taken back; try again",
@@ -86,6 +91,7 @@ _BY_STATE: Final[Mapping[str, str]] = {
     "55006": "somebody uses it at the moment; try again when they are gone",
     "55P03": "a lock was not free in time: look who holds it, then try again",
     "57": _ENDED,
+    "57P05": _TOO_SHORT.format("idle_session_timeout"),
     "58": "the server could not read or write its own files: look at its log and its disk",
     "XX": "the server reports damage or a fault of its own: look at its log before anything else",
 }

@@ -20,16 +20,29 @@ from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
-from app.domain.copies import IN_USE, Found, Server, Wal, prepared, replicating, waiting_slot
+from app.domain.copies import (
+    IN_USE,
+    Found,
+    Server,
+    Wal,
+    prepared,
+    replicating,
+    subscribed,
+    subscription,
+    waiting_slot,
+)
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
 
+_AS_LOGIN: Final = b"SET ROLE NONE"
+"""What the Jobs do too: a setting of the login (ALTER ROLE ... SET role) would have its rights judged as those of another role."""
 _WITHIN: Final = 20.0
 """Seconds for a renaming: the server waits 5 s for each database until nobody is in it."""
 _AGAIN: Final = 0.05
 _LONGEST: Final = 200
+_LONGEST_WORDS: Final = 1_000  # with the name of a prepared transaction in them, three times
 LOGIN: Final[LiteralString] = f"""
     SELECT current_setting('server_version'), current_setting('server_version_num')::int / 10000, r.rolsuper,
         r.rolsuper OR r.rolcreatedb, {raw("r.rolname")}
@@ -109,14 +122,12 @@ workers of subscriptions are told by these."""
 _IN_THE_WAY: Final[Mapping[str, Callable[[str], str]]] = {
     "prepared": prepared,
     "replicating": replicating,
-    "subscribed": lambda name: (
-        f"the worker of the subscription {name} (ALTER SUBSCRIPTION {name} DISABLE stops it)"
-    ),
+    "subscribed": subscribed,
     "worker": lambda name: f"a {name} (stop it: one that is ended starts again)",
 }
 _LEFT_BEHIND: Final[Mapping[str, Callable[[str], str]]] = {
     "slot": waiting_slot,
-    "subscription": lambda name: f"the subscription {name}",
+    "subscription": subscription,
 }
 END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
@@ -141,6 +152,7 @@ class PostgresCopies:
         try:
             async with self._connections.look(cluster, replace(at, database=entry)) as conn:
                 async with asyncio.timeout(TIMEOUT):
+                    await conn.execute(_AS_LOGIN)
                     ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
                     powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
                     rows = await _rows(conn, DATABASES)
@@ -191,6 +203,7 @@ class PostgresCopies:
         ):
             await ask()
             try:
+                await other.execute(_AS_LOGIN)
                 async with asyncio.timeout(_WITHIN), self._nobody_in(other, names), conn.transaction():
                     await _rename(conn, names, closed, number)
             except psycopg.errors.ObjectInUse:
@@ -221,6 +234,7 @@ class PostgresCopies:
 
 
 async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str, number: int) -> None:
+    await conn.execute(_AS_LOGIN)
     await conn.execute("SET LOCAL lock_timeout = '5s'")
     await conn.execute("SET LOCAL statement_timeout = 0")
     await conn.execute("SET TRANSACTION READ WRITE")
@@ -274,7 +288,8 @@ def _held(
     rows: Iterable[tuple[Any, ...]], database: str, words: Mapping[str, Callable[[str], str]]
 ) -> tuple[str, ...]:
     """In words, what of these kinds a database has."""
-    return tuple(words[kind_](_clean(name)) for of, kind_, name in rows if of == database and kind_ in words)
+    found = (words[kind_](text(name)) for of, kind_, name in rows if of == database and kind_ in words)
+    return tuple(in_one_line(one, _LONGEST_WORDS) for one in found)
 
 
 def _setting(name: str, role: str | None) -> str:

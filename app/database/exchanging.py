@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
-from app.domain.copies import IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
+from app.domain.copies import CHANGED, IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
 from app.domain.errors import Held, ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
@@ -98,7 +98,7 @@ class ExchangeActuator:
             )
         except OutcomeUnclear as lost:
             return await _read_back(clients, action, lost)
-        return Applied(ActionResult.APPLIED, _done(exchange, found.seen))
+        return await _looked_at(clients, action, found.seen)
 
     async def undo(self, means: Means, action: Action, action_id: str) -> Undone:  # noqa: ARG002
         """The other way round, once the application is gone; a replaced database that somebody dropped does not come back."""
@@ -122,19 +122,41 @@ class ExchangeActuator:
             await clients.databases.copies.rename(to, exchange.back, exchange.copy, _last_look(means, action))
         except OutcomeUnclear as lost:
             await _taken_back(clients, action, lost)
+        else:
+            await _taken_back(clients, action, None)
         drop = f"{drop_command(exchange.copy)} removes that, once nobody needs it"
         return Undone(UndoResult.UNDONE, f"undone: {action.undo}; {drop}")
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
-        """The copy is still in its place, and takes connections."""
+        """The copy is still in its place and takes connections, and who is connected: to it, and to the former one if somebody opened that."""
         try:
             exchange, server = await _look(clients, action)
         except ProbeUnavailable as error:
             return Effect(None, f"the database could not be looked at: {error.message}")
-        good = exchange.done(server) and server.live is not None and server.live.open
+        live = server.live
+        if live is None or not exchange.done(server):
+            return Effect(
+                False,
+                f"{exchange.live} is not the restored copy: {exchange.not_back(server) or 'names were exchanged back'}",
+            )
+        if live.closed:
+            return Effect(
+                False, f"{exchange.live} is the restored copy, and takes no connections ({live.closed})"
+            )
         return Effect(
-            good, f"{exchange.live} is {'' if good else 'not '}the restored copy, open for connections"
+            True, f"{exchange.live} is the restored copy, open for connections, {_clients(exchange, server)}"
         )
+
+
+def _clients(exchange: Exchange, server: Server) -> str:
+    """How many connections of others the restored database has, and the former one."""
+    number, former = (
+        sum((one.clients or {}).values()) if one else 0 for one in (server.live, server.find(exchange.kept))
+    )
+    told = f"with {number} of others" if number else "with none of others yet"
+    return (
+        f"{told}; {former} are to the former one, {exchange.kept}, which somebody opened" if former else told
+    )
 
 
 def _done(exchange: Exchange, server: Server | None) -> str:
@@ -160,15 +182,34 @@ async def _read_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> 
     raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
 
 
-async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear) -> None:
-    """The mark tells as well whether it was taken back. Raises what keeps that from being known, or that it was not."""
+async def _looked_at(clients: Clients, action: Action, before: Server | None) -> Applied:
+    """Once more: what the server answered holds for the moment of the answer. A standby that takes over may lack it, and somebody may have
+    exchanged the names again, whose hand wins."""
     try:
         exchange, server = await _look(clients, action)
     except ProbeUnavailable as error:
+        text = f"{_done(Exchange.from_json(action.part), before)}; not looked at since: {error.message}"
+        return Applied(ActionResult.APPLIED, text)
+    if exchange.done(server):
+        return Applied(ActionResult.APPLIED, _done(exchange, server))
+    why = exchange.not_back(server) or "they are as they were before"
+    text = f"the server answered that the names are exchanged, and they are not: {why}"
+    return Applied(ActionResult.REFUSED, text, code=CHANGED)
+
+
+async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear | None) -> None:
+    """The mark tells as well whether it was taken back, with the answer `lost` or without. Raises what keeps that from being known, or that
+    it was not."""
+    try:
+        exchange, server = await _look(clients, action)
+    except ProbeUnavailable as error:
+        if lost is None:  # the server has answered that it was
+            return
         text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
         raise OutcomeUnclear(text, code=lost.code, where=lost.where) from error
     if exchange.done(server):
-        text = f"the answer was lost ({lost.message}), and nothing was exchanged back"
+        answer = f"the answer was lost ({lost.message})" if lost else "the server answered that they are"
+        text = f"{answer}, and nothing was exchanged back"
         raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
 
 

@@ -36,10 +36,10 @@ from app.domain.database import (
 )
 from app.domain.errors import OutcomeUnclear
 from app.domain.ports import Clock
-from app.domain.redact import in_one_line
+from app.domain.redact import in_one_line, redact
 from app.domain.sql_text import shortened
 
-_LONGEST = 64
+_LONGEST, _LONGEST_GID = 64, 200
 
 
 class PostgresDatabases:
@@ -137,7 +137,7 @@ async def _prepared(connection: Connection, sessions: Sequence[Session]) -> tupl
         return ()
     rows = await (await connection.execute(queries.PREPARED)).fetchall()
     return tuple(
-        PreparedTransaction(_clean(foreign(name)), _clean(foreign(owner)), since)
+        PreparedTransaction(redact(foreign(name), longest=_LONGEST_GID), _clean(foreign(owner)), since)
         for name, owner, since in rows
     )
 

@@ -15,6 +15,7 @@ from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind
+from app.domain.text import sql_name, sql_value
 
 RESTORE: Final = "REMEDIATOR_RESTORE"
 """The variable of a restore's pod that holds its order, as JSON; `copy` and `mark` in it are those of the copy that it makes."""
@@ -27,13 +28,15 @@ SEEN: Final = frozenset({IN_USE, NOT_STOPPED, NOT_APPLIED, CHANGED})
 
 def drop_command(name: str) -> str:
     """What a person types in psql to remove a database that nobody needs any more."""
-    quoted = name.replace('"', '""')
-    return f'DROP DATABASE "{quoted}"'
+    return f"DROP DATABASE {sql_name(name)}"
 
 
 def prepared(name: str) -> str:
     """What is in the way: a transaction that waits for its second phase."""
-    return f"the prepared transaction {name} (COMMIT PREPARED or ROLLBACK PREPARED ends it)"
+    quoted = sql_value(name)
+    return (
+        f"the prepared transaction {quoted} (COMMIT PREPARED {quoted} or ROLLBACK PREPARED {quoted} ends it)"
+    )
 
 
 def replicating(slot: str) -> str:
@@ -43,7 +46,21 @@ def replicating(slot: str) -> str:
 
 def waiting_slot(slot: str) -> str:
     """What is left behind: a slot of logical replication with nobody connected."""
-    return f"the replication slot {slot}, which keeps WAL until it is dropped"
+    dropped = f"SELECT pg_drop_replication_slot({sql_value(slot)})"
+    return f"the replication slot {slot}, which keeps WAL until it is dropped ({dropped})"
+
+
+def subscribed(name: str) -> str:
+    """What is in the way: the worker of a subscription."""
+    quoted = sql_name(name)
+    return f"the worker of the subscription {quoted} (ALTER SUBSCRIPTION {quoted} DISABLE stops it)"
+
+
+def subscription(name: str) -> str:
+    """What is left behind: a subscription that is disabled."""
+    quoted = sql_name(name)
+    dropped = f"ALTER SUBSCRIPTION {quoted} SET (slot_name = NONE), then DROP SUBSCRIPTION {quoted}"
+    return f"the subscription {quoted}, which keeps its database from being dropped ({dropped}, once that takes connections)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from app.domain.cluster import Cluster
 from app.domain.json import JsonValue
+from app.domain.text import sql_value
 from app.domain.units import duration
 
 if TYPE_CHECKING:  # it speaks of addresses, which stand here
@@ -168,8 +169,7 @@ class PreparedTransaction:
     @property
     def command(self) -> str:
         """What ends it, undone."""
-        quoted = self.name.replace("'", "''")
-        return f"ROLLBACK PREPARED '{quoted}'"
+        return f"ROLLBACK PREPARED {sql_value(self.name)}"
 
 
 PREPARED_PID = 0

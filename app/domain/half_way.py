@@ -22,7 +22,7 @@ written since."""
 CONFIRMING = timedelta(minutes=10)
 """The longest that a confirmation waits for pods to end."""
 _JOBS = frozenset({ActionKind.RUN_JOB})
-_SIZE, _MEANT = "size", "meant"
+_SIZE, _MEANT, _COUNTED = "size", "meant", "generation"
 AS_FOUND, AS_GIVEN = {_SIZE: "as found"}, {_SIZE: "as given"}
 """The `part` of an action that stops what has any size by then, and of one that starts it: with as many as it had when it was stopped, or
 with what the rule says. What somebody set before the stop is no hand against either."""
@@ -113,9 +113,9 @@ def from_size(action: Action, found: int) -> Action:
     )
 
 
-def to_size(action: Action, wanted_: int) -> Action:
-    """The start of an object with this size; none is started that stood at 0 before it was to be stopped."""
-    target, words = action.target, "it stood at 0 before"
+def to_size(action: Action, wanted_: int, words: str = "it stood at 0 before") -> Action:
+    """The start of an object with this size; none is started that stood at 0 before it was to be stopped, or for what these words say."""
+    target = action.target
     return replace(
         action,
         changes=tuple(replace(c, after=wanted_) for c in action.changes) if wanted_ else (),
@@ -140,6 +140,17 @@ def started_by_others(action: Action, size: int) -> Action:
     return replace(sized, changes=tuple(replace(c, before=size) for c in sized.changes))
 
 
+def stopped_by_others(action: Action) -> Action:
+    """The start of what somebody has stopped once more since we did: it is theirs to start."""
+    return to_size(action, 0, "somebody has set it since it was stopped for this")
+
+
+def counted(action: Action) -> int:
+    """How often the spec of what this starts had been changed once it was stopped, as the API server counts; 0 when not known."""
+    found = action.part.get(_COUNTED)
+    return found if isinstance(found, int) else 0
+
+
 def to_undo(action: Action) -> Action:
     """With the values that its undo puts back: whoever started something, it was to be started from 0."""
     if not (goes_by_what_it_finds(action) and starts(action)):
@@ -154,8 +165,10 @@ def left_at_0(action: Action) -> str:
     return size.command(planned) if isinstance(planned, int) else ""
 
 
-def started_with(action: Action, stop: Action | None) -> Action:
-    """The start, with the size that the stop of its own step found, unless the rule gives one."""
+def started_with(action: Action, stop: Action | None, generation: int = 0) -> Action:
+    """The start, with the size that the stop of its own step found, unless the rule gives one. The stop left the object at `generation`."""
+    if generation and goes_by_what_it_finds(action):
+        action = replace(action, part={**action.part, _COUNTED: generation})
     if stop is None or action.part.get(_SIZE) != AS_FOUND[_SIZE]:
         return action
     found, _ = _counts(stop)

@@ -27,6 +27,9 @@ CONTROL = re.compile(
 """Characters that nobody sees and that move, hide, join or reorder what is seen: all of the categories Cc (but tab and line feed),
 Cf, Zl, Zp and Cs, and what Unicode lists as ignorable by default. The emoji's own selectors and joiners are among them."""
 
+HIDDEN: Final = re.compile(rf"[^\S ]|^ | $|(?<= ) |{CONTROL.pattern}")
+"""What nobody sees, or sees otherwise once a text is on one line."""
+
 _LONGEST_WORD = 200
 _LONGEST_SECRET = 1_000
 _SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
@@ -52,6 +55,28 @@ _TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDict
 def visible(text: str) -> str:
     r"""`text` with every control character as an escape such as `\x1b`; tabs and line feeds stay."""
     return CONTROL.sub(lambda m: m[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)
+
+
+def sql_name(name: str, hidden: re.Pattern[str] = HIDDEN) -> str:
+    """A name as a statement needs it that people copy: always in quotes, what is `hidden` in the escapes of SQL."""
+    return _quoted(name, '"', hidden)
+
+
+def sql_value(value: str) -> str:
+    """A text as a literal of such a statement."""
+    return _quoted(value, "'", HIDDEN)
+
+
+def _quoted(text: str, quote: str, hidden: re.Pattern[str]) -> str:
+    doubled = text.replace(quote, quote * 2)
+    if not hidden.search(text):
+        return f"{quote}{doubled}{quote}"
+    escaped = hidden.sub(lambda m: _escape(ord(m[0])), doubled.replace("\\", "\\\\"))
+    return f"U&{quote}{escaped}{quote}"
+
+
+def _escape(code: int) -> str:
+    return f"\\{code:04X}" if code <= 0xFFFF else f"\\+{code:06X}"
 
 
 def spelled(document: str) -> str:

@@ -84,7 +84,9 @@ def _as_found(manifest: Obj, action: Action, fresh: ObjectRef) -> CheckResult:
         action = half_way.from_size(action, now)
     elif starts and now:
         action = half_way.started_by_others(action, now)
-    done = now > 0 if starts else not action.changes
+    elif starts and _stopped_since(manifest, action):
+        action = half_way.stopped_by_others(action)
+    done = (starts and now > 0) or not action.changes
     if no := obstacle(manifest, replace(action, changes=()) if done else action):
         return CheckResult(None, no, ObjectChanged.code)
     text = f"{action.object} is at {now} replicas"
@@ -95,6 +97,14 @@ def _as_found(manifest: Obj, action: Action, fresh: ObjectRef) -> CheckResult:
         if not now:
             text = f"{text}: it is left so until somebody starts it ({half_way.left_at_0(action)})"
     return CheckResult(fresh, text, done=done, mark=_mark(manifest), seen=manifest, action=action)
+
+
+def _stopped_since(manifest: Obj, action: Action) -> bool:
+    """Somebody has stopped it once more since we did, having started it: 0 replicas alone do not tell whose they are."""
+    counted = half_way.counted(action)
+    writers = who_changed(manifest, "/spec/replicas", exact=True)
+    moved = bool(counted) and generation_of(manifest) != counted
+    return moved and any(who != FIELD_MANAGER for who, _ in writers)
 
 
 def _mark(manifest: Obj) -> Mark | None:

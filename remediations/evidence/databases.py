@@ -30,6 +30,7 @@ from app.domain.database import (
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
+from app.domain.text import sql_value
 from remediations.evidence.looks import not_looked
 from remediations.evidence.usage import count, joined, memory, percent, span
 
@@ -242,7 +243,7 @@ def _prepared(seen: Activity, waiting: Sequence[Session]) -> str:
     which = "The" if several == 1 else f"One of {several} prepared transactions, the oldest of them the"
     age = span((seen.now - one.since).total_seconds())
     return (
-        f"{which} prepared transaction {one.name} of {one.owner}, prepared {age} ago, blocks {number}. No session has it: who knows"
+        f"{which} prepared transaction {sql_value(one.name)} of {one.owner}, prepared {age} ago, blocks {number}. No session has it: who knows"
         f" what it did ends it with {one.command}, or COMMIT PREPARED"
     )
 

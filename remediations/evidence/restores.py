@@ -14,17 +14,22 @@ from app.backup.order import KIND, Form, database_of, folder_of
 from app.domain.backups import Shelf, Stored, server_of
 from app.domain.copies import Server, Wal
 from app.domain.database import DatabaseAddress
-from app.domain.errors import ProbeUnavailable, TryLater
+from app.domain.errors import ProbeUnavailable, RemediatorError, TryLater
 from app.domain.evidence import Certainty, Finding
-from app.domain.json import JsonValue, digest
+from app.domain.json import JsonValue, Obj, digest
+from app.domain.owner import HELD_AT
 from app.domain.redact import redact
 from app.domain.remediation import Scene
-from app.domain.text import visible
+from app.domain.target import Kind, Target
+from app.domain.text import sql_name, visible
+from app.domain.workload import Workload
+from app.kube.scaled_objects import maker_of, of_target, paused
 from remediations.backups import obstacle
 from remediations.evidence.usage import count, memory, short
 from remediations.shared import aim
 
 SERVER, BACKUP, VERSIONS, SPACE = "restore.server", "restore.backup", "restore.versions", "restore.space"
+SCALER: Final = "restore.autoscaler"
 _FREE: Final = (
     'kubelet_volume_stats_available_bytes{namespace="$namespace", persistentvolumeclaim=~".*-SERVER-[0-9]+"}'
 )
@@ -33,6 +38,72 @@ _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
 _LONGEST_WORDS: Final = 200
 _BY_SECRET: Final = "the database of Secret "
+
+
+async def scaler_findings(scene: Scene, replicas: int | None) -> list[Finding]:
+    """Who could start the application again, or stop it again once it is started with so many `replicas`. A HorizontalPodAutoscaler leaves what
+    is at 0 alone; KEDA does not."""
+    target, scaler = scene.workload.target, scene.workload.autoscaler
+    if target.kind is Kind.DAEMON_SET:
+        return [obstacle(SCALER, f"{target} runs one pod a node: it cannot be scaled to 0")]
+    try:
+        of_keda = await of_target(scene.cluster, target)
+    except RemediatorError:  # without the right to read them KEDA is known by its autoscaler alone
+        of_keda = ()
+    if of_keda:
+        return [_of_keda(scene.workload, manifest, replicas) for manifest in of_keda]
+    if scaler is None:
+        return []
+    try:
+        hpa = await scene.cluster.get(Kind.HPA, scaler.ref.namespace, scaler.ref.name)
+    except RemediatorError as error:
+        return [Finding(SCALER, f"{scaler.ref} cannot be read ({error.code})", Certainty.UNKNOWN)]
+    if owner := maker_of(hpa):
+        return [_starts_again(target, owner, f"ScaledObject {owner} of KEDA would start {target} again")]
+    text = (
+        f"Autoscaler {scaler.ref.name} leaves {target} alone while it is at 0, and may move it until then: it is stopped from the number of "
+        "replicas that it has by then, and started with that number again"
+    )
+    return [Finding(SCALER, text)]
+
+
+def _of_keda(workload: Workload, manifest: Obj, replicas: int | None) -> Finding:
+    """What a ScaledObject of the application would do meanwhile: one that is paused at a size keeps it there, and starts nothing at 0."""
+    target, meta = workload.target, manifest["metadata"]
+    name, at = f"ScaledObject {meta['name']} of KEDA", (meta.get("annotations") or {}).get(HELD_AT)
+    if not (how := paused(manifest)):
+        return _starts_again(target, meta["name"], f"{name} would start {target} again")
+    if at is None and (workload.desired or replicas):  # the gate of ownership says the same, and knows no way
+        return _starts_again(
+            target,
+            meta["name"],
+            f"{name} is paused, and how many pods there are is still KEDA's to say ({how})",
+        )
+    if at is None:
+        return Finding(SCALER, f"{name} is paused ({how}) and leaves {target} at 0")
+    if at != "0":
+        return _starts_again(
+            target, meta["name"], f"{name} would start {target} again, which it is to keep at a size ({how})"
+        )
+    if workload.desired:
+        return obstacle(
+            SCALER,
+            f"{name} is to hold {target} at 0 ({how}), which is at {workload.desired}: order it once it stands at 0",
+        )
+    if replicas:
+        return obstacle(
+            SCALER,
+            f"{name} holds {target} at 0 ({how}) and would stop it again: order it without replicas, and resume it afterwards",
+        )
+    resume = f"kubectl annotate scaledobject {meta['name']} -n {target.namespace} {HELD_AT}-"
+    return Finding(
+        SCALER, f"{name} holds {target} at 0 ({how}) until it is resumed: {resume}", data={"resume": resume}
+    )
+
+
+def _starts_again(target: Target, owner: str, text: str) -> Finding:
+    pause = f'kubectl annotate --overwrite scaledobject {owner} -n {target.namespace} {HELD_AT}="0"'
+    return obstacle(SCALER, text, f"{text}: pause it first ({pause}), and resume it afterwards")
 
 
 async def server_finding(scene: Scene, at: DatabaseAddress, entry: str) -> tuple[Finding, Server | None]:
@@ -101,7 +172,7 @@ def rights_obstacle(server: Server, *, superuser: bool) -> str:
         named = ", ".join(f"{number} of {role}" for role, number in list(live.foreign.items())[:_SHOWN])
         return (
             f"sessions in {live.name} that the login may not end would block the exchange ({named}): end them, or let the login end "
-            f"those of plain roles (GRANT pg_signal_backend TO {server.login})"
+            f"those of plain roles (GRANT pg_signal_backend TO {sql_name(server.login)})"
         )
     if live.in_the_way:
         return f"{live.name} cannot get another name: in it is {'; '.join(live.in_the_way[:_SHOWN])}"

@@ -131,7 +131,10 @@ async def test_a_prepared_transaction_is_named_before_anybody_is_asked(tmp_path:
     await order(rig)
     await rig.run(60)
     assert ([r.state for r in await all_runs(rig)], writes(rig)) == ([RunState.ABANDONED], [])
-    assert "in it is the prepared transaction shop-1 (COMMIT PREPARED or ROLLBACK" in rig.notebook.text
+    assert (
+        "in it is the prepared transaction 'shop-1' (COMMIT PREPARED 'shop-1' or ROLLBACK"
+        in rig.notebook.text
+    )
     await rig.close()
 
 
@@ -189,7 +192,7 @@ async def test_what_came_into_the_database_since_the_question_is_found_before_an
     monkeypatch.setattr(SimCopies, "look", look)
     await rig.until(lambda: rests(rig), 1_800)
     assert (writes(rig), await replicas(rig)) == ([], 3)
-    assert "cannot get another name: in it is the prepared transaction shop-1" in str(await trail(rig))
+    assert "cannot get another name: in it is the prepared transaction 'shop-1'" in str(await trail(rig))
     await rig.close()
 
 
@@ -214,4 +217,27 @@ async def test_what_cannot_be_restored_or_saved_is_found_before_the_application_
     assert (await replicas(rig), "before" in await databases(rig)) == (3, False)
     assert message in rig.notebook.text
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.close()
+
+
+async def test_promise_6_an_exchange_that_is_answered_and_not_so_is_told_and_the_application_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A standby that never had it took over right after the answer."""
+    rig = await born(tmp_path)
+    asked = list[str]()
+
+    async def forgotten(*_: Any) -> None:
+        asked.append("rename")
+
+    monkeypatch.setattr(SimCopies, "rename", forgotten)
+    await order(rig)
+    await approved(rig)
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert run.state is not RunState.FIXED
+    assert "the server answered that the names are exchanged, and they are not" in run.result
+    assert asked == ["rename"]
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert await replicas(rig) == 3
     await rig.close()

@@ -280,3 +280,50 @@ async def test_no_names_are_exchanged_when_somebody_starts_the_application_right
     assert set(named) <= {0}, "never while it is wanted"
     assert await replicas(rig) > 0
     await rig.close()
+
+
+@pytest.mark.parametrize("sizes", [(5, 0), (5, 0, 3, 0), (0,)])
+async def test_promise_10_what_somebody_stops_once_more_after_the_exchange_is_theirs_to_start(
+    tmp_path: Path, sizes: tuple[int, ...]
+) -> None:
+    """0 replicas do not tell whose they are; how often the spec was changed does. Who sets 0 where 0 stands changes nothing."""
+    rig = await _ordered(tmp_path)
+
+    def moves() -> None:
+        for size in sizes:
+            rig.cluster.scale(*WHERE, size, "kubectl")
+
+    _when(rig, "rename", "after", moves)
+    await rig.until(lambda: rests(rig))
+    run, theirs = await the_run(rig), len(sizes) > 1
+    state = RunState.TAKEN_OVER if theirs else RunState.FIXED
+    assert (run.state, await replicas(rig)) == (state, 0 if theirs else 3), run.result
+    assert writes(rig) == (ALL[:-1] if theirs else ALL)
+    words = "is at 0 replicas already (set by kubectl): it is left so until somebody starts it (kubectl scale"
+    assert (words in rig.notebook.text) is theirs
+    await rig.close()
+
+
+async def test_a_template_that_was_changed_after_the_stop_keeps_nothing_from_being_started(
+    tmp_path: Path,
+) -> None:
+    rig = await _ordered(tmp_path)
+    label = {"op": "add", "path": "/spec/template/metadata/labels/release", "value": "2"}
+    _when(rig, "rename", "after", lambda: rig.cluster.edit(*WHERE, [label]))
+    await rig.until(lambda: rests(rig))
+    assert await replicas(rig) == 3
+    await rig.close()
+
+
+async def test_a_size_whose_writer_somebody_took_off_is_asked_about_anew(tmp_path: Path) -> None:
+    """How often the spec was changed tells that something was; nobody can tell any more what."""
+    rig = await _ordered(tmp_path)
+    await _at(rig, "scale")
+    for size in (5, 0):
+        rig.cluster.scale(*WHERE, size, "kubectl")
+    rig.cluster._store._objects[WHERE[:2]][WHERE[2]]["metadata"]["managedFields"] = []
+    await rig.until(lambda: rests(rig))
+    run = await the_run(rig)
+    assert (run.state, "rename" in writes(rig)) == (RunState.ABANDONED, False)
+    assert "somebody has set the replicas" in run.result
+    await rig.close()

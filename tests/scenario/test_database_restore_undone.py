@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.copies import Found
+from app.domain.copies import Found, prepared
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
@@ -26,7 +26,7 @@ from tests.scenario.test_database_restore import (
 )
 
 LIVE = "langgraph_checkpoints"
-WAY = ("the prepared transaction x (COMMIT PREPARED or ROLLBACK PREPARED ends it)",)
+WAY = (prepared("x"),)
 
 
 async def _restored(path: Path) -> Rig:
@@ -58,7 +58,7 @@ async def test_an_undo_that_something_in_a_database_keeps_from_being_done_stops_
 ) -> None:
     rig = await _restored(tmp_path)
     _set(rig, LIVE if where == "live" else (await _kept(rig)).name, in_the_way=WAY)
-    with pytest.raises(Refused, match=r"prepared transaction x.*nothing was stopped for it"):
+    with pytest.raises(Refused, match=r"prepared transaction 'x'.*nothing was stopped for it"):
         await rig.operations.undo((await the_run(rig)).id, "kim", despite=True)
     await rig.run(120)
     assert (writes(rig), await replicas(rig)) == (ALL, 3)
@@ -125,7 +125,7 @@ async def test_what_cannot_be_renamed_once_the_application_is_stopped_does_not_k
     told = rig.notebook.text
     for words in (
         "the undo was ordered and is not done",
-        "prepared transaction x",
+        "prepared transaction 'x'",
         "It stays as it is, and what was stopped for it is started again",
         f"Now: {LIVE} is the restored copy",
     ):

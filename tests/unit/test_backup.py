@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 from obstore.exceptions import GenericError, NotFoundError, PermissionDeniedError
@@ -25,6 +27,7 @@ from app.backup.packing import archive, packed, unpacked
 from app.backup.pipes import SCRIPT
 from app.backup.restore_order import Phase, RestoreOrder
 from app.backup.retention import Known, surplus
+from app.backup.upload import _check_text
 from app.domain.database import DatabaseAddress
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -225,6 +228,13 @@ def test_promise_12_a_stores_own_text_is_never_passed_on(words: str) -> None:
     assert told.value.__suppress_context__
 
 
+def test_a_full_store_is_told_as_full() -> None:
+    full = "Generic LocalFileSystem error: Unable to copy data to file: No space left on device (os error 28)"
+    with pytest.raises(BackupFailed, match="no room left") as told, worded():
+        raise GenericError(full)
+    assert told.value.code == "store_full"
+
+
 @given(st.lists(st.binary(max_size=3_000), max_size=8))
 def test_what_was_packed_comes_back_in_bounded_blocks(blocks: list[bytes]) -> None:
     back = list(unpacked(packed(iter([*blocks, bytes(3 << 20)]))))
@@ -239,6 +249,40 @@ def test_a_cut_package_gives_no_more_than_was_there_and_all_of_it_is_read() -> N
         list(unpacked(counted.through(iter([whole[:1_000], b"rubbish" * 1_000]))))
     assert counted.size == 1_000 + 7_000
     assert counted.sha256
+
+
+@given(st.binary(max_size=3_000), st.booleans(), st.integers(1, 5), st.binary(max_size=9), st.data())
+def test_a_package_is_taken_whole_and_with_nothing_behind_it_or_refused(
+    content: bytes, checked: bool, piece: int, junk: bytes, data: st.DataObject
+) -> None:
+    """Whatever form its frame has, and however it comes: one byte of another number of them is refused."""
+    one_byte_many_times = content + bytes(data.draw(st.sampled_from([0, 7, 300_000])))
+    told = data.draw(st.sampled_from([-1, len(one_byte_many_times)]))
+    packer = zstandard.ZstdCompressor(write_checksum=checked, write_content_size=told >= 0).compressobj(told)
+    whole = packer.compress(one_byte_many_times) + packer.flush()
+    kept = data.draw(st.integers(0, len(whole)))
+    for given_, why in (
+        (whole, ""),
+        (whole + junk, f"has {len(junk)} bytes after"),
+        (whole + whole, f"has {len(whole)} bytes after"),
+        (whole[:kept], "is cut"),
+    ):
+        pieces = [given_[at : at + piece] for at in range(0, len(given_), piece)]
+        if given_ == whole:
+            assert b"".join(unpacked(pieces)) == one_byte_many_times
+        else:
+            with pytest.raises(BackupFailed, match=why) as refused:
+                list(unpacked(pieces))
+            assert refused.value.code == "altered"
+
+
+@pytest.mark.parametrize("split", [1, 10_000])
+def test_a_plain_dump_with_something_behind_its_end_is_refused(split: int) -> None:
+    whole = gzip.compress(b"SELECT 1;\n-- PostgreSQL database dump complete\n")
+    _check_text([whole])
+    for spoilt in (whole + b"x", whole + whole, whole[:-1]):
+        with pytest.raises(BackupFailed, match="not whole"):
+            _check_text([spoilt[at : at + split] for at in range(0, len(spoilt), split)])
 
 
 class _Copy:

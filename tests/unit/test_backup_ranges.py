@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from itertools import islice
+from itertools import islice, repeat
+from operator import length_hint
+from pathlib import Path
 from typing import Any
 
 import obstore
@@ -19,6 +23,7 @@ from app.backup.bucket import Bucket, worded
 from app.backup.failure import BackupFailed, MayPass
 from app.backup.order import Place
 from app.backup.ranges import RANGE, TRIES, Ranges
+from app.domain.backups import LONGEST_MANIFEST
 
 WHOLE = random.Random(1).randbytes(3 * RANGE + 5)
 SILENT = "the store sent nothing for 60 s"
@@ -141,6 +146,79 @@ def test_a_reader_that_has_seen_enough_ends_the_read() -> None:
     assert next(islice(blocks, 1)) == WHOLE[:RANGE]
     blocks.close()  # type: ignore[attr-defined]
     assert len(store.asked) <= 3
+
+
+def test_a_request_that_brings_empty_blocks_without_an_end_is_left() -> None:
+    nothing = repeat(b"", 1_000_000)
+
+    @contextmanager
+    def endless(at: int, end: int) -> Iterator[tuple[object, Iterator[bytes]]]:
+        yield "a", nothing
+
+    with pytest.raises(BackupFailed, match="the store sent nothing"):
+        list(Ranges(endless, 10, lambda _: None).blocks())
+    assert length_hint(nothing) > 900_000
+
+
+CUT_WHILE_READ = """
+import os, resource, sys
+import obstore
+from app.backup.bucket import Bucket
+from app.backup.failure import BackupFailed
+from app.backup.order import Place
+from app.backup.ranges import Ranges
+
+resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))
+folder, left, read = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+get = obstore.get
+
+def cut(store, key, **options):
+    found = get(store, key, **options)
+    os.truncate(os.path.join(folder, key), left)
+    return found
+
+obstore.get = cut
+bucket = Bucket(Place("file://" + folder))
+try:
+    if read == "object":
+        list(bucket.read("key"))
+    else:
+        bucket.manifest("key")
+except BackupFailed as error:
+    print(error.code, error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("read", "left", "told"),
+    [
+        ("object", 0, "altered the object became another one while it was read"),
+        ("object", 1, "altered the object became another one while it was read"),
+        ("object", 30 << 20, "altered the object became another one while it was read"),
+        ("object", 50 << 20, "altered the object became another one while it was read"),
+        ("manifest", 0, "store_failed the store failed (GenericError)"),
+        ("manifest", 1, "store_failed the store failed (GenericError)"),
+    ],
+)
+def test_a_file_that_is_cut_or_grows_while_it_is_read_ends_the_read_and_not_the_process(
+    tmp_path: Path, read: str, left: int, told: str
+) -> None:
+    """A process of its own, with bounds: the library's stream of such a file takes all memory and never ends."""
+    (tmp_path / "key").write_bytes(bytes(40 << 20))
+    if read == "manifest":
+        (tmp_path / "key").rename(tmp_path / "key.manifest.json")
+        (tmp_path / "key.manifest.json").write_bytes(b"{}" * 1_000)
+    command = [sys.executable, "-c", CUT_WHILE_READ, str(tmp_path), str(left), read]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, told), done.stderr[-1_000:]
+
+
+@pytest.mark.parametrize("size", [0, LONGEST_MANIFEST + 1])
+def test_a_manifest_of_no_byte_or_of_too_many_is_none_of_ours(tmp_path: Path, size: int) -> None:
+    (tmp_path / "key.manifest.json").write_bytes(b" " * size)
+    with pytest.raises(BackupFailed, match="none of ours") as told:
+        Bucket(Place(f"file://{tmp_path}")).manifest("key")
+    assert told.value.code == "altered"
 
 
 @pytest.mark.parametrize("url", ["s3://b/pre", "gs://b/pre", "az://b/pre"])

@@ -68,6 +68,11 @@ TOLD = {
     f"pg_restore: error: could not execute query: ERROR:  permission denied for {ROW.split(maxsplit=1)[0]}\n": (
         "pg_restore: error: could not execute query: ERROR: an error whose text is not told, for it may hold rows"
     ),
+    'pg_restore: error: COPY failed for table "t": ERROR:  could not extend file "base/5/6": wrote only 4096 of 8192 bytes at block 77\n'
+    "HINT:  Check free disk space.\n": (
+        'pg_restore: error: COPY failed for table "t": ERROR: could not extend file "base/5/6": wrote only 4096 of 8192 bytes at block 77; the server\'s disk is full: '
+        "make room on its volume"
+    ),
     'pg_restore: error: COPY failed for table "t": PANIC:  could not write to file "pg_wal/xlogtemp.99": No space left on device\n': (
         'pg_restore: error: COPY failed for table "t": PANIC: could not write to file "pg_wal/xlogtemp.99": No space left on device'
     ),

@@ -84,7 +84,9 @@ def _sized(conn: Connection, run: Run, index: int) -> Action:
     if stop is None:
         return actions[index]
     entry = runs.entry(conn, run.id, action_id(run.id, run.step_index, stop))
-    return half_way.started_with(actions[index], Action.from_json(entry.intent["action"]) if entry else None)
+    if entry is None:
+        return actions[index]
+    return half_way.started_with(actions[index], Action.from_json(entry.intent["action"]), entry.generation)
 
 
 def load_with_entry(

@@ -65,11 +65,12 @@ async def _not_any_more(services: Services, run: Run, index: int) -> str:
         return ""  # its own check says so
     # What stood at 0 already is theirs: that nobody has started it since is told by how often the server counts its spec changed.
     ours = bool(stop.changes)
-    if entry and not ours and generation_of(manifest) == entry.generation:
+    untouched = entry is not None and generation_of(manifest) == entry.generation
+    if untouched and not ours:
         return ""
     writers = who_changed(manifest, actions[number].changes[0].path, exact=True)
     theirs = [(who, at) for who, at in writers if who != FIELD_MANAGER]
-    if not theirs and ours:
+    if not theirs and ours and (writers or untouched):  # else somebody took off who wrote it
         return ""
     who, at = theirs[0] if theirs else ("somebody", None)
     when = f" at {utc(at)}" if at else ""

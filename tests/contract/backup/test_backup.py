@@ -11,9 +11,11 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg.conninfo import conninfo_to_dict
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.backup.order import KIND, Form, Keep, Order, Place, new_name
+from app.backup.source import connection_of, drop
 from app.domain.database import DatabaseAddress
 from tests.contract.backup.pod import ACTION, PodRun
 from tests.contract.backup.strict import StrictStore
@@ -90,6 +92,45 @@ def scratch_databases(url: str) -> list[str]:
             "SELECT datname FROM pg_database WHERE datname LIKE 'remediator_scratch_%'"
         ).fetchall()
     return [str(row[0]) for row in rows]
+
+
+def test_a_subscription_is_not_restored_to_try_it_and_keeps_no_copy_from_being_dropped(
+    database: str, tmp_path: Path
+) -> None:
+    statements = (
+        'CREATE SUBSCRIPTION "Or""ders; " CONNECTION \'host=127.0.0.1 port=1\' PUBLICATION p WITH (connect = false)',
+        'ALTER SUBSCRIPTION "Or""ders; " SET (slot_name = NONE)',
+    )
+    with psycopg.connect(database, autocommit=True) as conn:
+        for statement in statements:
+            conn.execute(statement.encode())
+        ended = pod_for(database, tmp_path, scratch=True).run()
+        left = conn.execute("SELECT datname FROM pg_database WHERE datname LIKE 'remediator_%'").fetchall()
+        conn.execute('DROP SUBSCRIPTION "Or""ders; "')
+    assert (ended.codes["upload"], left) == (0, []), ended.words
+
+
+def test_a_copy_with_a_subscription_in_it_is_dropped_and_leaves_that_of_the_original(database: str) -> None:
+    """`DROP DATABASE` is refused for it, also while it is disabled."""
+    name = 'copy; "of" it'
+    url, parts = make_conninfo(database, dbname=name), conninfo_to_dict(database)
+    options = {key: str(parts[key]) for key in ("host", "port", "user", "dbname")}
+    with psycopg.connect(database, autocommit=True) as conn:
+        conn.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        for where in (database, url):
+            with psycopg.connect(where, autocommit=True) as inside:
+                inside.execute(
+                    "CREATE SUBSCRIPTION orders CONNECTION 'host=127.0.0.1 port=1' PUBLICATION p WITH (connect = false, slot_name = 'x')"
+                )
+        with connection_of(options, autocommit=True) as connection:
+            drop(connection, name, options)
+        found = conn.execute(
+            "SELECT d.datname FROM pg_database d LEFT JOIN pg_subscription s ON s.subdbid = d.oid WHERE s.oid IS NOT NULL OR d.datname = %s",
+            [name],
+        ).fetchall()
+        conn.execute("ALTER SUBSCRIPTION orders SET (slot_name = NONE)")
+        conn.execute("DROP SUBSCRIPTION orders")
+    assert found == [(parts["dbname"],)]
 
 
 _FAKES = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -161,6 +162,25 @@ def test_a_copy_that_is_not_validated_is_gone(made: Recovery, what: str) -> None
     assert (code, made.copies) == (1, [])
     assert words in said, said
     assert made.ask("SELECT count(*) FROM stock") == before
+
+
+@pytest.mark.parametrize("phase", list(Phase))
+def test_a_backup_with_something_behind_its_end_is_refused_though_its_manifest_tells_of_it(
+    made: Recovery, phase: Phase
+) -> None:
+    """As one that was made by a version that did not look at it."""
+    whole, manifest = made.stored.read_bytes(), made.stored.with_name(f"{made.stored.name}.manifest.json")
+    told, spoilt = manifest.read_text("utf-8"), whole + b"#"
+    says: dict[str, Any] = {"sha256": hashlib.sha256(spoilt).hexdigest(), "bytes": len(spoilt)}
+    try:
+        made.stored.write_bytes(spoilt)
+        manifest.write_text(json.dumps({**made.manifest, **says}), encoding="utf-8")
+        code, said = made.run(phase, **says)
+    finally:
+        made.stored.write_bytes(whole)
+        manifest.write_text(told, encoding="utf-8")
+    assert (code, made.copies) == (1, [])
+    assert "has 1 bytes after the end of what was packed" in said
 
 
 @pytest.mark.parametrize("phase", list(Phase))

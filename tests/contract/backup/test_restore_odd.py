@@ -122,6 +122,53 @@ def test_what_the_owner_can_put_back_is_not_refused(make: Make) -> None:
     assert code == 0, words
 
 
+@pytest.mark.parametrize(
+    "name", ['Or"ders', "o'r; --", '"; DROP TABLE stock; --', "ünï 表 x", "two  blanks ", "Select"]
+)
+def test_roles_schemas_and_settings_of_whatever_name_are_put_back_as_they_were(make: Make, name: str) -> None:
+    quoted = name.replace('"', '""')
+    role = f'"{quoted}_{{live}}"'
+    made = make(
+        f'CREATE SCHEMA "{quoted}"',
+        f'CREATE TABLE "{quoted}"."{quoted}" (a int)',
+        f'ALTER DATABASE {{live}} SET search_path TO public, "{quoted}"',
+        admin=(
+            f"CREATE ROLE {role} NOLOGIN",
+            "SET ROLE {owner}",
+            f'GRANT SELECT ON "{quoted}"."{quoted}" TO {role}',
+            f"GRANT CONNECT ON DATABASE {{live}} TO {role} WITH GRANT OPTION",
+        ),
+    )
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert code == 0, words
+    (copy,) = made.copies
+    for statement in (
+        "SELECT nspname, nspacl::text FROM pg_namespace WHERE nspname <> 'public' ORDER BY 1",
+        "SELECT relname, relacl::text FROM pg_class WHERE relkind = 'r' AND relnamespace > 16384 ORDER BY 1",
+        "SHOW search_path",
+    ):
+        assert made.ask(statement, copy) == made.ask(statement)
+    acl = "SELECT array_agg(a::text ORDER BY a::text) FROM pg_database, unnest(datacl) a WHERE datname = current_database()"
+    assert made.ask(acl, copy) == made.ask(acl)
+
+
+def test_what_is_restored_belongs_to_the_login_whatever_role_a_setting_gives_it(make: Make) -> None:
+    made = make(
+        *STOCK,
+        admin=(
+            "CREATE ROLE other_{live} NOLOGIN",
+            "GRANT other_{live} TO {owner}",
+            "ALTER ROLE {owner} SET role = other_{live}",
+        ),
+    )
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert code == 0, words
+    (copy,) = made.copies
+    assert made.ask("SELECT tableowner FROM pg_tables WHERE tablename = 'stock'", copy) == [(made.owner,)]
+
+
 def test_settings_that_hinder_a_session_are_carried_over_and_do_not_hinder_the_restore(make: Make) -> None:
     """The time limits hit every session of the database, ours too, unless it lifts them; what only a superuser sets is named."""
     made = make("CREATE SCHEMA app", "CREATE TABLE app.stock AS SELECT generate_series(1, 3) AS a")

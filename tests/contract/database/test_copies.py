@@ -16,7 +16,7 @@ from psycopg import pq, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from app.database.postgres import PostgresDatabases
-from app.domain.copies import IN_USE, RESTORE, Copies, Exchange
+from app.domain.copies import IN_USE, RESTORE, Copies, Exchange, subscription, waiting_slot
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.observe.system import SystemClock
@@ -325,7 +325,7 @@ SIDES = pytest.mark.parametrize("real", [False, True], ids=["simulated", "real"]
     [
         (
             {"prepared": "shop-1"},
-            "the prepared transaction shop-1 (COMMIT PREPARED or ROLLBACK PREPARED ends it)",
+            "the prepared transaction 'shop-1' (COMMIT PREPARED 'shop-1' or ROLLBACK PREPARED 'shop-1' ends it)",
         ),
         (
             {"replicating": "debezium"},
@@ -352,7 +352,7 @@ async def test_what_no_login_ends_is_told_by_the_look_and_by_a_renaming_that_it_
 async def test_a_slot_with_nobody_connected_is_told_and_stays_with_the_former_database(
     request: pytest.FixtureRequest, real: bool
 ) -> None:
-    told = ("the replication slot debezium, which keeps WAL until it is dropped",)
+    told = (waiting_slot("debezium"),)
     with _with(real, request, slots="debezium") as place:
         before = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
         assert before.live is not None
@@ -374,14 +374,14 @@ async def test_a_subscription_is_told_too_and_one_that_is_enabled_is_in_the_way(
         )
         seen = (await look()).live
         assert seen is not None
-        assert (seen.in_the_way, seen.left_behind) == ((), ("the subscription orders",))
+        assert (seen.in_the_way, seen.left_behind) == ((), (subscription("orders"),))
         conn.execute("UPDATE pg_subscription SET subenabled = true")
         seen = (await look()).live
         conn.execute("UPDATE pg_subscription SET subenabled = false")
         conn.execute("ALTER SUBSCRIPTION orders SET (slot_name = NONE)")
         conn.execute("DROP SUBSCRIPTION orders")
     assert seen is not None
-    assert "the worker of the subscription orders" in seen.in_the_way[0]
+    assert 'the worker of the subscription "orders"' in seen.in_the_way[0]
 
 
 async def test_the_look_tells_rights_sizes_clients_and_who_keeps_wal(real_place: Place) -> None:

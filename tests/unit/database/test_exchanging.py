@@ -28,10 +28,13 @@ TARGET = Target("rag7", Kind.DEPLOYMENT, "langgraph-threads")
 
 
 class Copies:
-    """A server whose renaming does this, and that is seen so afterwards; None: it does not answer."""
+    """A server whose renaming does this, and that is seen so, after a renaming as `then`; None: it does not answer."""
 
-    def __init__(self, renames: Exception | None, seen: tuple[Found, ...] | None) -> None:
+    def __init__(
+        self, renames: Exception | None, seen: tuple[Found, ...] | None, then: tuple[Found, ...] | None = ()
+    ) -> None:
         self.renames, self.seen = renames, seen
+        self.then = seen if then == () else then
         self.sent: list[Sequence[tuple[str, str]]] = []
 
     async def look(self, cluster: Any, at: Any, entry: str) -> Server:
@@ -46,6 +49,7 @@ class Copies:
         del to, closed, number
         await ask()
         self.sent.append(names)
+        self.seen = self.then
         if self.renames:
             raise self.renames
 
@@ -87,6 +91,81 @@ async def test_what_was_taken_back_is_tried_again() -> None:
         await ExchangeActuator().apply(means, action, "run_1/0.5", CheckResult(action.object, ""))
 
 
+ANSWERED: dict[str, tuple[tuple[Found, ...] | None, ActionResult, str]] = {
+    "it is so": (AFTER, ActionResult.APPLIED, "live is the restored copy; the former one is kept as kept"),
+    "nobody can look": (None, ActionResult.APPLIED, "not looked at since: no answer"),
+    "a standby without it took over": (BEFORE, ActionResult.REFUSED, "they are not: they are as they were"),
+    "somebody exchanged it again": (
+        (Found("live", id=9), Found("kept"), Found("other", mark=MARK)),
+        ActionResult.REFUSED,
+        "they are not: live is not the restored copy any more: somebody else exchanged it",
+    ),
+    "somebody gave it another name": (
+        (Found("other", mark=MARK), Found("kept")),
+        ActionResult.REFUSED,
+        "they are not: live is gone",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ANSWERED)
+async def test_promise_6_what_the_server_answered_is_looked_at_once_more(what: str) -> None:
+    then, result, words = ANSWERED[what]
+    copies = Copies(None, BEFORE, then)
+    means, action = world(copies)
+    done = await ExchangeActuator().apply(means, action, "run_1/0.5", CheckResult(action.object, ""))
+    assert (done.result, len(copies.sent)) == (result, 1)
+    assert words in done.text
+
+
+async def test_promise_6_a_taking_back_that_is_answered_and_not_so_is_no_undo() -> None:
+    means, action = world(Copies(None, AFTER, AFTER))
+    with pytest.raises(
+        ProbeUnavailable, match="the server answered that they are, and nothing was exchanged"
+    ):
+        await ExchangeActuator().undo(means, action, "run_1/0.5")
+
+
+EFFECTS: dict[str, tuple[tuple[Found, ...] | None, bool | None, str]] = {
+    "used": (
+        (Found("live", mark=MARK, clients={"web": 2, "jobs": 1}), Found("kept", open=False)),
+        True,
+        "open for connections, with 3 of others",
+    ),
+    "used by nobody": (AFTER, True, "open for connections, with none of others yet"),
+    "the former one is used": (
+        (Found("live", mark=MARK), Found("kept", clients={"web": 2})),
+        True,
+        "with none of others yet; 2 are to the former one, kept, which somebody opened",
+    ),
+    "closed": (
+        (Found("live", mark=MARK, open=False), Found("kept")),
+        False,
+        "takes no connections (ALLOW_CONNECTIONS false)",
+    ),
+    "limited to none": (
+        (Found("live", mark=MARK, limit=0), Found("kept")),
+        False,
+        "takes no connections (CONNECTION LIMIT 0)",
+    ),
+    "exchanged back": (BEFORE, False, "live is not the restored copy: names were exchanged back"),
+    "gone": ((Found("kept"),), False, "live is gone"),
+    "not seen": (None, None, "the database could not be looked at"),
+}
+
+
+@pytest.mark.parametrize("what", EFFECTS)
+async def test_promise_6_the_verification_looks_whether_the_copy_is_in_its_place_and_who_uses_it(
+    what: str,
+) -> None:
+    seen, good, words = EFFECTS[what]
+    means, action = world(Copies(None, seen))
+    effect = await ExchangeActuator().effect(means.clients, action)
+    assert effect is not None
+    assert effect.good is good
+    assert words in effect.text
+
+
 UNDOS: dict[str, tuple[tuple[Found, ...], int, UndoResult, int]] = {
     "as it was left": (AFTER, 0, UndoResult.UNDONE, 1),
     "undone already": (BEFORE, 0, UndoResult.UNDONE, 0),
@@ -99,7 +178,7 @@ UNDOS: dict[str, tuple[tuple[Found, ...], int, UndoResult, int]] = {
 @pytest.mark.parametrize("what", UNDOS)
 async def test_promise_7_an_undo_leaves_alone_what_is_not_ours_any_more(what: str) -> None:
     seen, replicas, result, sent = UNDOS[what]
-    copies = Copies(None, seen)
+    copies = Copies(None, seen, BEFORE)
     means, action = world(copies, replicas)
     undone = await ExchangeActuator().undo(means, action, "run_1/0.5")
     assert (undone.result, len(copies.sent)) == (result, sent), undone.text

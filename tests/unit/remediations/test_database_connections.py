@@ -112,7 +112,7 @@ async def test_a_prepared_transaction_that_blocks_everybody_is_named_with_the_co
     assert (applying(steps), locks is not None) == ([], True)
     assert locks is not None
     for words in (
-        "prepared transaction o'rder-7 of ",
+        "prepared transaction 'o''rder-7' of ",
         "blocks 2 sessions, the longest for ",
         "ends it with ROLLBACK PREPARED 'o''rder-7', or COMMIT PREPARED",
     ):

@@ -134,7 +134,8 @@ async def test_keda_would_start_the_application_again_and_is_named() -> None:
     step = await step_of(play)
     assert (step.applies, "ScaledObject threads of KEDA would start" in step.why) == (False, True)
     assert (
-        'kubectl annotate scaledobject threads -n rag7 autoscaling.keda.sh/paused-replicas="0"' in step.advice
+        'kubectl annotate --overwrite scaledobject threads -n rag7 autoscaling.keda.sh/paused-replicas="0"'
+        in step.advice
     )
 
 
