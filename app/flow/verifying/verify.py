@@ -60,8 +60,7 @@ from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
 
-_NOTHING_LEFT = "there is nothing to take back"
-_GAP = 3  # polls without a look that still count as watched
+_NOTHING_LEFT, _GAP = "there is nothing to take back", 3  # polls without a look that still count as watched
 _EVENTS = {
     Result.FIXED: Event.FIXED,
     Result.CONTAINED: Event.CONTAINED,
@@ -88,8 +87,7 @@ async def look(services: Services, run: Run) -> Found:
             data = watch.last.to_json()
             tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run.id, data=data)
         if verdict is not None:
-            lost = deleted or verdict[1].endswith(_NOTHING_LEFT)
-            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again), gone=lost)
+            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again), gone=deleted)
 
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
@@ -372,6 +370,7 @@ def _conclude(
     tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth, *, gone: bool
 ) -> None:
     result, text = verdict
+    gone = gone or text.endswith(_NOTHING_LEFT)
     fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)), gone)
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
     once = f"{run.id}/{run.step_index}" + (f".{number}" if number else "")
