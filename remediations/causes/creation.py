@@ -11,16 +11,16 @@ from typing import Any
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
-from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
 from app.kube.parse import parse_time
+from app.kube.quoted import told_by
 from remediations.causes.demands import dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
 from remediations.causes.refusals import read_refusal
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
-from remediations.evidence.usage import count, short, span
+from remediations.evidence.usage import count, span
 
 # What somebody has stopped on purpose: scaled to 0, a paused rollout. Pure; the writer stands in managedFields.
 
@@ -190,7 +190,7 @@ def put_out_causes(seen: Snapshot) -> Iterator[Cause]:
             code=CauseCode.PREEMPTED,
             object=_pod(first),
             sureness=Sureness.LIKELY,
-            text=f"{count(len(gone), 'pod')} made room for a pod of a higher priority: {short(redact(first.message), 160)}"
+            text=f"{count(len(gone), 'pod')} made room for a pod of a higher priority: {told_by(first.message, 160)}"
             f"{_ago(seen, first)}",
             advice="give the pods a PriorityClass that fits them, or the cluster room for both",
             pods=waiting,

@@ -94,7 +94,7 @@ async def look(services: Services, run: Run) -> Found:
         "by_hand": seen.hand is not None and seen.hand.by_hand,
         "gone": deleted,
         READINGS: with_reading(run.life.get(READINGS, ()), seen.reading),
-        journal.SILENCED: watch.last is not None and watch.last.alert is AlertCondition.SILENCED,
+        journal.SILENCED: bool(watch.last and watch.last.alert is AlertCondition.SILENCED),
     }
     if verdict is None:
         return Found(seconds=rule.poll.total_seconds(), waits_for="its verification", keeps=keeps, also=also)
