@@ -6,6 +6,7 @@ the command that serves: nothing of it is part of the service. One is under way 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,10 +14,10 @@ from functools import partial
 from typing import Any, Final
 
 from app.domain.errors import BadInput, Missing
-from app.domain.redact import redact
+from app.domain.redact import redact, work_bounded
 from app.page.requests import Site
 from app.page.uploads import Upload
-from app.policy.faults import PolicyInvalid
+from app.policy.faults import PolicyFault, PolicyInvalid
 from app.store import records
 from app.store.records import Heard
 
@@ -26,6 +27,7 @@ SHOWN: Final = 50
 """Kinds of differences that the page shows."""
 _PASTED = "pasted.yaml"
 _FAULTS = 20
+_WORK = 20_000  # units of `work_bounded`, on the texts of all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +86,18 @@ async def tried(site: Site, sent: Upload) -> Tried:
             alerts, cut = await _heard(site, site.web.clock.now() - timedelta(days=days))
             report = await site.tools.backtest(texts, site.services.policy(), alerts)
     except PolicyInvalid as error:
-        faults = [redact(str(one)) for one in error.faults[:_FAULTS]]
+        faults = await asyncio.to_thread(_told, error.faults[:_FAULTS])
         more = len(error.faults) - _FAULTS
         return _refused(told, *faults, *([f"and {more} more faults"] if more > 0 else []))
     except BadInput as error:
         return _refused(told, error.message)
     return Tried(told.text, told.files, days, report, (), len(alerts), cut)
+
+
+def _told(faults: Sequence[PolicyFault]) -> list[str]:
+    """They quote what was sent, which may take long to look through: beside the event loop, and only so much of it."""
+    with work_bounded(_WORK, hides=True):
+        return [redact(str(one)) for one in faults]
 
 
 def _pasted(sent: Upload) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
@@ -248,3 +249,20 @@ async def test_a_refused_upload_names_the_file_on_a_page(tries: Browser) -> None
         "/policy/backtest", content=sent, headers={"origin": tries.base, "content-type": kind}
     )
     assert (answer.status_code, "two files are called a b.yaml" in answer.text) == (422, True)
+
+
+async def test_what_is_wrong_with_a_policy_is_searched_beside_the_event_loop(
+    tries: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The faults quote what was sent."""
+    where: list[int] = []
+
+    def searched(text: str) -> str:
+        where.append(threading.get_ident())
+        return text
+
+    monkeypatch.setattr("app.page.backtest.redact", searched)
+    page = await tried(tries, "version: 1\nmode: sometimes\nscope: {namespaces: [rag7]}\n")
+    assert "sometimes" in page.document.one(id="backtest").text
+    assert where
+    assert threading.get_ident() not in where
