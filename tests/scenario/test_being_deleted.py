@@ -152,7 +152,7 @@ async def test_a_run_whose_target_is_deleted_while_it_is_watched_ends_at_the_nex
 
 
 async def test_an_undo_into_what_somebody_is_deleting_is_not_done(tmp_path: Path) -> None:
-    """Also when a person orders it."""
+    """Also when a person had ordered it a moment before."""
     rig = await born(tmp_path)
     for _ in range(60):
         await rig.run(10)
@@ -160,8 +160,8 @@ async def test_an_undo_into_what_somebody_is_deleting_is_not_done(tmp_path: Path
             break
     done, run = writes(rig), await the_run(rig)
     assert run.state is RunState.FIXED
-    delete_slowly(rig, SPACE)
     await rig.operations.undo(run.id, "kim")
+    delete_slowly(rig, SPACE)
     await rig.run(60)
     run = await the_run(rig)
     assert run.state is RunState.UNDO_CONFLICT

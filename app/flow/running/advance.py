@@ -28,7 +28,7 @@ from app.flow.running import act, ending, journal, next_step, planned
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found, Life, Look, transition
 from app.flow.running.progress import attended
 from app.flow.services import Services
-from app.flow.undoing import temporary
+from app.flow.undoing import sending, temporary
 from app.flow.verifying import standing, verify
 from app.policy.model import Otherwise
 from app.store import driving, incidents, runs, steps, work
@@ -210,6 +210,8 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
             # An earlier step may have helped late: it is judged and told by the last one that was carried out.
             done = journal.carried_out(tx.conn, run.id)
             steps.go_back(tx, run, int(done[-1].intent["step_index"]) if done else run.step_index)
+        if run.state is RunState.UNDOING:  # an order that was taken back leaves what it had announced
+            sending.leave(tx, services, run, life)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = work.claim_values(tx, services.replica, _CLAIM)

@@ -115,17 +115,19 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
 
 def _has_it(tx: Tx, run: Run, life: Life) -> bool:
     """Whoever has the incident has it by the very word that ended the run: their word calls nobody else."""
-    stays = (
-        run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE and bool(run.life.get(journal.THEIRS))
-    )
+    stays = _by_the_rule(run, life) and bool(run.life.get(journal.THEIRS))
     return stays and bool(at_it(tx.conn, run.incident_id))
 
 
+def _by_the_rule(run: Run, life: Life) -> bool:
+    """What did not come about is what the rule says otherwise: its undo, or its next step."""
+    return run.state is RunState.CHOOSING or (run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE)
+
+
 def _hushed(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
-    """A silence kept it in place, or hid whether it helped, and the alert fires: it is decided anew, which calls somebody once the silence is over
+    """A silence kept it in place, let no next step be, or hid whether it helped, and the alert fires: it is decided anew, which calls somebody once the silence is over
     and nothing more can be done."""
-    kept = run.state is RunState.UNDOING and life.cause is Cause.OTHERWISE
-    kept = kept or life.state is RunState.INCONCLUSIVE
+    kept = _by_the_rule(run, life) or life.state is RunState.INCONCLUSIVE
     fires = incident.manual is None and incidents.firing_count(tx.conn, incident.id) > 0
     return kept and fires and bool(run.life.get(journal.SILENCED))
 

@@ -81,7 +81,7 @@ class Life:
     place, of any step; `loses` is why only a person's word takes it back, or the part of it that is not `loose`: what that would lose, whom it would
     bring back, or what helped. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
-    ordered it knew of, and their order is good `until` then (ISO 8601). `former` are cause and reason of what was the service's undo before.
+    ordered it knew of, and their order is good `until` then (ISO 8601). `former` are cause, reason and `rest` of what was the service's undo before.
     """
 
     state: RunState
@@ -252,7 +252,8 @@ def undo(cause: Cause) -> Becomes:
 
 def order(life: Life, _text: str) -> Life:
     """The undo that is under way is a person's from now on: whoever is at it goes on."""
-    former = life.former if life.cause is Cause.PERSON else (life.cause.value, life.reason)
+    rule = (life.cause.value, life.reason, *life.rest)
+    former = life.former if life.cause is Cause.PERSON else rule
     return replace(life, cause=Cause.PERSON, rest=(), reason="", former=former)
 
 
@@ -268,11 +269,11 @@ def leave_in_place(life: Life, text: str) -> Life:
 
 
 def not_undone(life: Life, text: str) -> Life:
-    """Nothing of what a person ordered was written: the run is again as it had ended. Where the rule had begun to undo, it ends only now."""
-    cause, reason = life.former or ("", "")
-    if cause != Cause.OTHERWISE:
-        cause, reason = Cause.NONE, life.reason
-    kept = replace(life, cause=Cause(cause), reason=reason, despite=(), until="", former=())
+    """Nothing of what a person ordered was written: the run is as it had ended, and an undo of the rule's is left out of what the rule says."""
+    cause, reason, *rest = life.former or ("", "")
+    kept = replace(life, cause=Cause.NONE, rest=tuple(map(Otherwise, rest)), despite=(), until="", former=())
+    if cause == Cause.OTHERWISE:
+        return go_on(replace(kept, cause=Cause.OTHERWISE, reason=_joined(reason, text)))
     return end(kept, life.outcome or RunState.ABANDONED, text)
 
 
@@ -288,9 +289,8 @@ def go_on(life: Life) -> Life:
         if word is Otherwise.UNDO and life.in_place and life.loses:
             life = replace(life, reason=_joined(life.reason, f"not undone by itself: {life.loses}"))
         if word is Otherwise.UNDO and life.in_place and (life.loose or not life.loses):
-            return replace(
-                life, state=RunState.UNDOING, rest=rest, cause=Cause.OTHERWISE, undos=life.undos + 1
-            )
+            life = replace(life, cause=Cause.OTHERWISE, undos=life.undos + 1)
+            return replace(life, state=RunState.UNDOING, rest=rest)
         if word is Otherwise.NEXT:
             return replace(life, state=RunState.CHOOSING, rest=rest)
         if word is Otherwise.ESCALATE:

@@ -6,11 +6,13 @@ An investigation that could not read what it needs is no decision: it is repeate
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
+from app.domain.json import JsonValue
 from app.domain.plan import Step
 from app.domain.target import Target
 from app.flow.deciding import decide, facts, investigate, settle
@@ -18,6 +20,7 @@ from app.flow.deciding.history import history_of, rotating
 from app.flow.deciding.marks import off_limits
 from app.flow.notifying.record import announce
 from app.flow.people import approval_request
+from app.flow.running import journal
 from app.flow.running.life import Event, Found, Look, last_attempt
 from app.flow.services import Services
 from app.flow.undoing import holding
@@ -100,7 +103,11 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     if decision.code is Code.BEING_DELETED:
         return Found(Event.TAKEN_OVER, decision.text, keeps=holding.DELETED)
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
-        return Found(Event.NO_STEP, f"no further step: {decision.text}")
+        keeps: Mapping[str, JsonValue] = {
+            journal.THEIRS: decision.code is Code.ACKNOWLEDGED,
+            journal.SILENCED: decision.code is Code.SILENCED,
+        }
+        return Found(Event.NO_STEP, f"no further step: {decision.text}", keeps=keeps)
     asks = decision.verdict is Verdict.ASK
     return Found(
         Event.STEP_ASKS if asks else Event.STEP_FOUND,

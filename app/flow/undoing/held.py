@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from app.domain import half_way
 from app.domain.actuator import Undone
@@ -207,11 +208,19 @@ def over(services: Services, run: Run) -> Found | Look | None:
     """Why an order that nothing of is begun is not carried out any more: whoever gave it took it back, or its time is over. None as long
     as it is."""
     if by := run.life.get("withdrawn"):
-        return Found(Event.ORDER_OVER, f"withdrawn by {by}")
+        return Found(Event.ORDER_OVER, f"withdrawn by {by}", also=partial(_spare, by=by))
     if not _too_late(services, run):
         return None
     held = run.life.get("held")
     return _expired(run, f"it waited for {held}" if held else "nobody was at it")
+
+
+def _spare(tx: Tx, run: Run, by: str) -> None:
+    """Who took the order back wants what is in place to stay: no later word of the rule takes it back."""
+    stays: list[JsonValue] = [entry.name for entry in journal.in_place(tx.conn, run.id)]
+    name = f"spared/{journal.life_of(run).undos}"
+    runs.begin_entry(tx, run.id, name, {"entry": "spared", "of": stays, "by": by})
+    runs.end_entry(tx, run.id, name, {"result": "spared"})
 
 
 def _expired(run: Run, why: str) -> Look:

@@ -23,7 +23,7 @@ from app.flow.running import journal
 from app.flow.running.life import Cause, Event, transition
 from app.flow.services import Services
 from app.flow.undoing import foreseen, holding, startable
-from app.flow.verifying import standing
+from app.flow.verifying import standing, symptoms
 from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.holds import Hold
 from app.policy.model import Approval, Rule
@@ -60,6 +60,9 @@ async def _seen(services: Services, run_id: str) -> _Seen:
     there, never = await services.store.read(lambda conn: journal.in_place(conn, run_id)), ""
     with suppress(TryLater):
         never = await foreseen.against_undo(services, there)
+    if there and not never:
+        run = await services.store.read(lambda conn: runs.get(conn, run_id))
+        never = await symptoms.gone_with_it(services, run)
     touched: holding.Touches = ()
     if not never:
         with suppress(TryLater):

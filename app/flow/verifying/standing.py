@@ -125,17 +125,22 @@ class ByItself:
 
 def by_itself(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> ByItself:
     """The one rule of what is taken back without a person's word, step by step: what is no better than before that step, as its verification
-    measured. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and a step of
+    measured. What a person has left in place stays. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and a step of
     which nobody knows whether it helped, with all that was there before it. What was left half done goes, as it was never verified."""
     if lost := lost_by_itself(in_place):
         return ByItself((), lost)
     told = verified(entries)
+    spared = {
+        of: e.intent["by"] for e in entries if e.intent.get("entry") == "spared" for of in e.intent["of"]
+    }
     worth = {step: Worth.of(told[step]) for step in map(_step, in_place) if step in told}
     newest = max((step for step, known in worth.items() if known is not Worth.NO_BETTER), default=-1)
     back, kept = list[JournalEntry](), dict[str, None]()
     for entry in in_place:
         found = told.get(_step(entry))
-        if _step(entry) <= newest:
+        if by := spared.get(entry.name):
+            kept[f"{by} took back the order to undo {entry.intent['step']}"] = None
+        elif _step(entry) <= newest:
             kept[_stays(entry.intent["step"], _step(entry), worth)] = None
         elif found is None:
             back.append(entry)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -32,6 +33,7 @@ from app.flow.deciding import facts
 from app.flow.deciding.history import source_gone
 from app.flow.deciding.investigate import guarded, scene_of
 from app.flow.deciding.marks import leaving, why_off_limits
+from app.flow.running import journal
 from app.flow.services import Services
 from app.kube.hands import Hand
 from app.kube.read import View, read_pods, read_workload
@@ -270,3 +272,30 @@ async def rollout_now(services: Services, run: Run) -> tuple[Workload | None, Ro
         text = f"the rollout could not be read: {error.message}"
         return None, RolloutStatus(RolloutState.UNKNOWN, text), None
     return workload, rollout_status(workload), None
+
+
+NOTHING_LEFT = "there is nothing to take back"
+
+
+async def gone_with_it(services: Services, run: Run) -> str:
+    """That what was changed is gone, or goes, so that nothing of it stays; empty where something is there, or cannot be read."""
+    there = await services.store.read(lambda conn: journal.in_place(conn, run.id))
+    actions = journal.actions(there)
+    with suppress(RemediatorError):
+        # In the order in which they are taken back: an undo would end at the first that somebody is deleting.
+        if why := await leaving(services.cluster, *(action.target for action in reversed(actions))):
+            return f"{why}, and what was done with it: {NOTHING_LEFT}"
+    if not all(action.changes for action in actions):
+        return ""
+    objects = {str(ref): ref for ref in (action.object for action in actions)}
+    for ref in objects.values():
+        try:
+            found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+        except ObjectMissing:
+            continue
+        except RemediatorError:
+            return ""
+        if found["metadata"].get("uid") == ref.uid:
+            return ""
+    are = "is" if len(objects) == 1 else "are"
+    return f"{' and '.join(objects)} {are} gone, and what was done with it: {NOTHING_LEFT}"

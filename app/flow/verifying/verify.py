@@ -41,11 +41,13 @@ from app.flow.running.life import Event, Found
 from app.flow.services import Services
 from app.flow.verifying import standing
 from app.flow.verifying.symptoms import (
+    NOTHING_LEFT,
     alert_now,
     counted_again,
     effect_of,
     goes_on,
     gone,
+    gone_with_it,
     rollout_now,
     value_now,
 )
@@ -60,7 +62,7 @@ from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
 
-_NOTHING_LEFT, _GAP = "there is nothing to take back", 3  # polls without a look that still count as watched
+_GAP = 3  # polls without a look that still count as watched
 _EVENTS = {
     Result.FIXED: Event.FIXED,
     Result.CONTAINED: Event.CONTAINED,
@@ -130,7 +132,7 @@ async def _judged(
         )
     )
     unseen = verdict[0] is Result.PROBE_ERROR or deleted
-    if unseen and back and (lost := await _gone_with_it(services, run)):
+    if unseen and back and (lost := await gone_with_it(services, run)):
         return watch, (verdict[0], f"{verdict[1]}. {lost}"), again
     told_back = verdict[0] in (Result.PROBE_ERROR, Result.INCONCLUSIVE) and not deleted
     return (
@@ -138,23 +140,6 @@ async def _judged(
         _told_apart(verdict, run, left, back if told_back else ""),
         again,
     )
-
-
-async def _gone_with_it(services: Services, run: Run) -> str:
-    """That all that was changed is gone, so that nothing of it stays; empty where something is there, or cannot be read."""
-    there = await services.store.read(lambda conn: journal.in_place(conn, run.id))
-    objects = {str(ref): ref for ref in (action.object for action in journal.actions(there))}
-    for ref in objects.values():
-        try:
-            found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
-        except ObjectMissing:
-            continue
-        except RemediatorError:
-            return ""
-        if found["metadata"].get("uid") == ref.uid:
-            return ""
-    are = "is" if len(objects) == 1 else "are"
-    return f"{' and '.join(objects)} {are} gone, and what was done with it: {_NOTHING_LEFT}"
 
 
 async def no_better_now(services: Services, run: Run) -> str:
@@ -370,7 +355,7 @@ def _conclude(
     tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth, *, gone: bool
 ) -> None:
     result, text = verdict
-    gone = gone or text.endswith(_NOTHING_LEFT)
+    gone = gone or text.endswith(NOTHING_LEFT)
     fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)), gone)
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
     once = f"{run.id}/{run.step_index}" + (f".{number}" if number else "")

@@ -187,3 +187,11 @@ def test_an_order_to_undo_that_was_not_begun_leaves_the_run_as_it_had_ended() ->
     for ended in (S.FIXED, S.NOT_FIXED, S.STUCK, S.UNDO_CONFLICT):
         found = after(life(ended, outcome=ended, in_place=True), E.UNDO_ORDERED, E.ORDER_OVER)
         assert (found.state, found.cause, found.until, found.in_place) == (ended, Cause.NONE, "", True)
+
+
+def test_an_order_over_the_rules_undo_that_is_taken_back_leaves_out_the_undo_alone() -> None:
+    rule = (Word.UNDO, Word.NEXT, Word.ESCALATE)
+    at = replace(life(S.VERIFYING, in_place=True), otherwise=rule)
+    found = after(at, E.NOT_FIXED, E.UNDO_ORDERED, E.UNDO_ORDERED, E.ORDER_OVER)
+    assert (found.state, found.rest, found.cause) == (S.CHOOSING, (Word.ESCALATE,), Cause.OTHERWISE)
+    assert found.former == ()
