@@ -255,6 +255,7 @@ async def test_what_is_wrong_with_a_policy_is_searched_beside_the_event_loop(
     tries: Browser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The faults quote what was sent."""
+    await tries.login("reader")
     where: list[int] = []
 
     def searched(text: str) -> str:
