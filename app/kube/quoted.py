@@ -26,7 +26,7 @@ _DIFF = re.compile(r"\n\s*(?:[&+-]\s*)?(?:\w+\.\w+\{|\(?\*?\w+\.\w+\)?\(?\{?|map
 _QUOTE = re.compile(r"(?<![A-Za-z0-9])[\"'`]|[\"`]")
 _NAMES = re.compile(
     r"(?:^\S+|\b(?:webhook|resource|subresource|group|namespace|kind|field|user|quota|serviceaccount|account|secret|configmap|priorityclass|class|policy|binding|rule"
-    r"|container|initcontainer|pod|node|volume|version|podsecurity|object|verb|manager|with|type|struct|is invalid:|owner|schema|api|scope|for key|key))\s\Z",
+    r"|container|initcontainer|pod|node|volume|claim|image|driver|limit|gate|condition|metric|version|podsecurity|object|verb|manager|with|type|struct|is invalid:|owner|schema|api|scope|for key|key))\s\Z",
     re.IGNORECASE,
 )
 """What stands before a name in quotes."""

@@ -10,15 +10,15 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.json import Obj
-from app.domain.redact import redact
 from app.domain.target import Kind
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time, selects, serves
+from app.kube.quoted import told_by
 from remediations.causes.changes import last_write
 from remediations.causes.demands import named, unselected, without_port
 from remediations.causes.model import STARTING, Cause, CauseCode, Neighbour, Snapshot, Sureness
 from remediations.causes.sizes import asked, everywhere, less_promised
-from remediations.evidence.usage import count, short, span
+from remediations.evidence.usage import count, span
 
 # What others have to do with pods that are not ready: a dependency that failed first, a right that the application
 # lacks, a resize that no node can carry, a disruption budget that holds evictions. Pure.
@@ -124,7 +124,7 @@ def _resized(seen: Snapshot) -> Iterator[Cause]:
         found = pod.condition("PodResizePending")
         if found is None or found.status != "True":
             continue
-        said = short(redact(found.message), 200)
+        said = told_by(found.message, 200)
         why = _PENDING.get(found.reason, "its node has not given it")
         yield Cause(
             code=CauseCode.RESIZE,
@@ -304,7 +304,7 @@ def _autoscaler(seen: Snapshot) -> Iterator[Cause]:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     active = conditions.get("ScalingActive") or {}
     if active.get("status") == "False" and active.get("reason") != "ScalingDisabled":
-        said = short(redact(active.get("message", "")), 200)
+        said = told_by(active.get("message", ""), 200)
         asks = (
             "set requests for every container"
             if "missing request" in said
@@ -317,7 +317,7 @@ def _autoscaler(seen: Snapshot) -> Iterator[Cause]:
         "BackoffUpscale",
         "BackoffDownscale",
     ):
-        said = short(redact(able.get("message", "")), 200)
+        said = told_by(able.get("message", ""), 200)
         yield _scaler(
             seen,
             f"cannot scale ({able.get('reason', 'no reason')}): {said}",

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.json import Obj
-from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
 from app.kube.manifest import claims_of
+from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
-from remediations.evidence.usage import count, short, span
+from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
 _VOLUME = re.compile(r'for volume "(?P<name>[^"]+)"')
@@ -49,7 +49,7 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
     ready = conditions.get("Ready", {}).get("status", "True")
     if not told and ready == "True":
         return None
-    why = short(redact(conditions.get("Ready", {}).get("message", "")), 150)
+    why = told_by(conditions.get("Ready", {}).get("message", ""), 150)
     said = f" ({why})" if why else ""
     return Cause(
         code=CauseCode.NODE,
@@ -75,7 +75,7 @@ def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
     if ref := missing_ref(event.message) or _volume_key(seen, pod, event.message):
         who = f"a volume of pod {pod.name}"
         return replace(missing_config(seen, ref, (pod.name,), who), since=since)
-    said = short(redact(event.message), 300)
+    said = told_by(event.message, 300)
     multi = _MULTI.search(event.message)
     holder = _holder(seen, pod) if multi else None
     claims = sorted(n for n in claims_of(seen.specs.get(pod.name) or {}))
@@ -133,7 +133,7 @@ def _sandbox(seen: Snapshot, pod: Pod) -> Cause | None:
     told = seen.about("Pod", pod.name, "FailedCreatePodSandBox", "NetworkNotReady")
     if not told:
         return None
-    said = short(redact(told[0].message), 300)
+    said = told_by(told[0].message, 300)
     node = f"node {pod.node}" if pod.node else "its node"
     return Cause(
         code=CauseCode.SANDBOX,
@@ -151,7 +151,7 @@ def _gate(pod: Pod) -> Cause | None:
     ready = pod.condition("Ready")
     if ready is None or ready.status != "False" or ready.reason != "ReadinessGatesNotReady":
         return None
-    said = short(redact(ready.message), 200)
+    said = told_by(ready.message, 200)
     return Cause(
         code=CauseCode.READINESS_GATE,
         object=f"Pod {pod.name}",
@@ -192,7 +192,7 @@ def _put_out_at(pod: Pod) -> datetime | None:
 
 def _evicted(pods: Sequence[Pod], advice: str) -> Cause:
     first = pods[0]
-    said = short(redact(first.message), 200)
+    said = told_by(first.message, 200)
     return Cause(
         code=CauseCode.EVICTED,
         object=f"Node {first.node}" if first.node else f"Pod {first.name}",
@@ -357,7 +357,7 @@ def _rejected(seen: Snapshot) -> Iterator[Cause]:
     for reason, pods in by_reason.items():
         meaning = next((r for r in _REJECTIONS if r.reasons.fullmatch(reason)), _OTHER)
         first = pods[0]
-        said = short(redact(first.message.removeprefix("Pod was rejected: ")), 250)
+        said = told_by(first.message.removeprefix("Pod was rejected: "), 250)
         node = f"node {first.node}" if first.node else "its node"
         does = "ended" if reason == "DeadlineExceeded" else "rejected"
         yield Cause(

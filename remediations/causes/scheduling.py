@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.json import Obj
-from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import KubeEvent, Pod
 from app.kube.manifest import claims_of
@@ -93,10 +92,10 @@ def _said(seen: Snapshot, pod: Pod) -> str:
         and condition.reason in _UNSCHEDULABLE
         and condition.message
     ):
-        return short(redact(condition.message), 500)
+        return told_by(condition.message, 500)
     events = seen.about("Pod", pod.name, "FailedScheduling", "FailedResourceClaimCreation")
     if events:
-        return short(redact(events[0].message), 500)
+        return told_by(events[0].message, 500)
     spec, _ = _places(seen, pod)
     other = spec.get("schedulerName") or _SCHEDULER
     if condition is None and other != _SCHEDULER and seen.now - pod.created_at >= STARTING:
@@ -138,7 +137,7 @@ def _autoscaler_says(seen: Snapshot, pod: Pod) -> tuple[str, list[str]]:
     event = _scaling(seen, pod)
     if event is None:
         return "", []
-    said = short(redact(event.message), 200)
+    said = told_by(event.message, 200)
     if event.reason in NOT_ADDING:
         return f"; the cluster autoscaler adds no node ({said})", [
             "let the cluster autoscaler add a node that fits"
@@ -173,7 +172,7 @@ def _volume(seen: Snapshot, name: str, pods: tuple[str, ...], said: str) -> Caus
     name = name or (unbound[0] if unbound else "")
     exists = seen.claims[name] is not None if name in seen.claims else not _GONE.search(said)
     events = seen.about(Kind.PVC, name, "ProvisioningFailed", "FailedBinding") if name else []
-    why = f": {short(redact(events[0].message), 200)}" if events else ""
+    why = f": {told_by(events[0].message, 200)}" if events else ""
     what = f"PersistentVolumeClaim {name}" if name else "a PersistentVolumeClaim"
     state = f"is {_phase(seen.claims.get(name) or {}) or 'not bound'}" if exists else "does not exist"
     return Cause(
