@@ -23,19 +23,22 @@ _POLICY: Final = "policy"
 
 @dataclass(frozen=True, slots=True)
 class LastPolicy:
-    """The `texts` of the files by name, and since when (UTC) they are kept."""
+    """The `texts` of the files by name, and since when (UTC) they are kept. `braked`: files that were refused since say `mode: observe`."""
 
     texts: Mapping[str, str]
     at: datetime
+    braked: bool = False
 
 
-def keep(tx: Tx, texts: Mapping[str, str]) -> None:
-    """These texts are in force. The same again change nothing. Raises StoreUnavailable (`no_digest_key`)."""
+def keep(tx: Tx, texts: Mapping[str, str], *, braked: bool = False) -> None:
+    """These texts are in force, held back to observing when `braked`. The same again change nothing. Raises StoreUnavailable (`no_digest_key`)."""
     found = _find(tx.conn)
     known = _read(found, tx.vault.key)
-    if known is not None and known.texts == texts:
+    same = known is not None and known.texts == texts
+    if same and known is not None and known.braked == braked:
         return
-    body = {"at": micros(tx.now), "texts": dict(texts)}
+    at = known.at if same and known is not None else tx.now
+    body = {"at": micros(at), "texts": dict(texts), "braked": braked}
     value = to_text({**body, "digest": tx.vault.key.digest(body)})
     if found is None:
         tx.conn.execute(insert(installation).values(name=_POLICY, value=value))
@@ -58,7 +61,7 @@ def _read(text: str | None, key: DigestKey) -> LastPolicy | None:
     try:
         row: Any = to_json(text)
         digest = row.pop("digest")
-        last = LastPolicy(dict(row["texts"]), moment(row["at"]))
-        return last if key.digest(row) == digest else None
-    except (ValueError, TypeError, KeyError, AttributeError):
+        known = key.digest(row) == digest
+        return LastPolicy(dict(row["texts"]), moment(row["at"]), bool(row["braked"])) if known else None
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return None

@@ -45,9 +45,18 @@ async def test_what_was_changed_behind_the_service_is_not_taken(store: Store) ->
         "{}",
         "[]",
         "not JSON",
+        '{"at":' + "9" * 40 + ',"texts":{},"digest":""}',
+        "[" * 100_000,
         '{"at":1,"texts":{"a":"b"}}',
     ):
         await store.write(partial(plant, value=planted))
         assert await found(store) is None, planted
     await store.write(lambda tx: last_policy.keep(tx, TEXTS))
     assert await found(store) is not None, "what is in force takes its place"
+
+
+async def test_the_brake_is_kept_beside_the_texts(store: Store, clock: HandClock) -> None:
+    await store.write(lambda tx: last_policy.keep(tx, TEXTS))
+    clock.forward(hours=1)
+    await store.write(lambda tx: last_policy.keep(tx, TEXTS, braked=True))
+    assert await found(store) == LastPolicy(TEXTS, START, braked=True)

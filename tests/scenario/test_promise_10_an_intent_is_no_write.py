@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.domain.events import EventKind
-from app.domain.outcome import RunState
+from app.domain.outcome import IncidentState, RunState
 from app.flow.notifying.timeline import timeline_of
 from app.notify.parent import parent
 from app.policy.model import Otherwise
@@ -25,6 +25,7 @@ from tests.scenario.test_stricter_rule_takes_nothing_back import (
     _no_help,
     _reaches,
     _rules,
+    is_removed,
     loses_temporary,
     loses_undo,
     observes,
@@ -230,6 +231,29 @@ async def test_a_silence_that_keeps_what_did_not_help_calls_nobody_before_it_is_
     await rig.run(3_600)
     calls = await trail(rig, EventKind.ESCALATED)
     assert len(calls) == 1, "it fires on, and nobody says that they have it"
+    await rig.close()
+
+
+async def _paused(rig: Rig) -> None:
+    await rig.operations.pause("all", "hands off", "kim", None)
+
+
+@pytest.mark.parametrize(
+    "meanwhile", [_rule(observes), _rule(is_removed), _paused], ids=["observes", "no rule", "paused"]
+)
+async def test_promise_7_the_call_that_a_silence_put_off_is_made_whatever_was_changed_meanwhile(
+    tmp_path: Path, meanwhile: Meanwhile
+) -> None:
+    rig = await _no_help(tmp_path)
+    await _while_it_is_verified(rig)
+    await rig.run(900)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await meanwhile(rig)
+    rig.cluster.alertmanager.end_silences()
+    await rig.run(3_600)
+    (call,) = await trail(rig, EventKind.ESCALATED)
+    assert call.run_id == (await the_run(rig)).id
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
     await rig.close()
 
 

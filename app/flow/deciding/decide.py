@@ -25,7 +25,7 @@ from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.deciding import apart, facts, investigate
-from app.flow.deciding.history import asked_under, history_of, rotating
+from app.flow.deciding.history import asked_under, history_of, owed, pay, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
@@ -234,7 +234,7 @@ async def _decide(services: Services, incident_id: str) -> str | None:
     way = await _claimed(services, incident_id)
     if way is None:
         return None
-    if await _settled_by_silence(way):
+    if await _settled_by_silence(way) or await _paid(way):
         return None
     found = await _walk(way)
     if isinstance(found, Decision):
@@ -282,6 +282,16 @@ async def _settled_by_silence(way: Way) -> bool:
     if gone or with_person:
         await services.store.write(write)
     return bool(gone) or with_person
+
+
+async def _paid(way: Way) -> bool:
+    """The call that a run owes which ended under a silence is made, as that is over and the alert fires. True: there is nothing to decide."""
+    call = await way.services.store.read(lambda conn: owed(conn, way.incident.id))
+    if call is None or any(await unheard(way.services, way.incident, way.alerts)):
+        return False
+    again = watched(way.services.clock.now(), way.incident.id)
+    await way.services.store.write(lambda tx: pay(tx, way.incident, call, again))
+    return True
 
 
 async def unheard(services: Services, incident: Incident, alerts: tuple[StoredAlert, ...]) -> tuple[str, str]:

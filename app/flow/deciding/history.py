@@ -19,9 +19,10 @@ from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
 from app.domain.verification import Worth
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
-from app.flow.notifying.record import announce
+from app.flow.notifying.record import announce, escalate
+from app.flow.running.journal import OWED
 from app.flow.services import Services
-from app.notify.timeline import Topic, TrustChange, fact_to_json
+from app.notify.timeline import Escalation, Topic, TrustChange, fact_from_json, fact_to_json
 from app.policy import trust as policy_trust
 from app.policy.facts import Fact
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
@@ -301,3 +302,17 @@ def source_gone(conn: Connection, incident_id: str) -> str:
     ended = (a for a in incidents.alerts(conn, incident_id, _ENDED) if a.status is AlertStatus.RESOLVED)
     reason = next(filter(None, (ended_unmeasured(a.annotations) for a in ended)), "")
     return f"the alert ended because its source vanished: Grafana says {reason}" if reason else ""
+
+
+def owed(conn: Connection, incident_id: str) -> tuple[str, Escalation] | None:
+    """The last run of the incident and the call that its end would have made, had it not ended under a silence; None where none is owed."""
+    last = runs.page(conn, None, 1, incident_id)
+    why = fact_from_json(Topic.ESCALATED, last[0].life.get(OWED, {})) if last else None
+    return (last[0].id, why) if isinstance(why, Escalation) else None
+
+
+def pay(tx: Tx, incident: Incident, call: tuple[str, Escalation], again: datetime) -> None:
+    """Make that call; the incident is a person's then, and is looked at `again` to see whether its alert is still there."""
+    run_id, why = call
+    escalate(tx, incident, why, once=f"{run_id}/owed", run_id=run_id)
+    incidents.schedule(tx, incident.id, again)

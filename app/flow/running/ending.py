@@ -21,7 +21,7 @@ from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
 from app.flow.undoing import sending, temporary
 from app.flow.verifying import standing
-from app.notify.timeline import ApprovalAnswer, Escalation, Topic
+from app.notify.timeline import ApprovalAnswer, Escalation, Topic, fact_to_json
 from app.policy.trust import Evidence
 from app.store import facts as counts
 from app.store import incidents, runs, work
@@ -104,6 +104,9 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         _watch(tx, incident)
     elif follows.person and _hushed(tx, run, life, incident):
         _untouched(tx, incident, run, f"{life.reason}; nobody is called for it while that lasts")
+        return Ended(
+            keeps={journal.OWED: fact_to_json(Topic.ESCALATED, _why_handed_over(tx, run, life, incident))}
+        )
     elif follows.person:
         _hand_over(tx, run, life, incident)
     elif life.state in (RunState.UNDONE, RunState.UNDO_CONFLICT, RunState.REJECTED):
@@ -125,8 +128,8 @@ def _by_the_rule(run: Run, life: Life) -> bool:
 
 
 def _hushed(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
-    """A silence kept it in place, let no next step be, or hid whether it helped, and the alert fires: it is decided anew, which calls somebody once the silence is over
-    and nothing more can be done."""
+    """A silence kept it in place, let no next step be, or hid whether it helped, and the alert fires: the call is owed until the silence is over, and
+    whoever decides about the incident next makes it then."""
     kept = _by_the_rule(run, life) or life.state is RunState.INCONCLUSIVE
     fires = incident.manual is None and incidents.firing_count(tx.conn, incident.id) > 0
     return kept and fires and bool(run.life.get(journal.SILENCED))
@@ -212,11 +215,18 @@ def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
 
 def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
     """Hand the incident to a person. One that was closed, because its alert had gone, is open again for them."""
+    once = f"{run.id}/{life.undos}" if life.undos else run.id
+    escalate(tx, incident, _why_handed_over(tx, run, life, incident), once=once, run_id=run.id, reopen=True)
+    _watch(tx, incident)
+
+
+def _why_handed_over(tx: Tx, run: Run, life: Life, incident: Incident) -> Escalation:
+    """What whoever gets the incident is told."""
     partly = any(standing.was_partly(entry) for entry in journal.changed(tx.conn, run.id))
     several = len(run.step.actions) > 1 or run.step_index > 0
     stands = journal.standing_of(tx.conn, run) if several or partly else standing.Standing()
     again = (_again(run, incident),) if partly and not several else ()
-    why = Escalation(
+    return Escalation(
         reason=life.reason,
         tried=tuple(_tried(tx, run)),
         look_at=(f"remediator explain {run.id}",),
@@ -226,9 +236,6 @@ def _hand_over(tx: Tx, run: Run, life: Life, incident: Incident) -> None:
         not_done=stands.not_done,
         commands=(*again, *stands.commands),
     )
-    once = f"{run.id}/{life.undos}" if life.undos else run.id
-    escalate(tx, incident, why, once=once, run_id=run.id, reopen=True)
-    _watch(tx, incident)
 
 
 def _again(run: Run, incident: Incident) -> str:

@@ -88,6 +88,8 @@ THEIRS = "theirs"
 """In the row: whoever has the incident is why nothing more is done."""
 SILENCED = "silenced"
 """In the row: its alert is silenced, or taken at its source, which is why nothing more is done."""
+OWED = "owed"
+"""In the row of a run that ended under a silence: the call that its end would have made, as JSON."""
 UNSENT = "unsent"
 """What the row of a run calls the entry of which it is known that nothing was sent so far."""
 

@@ -33,7 +33,7 @@ from app.store.tx import Tx
 log = structlog.get_logger(__name__)
 
 _BRAKE: Final = re.compile(
-    r"^[\"']?mode[\"']?[ \t]*:[ \t]*[\"']?observe[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE
+    r"^\ufeff?[\"']?mode[\"']?[ \t]*:[ \t]*[\"']?observe[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE
 )
 
 
@@ -49,10 +49,10 @@ class PolicyKeeper:
     ) -> None:
         """Load the files, or, when they are refused, what was in force `last`. Raises BadInput of the files when that is not to be had."""
         self._folder, self._catalogue, self._metrics = folder, catalogue, metrics
-        self._refused: tuple[Mapping[str, str], str] | None = None  # the texts and why they were refused
+        self._refused: tuple[Mapping[str, str], BadInput] | None = None  # the texts and why they were refused
         self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
         self._nameless: Mapping[str, str] = {}
-        self._since = ""
+        self._since, self._braked = "", False
         texts, found = self._read()
         if isinstance(found, Policy):
             self._texts, self._policy = texts, found
@@ -65,7 +65,8 @@ class PolicyKeeper:
             raise found
         self._texts, self._policy = last.texts, self._of_before(last, found)
         self._since = f", as it was kept at {last.at:%Y-%m-%d %H:%M} UTC,"
-        self._refuse(texts, found, observe=_says_observe(folder))
+        self._braked = last.braked
+        self._refuse(texts, found, self._held_back())
 
     def __call__(self) -> Policy:
         """The policy in force."""
@@ -87,9 +88,8 @@ class PolicyKeeper:
         texts, found = await asyncio.to_thread(self._load)
         if isinstance(found, Policy):
             self._take(texts, found)
-        elif found is not None:
-            observe = await asyncio.to_thread(_says_observe, self._folder)
-            self._refuse(texts, found, observe=observe)
+        elif found is not None or self._refused is not None:
+            await self._refused_still(texts, found)
         if self._nameless and not self._untold:
             await self._forget_lifted(store)
         if not self._untold:
@@ -100,6 +100,19 @@ class PolicyKeeper:
         nudge()
         return 1
 
+    async def _refused_still(self, texts: Mapping[str, str], found: BadInput | None) -> None:
+        """The brake is looked at each time: it counts in whichever file, also where another one keeps all of them from being read."""
+        observe = await asyncio.to_thread(self._held_back)
+        if found is not None:
+            self._refuse(texts, found, observe)
+        elif self._refused is not None and observe is not self._braked:
+            self._refuse(*self._refused, observe)
+
+    def _held_back(self) -> bool:
+        """Whether a file says so; what cannot be read lifts no brake."""
+        said = _says_observe(self._folder)
+        return self._braked if said is None else said
+
     async def _forget_lifted(self, store: Store) -> None:
         there = await store.read(people.scopes_in_force)
         self._nameless = {scope: text for scope, text in self._nameless.items() if scope in there}
@@ -108,7 +121,7 @@ class PolicyKeeper:
         """The texts, and what they are: a policy, refused, or what we know (None). In a thread."""
         texts, found = self._read(known=self._texts if self._refused is None else self._refused[0])
         if isinstance(found, BadInput) and self._refused is not None and not texts:
-            return texts, None if self._refused[1] == str(found) else found
+            return texts, None if str(self._refused[1]) == str(found) else found
         return texts, found
 
     @overload
@@ -143,7 +156,7 @@ class PolicyKeeper:
     def _take(self, texts: Mapping[str, str], policy: Policy) -> None:
         before = self._in_force.version
         self._policy = self._in_force = policy
-        self._texts, self._refused, self._since = dict(texts), None, ""
+        self._texts, self._refused, self._since, self._braked = dict(texts), None, "", False
         self._metrics.policy_reload_ok.set(1)
         self._metrics.policy_reloads.labels("loaded").inc()
         log.info("policy_loaded", version=policy.version, before=before)
@@ -159,8 +172,8 @@ class PolicyKeeper:
         for scope, text in self._nameless.items():
             log.warning("pause_of_no_rule", scope=scope, text=text)
 
-    def _refuse(self, texts: Mapping[str, str], error: BadInput, *, observe: bool) -> None:
-        self._refused = texts, str(error)
+    def _refuse(self, texts: Mapping[str, str], error: BadInput, observe: bool) -> None:
+        self._refused, self._braked, good = (texts, error), observe, dict(self._texts)
         if observe:
             # Only ever downwards: a file that cannot be read in full may take rights away and never give any.
             held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
@@ -172,6 +185,7 @@ class PolicyKeeper:
         log.error("policy_refused", code=error.code, error=str(error), kept=self._in_force.version)
         data = {"error": str(error), "kept": self._in_force.version}
         self._tell(EventKind.POLICY_REFUSED, data)
+        self._untold.append(lambda tx: last_policy.keep(tx, good, braked=observe))
 
     def _tell(self, kind: EventKind, data: Mapping[str, str]) -> None:
         self._untold.append(lambda tx: tx.audit(kind, data=data))
@@ -182,18 +196,22 @@ def _holds_now(pause: people.Pause) -> str:
     return f"no rule has the name of this pause by {pause.author} any more: {what} until it is lifted"
 
 
-def _says_observe(folder: Path) -> bool:
-    """A policy file has `mode: observe` at its head, whatever else it or the others have. What cannot be read says nothing."""
+def _says_observe(folder: Path) -> bool | None:
+    """A policy file has `mode: observe` at its head, whatever else it or the others have. None when none does, and one cannot be read or none
+    is there."""
     try:
         files = [f for f in sorted(folder.iterdir()) if f.suffix in (".yaml", ".yml")]
     except OSError:
-        return False
-    return any(_BRAKE.search(_beginning(f)) for f in files if not f.stem.endswith(".test"))
+        return None
+    heads = [_beginning(file) for file in files if not file.stem.endswith(".test")]
+    if any(head is not None and _BRAKE.search(head) for head in heads):
+        return True
+    return False if heads and None not in heads else None
 
 
-def _beginning(file: Path) -> str:
+def _beginning(file: Path) -> str | None:
     try:
         with file.open("rb") as stream:
             return stream.read(MAX_BYTES).decode("utf-8", "replace")
     except OSError:
-        return ""
+        return None

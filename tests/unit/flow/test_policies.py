@@ -44,7 +44,11 @@ class Trail:
         self.away = False
         self.kept: list[tuple[str, Mapping[str, str]]] = []
         self.texts: Mapping[str, str] = {}
+        self.braked = False
         self.scopes: set[str] = set()
+
+    def keep(self, texts: Mapping[str, str], braked: bool) -> None:
+        self.texts, self.braked = dict(texts), braked
 
     async def read(self, _fn: Callable[[Any], Any]) -> set[str]:
         return self.scopes
@@ -59,7 +63,7 @@ class Trail:
 def no_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
     monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
-    monkeypatch.setattr(last_policy, "keep", lambda tx, texts: setattr(tx.trail, "texts", dict(texts)))
+    monkeypatch.setattr(last_policy, "keep", lambda tx, texts, braked=False: tx.trail.keep(texts, braked))
 
 
 class Kept:
@@ -83,7 +87,7 @@ class Kept:
 
     def restart(self) -> None:
         """Another process on the same files and the same store."""
-        last = LastPolicy(self.trail.texts, AT) if self.trail.texts else None
+        last = LastPolicy(self.trail.texts, AT, self.trail.braked) if self.trail.texts else None
         self.metrics = Metrics(CollectorRegistry())
         self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, last)
 
@@ -272,3 +276,37 @@ async def test_only_what_came_into_force_is_kept(kept: Kept) -> None:
     (kept.folder / "zz-broken.yaml").write_text(BROKEN)
     await kept.look()
     assert kept.trail.texts == good
+
+
+@pytest.mark.parametrize("head", ["mode: observe\n", "\ufeffmode: observe\n"])
+async def test_the_brake_counts_beside_a_file_that_is_no_text(kept: Kept, head: str) -> None:
+    await kept.look()
+    (kept.folder / "zz.yaml").write_bytes(b"version: 1\n\xff\xfe")
+    await kept.look()
+    assert kept.keeper().mode is not Mode.OBSERVE
+    (kept.folder / "brake.yaml").write_text(head, encoding="utf-8")
+    await kept.look()
+    assert kept.keeper().mode is Mode.OBSERVE
+    assert kept.trail.kept[-1][1]["kept"].endswith("+observe")
+    assert await kept.look() == 0, "told once"
+    (kept.folder / "brake.yaml").unlink()
+    await kept.look()
+    assert kept.keeper().mode is not Mode.OBSERVE
+
+
+async def test_a_folder_that_vanishes_lifts_no_brake_also_over_a_restart(kept: Kept) -> None:
+    await kept.look()
+    (kept.folder / "zz.yaml").write_text("mode: observe\n" + BROKEN)
+    await kept.look()
+    away = kept.folder.with_name("away")
+    kept.folder.rename(away)
+    await kept.look()
+    assert kept.keeper().mode is Mode.OBSERVE
+    kept.restart()
+    assert kept.keeper().mode is Mode.OBSERVE
+    await kept.look()
+    away.rename(kept.folder)
+    (kept.folder / "zz.yaml").unlink()
+    await kept.look()
+    assert kept.keeper().mode is not Mode.OBSERVE
+    assert not kept.trail.braked
