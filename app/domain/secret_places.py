@@ -72,6 +72,9 @@ def named_value(match: Any, text: str) -> Span | None:
     return read_value(text, match.end(), counts=_counts(name))
 
 
+_GIVEN_NAME = re.compile(r"(?P<name>[A-Z][A-Z0-9_]{2,80})[ \t]+=[ \t]+(?=\S)")
+
+
 def assigned(match: Any, text: str) -> Span | None:
     """Also `fields[password]=…`, and `password[0]=…`; behind a colon or an arrow no word about its state."""
     start, end = match.span(1)
@@ -99,6 +102,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None  # a path
     if is_told_of_another(text, start, after, behind):
         return None
+    if ":" in behind and (given := _GIVEN_NAME.match(text, after)) and is_secret_name(given["name"]):
+        return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
     line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
     if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
