@@ -147,6 +147,12 @@ REFUSED: list[tuple[str, Any]] = [
 ]  # fmt: skip
 
 TAKEN: list[tuple[str, Any]] = [
+    ("store__size", "10G"),
+    ("store__size", "1.5Ti"),
+    ("store__size", "5368709120"),
+    ("serviceMonitor__interval", "1m30s"),
+    ("prometheusRule__quietFor", "1h30m"),
+    ("alertmanagerConfig__repeatInterval", "1m30s"),
     ("image__repository", "localhost:5000/a/b_c/d--e"),
     ("image__repository", "[fd00::1]:5000/a"),
     ("image__tag", "1.0_x-Y"),
