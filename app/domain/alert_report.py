@@ -39,3 +39,9 @@ def combined(reports: Iterable[AlertReport]) -> AlertReport:
     Without any report there is nobody to ask."""
     order = list(Reported)
     return min(reports, key=lambda r: (order.index(r.state), bool(r.held_by)), default=TOLD)
+
+
+def silence(reports: Iterable[AlertReport]) -> str:
+    """What keeps all these alerts from being told, in words; empty where one of them is, or all are gone."""
+    word = combined(reports)
+    return word.text if word.state is Reported.SILENCED else ""

@@ -203,6 +203,11 @@ class Decision:
     policy_version: str = ""
 
     @property
+    def silenced(self) -> bool:
+        """A gate says that its alert is silenced: nobody is called while that lasts."""
+        return any(gate.code is Code.SILENCED for gate in self.gates)
+
+    @property
     def retry_at(self) -> datetime | None:
         """When looking again may give another answer: the latest retry time of the gates that decided it. A weaker gate
         does not count: behind a denial that ends there may be a question, and that is another answer."""

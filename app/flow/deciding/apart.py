@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from app.domain.alert_report import Reported, combined
+from app.domain.alert_report import silence
 from app.domain.cluster import Cluster
 from app.domain.decision import Calls, Code, Decision, calling
 from app.domain.errors import AccessDenied, ObjectMissing
@@ -105,7 +105,7 @@ async def left(
     rule = next((rule for rule in policy.rules if rule.name == word.rule), None)
     acts = rule is not None and may_act(rule, policy, services.ceiling)
     look_at = _for_a_person(services, rule, incident, alerts, word) if rule is not None and acts else ""
-    if look_at and combined(await facts.reports(services, alerts)).state is Reported.SILENCED:
+    if look_at and silence(await facts.reports(services, alerts)):
         look_at = ""  # somebody has it
 
     def write(tx: Tx) -> None:

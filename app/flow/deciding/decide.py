@@ -17,7 +17,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus
-from app.domain.alert_report import AlertReport, Reported, combined
+from app.domain.alert_report import AlertReport, Reported, silence
 from app.domain.decision import Code, Decision, Mode, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
@@ -297,8 +297,8 @@ async def _paid(way: Way) -> bool:
 async def unheard(services: Services, incident: Incident, alerts: tuple[StoredAlert, ...]) -> tuple[str, str]:
     """Why nobody is called for alerts that the store has firing: their source has them no more, or they are silenced; both empty otherwise."""
     reports = await facts.reports(services, alerts)
-    word, way = combined(reports), Way(services, services.policy(), incident, alerts, View(services.cluster))
-    return await _vanished(way, reports), word.text if word.state is Reported.SILENCED else ""
+    way = Way(services, services.policy(), incident, alerts, View(services.cluster))
+    return await _vanished(way, reports), silence(reports)
 
 
 async def _vanished(way: Way, heard: Sequence[AlertReport] = ()) -> str:

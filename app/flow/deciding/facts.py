@@ -13,7 +13,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from app.domain.alert import Source
-from app.domain.alert_report import TOLD, AlertReport, Reported, combined
+from app.domain.alert_report import TOLD, AlertReport, Reported, combined, silence
 from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
@@ -129,7 +129,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         holders_asked=_holders_asked(alerts, reported),
         changed_by=changed,
         leaving=leaving,
-        silenced=report.text if report.state is Reported.SILENCED else "",
+        silenced=silence(reported),
         blocking=blocking,
         new_pods=starting,
         owners=owners,

@@ -198,8 +198,7 @@ def settle_without(
 def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) -> None:
     """Nobody could look for ten minutes, and the rule would act: a person is called, one for all that stand for the same reason. It is
     looked at again all the same, and goes on once something can be read."""
-    silenced = any(gate.code is Code.SILENCED for gate in decision.gates)
-    if not acts or silenced or incident.manual is not None or decision.code is not Code.UNKNOWN_FACT:
+    if not acts or decision.silenced or incident.manual is not None or decision.code is not Code.UNKNOWN_FACT:
         return
     last = work.latest_decision(tx.conn, incident.id)
     if last is None or tx.now - last.at < _BLIND_FOR or record.holder_in_force(tx, incident.id) is not None:
@@ -276,7 +275,7 @@ _FOR_A_PERSON = {
 def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
     """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
     pods of it do not come up, whether or not it is known what would help."""
-    if any(gate.verdict is Verdict.OBSERVE or gate.code is Code.SILENCED for gate in decision.gates):
+    if decision.silenced or any(gate.verdict is Verdict.OBSERVE for gate in decision.gates):
         return False
     if decision.code is Code.PROTECTED:
         return seen is not None and seen.workload is not None and not are_up(seen.workload)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from app.domain.alert_report import Reported, combined
+from app.domain.alert_report import Reported, silence
 from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import RemediatorError
 from app.domain.plan import Action, Step
@@ -75,8 +75,7 @@ async def silenced(services: Services, run: Run, acted: JournalEntry) -> str:
     if not whole:
         return ""
     reports = await reported.reports(services, alerts)
-    word = combined(reports)
-    return reported.held_by(alerts, reports) or (word.text if word.state is Reported.SILENCED else "")
+    return reported.held_by(alerts, reports) or silence(reports)
 
 
 async def gone(services: Services, run: Run) -> bool:
