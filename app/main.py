@@ -65,7 +65,7 @@ from app.store import last_policy, work
 from app.store.audit import NO_KEYS, AuditKeys
 from app.store.database import Store, StoreOptions
 from app.store.presence import Presence, keep_watch
-from app.store.tx import Tx, VaultKeys
+from app.store.tx import AuditRecord, Tx, VaultKeys
 from app.store.writer import StoreHooks
 from app.web.app import create_app
 from app.web.services import Views, WebServices
@@ -163,7 +163,12 @@ def _counted(hooks: StoreHooks | None, metrics: Metrics) -> StoreHooks:
         metrics.store_seconds.observe(seconds)
         metrics.store_batch.observe(writes)
 
-    return replace(hooks or StoreHooks(), committed=committed, failed=metrics.store_failures.inc)
+    def audited(records: Sequence[AuditRecord]) -> None:
+        for record in records:
+            metrics.count_record(record.kind, of_run=bool(record.run_id))
+
+    failed = metrics.store_failures.inc
+    return replace(hooks or StoreHooks(), committed=committed, failed=failed, audited=audited)
 
 
 def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None = None) -> Store:

@@ -16,6 +16,7 @@ from app.notify.message import Context, Message, Part, Section
 from app.notify.text import Line, Piece, Ref, When, Who, bold, code, joined, line
 from app.notify.timeline import ApprovalAnswer, Timeline
 from app.notify.wording import (
+    CHECKED_WORDS,
     NEEDED,
     NOTHING_DONE,
     RESULT_WORDS,
@@ -68,9 +69,9 @@ def parent(timeline: Timeline) -> Message:
     """The whole parent message."""
     body: list[Line] = [
         *_what(timeline),
-        *_why(timeline),
-        *_right(timeline),
+        *_chosen(timeline),
         *_check(timeline),
+        *_then(timeline),
         *_undo(timeline),
         *([line(bold("Waits"), f": {timeline.waits}")] if timeline.waits else []),
         *_person(timeline),
@@ -162,6 +163,31 @@ def _by(answer: ApprovalAnswer) -> tuple[Piece | str, ...]:
     return (Who(answer.by or "nobody"), *((" ", When(answer.at)) if answer.at else ()))
 
 
+_LEFT = frozenset({IncidentState.ESCALATED, IncidentState.STUCK})
+
+
+def _first(timeline: Timeline) -> Timeline | None:
+    """As it was when the step that was carried out was chosen; None unless a later one that did not come about was decided since."""
+    done, decision = timeline.taken, timeline.decision
+    if done is None or done.decision is None or decision is None or timeline.state not in _LEFT:
+        return None
+    return replace(timeline, **done._asdict()) if done.decision.step != decision.step else None
+
+
+def _chosen(timeline: Timeline) -> list[Line]:
+    """Why the step was chosen and by which right."""
+    shown = _first(timeline) or timeline
+    return [*_why(shown), *_right(shown)]
+
+
+def _then(timeline: Timeline) -> list[Line]:
+    """What became of a later step that was not taken."""
+    if timeline.decision is None or _first(timeline) is None:
+        return []
+    first, *rest = _right(timeline) or [line("not taken")]
+    return [line(bold(f"Then {timeline.decision.step or 'a further step'}"), ": ", *first), *rest]
+
+
 def _why(timeline: Timeline) -> list[Line]:
     """Why this step was chosen; without one, what was found."""
     step = timeline.plan.why if timeline.plan and timeline.plan.actions else ""
@@ -235,9 +261,9 @@ def _undo(timeline: Timeline) -> list[Line]:
     lines = []
     for undo in latest.values():
         what = f": {undo.summary}" if several else ""
-        lines.append(
-            line(bold(UNDO_WORDS[undo.result].capitalize()), what, f" ({undo.text})" if undo.text else "")
-        )
+        word = UNDO_WORDS[undo.result]
+        text = undo.text.removeprefix(f"{word}: ")
+        lines.append(line(bold(word.capitalize()), what, f" ({text})" if text else ""))
     if timeline.undo_asked and timeline.run_state is RunState.UNDOING:
         lines.append(line("Undoing, ordered by ", *_by(timeline.undo_asked)))
     if timeline.undo_held and timeline.run_state is RunState.UNDOING:
@@ -263,13 +289,21 @@ def _person(timeline: Timeline) -> list[Line]:
     if escalation is None:
         theirs = timeline.state in (IncidentState.ESCALATED, IncidentState.STUCK) and timeline.reason
         return [*([line(bold("Left to a person"), f": {timeline.reason}")] if theirs else []), *called]
-    reason = escalation.reason.removeprefix(NEEDED)
+    reason = _said_once(timeline, escalation.reason.removeprefix(NEEDED))
     lines = [line(bold(person_word(timeline.state)), f": {reason}")]
     if written(timeline) is Written.UNDONE:  # what it says to stand does not any more
         escalation = replace(escalation, in_place=(), commands=())
     look = [line(f"Look at: {text}") for text in to_look_at(escalation)[: 0 if over else _LOOK_AT]]
     stands = [line(text) for text in standing_lines(replace(escalation, done=(), not_done=()))]
     return [*lines, *stands, *called, *look]
+
+
+def _said_once(timeline: Timeline, reason: str) -> str:
+    """The reason without the words of the check, which stand right above it."""
+    check = timeline.verification
+    if check is None or timeline.state is IncidentState.VERIFYING or check.text not in reason:
+        return reason
+    return reason.replace(check.text, CHECKED_WORDS[check.result], 1)
 
 
 def _trust_levels(timeline: Timeline) -> list[Line]:

@@ -28,6 +28,18 @@ RESULT_WORDS = {
     Result.TAKEN_OVER: "taken over by somebody else, which counts neither as fixed nor as failed",
 }
 
+CHECKED_WORDS = {
+    Result.FIXED: "it helped",
+    Result.CONTAINED: "it bought time",
+    Result.STILL_FIRING: "it helped, and the alert still fires",
+    Result.IN_PART: "it helped in part, and the alert still fires",
+    Result.NOT_FIXED: "it did not help",
+    Result.INCONCLUSIVE: "nobody can tell whether it helped",
+    Result.PROBE_ERROR: "whether it helped could not be measured",
+    Result.TAKEN_OVER: "somebody else took it over",
+}
+"""What a check came to, where its numbers stand beside it already."""
+
 ACTION_WORDS = {
     ActionResult.APPLIED: "done",
     ActionResult.REFUSED: "refused by the cluster, nothing was changed",

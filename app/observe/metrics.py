@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from app.domain.decision import Code, Verdict
+from app.domain.events import EventKind
 from app.domain.outcome import RunState
 
 _FAST = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
@@ -37,6 +38,8 @@ class Metrics:
         """What our own alerts see grow: a counter that begins with its first event has not grown by it. Other labels begin with their first event."""
         for code in (Code.BUDGET_SPENT, Code.RATE_LIMITED):
             self.decisions.labels(Verdict.DENY.value, code.value)
+        for by in ("run", "decision"):
+            self.escalations.labels(by)
         for remediation in remediations:
             self.runs.labels(remediation, RunState.EXPIRED.value)
 
@@ -73,6 +76,11 @@ class Metrics:
             "http_request_seconds", "Time to answer an HTTP request.", _FAST, "route"
         )
 
+    def count_record(self, kind: str, *, of_run: bool) -> None:
+        """Count what a committed record of the audit trail tells: that a person is needed."""
+        if kind == EventKind.ESCALATED:
+            self.escalations.labels("run" if of_run else "decision").inc()
+
     def _count_decisions(self, to: CollectorRegistry) -> None:
         self.incidents = _gauge(to, "incidents", "Incidents that are not closed, by state.", "state")
         self.decisions = _counter(to, "decisions", "Decisions on incidents.", "verdict", "code")
@@ -97,7 +105,12 @@ class Metrics:
         self.actions = _counter(to, "actions", "Mutations of the cluster.", "kind", "result")
         self.verifications = _counter(to, "verifications", "Verifications of steps.", "remediation", "result")
         self.undos = _counter(to, "undos", "Attempts to undo an action.", "kind", "result")
-        self.escalations = _counter(to, "escalations", "Incidents handed to a person.", "code")
+        self.escalations = _counter(
+            to,
+            "escalations",
+            "Times a person was needed, by what left it to them: a run or a decision.",
+            "by",
+        )
         self.approvals = _counter(to, "approvals", "Answers of people to requests for approval.", "answer")
         self.schedules = _counter(
             to, "schedules", "Times of schedules that have come, by what became of them.", "rule", "result"

@@ -34,14 +34,16 @@ class StoreHooks:
     """Where crash tests cut, and where commits are counted.
 
     `before_commit` and `after_commit` may raise a BaseException to play death: the store then writes nothing more.
-    `committed` hears of each commit (seconds it took from taking up the work, writes that shared it), `failed` of each
-    that did not happen; both are called from the writing threads and must not raise. `keys` are those of the audit trail.
+    `committed` hears of each commit (seconds it took from taking up the work, writes that shared it), `audited` of its audit
+    records, `failed` of each that did not happen; all are called from the writing threads and must not raise. `keys` are those
+    of the audit trail.
     """
 
     before_commit: Callable[[], None] | None = None
     after_commit: Callable[[], None] | None = None
     committed: Callable[[float, int], None] = lambda _seconds, _writes: None
     failed: Callable[[], None] = lambda: None
+    audited: Callable[[Sequence[AuditRecord]], None] = lambda _records: None
     keys: AuditKeys = NO_KEYS
 
 
@@ -51,6 +53,7 @@ class Cuts:
     def __init__(self, hooks: StoreHooks | None) -> None:
         self._hooks = hooks or StoreHooks()
         self.committed, self.failed = self._hooks.committed, self._hooks.failed
+        self.audited = self._hooks.audited
         self.keys = self._hooks.keys
         self.death: BaseException | None = None
 
@@ -185,6 +188,7 @@ class Writer:
             audit.append(conn, records, self._cuts.keys)
             self._cuts.before_commit()
             self._committing = True
+        self._cuts.audited(records)
         self._cuts.after_commit()
         return results
 

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from app.domain.errors import RemediatorError, StoreUnavailable
+from app.domain.errors import BadInput, RemediatorError, StoreUnavailable
+from app.domain.events import EventKind
 from app.store.database import Store
 from app.store.probe import WriteProbe
+from app.store.tx import Tx
 from app.store.writer import StoreHooks
 from tests.contract.stores import HandClock, Stores
 
@@ -93,3 +95,21 @@ async def test_a_store_that_does_not_answer_is_told_without_waiting_for_it(
         await probe()
     stuck.set()
     await probe()
+
+
+async def test_what_is_audited_is_heard_after_its_commit_and_nothing_of_what_was_undone(
+    make_store: Stores,
+) -> None:
+    heard: list[str] = []
+    store = make_store(
+        hooks=StoreHooks(audited=lambda records: heard.extend(record.incident_id for record in records))
+    )
+
+    def falls(tx: Tx) -> None:
+        tx.audit(EventKind.ESCALATED, incident_id="inc_undone")
+        raise BadInput("no")
+
+    with pytest.raises(BadInput):
+        await store.write(falls)
+    await store.write(lambda tx: tx.audit(EventKind.ESCALATED, incident_id="inc_kept"))
+    assert heard == ["inc_kept"]

@@ -125,6 +125,32 @@ async def test_promise_7_every_ladder_ends_with_what_was_done_undone_or_told_as_
     await rig.close()
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "then"),
+    [
+        (_nothing, "An approval was asked for"),
+        (_rejects, "Rejected by ana"),
+        (_paused, "Stopped by: kill switch"),
+    ],
+)
+async def test_a_message_keeps_the_step_that_was_done_and_the_one_that_was_not_apart(
+    tmp_path: Path, meanwhile: Meanwhile, then: str
+) -> None:
+    rig = await _scene(tmp_path, (N, E))
+    await _reaches(rig, RunState.VERIFYING)
+    await meanwhile(rig)
+    await rig.run(3_600)
+    told = (await _told(rig)).splitlines()
+    assert sum("95 % of the requests are answered in 30 s" in line for line in told) == 1
+    assert not any("Latency stayed high after scaling out" in line for line in told)
+    assert [line for line in told if line.startswith("Allowed by: ")], told
+    assert any(line.startswith(f"Then restart: {then}") for line in told), told
+    (needed,) = (line for line in told if line.startswith("A person is needed: "))
+    assert needed.startswith("A person is needed: it did not help; ")
+    assert sum("Latency: 30 before the step, 30 now" in line for line in told) == 1
+    await rig.close()
+
+
 async def _order_taken_back(rig: Rig) -> Run:
     """The rule's undo cannot get out; ana makes it hers, and takes that back."""
     await _does_not_get_out(rig, FaultKind.UNREACHABLE)

@@ -243,8 +243,6 @@ def _tell(services: Services, moved: _Moved) -> None:
         verify.forget(services, moved.run)
     if moved.ended:
         record.count_ended(services, moved.run, moved.run.state)
-        if ending.CONSEQUENCES[moved.run.state].person:
-            services.metrics.escalations.labels(moved.run.state.value).inc()
         services.decide_nudge()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
+from app.domain.events import EventKind
 from app.observe.metrics import Metrics
 
 EXPECTED = {
@@ -30,7 +31,7 @@ EXPECTED = {
     "remediator_actions": ("counter", ("kind", "result")),
     "remediator_verifications": ("counter", ("remediation", "result")),
     "remediator_undos": ("counter", ("kind", "result")),
-    "remediator_escalations": ("counter", ("code",)),
+    "remediator_escalations": ("counter", ("by",)),
     "remediator_approvals": ("counter", ("answer",)),
     "remediator_outbox_messages": ("gauge", ()),
     "remediator_outbox_oldest_seconds": ("gauge", ()),
@@ -91,3 +92,21 @@ def test_two_services_in_one_process_do_not_share_series() -> None:
     Metrics(one).store_failures.inc()
     Metrics(two)
     assert two.get_sample_value("remediator_store_failures_total") == 0.0
+
+
+def test_each_record_that_a_person_is_needed_is_counted_by_what_left_it_to_them(
+    registry: CollectorRegistry,
+) -> None:
+    metrics = Metrics(registry)
+    metrics.start_at_zero(())
+    for kind, of_run in (
+        (EventKind.ESCALATED, True),
+        (EventKind.ESCALATED, False),
+        (EventKind.DECIDED, False),
+    ):
+        metrics.count_record(kind.value, of_run=of_run)
+    by = {
+        word: registry.get_sample_value("remediator_escalations_total", {"by": word})
+        for word in ("run", "decision")
+    }
+    assert by == {"run": 1.0, "decision": 1.0}

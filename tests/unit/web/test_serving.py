@@ -11,12 +11,14 @@ import httpx
 import pytest
 from sqlalchemy import Connection
 
+from app.domain.events import EventKind
 from app.main import Service
 from app.observe.system import SystemClock
 from app.serving import serving
 from app.settings import load_settings
 from app.sim import AcceleratedClock, SimCluster, load_scenario
 from app.store import last_policy
+from app.store.tx import Tx
 from app.web.connections import ConnectionLimits
 from tests.unit.served import POLICIES, TOKEN, TOKENS, parts_on
 
@@ -125,3 +127,18 @@ async def test_a_start_with_a_faulty_policy_serves_with_the_last_good_one_and_sa
 def _kept(service: Service) -> Callable[[Connection], bool]:
     key = service.services.store.vault.key
     return lambda conn: last_policy.find(conn, key) is not None
+
+
+async def test_a_person_who_is_needed_is_counted(running: Running) -> None:
+    """From the audit trail, whoever writes the record."""
+    service, url, _ = running
+
+    def needed(tx: Tx) -> None:
+        tx.audit(EventKind.ESCALATED, incident_id="inc_1")
+        tx.audit(EventKind.ESCALATED, incident_id="inc_1", run_id="run_1")
+
+    await service.services.store.write(needed)
+    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+        told = (await client.get(url.join("/metrics"))).text
+    for by in ("decision", "run"):
+        assert f'remediator_escalations_total{{by="{by}"}} 1.0' in told
