@@ -63,6 +63,7 @@ _TOOLS: dict[str, Tool] = {
     "smbclient|rpcclient|smbget|smbmap|winexe": Tool((), ("-U",), between="%"),
     "net": Tool((), ("-U",), between="%", places={"user": (2,)}),
     "swaks": Tool(("-ap", "--auth-password")),
+    "gcloud": Tool(places={"activate-refresh-token": (2,)}),
     "isql-v": Tool(places={"dba": (1,)}),
     "openssl": Tool(("-k", "-K", "-passin", "-passout", "-pass")),
     "healthcheck\\.sh": Tool(("--su-mysql",)),

@@ -29,7 +29,7 @@ from app.domain.secret_values import (
     read_value,
     read_word,
 )
-from app.domain.secret_words import made_up, of_both_cases, random_looking
+from app.domain.secret_words import made_up, of_both_cases, only_faults, random_looking
 
 Span = tuple[int, int]
 
@@ -96,6 +96,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
+    if only_faults(text, after):
+        return None
     if behind == ":" and _ARN.search(text[max(0, start - 80) : start]):
         return None  # a name
     if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
@@ -142,9 +144,13 @@ _PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
 _OAUTH = r"invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied"
 _PLAIN_VALUES = {
     **dict.fromkeys(("pwd", "oldpwd"), _PATH),
+    "pass": re.compile(
+        r"\d{1,6}[,;]?\s+\W{0,2}(?:fail|skip|err|warn|total|pend|ignore|xfail|todo)\w*\s?[:=]", re.IGNORECASE
+    ),
+    "credentials": re.compile(r"[\"']?(?:omit|include|same-origin)\b"),
     **dict.fromkeys(("oauth", "oauth2"), re.compile(rf"(?:{_OAUTH})\b")),
     "auth": re.compile(
-        rf"(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
+        rf"[\"']?(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
         r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
     ),
 }

@@ -69,3 +69,15 @@ def well_mixed(word: str) -> bool:
         return False
     changes = sum(a != b for a, b in pairwise(kinds))
     return changes >= 0.42 * len(letters)
+
+
+_FAULTS = re.compile(
+    r"\[\s?(?P<all>(?:\\{0,4}\"(?:is|are|was|has|can't|can not|cannot|must|should|needs?|may|does|doesn't|only|this|the|please|invalid|too)\s[^\"\\\n]{2,120}\\{0,4}\"(?:,\s?)?){1,8})\s?\]",
+    re.IGNORECASE,
+)
+
+
+def only_faults(text: str, at: int) -> bool:
+    """A list of what is wrong with a field, as a form answers: sentences, and no word among them that somebody made up."""
+    found = _FAULTS.match(text, at)
+    return found is not None and not any(map(made_up, re.split(r"[\s\"'()\\,]+", found["all"])))
