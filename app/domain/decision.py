@@ -89,7 +89,7 @@ class Calls(StrEnum):
     NOT_WELL = "a person, where not all pods are up"
     AFTER_A_FAILURE = "a person, where the last run on the target did not help and the alert fires"
     WHEN_IT_LASTS = "a person, after 10 min, where the rule may act"
-    NO_WORKLOAD = "a person, where the rule may act and ends with `escalate`, and it is about a server outside of the cluster or the rule's own default"
+    NO_WORKLOAD = "a person, where the rule may act and ends with `escalate`, and it is about a server that is no workload in the scope, or the rule's own default"
     FOR_THE_STORM = "one person for the whole storm"
     BY_THE_RUN = "as the run ends: the rule's `otherwise`"
     IF_UNANSWERED = "whoever may approve is asked; when it expires, the rule's `otherwise`"

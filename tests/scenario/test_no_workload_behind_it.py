@@ -60,6 +60,41 @@ async def test_a_person_is_called_once_for_a_database_outside_of_the_cluster(
     await rig.close()
 
 
+_EXPORTER = "postgres-exporter"
+ELSEWHERE: dict[str, dict[str, str]] = {
+    "its exporter's pod": {
+        "pod": f"{_EXPORTER}-6d4f8c7b9-x8q2p",
+        "service": _EXPORTER,
+        "server": "prod.rds:5432",
+    },
+    "its exporter's job": {"job": _EXPORTER, "instance": "10.0.0.1:9187"},
+    "its exporter's Deployment": {"deployment": _EXPORTER},
+    "a namespace alone": {},
+}
+
+
+@pytest.mark.parametrize("which", ELSEWHERE)
+async def test_a_person_is_called_for_a_database_that_is_measured_outside_of_the_scope(
+    tmp_path: Path, which: str
+) -> None:
+    """The words say what the policy can name."""
+    rig = await _heard(tmp_path, policy(), CONNECTIONS, namespace="monitoring", **ELSEWHERE[which])
+    found = await decision(rig)
+    assert found.code is Code.NO_TARGET
+    assert "labels.exporters" in found.text
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_nobody_is_called_for_a_workload_outside_of_the_scope(tmp_path: Path) -> None:
+    """Whoever left its namespace out said so: an exporter of something else is a workload like any."""
+    rig = await _heard(tmp_path, policy(), "HighErrorRate", namespace="monitoring", deployment=_EXPORTER)
+    assert (await decision(rig)).code is Code.OUT_OF_SCOPE
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.close()
+
+
 @pytest.mark.parametrize(
     "rules",
     [policy(mode=Mode.OBSERVE), policy(otherwise=(Otherwise.NEXT, Otherwise.UNDO))],

@@ -3,7 +3,8 @@ pod or ReplicaSet. Told with whose it is, how it stands and its last words; wher
 
 Called by `decide` in the place of workload, diagnosis and ladder; the gates that keep a call from people (pauses, the scope, a storm) have their word
 as for any target. Owns too what follows where nothing was looked at: a person is called for an alert that no workload of the cluster stands for,
-where its rule would act and ends with a person: one about a server outside, of which its exporter tells, and one for which the rule's own
+where its rule would act and ends with a person: one about a server of which its exporter tells, outside of the cluster or measured outside of
+the scope, and one for which the rule's own
 default does not exist. Of a workload that a label names and that is gone nobody is called: who deleted it knows. Reads nothing of what is off limits.
 """
 
@@ -17,7 +18,7 @@ from app.domain.decision import Calls, Code, Decision, calling
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import Step
-from app.domain.subject import JOB, NAMESPACE
+from app.domain.subject import JOB, MEASURED_BY, NAMESPACE
 from app.domain.target import Kind, Target
 from app.flow.deciding import facts
 from app.flow.deciding.investigate import Seen, Subject, leading, unread
@@ -37,9 +38,33 @@ from app.store.tx import Tx
 _BY_HAND = "fix-by-hand"
 _APART = "target.apart"
 _ROLLOUT = "rollout"
+_MEASURING = (*MEASURED_BY, "deployment", "daemonset", "statefulset")
 _NOWHERE = calling(Calls.NO_WORKLOAD)
 _OUTSIDE = "look at the server that the alert names with its provider's own means: no workload of the cluster stands for it"
 _DEFAULT = "correct the rule's target, or see who deleted it"
+
+
+def measured_elsewhere(policy: Policy, subject: Subject, named: Target) -> Decision | None:
+    """That the labels tell where a server was measured, outside of the scope, and not which server: an exporter by its name, or a namespace
+    beside the rule's own default. None where they name what the alert is about, and for rules about workloads."""
+    if subject.incident.manual is not None or not subject.remediation.outside:
+        return None
+    hint = target_hint(subject.rule, subject.labels)
+    if not isinstance(hint, Hint) or policy.scope.covers(named.namespace):
+        return None
+    exporter = next((k for k in _MEASURING if "exporter" in subject.labels.get(k, "").lower()), "")
+    if not exporter and not hint.by_default:
+        return None
+    by = (
+        f'label "{exporter}" names {subject.labels[exporter][:80]}'
+        if exporter
+        else "no label names a workload"
+    )
+    why = (
+        f"{by} and the namespace is {named.namespace}, outside of the scope, where it was measured: which server it is about is not known."
+        " Name exporters in the policy under labels.exporters"
+    )
+    return policy_decide.no_target(policy, subject.rule, why)
 
 
 async def of_labels(services: Services, policy: Policy, subject: Subject, named: Decision) -> Seen | Decision:

@@ -152,6 +152,8 @@ async def check_what_is_named(way: Way) -> Way | Decision:
     named = investigate.named_target(way.policy, subject)
     if isinstance(named, Decision):
         return _apart(way, await apart.of_labels(way.reading, way.policy, subject, named))
+    if elsewhere := apart.measured_elsewhere(way.policy, subject, named):
+        return elsewhere
     away = await namespace_off_limits(way.view, way.policy.scope, named.namespace)
     return _seen_or_not(way, named, away=away)
 
@@ -363,8 +365,7 @@ def _apart(way: Way, found: investigate.Seen | Decision) -> Way | Decision:
 
 
 def _unknown(way: Way, why: str) -> Decision:
-    rule = way.subject.rule if way.subject else None
-    named = (rule.name, rule.remediation) if rule else ("", "")
+    named = (way.subject.rule.name, way.subject.rule.remediation) if way.subject else ("", "")
     return Decision(Verdict.DENY, Code.UNKNOWN_FACT, why, *named, "", (), way.policy.version)
 
 
