@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from app.backup import order as names
 from app.backup.order import Order
+from app.backup.over import WORK
 from app.backup.pipes import SCRIPT
 from app.backup.restore_order import RestoreOrder
 from app.domain.cluster import MARKER
@@ -127,7 +128,7 @@ def _upload(order: tuple[str, str], at: DatabaseAddress, pod: Pod) -> Obj:
         keys[names.AUTHORITY] = at.ca_key
     env = [
         told(*order),
-        told(names.WORK, _WORK),
+        told(WORK, _WORK),
         told(names.LOGIN, _LOGIN),
         told(names.LAST_WORDS, "/dev/termination-log"),
         asked_by(),
@@ -139,7 +140,7 @@ def _upload(order: tuple[str, str], at: DatabaseAddress, pod: Pod) -> Obj:
 
 def _dump(pod: Pod) -> Obj:
     env = [
-        told(names.WORK, _WORK),
+        told(WORK, _WORK),
         told("PGSERVICEFILE", f"{_LOGIN}/services"),
         told("HOME", _WORK),
     ]

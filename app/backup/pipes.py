@@ -7,8 +7,10 @@ script runs comes from outside: words and arguments are this module's.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -16,19 +18,36 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from app.backup.failure import BackupFailed
-from app.backup.order import OVER, WORK, Form
+from app.backup.order import Form
+from app.backup.over import OVER, TOLD_TO_END, WORK
 from app.backup.words import without_rows
 
+_TURNS = 9_000
+"""Looks, ten a second, for the other container: it may wait for its image all that time."""
+_TURN = 0.1  # seconds
+_GONE = "gone"
+"""The file that says that the script has ended, maybe before it opened the pipes."""
+_AT_ONCE = 60
+"""Seconds within which it opens what it has made."""
 SCRIPT = f"""
 set -u
 cd "${WORK}" || exit 1
+trap ': >{_GONE}' EXIT
+trap 'exit {TOLD_TO_END}' TERM
 with() {{
   of="${{PGSERVICEFILE%/*}}/$1"; shift
   password="$(cat "$of.password" && echo .)" && name="$(cat "$of.dbname" && echo .)" || return 1
   PGPASSWORD="${{password%.}}" PGDATABASE="${{name%.}}" "$@"
 }}
-until [ -p told ] && [ -p todo ]; do [ -e {OVER} ] && exit 1; sleep 0.1 || sleep 1; done
-exec 9>told 8<todo
+waited=0
+until [ -p told ] && [ -p todo ]; do
+  [ -e {OVER} ] || [ "$waited" -ge {_TURNS} ] && exit 1
+  waited=$((waited + 1)); sleep 0.1 || sleep 1
+done
+[ -e {OVER} ] && exit 1
+(sleep {_AT_ONCE}; kill -TERM $$) >/dev/null 2>&1 & watch=$!
+exec 9>told; [ -e {OVER} ] && exit 1
+exec 8<todo; kill "$watch"
 printf 'client %s\\n' "$(pg_dump --version 2>/dev/null)" >&9
 while read -r word first second <&8; do
   case "$word" in
@@ -43,16 +62,17 @@ while read -r word first second <&8; do
   printf '%s %s\\n' "$word" "$?" >&9
 done
 """
-"""What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it. `with`
-gives one process the password and the name of the database of a service; the full stop saves line breaks at their ends. Both programs work as
-the login, whatever role its settings (ALTER ROLE ... SET role) would give its sessions."""
+"""What the container with the database's image runs. A custom archive is packed on our side, so that two processors work at it. It waits for
+the other container as long as that may take to begin, and ends when it is told to. `with` gives one process the password and the name of the
+database of a service; the full stop saves line breaks at their ends. Both programs work as the login, whatever role its settings
+(ALTER ROLE ... SET role) would give its sessions."""
 OF_THEIR_OWN = ("password", "dbname")
 """What of a login stands in files of its own, by libpq's words."""
 _BLOCK = 1 << 20
 
 
 class Pipes:
-    """Our end. Waits until the other container is there; a Job's deadline bounds every wait."""
+    """Our end. Waits until the other container is there, a quarter of an hour at most; a Job's deadline bounds every other wait."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -63,9 +83,32 @@ class Pipes:
         self._known: Collection[str] = ()
 
     def __enter__(self) -> Self:
-        self._told = (self._folder / "told").open(encoding="utf-8", errors="replace")
-        self._todo = (self._folder / "todo").open("w", encoding="utf-8")
+        """Raises BackupFailed when the other container does not come, or ends before it has opened its ends."""
+        told = os.open(self._folder / "told", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            todo = self._opened("todo")
+        except BackupFailed:
+            os.close(told)
+            raise
+        os.set_blocking(told, True)
+        os.set_blocking(todo, True)
+        self._told = os.fdopen(told, encoding="utf-8", errors="replace")
+        self._todo = os.fdopen(todo, "w", encoding="utf-8")
         return self
+
+    def _opened(self, name: str) -> int:
+        """The pipe, once somebody reads it."""
+        pause = threading.Event()
+        for _ in range(_TURNS):
+            try:
+                return os.open(self._folder / name, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:
+                    raise
+            if (self._folder / _GONE).exists():
+                raise _gone()
+            pause.wait(_TURN)
+        raise BackupFailed("the container with the database's image did not begin", code="dump_ended")
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,27 +10,25 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 
 from app.backup.failure import BackupFailed
-from app.backup.order import LAST_WORDS, OVER, WORK
+from app.backup.order import LAST_WORDS
+from app.backup.over import TOLD_TO_END, tell_it_is_over
 
 
 def ended(work: Callable[[], str], environment: Mapping[str, str]) -> int:
     """Do the work; the exit code. Its words, or those of its failure, become the termination message. The other container, which may
     still wait for the pipes, is told that it is over."""
     # At its deadline a pod still drops what is not whole.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TOLD_TO_END))
     os.umask(0o077)  # what containers of the pod share is for nobody else
     try:
         words, code = work(), 0
     except BackupFailed as error:
         words, code = f"{error.message} ({error.code})", 1
     finally:
-        if folder := environment.get(WORK):
-            with suppress(OSError):
-                (Path(folder) / OVER).touch()
+        tell_it_is_over(environment)
     say(words)
     if path := environment.get(LAST_WORDS):
         Path(path).write_text(words, encoding="utf-8")

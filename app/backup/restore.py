@@ -20,7 +20,8 @@ from app.backup.bucket import Bucket, Counted
 from app.backup.contents import cannot
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
-from app.backup.order import LOGIN, WORK
+from app.backup.order import LOGIN
+from app.backup.over import WORK
 from app.backup.packing import archive, unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told

@@ -18,7 +18,8 @@ from typing import Any
 from app.backup.bucket import Bucket, Counted, written
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
-from app.backup.order import ASKED_BY, KIND, LOGIN, WORK, Form, Order
+from app.backup.order import ASKED_BY, KIND, LOGIN, Form, Order
+from app.backup.over import WORK
 from app.backup.packing import packed, unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Mapping
 
+from app.backup import early  # noqa: F401 - first: what is loaded after it takes long
 from app.backup.configuration.order import ORDER, Order
 from app.backup.configuration.upload import Parts, back_up
 from app.backup.pod import ended, unexpected
