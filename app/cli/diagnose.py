@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.output import AsJson, give, write
+from app.cli.output import AsJson, give, write_lines
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url
 from app.domain.errors import BadInput
 
@@ -33,8 +33,7 @@ def diagnose(
     if as_json:
         give(found)
         return
-    for line in screen(found):
-        write(line)
+    write_lines(screen(found))
 
 
 def screen(found: Mapping[str, Any]) -> list[str]:

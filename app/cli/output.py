@@ -34,6 +34,12 @@ def write(text: str) -> None:
     sys.stdout.write(visible(text) + "\n")
 
 
+def write_lines(lines: Iterable[str]) -> None:
+    """Each on a line of its own: what a stranger wrote into one of them begins no other."""
+    for line in lines:
+        write(" ".join(line.splitlines()))
+
+
 @contextmanager
 def progress(text: str, total: int | None, *, quiet: bool) -> Iterator[Callable[[int], None]]:
     """How far long work has come: a bar on stderr that goes again, where a person looks at it, never in a file, in a pipe or beside JSON. Gives

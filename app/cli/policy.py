@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 
 import typer
 
-from app.cli.output import AsJson, give, say, write
+from app.cli.output import AsJson, give, say, write, write_lines
 from app.cli.policy_backtest import backtest, instant_of, span_of
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
@@ -86,8 +86,7 @@ def run_tests(
     if as_json:
         give(report.to_json())
     else:
-        for line in report_lines(report):
-            write(line)
+        write_lines(report_lines(report))
     if report.failed or (cover and report.uncovered):
         raise typer.Exit(1)
 
@@ -119,8 +118,7 @@ def explain(
     if as_json:
         give(data)
     else:
-        for line in lines:
-            write(line)
+        write_lines(lines)
 
 
 @app.command()

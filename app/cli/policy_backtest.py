@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from app.cli.output import AsJson, give, progress, say, write
+from app.cli.output import AsJson, give, progress, say, write_lines
 from app.domain.errors import BadInput
 from app.policy.load import load_dir
 from app.policy.units import parse_duration
@@ -84,8 +84,7 @@ def backtest(
     if as_json:
         give(report_json(test, reading, hit))
     else:
-        for line in report_lines(test, reading):
-            write(line)
+        write_lines(report_lines(test, reading))
     for line in hit:
         say(f"limit hit: {line}")
     if hit:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from app.cli.output import AsJson, give, say, table, write
+from app.cli.output import AsJson, give, say, table, write, write_lines
 from app.cli.remote import DEFAULT_URL, Remote, Token, Url, run_path
 from app.domain.errors import ProbeUnavailable
 from app.domain.outcome import IncidentState
@@ -80,19 +80,19 @@ def _list(listing: _Listing, as_json: bool, follow: bool) -> None:
 def _follow(listing: _Listing, as_json: bool) -> None:
     """Print each row when it is new and whenever it changes. A service that is away is waited for; a refusal is raised."""
     shown: dict[str, dict[str, Any]] = {}
-    away = False
+    away = heard = False
     try:
         while True:
             try:
                 rows = listing.rows()
             except ProbeUnavailable as error:
-                if not shown and not away:
+                if not heard:
                     raise  # it was never there: most likely a wrong address
                 if not away:
                     say(f"{error.message}; waiting")
                 away, rows = True, []
             else:
-                away = False
+                away, heard = False, True
             for row in (r for r in reversed(rows) if shown.get(r["id"]) != r):
                 shown[row["id"]] = row
                 write(json.dumps(row) if as_json else _line(listing.columns, row))
@@ -118,8 +118,7 @@ def explain(
     if as_json:
         give(found)
         return
-    for line in explanation(found):
-        write(line)
+    write_lines(explanation(found))
 
 
 def explanation(found: dict[str, Any]) -> list[str]:

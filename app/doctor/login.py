@@ -50,7 +50,5 @@ async def provider(patient: Patient) -> list[Finding]:
     told = "" if metadata.end_session else "; it has no logout of its own"
     return [
         *findings,
-        _LOGIN.ok(
-            "provider_answers", f"{terms.place} answers, with keys to check its signatures: {keys}{told}"
-        ),
+        _LOGIN.ok("provider_answers", f"{terms.place} answers, and signatures can be checked ({keys}){told}"),
     ]

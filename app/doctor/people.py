@@ -25,7 +25,7 @@ async def slack(patient: Patient) -> list[Finding]:
     """Token, scopes, channel, and who receives clicks."""
     given = patient.settings
     if given.slack_bot_token is None:
-        text = "no Slack token: messages print to the log alone"
+        text = "without a Slack token messages are printed to the log alone"
         return [_SLACK.warn("slack_missing", text, "set REMEDIATOR_SLACK_BOT_TOKEN_FILE")]
     token = given.slack_bot_token.get_secret_value()
     try:
@@ -35,9 +35,13 @@ async def slack(patient: Patient) -> list[Finding]:
                 f"it answers with HTTP {answer.status} and nothing of Slack's: the token was not judged"
             )
         if not answer.body.get("ok"):
-            text = f"Slack refuses the bot token: {foreign(answer.body.get('error'))}"
+            text = f"Slack refuses the bot token ({foreign(answer.body.get('error'))})"
             return [_SLACK.fail("slack_token", text, "install the app again and put in its new bot token")]
-        found = [_SLACK.ok("slack_token", f"the token is {foreign(answer.body.get('user', 'a bot'))}'s")]
+        found = [
+            _SLACK.ok(
+                "slack_token", f"Slack knows the bot token as {foreign(answer.body.get('user', 'a bot'))}"
+            )
+        ]
         scopes = {s.strip() for s in answer.headers.get("x-oauth-scopes", "").split(",") if s.strip()}
         found += _scopes(scopes, groups=bool(asked.answering_groups(patient)))
         found += await _channel(patient, token, scopes)

@@ -5,6 +5,7 @@ Built by `app.kube.owners`, judged by the gate `ownership`. Pure.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -69,9 +70,9 @@ class Owner:
 
     @property
     def resource(self) -> str:
-        """As kubectl takes it: `scaledobject.keda.sh/web`."""
+        """As kubectl takes it in a shell: `scaledobject.keda.sh/web`. Nobody checks the names that an object gives its owners."""
         group = f".{self.group}" if self.group else ""
-        return f"{self.kind.lower()}{group}/{self.name}"
+        return shlex.quote(f"{self.kind.lower()}{group}/{self.name}")
 
     @property
     def edit(self) -> str:

@@ -90,6 +90,10 @@ class Rights(Protocol):
         those that alerts came from."""
         ...
 
+    def doubt(self) -> None:
+        """The cluster refused something: all rights are reviewed at the next look."""
+        ...
+
 
 class Lack(Protocol):
     """One permission that is not granted."""

@@ -16,7 +16,7 @@ from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
 from app.domain.errors import BadInput
 from app.domain.free_text import cut_raw
 from app.domain.json import JsonValue
-from app.domain.redact import Effort, annotation
+from app.domain.redact import Effort, annotation, redact
 from app.intake.body import decode, rfc3339
 from app.intake.fingerprint import fingerprint
 from app.intake.labels import Reading, free_labels
@@ -92,8 +92,9 @@ def _first(entries: Mapping[str, str], names: tuple[str, ...]) -> str:
 def _identity(key: str, labels: Mapping[str, str]) -> str:
     if not key:
         return fingerprint(labels)
-    # PagerDuty allows 255 characters; a longer one is shortened to something that still tells it apart.
-    return key if len(key) <= 255 else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
+    # PagerDuty allows 255 characters; a longer one, and one that gives a secret away, is shortened to something that still tells it apart.
+    plain = len(key) <= 255 and redact(key) == key
+    return key if plain else hashlib.sha256(key.encode("utf-8", "replace")).hexdigest()
 
 
 def _rejected(received_at: datetime, sender: str, error: BadInput, raw: JsonValue) -> Delivery:

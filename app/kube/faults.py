@@ -24,7 +24,6 @@ from app.domain.errors import (
     OutcomeUnclear,
     RemediatorError,
 )
-from app.domain.redact import redact
 from app.kube.quoted import without_values
 
 _LONGEST = 300
@@ -125,7 +124,7 @@ def _is_budget(answer: Answer) -> bool:
 def _too_many(answer: Answer, where: str) -> RemediatorError:
     if _is_budget(answer):
         causes = "; ".join(str(c["message"]) for c in answer.causes if c.get("message"))
-        text = redact(causes or answer.message)
+        text = without_values(causes or answer.message)
         return DisruptionBlocked(text[:_LONGEST], where=where, retry_after=answer.seconds)
     return ClusterThrottled("the API server limits requests", where=where, retry_after=answer.seconds)
 

@@ -21,6 +21,7 @@ from app.domain.cluster import FIELD_MANAGER
 from app.domain.errors import BadInput
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
+from app.domain.redact import in_one_line
 from app.domain.tools import AUTOMATIC, is_person
 from app.domain.workload import KubeEvent
 from app.kube.lineage import (
@@ -265,7 +266,8 @@ def _writers(manifest: Obj, *, automatic: bool = False) -> Iterator[_Writer]:
         intent = owned.get("f:spec") or {k: v for k, v in owned.items() if k not in around}
         names = frozenset(name.removeprefix("f:") for name in intent if name.startswith("f:"))
         if intent:
-            yield _Writer(manager, parse_time(entry.get("time")), names, part == "scale")
+            who = in_one_line(manager, 128)  # any client chooses it
+            yield _Writer(who, parse_time(entry.get("time")), names, part == "scale")
 
 
 def _named(names: Collection[str]) -> str:

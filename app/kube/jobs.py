@@ -7,6 +7,7 @@ rest is said. Never writes.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,7 @@ from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.owner import Owner, Relation
-from app.domain.redact import MAX_TEXT, redact, redact_lines
+from app.domain.redact import MAX_TEXT, in_one_line, redact, redact_lines
 from app.domain.target import Kind, Target
 from app.domain.tools import tool_of
 from app.domain.units import counted
@@ -47,12 +48,13 @@ class Apart(ObjectMissing):
 def of_another(namespace: str, owner: Mapping[str, Any], said: str) -> Apart:
     """What another controller makes: Argo Rollouts, or an operator by a kind that only it knows. `said` begins with what it makes: `Pod web-1
     belongs to`."""
-    kind, name, group = owner["kind"], owner["name"], owner.get("apiVersion", "").rpartition("/")[0]
+    kind, name = (in_one_line(str(owner[part]), 253) for part in ("kind", "name"))
+    group = owner.get("apiVersion", "").rpartition("/")[0]
     tool = "Argo Rollouts" if kind == Kind.ROLLOUT else tool_of(group)
     told = Owner(Relation.CONTROLS, Kind.POD, kind, group, namespace, name, tool)
     text, made = f"{said} {told}, which is not changed here", said.split()
     if kind == Kind.ROLLOUT:
-        look_at = f"kubectl argo rollouts get rollout {name} -n {namespace}"
+        look_at = f"kubectl argo rollouts get rollout {shlex.quote(name)} -n {namespace}"
         return Apart(text, Target(namespace, Kind.ROLLOUT, name), look_at)
     itself = Kind(made[0]) if made[0] in frozenset(Kind) else Kind.POD
     return Apart(text, Target(namespace, itself, made[1]), f"kubectl describe {told.resource} -n {namespace}")

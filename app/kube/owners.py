@@ -16,6 +16,7 @@ from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.owner import Owner, Owners, Relation
+from app.domain.redact import in_one_line
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
 from app.domain.units import utc
@@ -288,7 +289,9 @@ def _resizers(workload: Workload, found: Sequence[Owner]) -> Iterator[Owner]:
     for who, at in who_changed(manifest, "/spec/replicas"):
         if who not in known and not is_person(who) and not is_tool(who):
             when = f"at {utc(at)}" if at else "time not told"
-            yield Owner(Relation.RESIZES, target.kind, "", "", target.namespace, "", who, when)
+            yield Owner(
+                Relation.RESIZES, target.kind, "", "", target.namespace, "", in_one_line(who, 128), when
+            )
 
 
 async def _listed(cluster: Cluster, kind: Kind, namespace: str) -> Sequence[Obj] | None:
@@ -327,15 +330,18 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
     for owner in meta.get("ownerReferences") or ():
         group = owner.get("apiVersion", "").rpartition("/")[0]
         seen.add(group)
-        yield Owner(Relation.CONTROLS, of, owner["kind"], group, namespace, owner["name"], tool_of(group))
+        kind, name = (
+            in_one_line(str(owner[part]), 253) for part in ("kind", "name")
+        )  # the API server checks neither
+        yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, tool_of(group))
     marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
     if labels.get("application") == "spilo" and "cluster-name" in labels:
         marks.append((labels["cluster-name"], "postgresql", "acid.zalan.do"))
     if of is Kind.HPA and LABEL in labels:
         marks.append((labels[LABEL], "ScaledObject", "keda.sh"))
-    for name, kind, group in marks:
+    for name, made, group in marks:
         if group not in seen:
-            yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, tool_of(group))
+            yield Owner(Relation.CONTROLS, of, made, group, namespace, name, tool_of(group))
     if not seen and not marks:
         managers = [] if but is None else [m for m in managers_of(manifest, autoscaled=False) if m not in but]
         told = [*tools_of(manifest), *((_CALLED[m], _RELATIONS[m]) for m in managers)]

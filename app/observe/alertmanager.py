@@ -24,6 +24,7 @@ from app.domain.alert import Alert
 from app.domain.alert_report import AlertReport, Reported
 from app.domain.errors import RemediatorError
 from app.domain.ports import Clock
+from app.domain.redact import in_one_line
 from app.domain.subject import UNREAD
 from app.observe.http_json import JsonSource
 
@@ -136,7 +137,8 @@ class Alertmanager:
         try:
             found = await self._source.get(f"/api/v2/silence/{silence_id}", [])
             ends = datetime.fromisoformat(str(found["endsAt"])).astimezone(UTC)
-            return f"silenced by {str(found['createdBy'])[:80] or 'nobody named'} until {ends:%Y-%m-%d %H:%M} UTC"
+            by = in_one_line(str(found["createdBy"]), 80)  # whoever may silence chooses it
+            return f"silenced by {by or 'nobody named'} until {ends:%Y-%m-%d %H:%M} UTC"
         except (RemediatorError, KeyError, TypeError, ValueError):
             return ""
 

@@ -16,6 +16,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.json import ANSWER, decoded, decoded_beside
 from app.domain.pieces import PIECE
 from app.domain.ports import Clock
+from app.domain.redact import in_one_line
 
 TIMEOUT = 5.0
 """Seconds that one attempt may take to connect, and again to send each part of its answer."""
@@ -110,10 +111,10 @@ def _may_pass(status: int) -> bool:
 
 
 def _reason(body: bytes) -> str:
-    """The server's own words: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
+    """The server's own words, redacted and on one line: Prometheus answers `{"error": ...}`, Alertmanager a JSON string."""
     try:
         answer = decoded(body) if len(body) <= PIECE else None
     except ValueError:
         return ""
     text = answer.get("error") if isinstance(answer, dict) else answer
-    return f": {text[:200]}" if isinstance(text, str) and text else ""
+    return f": {in_one_line(text, 200)}" if isinstance(text, str) and text else ""

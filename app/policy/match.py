@@ -260,7 +260,7 @@ def _named(spec: TargetSpec, subject: Mapping[str, str]) -> tuple[Kind, str, str
     """Kind, name and label of the object that the labels name: the rule's own label first, then what names a workload, then
     the pod. Without any the name is empty."""
     if name := subject.get(spec.name.label):
-        return spec.kind, name, spec.name.label
+        return Kind.POD if spec.name.label == POD else spec.kind, name, spec.name.label
     if spec.name.label:  # a rule for one fixed workload means that one
         for label, kind in WORKLOAD_LABELS.items():
             if name := subject.get(label):

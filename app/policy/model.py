@@ -230,7 +230,7 @@ class OnDefault(StrEnum):
 
 class TargetSpec(Block):
     """How a rule finds its target in the alert's labels: the label of `name`, else another label that names a workload, else
-    the pod of `pod` (its owner is the target), else the default of `name`. That is a guess, and the mode is approve at most
+    the pod of `pod` (its owner is the target, as where `name` is taken from the label `pod`), else the default of `name`. That is a guess, and the mode is approve at most
     unless `on_default` is act; no guess is made where the labels name something else. A label never widens the scope: the scope
     gate looks at what comes out."""
 

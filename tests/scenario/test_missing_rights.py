@@ -44,3 +44,16 @@ async def test_a_right_that_only_others_need_disables_nothing(tmp_path: Path) ->
     assert (await decision(rig)).verdict is Verdict.ALLOW
     assert writes(rig)
     await rig.close()
+
+
+async def test_a_right_that_is_taken_away_meanwhile_is_known_after_the_first_refusal(tmp_path: Path) -> None:
+    rig = await _with_rights(tmp_path)
+    access = AccessCheck(rig.services)
+    rig.services.rights.current = access
+    await access.look()
+    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    await rig.run(60)
+    assert writes(rig) == []
+    await access.look()
+    assert "may not patch deployments" in access.problems["rights"]
+    await rig.close()

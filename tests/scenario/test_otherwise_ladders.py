@@ -13,7 +13,8 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
-from app.domain.outcome import RunState
+from app.domain.outcome import IncidentState, RunState
+from app.flow.deciding import history
 from app.flow.notifying.timeline import timeline_of
 from app.notify.buttons import buttons
 from app.notify.parent import parent
@@ -24,7 +25,7 @@ from app.store.runs import JournalEntry, Run
 from tests.crash.worlds import flood
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
+from tests.scenario.scenes import alert, body, born, policy, the_incident, the_run, trail, writes
 from tests.scenario.test_being_deleted import API, SPACE, delete_slowly
 from tests.scenario.test_promise_10_an_intent_is_no_write import (
     _does_not_get_out,
@@ -266,4 +267,47 @@ async def test_an_undo_is_refused_for_what_somebody_deletes_long_after_its_run(t
         await rig.operations.undo((await the_run(rig)).id, "ana")
     await rig.run(60)
     assert writes(rig) == [WRITE]
+    await rig.close()
+
+
+async def _owing(path: Path) -> Rig:
+    """The run has ended under a silence, and its call is owed."""
+    rig = await _scene(path, (N, E))
+    after_the_first(rig, EventKind.VERIFIED, partial(silenced, rig))
+    await rig.run(1_800)
+    assert (await the_run(rig)).state is RunState.NOT_FIXED
+    assert await _calls(rig) == 0
+    return rig
+
+
+async def test_promise_7_a_call_that_is_owed_is_not_made_over_somebody_who_took_the_incident_meanwhile(
+    tmp_path: Path,
+) -> None:
+    rig = await _owing(tmp_path)
+    await acknowledged(rig)
+    rig.cluster.alertmanager.end_silences()
+    await rig.run(7_200)
+    assert await _calls(rig) == 0
+    assert "Acknowledged by kim" in await _told(rig)
+    await rig.close()
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["resolved", "taken"])
+async def test_promise_7_what_becomes_of_the_incident_while_the_silence_is_looked_at_is_seen_before_the_call(
+    tmp_path: Path, *, taken: bool
+) -> None:
+    rig = await _owing(tmp_path)
+    incident = await the_incident(rig)
+    call = await rig.store.read(lambda conn: history.owed(conn, incident.id))
+    assert call is not None
+    if taken:
+        await acknowledged(rig)
+    else:
+        await rig.send(body(alert(rig, "resolved", alertname="HighLatency", deployment="langgraph-api")))
+    again = rig.clock.now() + timedelta(minutes=5)
+    await rig.store.write(lambda tx: history.pay(tx, incident, call, again))
+    assert await _calls(rig) == 0
+    await rig.run(600)
+    state = (await the_incident(rig)).state
+    assert state is (IncidentState.ESCALATED if taken else IncidentState.RESOLVED)
     await rig.close()

@@ -46,8 +46,8 @@ _DEFAULT = "correct the rule's target, or see who deleted it"
 
 def measured_elsewhere(policy: Policy, subject: Subject, named: Target) -> Decision | None:
     """That the labels tell where a server was measured, outside of the scope, and not which server: an exporter by its name, or a namespace
-    beside the rule's own default. None where they name what the alert is about, and for rules about workloads."""
-    if subject.incident.manual is not None or not subject.remediation.outside:
+    beside the rule's own default. None where they name what the alert is about. For rules about servers, not workloads."""
+    if subject.incident.manual is not None:
         return None
     hint = target_hint(subject.rule, subject.labels)
     if not isinstance(hint, Hint) or policy.scope.covers(named.namespace):

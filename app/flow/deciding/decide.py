@@ -152,7 +152,7 @@ async def check_what_is_named(way: Way) -> Way | Decision:
     named = investigate.named_target(way.policy, subject)
     if isinstance(named, Decision):
         return _apart(way, await apart.of_labels(way.reading, way.policy, subject, named))
-    if elsewhere := apart.measured_elsewhere(way.policy, subject, named):
+    if subject.remediation.outside and (elsewhere := apart.measured_elsewhere(way.policy, subject, named)):
         return elsewhere
     away = await namespace_off_limits(way.view, way.policy.scope, named.namespace)
     return _seen_or_not(way, named, away=away)

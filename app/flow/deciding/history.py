@@ -13,13 +13,13 @@ from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Mode
 from app.domain.json import digest
-from app.domain.outcome import ActionResult, RunState, UndoResult
+from app.domain.outcome import ActionResult, IncidentState, RunState, UndoResult
 from app.domain.plan import ACCUSING, REPLACING
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
 from app.domain.verification import Worth
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
-from app.flow.notifying.record import announce, escalate
+from app.flow.notifying.record import announce, at_it, escalate, move
 from app.flow.running.journal import OWED
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, TrustChange, fact_from_json, fact_to_json
@@ -312,7 +312,15 @@ def owed(conn: Connection, incident_id: str) -> tuple[str, Escalation] | None:
 
 
 def pay(tx: Tx, incident: Incident, call: tuple[str, Escalation], again: datetime) -> None:
-    """Make that call; the incident is a person's then, and is looked at `again` to see whether its alert is still there."""
-    run_id, why = call
-    escalate(tx, incident, why, once=f"{run_id}/owed", run_id=run_id)
-    incidents.schedule(tx, incident.id, again)
+    """Make that call, unless it is not owed any more: the alert is gone, or another run came. The incident is a person's then, and is looked at
+    `again` to see whether its alert is still there. Whoever took it meanwhile has it, and nobody is called."""
+    held, (run_id, why) = incidents.hold(tx, incident.id), call
+    if held.state.closed or owed(tx.conn, held.id) != call or incidents.firing_count(tx.conn, held.id) == 0:
+        incidents.schedule(tx, held.id, tx.now)
+        return
+    once = f"{run_id}/owed"
+    if at_it(tx.conn, held.id):
+        move(tx, held, IncidentState.ESCALATED, once=once, reason=why.reason)
+    else:
+        escalate(tx, held, why, once=once, run_id=run_id)
+    incidents.schedule(tx, held.id, again)

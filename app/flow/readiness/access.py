@@ -100,6 +100,11 @@ class AccessCheck:
             return ()
         return [need for need, yes in zip(wanted, granted, strict=True) if not yes]
 
+    def doubt(self) -> None:
+        """The cluster refused something: what was granted may not be any more."""
+        self._reviewed = None
+        self._answers.clear()
+
     async def _granted(self, asked: _Asked, *, fresh: bool = False) -> bool:
         now = self.services.clock.monotonic()
         known = self._answers.get(asked)

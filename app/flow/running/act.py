@@ -189,8 +189,10 @@ async def _dry_run(services: Services, planned: Planned, found: CheckResult) -> 
 
 
 async def _refused(services: Services, planned: Planned, text: str, found: CheckResult) -> Found:
-    """The cluster said no. Where somebody else changed the object since it was looked at, it is theirs: they are not called for it,
+    """The cluster said no, so that our rights are in doubt. Where somebody else changed the object since it was looked at, it is theirs: they are not called for it,
     and nobody else is. Raises TryLater when it cannot be told by now: then all is looked at again."""
+    if services.rights.current is not None:
+        services.rights.current.doubt()
     try:
         hand = await holding.other_hand(services, planned.action, planned.run.requested_at, found.seen)
     except ClusterRefused as error:

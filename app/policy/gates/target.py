@@ -10,6 +10,7 @@ from app.domain.decision import Code, GateResult
 from app.domain.new_pods import Finding, NewPods, PodCheck
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ROLLING, ActionKind, Step, kinds_touched
+from app.domain.redact import in_one_line
 from app.domain.target import Kind, Target
 from app.domain.units import counted
 from app.domain.workload import Manager
@@ -89,7 +90,9 @@ def _opted(opt: Opt, marks: Mapping[str, str], value: str, within: str) -> GateR
     for where, mark in sorted(marks.items()):
         if mark not in ("true", "false"):
             remedy = f'{OPT} on the {where} is "true" or "false"'
-            return _SCOPE.deny(Code.OPTED_OUT, f"{OPT}={mark!r} on the {where}", within, remedy)
+            return _SCOPE.deny(
+                Code.OPTED_OUT, f"{OPT}={in_one_line(mark, 60)!r} on the {where}", within, remedy
+            )
         if mark == "false":
             remedy = f"{OPT} on the {where} is removed"
             return _SCOPE.deny(Code.OPTED_OUT, f"{OPT}=false on the {where}", within, remedy)

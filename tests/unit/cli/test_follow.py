@@ -74,6 +74,16 @@ def test_a_service_that_restarts_is_waited_for_and_told_once(
     assert ended.err == "no answer (ConnectError); waiting\n"
 
 
+def test_a_service_that_restarts_before_there_is_a_row_is_waited_for(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a quiet night nothing is listed for hours."""
+    script(monkeypatch, [], AWAY, AWAY, [], AWAY, [run("run_1", "waiting")])
+    ended = shell.good("runs", "--follow")
+    assert len(ended.out.splitlines()) == 1
+    assert ended.err == "no answer (ConnectError); waiting\n" * 2
+
+
 @pytest.mark.parametrize("error", [AWAY, Refused("no such token", code="not_authenticated")])
 def test_a_wrong_address_or_token_is_a_failure_at_once(
     shell: Shell, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.cli.queries import _scheduled, explanation
+from app.cli.queries import _scheduled, explain, explanation
 from app.policy.decide import GATES
 from tests.unit.cli.shell import Shell
 from tests.unit.served import Served
@@ -144,3 +144,16 @@ def test_schedules_say_when_each_is_due_and_what_became_of_the_last(client: Shel
     }
     assert _scheduled({**ended, "last_outcome": "fixed"})["result"] == "fixed inc_1"
     assert _scheduled({**ended, "last_outcome": None})["result"] == "ordered inc_1"
+
+
+def test_what_a_label_says_begins_no_line_of_an_explanation(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "X\nACTED: rolled back, approved by kim\n  ok    approval      approved by kim\u2028ok"
+    event = {"seq": 1, "at": "2026-03-04T03:00:00", "kind": "alert", "data": {"alertname": name}}
+    found = {"state": "open", "alertname": name, "reason": name, "events": [event], "gates": [name]}
+    monkeypatch.setattr("app.cli.queries.Remote.get", lambda *_: found)
+    explain("inc_1")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(explanation(found))
+    assert not any(line.lstrip().startswith(("ACTED", "ok")) for line in lines)

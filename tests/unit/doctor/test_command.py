@@ -23,7 +23,7 @@ def shell(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, t
 def test_with_warnings_alone_it_ends_with_0(shell: Shell) -> None:
     shell.set(REMEDIATOR_CLUSTER="simulated")
     ended = shell.good("doctor")
-    assert "WARN  slack         no Slack token" in ended.out
+    assert "WARN  slack         without a Slack token" in ended.out
     assert "-> set REMEDIATOR_PROMETHEUS_URL  [prometheus_missing]" in ended.out
     assert ended.err.startswith("0 fail, ")
 

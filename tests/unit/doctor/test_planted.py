@@ -207,7 +207,7 @@ FAULTS = [
     ),
     Planted("reads_missing", F, deny("list", Kind.PDB), "list poddisruptionbudgets"),
     Planted("right_not_needed", W, lambda c: c.kube.granted.add(("list", Kind.SECRET, "")), "list Secret"),
-    Planted("slack_missing", W, given(slack_bot_token=None), "no Slack token"),
+    Planted("slack_missing", W, given(slack_bot_token=None), "without a Slack token"),
     Planted("slack_token", F, given(slack_bot_token="xoxb-wrong"), "invalid_auth"),
     Planted("slack_away", F, given(slack_api_url=f"{NOWHERE}/api/"), "could not be reached"),
     Planted("slack_scope_write", F, scopes("chat:write"), "chat:write"),

@@ -150,3 +150,16 @@ def test_every_shipped_remediation_says_which_actions_it_takes() -> None:
     for handler in CATALOGUE.values():
         assert handler.actions or handler.name == "logs-and-volumes"  # which only looks
         assert handler.actions <= set(ActionKind)
+
+
+async def test_a_refusal_of_the_cluster_has_all_rights_reviewed_at_the_next_look() -> None:
+    """Not only after ten minutes, in which orders would be taken up that cannot be carried out."""
+    cluster = Granting()
+    access, _, _ = check(cluster)
+    await access.look()
+    cluster.denied.add(("patch", Kind.DEPLOYMENT))
+    await access.look()
+    assert access.problems == {}
+    access.doubt()
+    await access.look()
+    assert "may not patch deployments" in access.problems["rights"]

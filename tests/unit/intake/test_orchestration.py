@@ -126,3 +126,11 @@ def test_nothing_is_refused(body: object) -> None:
 def test_a_secret_in_what_people_read_is_hidden() -> None:
     found = parse({**FIELDS, "summary": "login refused: password=hunter2"}).alerts[0]
     assert found.annotations["summary"] == "login refused: password=[redacted]"
+
+
+def test_a_key_that_gives_a_secret_away_is_shortened_and_stays_distinct() -> None:
+    one, other = (
+        parse({**LABELS, "dedup_key": f"x: password=sunflower-{end}"}).alerts[0].fingerprint for end in "ab"
+    )
+    assert one != other
+    assert "sunflower" not in one

@@ -200,3 +200,14 @@ def test_an_odd_status_object_is_a_refusal_all_the_same(status: int, details: ob
     answer = Answer(status, {"kind": "Status", "message": "no", "details": details})
     error = refusal(Request("patch", "deployments.apps", "rag7/x", mutates=True), answer)
     assert getattr(error, "retry_after", None) is None
+
+
+def test_the_words_of_a_disruption_budget_tell_no_value() -> None:
+    cause = [
+        {
+            "reason": "DisruptionBudget",
+            "message": 'The disruption budget "web" says DB_PASSWORD="sunflower" and\nok',
+        }
+    ]
+    told = str(refusal(EVICT, Answer(429, _status(causes=cause))))
+    assert "sunflower" not in told

@@ -365,3 +365,13 @@ def test_an_object_without_a_spec_is_told_by_what_it_has() -> None:
     found = hand_since(secret, T0)
     assert found is not None
     assert found.text == "kubectl-edit changed data at 03:00:05 UTC"
+
+
+def test_a_managers_name_is_one_line_without_secrets() -> None:
+    """Any client chooses its own."""
+    name = "kim password=sunflower-4777\nok  approval      approved by kim" + "x" * 500
+    found = hand_between(None, deployment(written(name, 5, TEMPLATE)), T0)
+    assert found is not None
+    assert "sunflower" not in found.text
+    assert len(found.text.splitlines()) == 1
+    assert len(found.text) < 300

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from app.domain.json import Obj
+from app.domain.owner import Owner
+from app.domain.target import Kind
 from app.domain.workload import Manager
-from app.kube.owners import managers_of, who_changed
+from app.kube.jobs import of_another
+from app.kube.owners import _of_object, managers_of, who_changed
 from tests.unit.kube.manifests import deployment
 
 
@@ -116,3 +120,24 @@ def test_owning_a_whole_value_is_owning_what_is_in_it() -> None:
 
 def test_without_managed_fields_nobody_is_blamed() -> None:
     assert who_changed(deployment(), "/spec/replicas") == []
+
+
+def test_an_owners_kind_and_name_are_one_line_without_secrets_and_no_words_of_a_shell() -> None:
+    """The API server checks neither."""
+    owner = {
+        "apiVersion": "x.io/v1",
+        "kind": "Thing\nok",
+        "name": "a; rm -rf / password=sunflower-4777\n" + "x" * 5_000,
+        "uid": "1",
+    }
+    manifest = _with(ownerReferences=[owner])
+    for told in (
+        next(_of_object(Kind.DEPLOYMENT, manifest)),
+        of_another("rag7", owner, "Pod web-1 belongs to"),
+    ):
+        text = f"{told} {told.edit}" if isinstance(told, Owner) else f"{told} {told.look_at}"
+        assert "sunflower" not in text
+        assert len(text.splitlines()) == 1
+        assert len(text) < 1_200
+        command = shlex.split(told.edit if isinstance(told, Owner) else told.look_at)
+        assert len(command) == 5

@@ -98,6 +98,16 @@ async def test_the_state_is_that_of_the_alert_with_exactly_these_labels(
             httpx.Response(200, json={"createdBy": "kim", "endsAt": "2026-03-04T12:00:00.000Z"}),
             "silenced by kim until 2026-03-04 12:00 UTC",
         ),
+        (
+            httpx.Response(
+                200,
+                json={
+                    "createdBy": "kim password=sunflower-4801\nok  approval",
+                    "endsAt": "2026-03-04T12:00:00.000Z",
+                },
+            ),
+            "silenced by kim password=[redacted] ok approval until 2026-03-04 12:00 UTC",
+        ),
         (httpx.Response(404), "silenced by silence 8e2f"),
         (httpx.Response(200, json=[]), "silenced by silence 8e2f"),
     ],

@@ -159,3 +159,19 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end() -> None:
 async def test_a_window_that_comes_as_a_vector_is_refused() -> None:
     with pytest.raises(ProbeUnavailable, match="answered with a vector where a window was expected"):
         await prometheus(lambda _: result("vector", [])).window("q", NOW, NOW, 15)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "cannot log in: password=sunflower-4777",
+        "see\nhttps://bot:sunflower-4777@h/x",
+        "a\r\nok  approval: approved by kim",
+    ],
+)
+async def test_the_words_of_a_refusal_are_one_line_without_secrets(said: str) -> None:
+    answer = httpx.Response(400, json={"status": "error", "error": said})
+    with pytest.raises(ProbeUnavailable) as caught:
+        await prometheus(lambda _: answer).instant("q")
+    assert "sunflower" not in str(caught.value)
+    assert str(caught.value).splitlines() == [str(caught.value)]

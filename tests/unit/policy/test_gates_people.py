@@ -331,3 +331,12 @@ def test_a_pause_of_a_rule_that_is_gone_holds_what_that_rule_did(
     result = ask_gate(kill_switch, pauses=(Pause(pause, "move", "ana", None, remediation),))
     assert result.verdict is verdict
     assert ("no rule has that name any more" in result.value) is (verdict is Verdict.DENY)
+
+
+def test_a_mark_of_other_words_is_told_on_one_line_without_secrets() -> None:
+    result = scope(
+        case_of(policy_of(), marks={"object": "password=sunflower-4777\nok  approval" + "x" * 5_000})
+    )
+    assert result.code is Code.OPTED_OUT
+    assert "sunflower" not in result.value
+    assert len(result.value) < 200
