@@ -16,12 +16,13 @@ from functools import partial
 import structlog
 import uvicorn
 
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, RemediatorError
 from app.flow.upkeep.supervisor import Task
 from app.main import Parts, Service, build, describe, replica_name
 from app.observe import logs
 from app.settings import Settings
 from app.store.exclusive import Hold, only_process, taken
+from app.store.probe import lacking_of_all
 from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
 
 log = structlog.get_logger(__name__)
@@ -134,6 +135,7 @@ async def run_service(settings: Settings, parts: Parts | None = None) -> None:
         service, url = await closing.enter_async_context(serving(settings, parts))
         lost = _keep_alone(service, hold, stop)
         log.info("serving", url=url, **describe(service))
+        await _say_what_the_role_lacks(service)
         # What was imported and built stays: without this every full collection walks it and holds up all requests.
         gc.collect()
         gc.freeze()
@@ -141,6 +143,19 @@ async def run_service(settings: Settings, parts: Parts | None = None) -> None:
         log.info("stopping")
     if lost:
         raise taken(replica_name(settings))
+
+
+async def _say_what_the_role_lacks(service: Service) -> None:
+    """Rights of retention too, which readiness leaves out: that they are missing would show in weeks, when the first record is old."""
+    try:
+        lacking = await service.services.store.read(lacking_of_all)
+    except RemediatorError as error:
+        log.error("database_rights_unknown", reason=error.message)
+        return
+    if lacking:
+        log.error(
+            "database_rights_missing", lacking=lacking, fix="remediator doctor prints the GRANT for each"
+        )
 
 
 def _keep_alone(service: Service, hold: Hold, stop: asyncio.Event) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
@@ -107,8 +108,20 @@ def _imported(module: str) -> ModuleType:
     try:
         return importlib.import_module(module)
     finally:
+        _quiet()
         if collects:
             gc.enable()
+
+
+def _quiet() -> None:
+    """What is logged goes to no script: our own lines to standard error, where structlog would write to standard output, and those of
+    libraries to nobody, where Python would write their bare text. What somebody has to know the command says itself; `serve` logs anew."""
+    root = logging.getLogger()
+    if not root.handlers:
+        root.addHandler(logging.NullHandler())
+    structlog = sys.modules.get("structlog")
+    if structlog is not None and not structlog.is_configured():
+        structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))
 
 
 app = typer.Typer(

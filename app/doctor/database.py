@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from app.doctor.findings import Area, Finding, Voice
 from app.store import guards
 from app.store.database import Store
-from app.store.probe import lacking_rights, needed_rights
+from app.store.probe import lacking_rights, lacking_sequences, may_cut, needed_rights
 
 _STORE = Voice(Area.STORE)
 _ENGINE = "dbos"
@@ -32,10 +32,6 @@ _AUDIT = text(
 _OFF = text(
     "SELECT tgname, tgrelid::regclass::text AS of FROM pg_trigger WHERE tgenabled NOT IN ('O', 'A') AND tgrelid IN "
     "(to_regclass('audit'), to_regclass('audit_chain'), to_regclass('audit_gaps'))"
-)
-_OTHERS = text(
-    "SELECT has_function_privilege('audit_cut(bigint, bigint)', 'EXECUTE') AS cuts, "
-    "coalesce(has_sequence_privilege(pg_get_serial_sequence('outbox', 'seq'), 'USAGE'), true) AS counts"
 )
 
 
@@ -80,12 +76,11 @@ def _too_little(conn: Connection, role: _Role) -> Iterator[Finding]:
     grants = [
         f"GRANT {', '.join(lacks)} ON {role.ours}.{table} TO {role.name}" for table, lacks in lacking.items()
     ]
-    others = conn.execute(_OTHERS).one()
-    if not others.cuts:
+    if not may_cut(conn):
         told.append("EXECUTE on the function audit_cut")
         grants.append(f"GRANT EXECUTE ON FUNCTION {role.ours}.audit_cut(bigint, bigint) TO {role.name}")
-    if not others.counts:
-        told.append("USAGE on the sequence of outbox")
+    if sequences := lacking_sequences(conn):
+        told += [f"USAGE on the sequence {name}" for name in sequences]
         grants.append(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {role.ours} TO {role.name}")
     if told:
         text_ = f"the service's role {role.name} lacks {'; '.join(told)}"

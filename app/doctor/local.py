@@ -19,6 +19,7 @@ from app.policy.facts import may_act
 from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy
 from app.setting_texts import open_to_others
 from app.settings import FILES, PREFIX, Settings
+from app.store.migrate import SchemaDeniedError
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -163,7 +164,10 @@ async def store(patient: Patient) -> list[Finding]:
             fix = "run remediator db upgrade"
         elif error.code == "schema_unknown":
             fix = "run the newer version again, or restore a backup from before its upgrade"
-        return [*found, _STORE.fail("store_closed", f"the store cannot be opened: {error.message}", fix)]
+        told = error.message
+        if isinstance(error, SchemaDeniedError):
+            told, fix = f"its role {error.told}", error.grant
+        return [*found, _STORE.fail("store_closed", f"the store cannot be opened: {told}", fix)]
     try:
         found += await database.rights(opened)
         if not any(f.level is Level.FAIL for f in found):

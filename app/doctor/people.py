@@ -12,10 +12,12 @@ from app.doctor.patient import Patient, Reply, ask
 from app.domain.errors import ProbeUnavailable
 from app.notify.client import Away, Unclear
 from app.notify.slack_errors import classify
+from app.setting_texts import revealed
 
 _SLACK, _PAGER = Voice(Area.SLACK), Voice(Area.PAGERDUTY)
 _CHANNEL_ID = re.compile(r"[CG][A-Z0-9]{6,}")
 _READS = ({"channels:history", "groups:history"}, {"channels:read", "groups:read"})
+_SIGNING = re.compile(r"[0-9a-f]{32}")
 _PAGES = 50
 _WANTED_EVENTS = {"incident.triggered", "incident.reopened", "incident.resolved"}
 _NETWORK = "look at the network policy's egress, the proxy and the URL"
@@ -126,7 +128,7 @@ async def _clicks(patient: Patient) -> list[Finding]:
     if not given.interactive:
         fix = "set REMEDIATOR_SLACK_SIGNING_SECRET and the app's request URL, or REMEDIATOR_SLACK_APP_TOKEN"
         return [_SLACK.warn("slack_no_buttons", "nobody receives clicks: messages name commands to run", fix)]
-    found = []
+    found = list(_signing(revealed(given.slack_signing_secret)))
     if not given.operators:
         text = "REMEDIATOR_SLACK_OPERATORS is empty: nobody may undo or pause from Slack"
         found.append(_SLACK.warn("slack_no_operators", text, "name users (U...) or user groups (S...)"))
@@ -139,6 +141,13 @@ async def _clicks(patient: Patient) -> list[Finding]:
             fix = "turn on Socket Mode and use an app-level token with connections:write"
             found.append(_SLACK.fail("slack_socket", text, fix))
     return found
+
+
+def _signing(secret: str) -> Iterator[Finding]:
+    if secret and not _SIGNING.fullmatch(secret):
+        text = "the signing secret has not the form of one (32 digits and letters a to f): each click would be refused with 401"
+        fix = "put in the Signing Secret of the app's Basic Information; it is no token and no client secret"
+        yield _SLACK.fail("slack_signing_secret", text, fix)
 
 
 async def pagerduty(patient: Patient) -> list[Finding]:

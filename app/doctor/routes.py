@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from app.doctor import arrivals
 from app.doctor.findings import Area, Finding, Voice, foreign
@@ -17,6 +18,7 @@ from app.doctor.tree import Way, read_tree
 from app.domain.units import counted
 from app.policy.model import Policy
 from app.policy.units import duration_text
+from app.settings import Settings
 
 _SAY = Voice(Area.ALERTMANAGER)
 PATH: Final = "/webhooks/alertmanager"
@@ -24,6 +26,8 @@ _OURS, _HIDDEN = "remediator", "<secret>"
 _LATE = timedelta(minutes=2)
 """A first message that is held back for longer is late for whoever waits at night."""
 _LOGINS = ("authorization", "basic_auth", "oauth2", "bearer_token", "bearer_token_file", "tls_config")
+_NO_LOGIN = {"type", "insecure_skip_verify", "ca", "ca_file", "server_name", "min_version", "max_version"}
+"""What these have besides a secret or its file; Alertmanager shows a tls_config that nobody wrote."""
 _EXAMPLE = "charts/alert-remediator/examples/alertmanager.yml"
 
 
@@ -78,17 +82,44 @@ def _hooks(
         if hook.get("send_resolved") is False:
             text = f"{who} does not tell when an alert resolves"
             yield _SAY.fail("receiver_send_resolved", text, "set send_resolved: true")
+        yield from _scheme(who, str(hook.get("url", "")), patient.settings)
         login = {**everywhere, **(hook.get("http_config") or {})}
         inside = "@" in str(hook.get("url", ""))  # of a hidden URL nobody knows
-        if patient.settings.access.tokens and not inside and not any(login.get(key) for key in _LOGINS):
+        if (
+            patient.settings.access.tokens
+            and not inside
+            and not any(_filled(login.get(key)) for key in _LOGINS)
+        ):
             text = (
                 f"{who} sends no credentials that the configuration shows: each message is refused with 401"
             )
             fix = "give its http_config an authorization with a token of the scope ingest"
             yield _SAY.warn("receiver_no_credentials", text, fix)
+        kind = str((login.get("authorization") or {}).get("type") or "Bearer")
+        if kind.casefold() not in ("bearer", "basic"):
+            text = f"{who} sends credentials of the type {foreign(kind)}, which the service does not know: each message is refused with 401"
+            yield _SAY.fail("receiver_authorization", text, "set authorization.type: Bearer")
         if most := int(hook.get("max_alerts") or 0):
             text = f"{who} sends {counted(most, 'alert')} of a group at most (max_alerts): the others are never heard"
             yield _SAY.warn("receiver_max_alerts", text, "set max_alerts: 0")
+
+
+def _filled(login: object) -> bool:
+    """Whether there is something to log in with: Alertmanager shows a secret as `<secret>`, and leaves an empty one out."""
+    return bool(login.keys() - _NO_LOGIN) if isinstance(login, Mapping) else bool(login)
+
+
+def _scheme(who: str, url: str, given: Settings) -> Iterator[Finding]:
+    """By https where nobody speaks it, or by http where everything is sent on to https, which makes a POST a GET."""
+    to, ours = urlsplit(url), urlsplit(given.external_url)
+    host = to.hostname or ""
+    if to.scheme == "https" and to.netloc != ours.netloc and (".svc" in host or (host and "." not in host)):
+        text = f"{who} sends by https to {foreign(host)}, and the service speaks plain http there"
+        fix = "write http:// where nothing before the service speaks TLS"
+        yield _SAY.warn("receiver_scheme", text, fix)
+    elif to.scheme == "http" and ours.scheme == "https" and host == ours.hostname:
+        text = f"{who} sends by http to {foreign(host)}, which is {foreign(given.external_url)}: a message that is sent on to https is lost"
+        yield _SAY.warn("receiver_scheme", text, "write https://, or the Service's name inside the cluster")
 
 
 def _held_back(config: Mapping[str, Any], ways: Sequence[Way], now: datetime) -> Iterator[Finding]:

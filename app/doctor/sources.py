@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 import yaml
 
 from app.doctor import routes
-from app.doctor.findings import Area, Finding, Voice
-from app.doctor.patient import Patient, ask
+from app.doctor.findings import Area, Finding, Voice, foreign
+from app.doctor.patient import Patient, Reply, ask
 from app.domain.errors import BadInput, ProbeUnavailable
 from app.observe.dependencies import ConfiguredDependencies
 
@@ -15,7 +17,7 @@ _PROM, _ALERTS, _DEPS = Voice(Area.PROMETHEUS), Voice(Area.ALERTMANAGER), Voice(
 _EMPTY_EXPORT = {"content-type": "application/x-protobuf"}
 """With an empty body: an export without a span, which a collector takes and forgets."""
 _SKEW = 30.0  # seconds
-_OPEN = "let it answer the service without a login, inside the cluster by a network policy; or put user:password@ into the URL"
+_OPEN = "set the address of its Service inside the cluster, where a network policy and no login keeps others away; or put user:password@ into the URL"
 _NETWORK = "look at the URL and the network policy's egress"
 
 
@@ -29,7 +31,7 @@ async def prometheus(patient: Patient) -> list[Finding]:
         answer = await ask(patient, "GET", f"{base}/api/v1/query", params={"query": "time()"})
     except ProbeUnavailable as error:
         return [_PROM.fail("prometheus_away", f"Prometheus: {error.message}", _NETWORK)]
-    if refused := _refused(answer.status, "Prometheus"):
+    if refused := _refused(answer, "Prometheus"):
         return [_PROM.fail("prometheus_refused", refused, _OPEN)]
     try:
         at = float(answer.body["data"]["result"][1])
@@ -43,10 +45,16 @@ async def prometheus(patient: Patient) -> list[Finding]:
     return [_PROM.ok("prometheus_answers", "Prometheus answers queries")]
 
 
-def _refused(status: int, who: str) -> str:
+def _refused(answer: Reply, who: str) -> str:
     """Why an answer says nothing of who answers: it wants a login, or is not well."""
+    status = answer.status
     if status in (401, 403):
         return f"{who} wants credentials (HTTP {status}), and this service has none to give"
+    if 300 <= status < 400:
+        to = foreign(urlsplit(answer.headers.get("location", "")).hostname or "another place of its own")
+        return f"what answers there sends on to {to} (HTTP {status}): a login for people stands before {who}"
+    if answer.body is None and "text/html" in answer.headers.get("content-type", ""):
+        return f"a page for people answers there (HTTP {status}): a login stands before {who}, or it is not {who} at all"
     return f"{who}, or what stands before it, is not well (HTTP {status})" if status >= 500 else ""
 
 
@@ -60,7 +68,7 @@ async def alertmanager(patient: Patient) -> list[Finding]:
         answer = await ask(patient, "GET", f"{base}/api/v2/status")
     except ProbeUnavailable as error:
         return [_ALERTS.fail("alertmanager_away", f"Alertmanager: {error.message}", _NETWORK)]
-    if refused := _refused(answer.status, "Alertmanager"):
+    if refused := _refused(answer, "Alertmanager"):
         return [_ALERTS.fail("alertmanager_refused", refused, _OPEN)]
     try:
         config = yaml.safe_load(answer.body["config"]["original"])

@@ -57,8 +57,8 @@ def fault_in(url: str) -> str:
     found = _AUTHORITY.fullmatch(authority)
     if found is None or "@" in tail or "#" in tail or _SPACE.search(url):
         return "user and password have to be percent-encoded (an @ is %40, a / %2F, a # %23, a ? %3F)"
-    if any(int(port) > _LAST_PORT for port in re.findall(r":([0-9]+)(?:,|$)", found["hosts"])):
-        return f"there is no port above {_LAST_PORT}"
+    if any(not 0 < int(port) <= _LAST_PORT for port in re.findall(r":([0-9]+)(?:,|$)", found["hosts"])):
+        return f"there is no port 0, and none above {_LAST_PORT}"
     if found["password"] == "":
         return "the password is empty"
     if found["password"] is not None and is_left(found["password"]):

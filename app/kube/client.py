@@ -8,7 +8,9 @@ validates responses (the library's models refuse objects with a null list and dr
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import aiohttp
@@ -53,6 +55,15 @@ _PATIENCE = 10.0  # seconds that one throttled read may wait in all
 
 # What the library raises for a file that is empty, half written or no kubeconfig; yaml is its parser and comes with it.
 _BROKEN_FILE = (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError)
+
+
+def _absent(path: str | None) -> str:
+    """That there is no kubeconfig at all; empty where there is one. The library says of none what it says of a broken one."""
+    named = path or os.environ.get("KUBECONFIG") or "~/.kube/config"
+    files = [one for one in named.split(os.pathsep) if one]
+    found = any(Path(one).expanduser().exists() for one in files)
+    return "" if found else f"there is no file {', '.join(files)}"
+
 
 Observer = Callable[[str, str, str, float], None]
 """Told after each request: verb, resource, HTTP status or `error`, seconds."""
@@ -104,7 +115,9 @@ class KubeCluster:
         try:
             name = await load()
         except (ConfigException, OSError) as error:
-            raise BadInput(f"no usable kubeconfig: {error}", code="bad_kubeconfig") from error
+            raise BadInput(
+                f"no usable kubeconfig: {_absent(path) or error}", code="bad_kubeconfig"
+            ) from error
         return cls(configuration, name, renew=renew, observer=observer)
 
     @classmethod

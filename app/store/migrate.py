@@ -68,7 +68,7 @@ def _migrate(engine: Engine) -> str:
 
 
 def require_current(engine: Engine) -> None:
-    """Raise StoreUnavailable (code `schema_old`, or `schema_unknown` for a newer version's) unless the database has the newest schema."""
+    """Raise StoreUnavailable (code `schema_old`, `schema_unknown` for a newer version's, or `schema_denied`) unless the database has the newest schema."""
     try:
         with engine.connect() as conn:
             require_utf8(conn)
@@ -100,8 +100,42 @@ def require_utf8(conn: Connection) -> None:
         )
 
 
+class SchemaDeniedError(StoreUnavailable):
+    """The role may not see which schema the database has; `grant` is the statement that lets it."""
+
+    code = "schema_denied"
+
+    def __init__(self, told: str, grant: str) -> None:
+        super().__init__(f"the role of the database {told}: {grant}")
+        self.told, self.grant = told, grant
+
+
+_SEES = text(
+    "SELECT quote_ident(current_user) AS role, quote_ident(current_schema()) AS ours, quote_ident(found.nspname) AS hidden, "
+    "CASE WHEN to_regclass('alembic_version') IS NULL THEN true ELSE has_table_privilege('alembic_version', 'SELECT') END AS reads "
+    "FROM (SELECT 1) AS one LEFT JOIN (SELECT nspname FROM pg_namespace WHERE NOT has_schema_privilege(oid, 'USAGE') "
+    "AND nspname IN ('public', current_user::text) LIMIT 1) AS found ON true"
+)
+
+
+def require_sight(conn: Connection) -> None:
+    """Raise SchemaDeniedError where the role lacks the right to what says the schema's revision: it would be told as none, or as a fault."""
+    if conn.dialect.name != "postgresql":
+        return
+    row = conn.execute(_SEES).one()
+    if row.ours is None and row.hidden:
+        grant = f"GRANT USAGE ON SCHEMA {row.hidden} TO {row.role}"
+        raise SchemaDeniedError(f"may not use the schema {row.hidden}", grant)
+    if not row.reads:
+        grant = f"GRANT SELECT ON {row.ours}.alembic_version TO {row.role}"
+        raise SchemaDeniedError(
+            "may not read the table alembic_version, which says the schema's revision", grant
+        )
+
+
 def revision(conn: Connection) -> str:
-    """The schema revision of the database, empty when it has none."""
+    """The schema revision of the database, empty when it has none. Raises SchemaDeniedError."""
+    require_sight(conn)
     if not inspect(conn).has_table("alembic_version"):
         return ""
     return conn.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""

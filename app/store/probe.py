@@ -94,15 +94,46 @@ def lacking_rights(conn: Connection, needed: Mapping[str, tuple[str, ...]]) -> l
     return [(row.name, row.may) for row in conn.execute(_LACKING, {"needed": to_text(needed)})]
 
 
+_SEQUENCES: Final = text(
+    "SELECT sequence.relname FROM pg_class AS sequence JOIN pg_depend AS owned ON owned.objid = sequence.oid "
+    "AND owned.classid = 'pg_class'::regclass AND owned.refclassid = 'pg_class'::regclass AND owned.deptype = 'a' "
+    "WHERE owned.refobjid IN (SELECT to_regclass(quote_ident(ours)) "
+    "FROM jsonb_array_elements_text(CAST(:tables AS jsonb)) AS ours) "
+    "AND CASE WHEN sequence.relkind = 'S' THEN NOT has_sequence_privilege(sequence.oid, 'USAGE, UPDATE') ELSE false END ORDER BY 1"
+)
+_CUTS: Final = text("SELECT has_function_privilege('audit_cut(bigint, bigint)', 'EXECUTE')")
+
+
+def lacking_sequences(conn: Connection) -> list[str]:
+    """Sequences that number rows of our tables and that the role may not use: nothing can be added to such a table."""
+    if conn.dialect.name != "postgresql":
+        return []
+    return list(conn.execute(_SEQUENCES, {"tables": to_text(sorted(metadata.tables))}).scalars())
+
+
+def may_cut(conn: Connection) -> bool:
+    """Whether the role may remove old records of the audit trail, which retention alone does."""
+    return conn.dialect.name != "postgresql" or bool(conn.execute(_CUTS).scalar())
+
+
+def lacking_of_all(conn: Connection) -> list[str]:
+    """All rights that the role lacks, in words: those that keep alerts out, and those of retention."""
+    told = [f"{right} on {name}" for name, right in lacking_rights(conn, needed_rights())]
+    told += [f"USAGE on the sequence {name}" for name in lacking_sequences(conn)]
+    return told if may_cut(conn) else [*told, "EXECUTE on the function audit_cut"]
+
+
 def touch(tx: Tx) -> None:
     """Write a row as it is: it goes through the log and the disk like any other. Raises HeadGoneError when it is not there, without
-    which nothing else can be written, StoreUnavailable when the role lacks a right to read, add or change. A right to delete is needed by
-    retention alone, and keeps no alert out."""
+    which nothing else can be written, StoreUnavailable when the role lacks a right to read, add or change, or to a sequence that numbers what
+    is added. The rights to delete and to cut the trail are needed by retention alone, and keep no alert out."""
     needed = {name: tuple(r for r in rights if r != "DELETE") for name, rights in needed_rights().items()}
-    if lacking := lacking_rights(tx.conn, needed):
-        told = ", ".join(f"{right} on {name}" for name, right in lacking[:_TOLD])
+    lacking = [f"{right} on {name}" for name, right in lacking_rights(tx.conn, needed)]
+    lacking += [f"USAGE on the sequence {name}" for name in lacking_sequences(tx.conn)]
+    if lacking:
         more = f" and {len(lacking) - _TOLD} more" if len(lacking) > _TOLD else ""
-        raise StoreUnavailable(f"the role of the database lacks {told}{more}", where="store")
+        told = f"the role of the database lacks {', '.join(lacking[:_TOLD])}{more}"
+        raise StoreUnavailable(told, where="store")
     head = update(audit_chain).where(audit_chain.c.id == 1).values(seq=audit_chain.c.seq)
     if not tx.conn.execute(head).rowcount:
         raise HeadGoneError

@@ -224,7 +224,7 @@ async def test_verify_says_when_a_guard_of_the_ends_is_gone(
     store.close()
 
 
-def _as(url: str, *statements: str) -> None:
+def as_role(url: str, *statements: str) -> None:
     with psycopg.connect(url, autocommit=True) as conn:
         for statement in statements:
             conn.execute(statement.encode())
@@ -236,15 +236,15 @@ async def test_a_right_that_one_table_lacks_makes_the_store_not_ready_and_is_log
     store = Store.open(urls["run"], clock=clock, ids=CountingIds())
     try:
         await store.probe_write()  # that this was well a moment ago counts no more once a write has failed
-        _as(urls["migrate"], "REVOKE INSERT ON incidents FROM remediator_run")
+        as_role(urls["migrate"], "REVOKE INSERT ON incidents FROM remediator_run")
         with capture_logs() as logs, pytest.raises(StoreUnavailable, match="permission denied for table"):
             await open_incident(store)
         told = {"sqlstate": "42501", "table": "incidents", "error": "InsufficientPrivilege"}
         assert [(line["log_level"], {k: line[k] for k in told}) for line in logs][:1] == [("error", told)]
         with pytest.raises(StoreUnavailable, match="lacks INSERT on incidents"):
             await store.probe_write()
-        _as(urls["migrate"], "GRANT INSERT ON incidents TO remediator_run")
-        _as(
+        as_role(urls["migrate"], "GRANT INSERT ON incidents TO remediator_run")
+        as_role(
             urls["migrate"], "REVOKE DELETE ON samples FROM remediator_run"
         )  # retention's, which lets alerts in
         clock.forward(seconds=6)
@@ -289,20 +289,20 @@ async def test_the_doctor_finds_nothing_wrong_with_the_roles_as_documented(
 async def test_the_doctor_names_each_right_too_little_or_too_much_with_the_line_to_run(
     urls: dict[str, str], clock: HandClock, change: str, code: str, fix: str
 ) -> None:
-    _as(urls["migrate"], change)
+    as_role(urls["migrate"], change)
     level = "warn" if code == "audit_changeable" else "fail"
     assert await _examined(urls["run"], clock) == [(level, code, fix)]
-    _as(urls["migrate"], fix)
+    as_role(urls["migrate"], fix)
     assert await _examined(urls["run"], clock) == []
 
 
 async def test_the_doctor_names_an_engine_whose_schema_is_somebody_elses(
     urls: dict[str, str], empty_postgres: str, clock: HandClock
 ) -> None:
-    _as(empty_postgres, "CREATE SCHEMA dbos")
+    as_role(empty_postgres, "CREATE SCHEMA dbos")
     ((level, code, fix),) = await _examined(urls["run"], clock)
     assert (level, code) == ("fail", "engine_schema_closed")
-    _as(empty_postgres, fix.partition(",")[0])
+    as_role(empty_postgres, fix.partition(",")[0])
     assert await _examined(urls["run"], clock) == []
 
 
@@ -315,7 +315,7 @@ async def test_an_engine_that_may_not_make_its_schema_is_one_clear_line(
     urls: dict[str, str], empty_postgres: str, clock: HandClock, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = make_url(empty_postgres).database
-    _as(empty_postgres, f'REVOKE CREATE ON DATABASE "{name}" FROM remediator_run')
+    as_role(empty_postgres, f'REVOKE CREATE ON DATABASE "{name}" FROM remediator_run')
     assert await _examined(urls["run"], clock) == [
         ("fail", "engine_schema_denied", f"GRANT CREATE ON DATABASE {name} TO remediator_run")
     ]

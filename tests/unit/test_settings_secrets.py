@@ -189,10 +189,17 @@ def test_an_encoded_url_is_accepted(url: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://prometheus:99999", "postgresql://u:p@one:5432,two:65536/shop", "http://[fd00::1]:70000/x"]
+    "url",
+    [
+        "http://prometheus:99999",
+        "postgresql://u:p@one:5432,two:65536/shop",
+        "http://[fd00::1]:70000/x",
+        "http://p:0",
+        "https://p:00/x",
+    ],
 )
 def test_a_port_that_there_is_none_of_is_refused(url: str) -> None:
-    assert fault_in(url) == "there is no port above 65535"
+    assert fault_in(url) == "there is no port 0, and none above 65535"
 
 
 def test_a_byte_order_mark_before_a_secret_is_not_part_of_it(

@@ -10,12 +10,7 @@
 {{- include "alert-remediator.fittingSecrets" . -}}
 {{- include "alert-remediator.fittingVolumes" . -}}
 {{- include "alert-remediator.fittingStore" . -}}
-{{- range $what := list "cpu" "memory" -}}
-{{- $asked := get (default (dict) $v.resources.requests) $what -}}{{- $most := get (default (dict) $v.resources.limits) $what -}}
-{{- if and $asked $most (gt (include "alert-remediator.quantity" $asked | float64) (include "alert-remediator.quantity" $most | float64)) -}}
-{{- fail (printf "resources.requests.%s: %s is more than resources.limits.%s (%s)" $what (toString $asked) $what (toString $most)) -}}
-{{- end -}}
-{{- end -}}
+{{- include "alert-remediator.cluster" . -}}
 {{- if gt (include "alert-remediator.milliseconds" $v.serviceMonitor.scrapeTimeout | int) (include "alert-remediator.milliseconds" $v.serviceMonitor.interval | int) -}}
 {{- fail (printf "serviceMonitor.scrapeTimeout: %s is longer than serviceMonitor.interval (%s); Prometheus takes at most the interval" $v.serviceMonitor.scrapeTimeout $v.serviceMonitor.interval) -}}
 {{- end -}}
@@ -26,22 +21,22 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- $containers := list "remediator" "migrate" "verify" -}}
-{{- range $v.extraContainers -}}
-{{- if has .name $containers }}{{- fail (printf "extraContainers: the container %s is the chart's own, as are %s; give yours another name" .name (join ", " $containers)) -}}{{- end -}}
-{{- end -}}
 {{- end }}
 
-{{/* Volumes and mounts of one's own: none is the chart's, each is there once, and each mount has its volume. */}}
+{{/* Volumes, mounts and containers of one's own: none is the chart's, each is there once, and each mount has its volume. */}}
 {{- define "alert-remediator.fittingVolumes" -}}
 {{- $v := .Values -}}
-{{- $volumes := list "policy" "tmp" "token" "secrets" "state" "migrate" -}}{{- $named := list -}}
+{{- $volumes := list "policy" "tmp" "token" "state" -}}{{- $named := list -}}
+{{- $places := list "/" "/state" "/policies" "/tmp" "/var/run/secrets/kubernetes.io/serviceaccount" -}}{{- $taken := list -}}
+{{- if not $v.secret.asEnv -}}
+{{- $volumes = append $volumes "secrets" -}}{{- $places = append $places "/secrets" -}}
+{{- if and (eq $v.store.kind "postgres") $v.store.migrate }}{{- $volumes = append $volumes "migrate" -}}{{- $places = append $places "/migrate" -}}{{- end -}}
+{{- end -}}
 {{- range $v.extraVolumes -}}
 {{- if has .name $volumes }}{{- fail (printf "extraVolumes: the volume %s is the chart's own, as are %s; give yours another name" .name (join ", " $volumes)) -}}{{- end -}}
 {{- if has .name $named }}{{- fail (printf "extraVolumes: the volume %s is there twice" .name) -}}{{- end -}}
 {{- $named = append $named .name -}}
 {{- end -}}
-{{- $places := list "/" "/state" "/policies" "/tmp" "/secrets" "/migrate" "/var/run/secrets/kubernetes.io/serviceaccount" -}}{{- $taken := list -}}
 {{- range $v.extraVolumeMounts -}}
 {{- $place := default "/" (trimSuffix "/" (clean (toString .mountPath))) -}}
 {{- if has $place $places }}{{- fail (printf "extraVolumeMounts: %s is where the chart mounts its own, as are %s; mount yours elsewhere" $place (join ", " $places)) -}}{{- end -}}
@@ -49,6 +44,7 @@
 {{- $taken = append $taken $place -}}
 {{- if not (has .name $named) }}{{- fail (printf "extraVolumeMounts: %s mounts the volume %s, and extraVolumes has none of that name" $place (toString .name)) -}}{{- end -}}
 {{- end -}}
+{{- include "alert-remediator.clusterContainers" (dict "containers" $v.extraContainers "volumes" (concat $volumes $named)) -}}
 {{- end }}
 
 {{/* What would be refused at the start, or stand where everybody who may see the pod reads it. */}}
@@ -98,6 +94,13 @@
 {{- if not (kindIs "map" .) }}{{- fail (printf "%s: scope: expected keys with values, such as {namespaces: [rag7]}" $place) -}}{{- end -}}
 {{- range $key := list "namespaces" "exclude_namespaces" "protected_kinds" "secrets" -}}
 {{- include "alert-remediator.checkNames" (dict "place" (printf "%s: scope.%s" $place $key) "value" (index $document.scope $key)) -}}
+{{- end -}}
+{{- range $key := list "namespaces" "exclude_namespaces" -}}
+{{- range index $document.scope $key -}}
+{{- if not (or (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) (regexMatch "^[]!*?[a-z0-9-]*[*?[][]!*?[a-z0-9-]*$" .)) -}}
+{{- fail (printf "%s: scope.%s: no namespace can be named %q: at most 63 small letters, digits and dashes, or a pattern of them with * or ?" $place $key .) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- include "alert-remediator.checkSpan" (dict "place" (printf "%s: freshness" $place) "value" $document.freshness) -}}

@@ -88,8 +88,8 @@ true
 
 {{/* A span such as 1h30m in milliseconds. */}}
 {{- define "alert-remediator.milliseconds" -}}
-{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "w" 604800000 -}}{{- $sum := 0 -}}
-{{- range regexFindAll "[0-9]+(ms|[smhdw])" (toString .) -1 -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 "d" 86400000 "w" 604800000 "y" 31536000000 -}}{{- $sum := 0 -}}
+{{- range regexFindAll "[0-9]+(ms|[smhdwy])" (toString .) -1 -}}
 {{- $sum = add $sum (mul (regexFind "[0-9]+" .) (get $units (regexFind "[a-z]+" .))) -}}
 {{- end -}}
 {{- $sum -}}

@@ -68,6 +68,7 @@ class Helm:
     """The command."""
 
     path: Path
+    chart: Path = CHART
     _kept: dict[tuple[str, ...], Rendered] = field(default_factory=dict)
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -83,7 +84,7 @@ class Helm:
             ended = self(
                 "template",
                 RELEASE,
-                str(CHART),
+                str(self.chart),
                 *("--namespace", NAMESPACE),
                 *("--values", str(CHART / "ci" / f"{values}-values.yaml")),
                 *arguments,

@@ -84,7 +84,7 @@ _CONFIG = (
         ("service.ipFamilies={IPv6},settings.HOST=0.0.0.0", "settings.HOST: 0.0.0.0 takes no IPv6"),
         (
             "extraVolumes[0].name=state",
-            "extraVolumes: the volume state is the chart's own, as are policy, tmp, token, secrets",
+            "extraVolumes: the volume state is the chart's own, as are policy, tmp, token, state, secrets",
         ),
         ("extraVolumes[0].name=mine,extraVolumes[1].name=token", "extraVolumes: the volume token"),
         (
@@ -110,6 +110,15 @@ _CONFIG = (
                 "extraVolumeMounts[1].name=a,extraVolumeMounts[1].mountPath=/x/"
             ),
             "extraVolumeMounts: two are mounted at /x",
+        ),
+        (
+            "extraVolumes[0].name=a,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/secrets",
+            "extraVolumeMounts: /secrets is where the chart mounts",
+        ),
+        ("extraVolumes[0].name=secrets", "extraVolumes: the volume secrets is the chart's own"),
+        (
+            "serviceMonitor.interval=1y,serviceMonitor.scrapeTimeout=53w",
+            "scrapeTimeout: 53w is longer than",
         ),
         ("service.ipFamilies={IPv6,IPv4}", "service.ipFamilyPolicy: two of service.ipFamilies need"),
         (
@@ -163,6 +172,17 @@ def test_what_cannot_work_together_is_refused_with_its_key(helm: Helm, given: st
         "resources.requests.memory=1e3",
         "resources.limits.cpu=1.,resources.requests.cpu=.5",
         "resources.limits.memory=1Pi,resources.requests.memory=1T",
+        "secret.asEnv=true,extraVolumes[0].name=secrets,extraVolumeMounts[0].name=secrets,extraVolumeMounts[0].mountPath=/secrets",
+        "extraVolumes[0].name=migrate,extraVolumeMounts[0].name=migrate,extraVolumeMounts[0].mountPath=/migrate",
+        (
+            "extraVolumes[0].name=mine,extraContainers[0].name=c,extraContainers[0].image=i,extraContainers[0].volumeMounts[0].name=mine,"
+            "extraContainers[0].volumeMounts[0].mountPath=/x"
+        ),
+        (
+            "extraContainers[0].name=c,extraContainers[0].image=i,extraContainers[0].volumeMounts[0].name=policy,"
+            "extraContainers[0].volumeMounts[0].mountPath=/policies"
+        ),
+        "podDisruptionBudget.maxUnavailable=2",
         (
             "secret.keys.TOKENS=null,secret.keys.OIDC_CLIENT_SECRET=o,settings.OIDC_ISSUER=https://id.example.org,"
             "settings.OIDC_CLIENT_ID=x,settings.OIDC_GROUPS=sre=read,settings.EXTERNAL_URL=https://r.example.org"
@@ -189,6 +209,11 @@ rules:
     [
         ("[rag7]", "rag7", "policy.files.policy.yaml: scope.namespaces: expected a list, got rag7"),
         ("[rag7]", "[7]", "policy.files.policy.yaml: scope.namespaces: expected names, got 7"),
+        ("[rag7]", "[Rag_7]", 'scope.namespaces: no namespace can be named "Rag_7"'),
+        ("[rag7]", "['Rag-*']", 'scope.namespaces: no namespace can be named "Rag-*"'),
+        ("[rag7]", f"[{'a' * 64}]", "scope.namespaces: no namespace can be named"),
+        ("[rag7]", "[rag7, '']", 'scope.namespaces: no namespace can be named ""'),
+        ("[rag7]}", "[rag7], exclude_namespaces: [a.b]}", 'scope.exclude_namespaces: no namespace can be named "a.b"'),
         ("{namespaces: [rag7]}", "rag7", "policy.files.policy.yaml: scope: expected keys with values"),
         ("{name: {label: deployment}}", "web", 'policy.yaml: rule "slow": target: expected keys with values, got web'),
         ("{label: deployment}", "web", 'policy.yaml: rule "slow": target.name: expected {label: ...}'),
@@ -225,6 +250,14 @@ def test_a_fault_of_the_policy_is_told_with_its_place_and_no_trace_of_templates(
 @pytest.mark.parametrize("text", [f"---\n{POLICY}", f"# ours\n---\n{POLICY}"])
 def test_one_document_behind_its_mark_is_one(helm: Helm, tmp_path: Path, text: str) -> None:
     path = tmp_path / "v.yaml"
+    path.write_text(yaml.safe_dump({"policy": {"files": {"policy.yaml": text}}}), "utf-8")
+    assert helm.template("--values", str(path)).all("Role")
+
+
+def test_patterns_of_namespaces_are_no_names(helm: Helm, tmp_path: Path) -> None:
+    scope = "[rag7, 'team-*', '*', 'a?', '[!a]b', 'x[0-9]'], exclude_namespaces: ['*-dev']"
+    path = tmp_path / "v.yaml"
+    text = POLICY.replace("[rag7]", scope)
     path.write_text(yaml.safe_dump({"policy": {"files": {"policy.yaml": text}}}), "utf-8")
     assert helm.template("--values", str(path)).all("Role")
 

@@ -67,7 +67,7 @@ def plane(control_plane: ControlPlane) -> Iterator[ControlPlane]:
 @pytest.mark.parametrize("way", ["default", "postgres", "minimal-rights", "everything", "upgrade"])
 def test_the_api_server_takes_every_object_as_it_is(helm: Helm, plane: ControlPlane, way: str) -> None:
     found = helm.template(*ONE_FAMILY, values=way)
-    assert _refused(plane, found) == []
+    assert refused_objects(plane, found) == []
     untried = {one["kind"] for one in found.objects if one["kind"] in UNKNOWN}
     assert untried == (UNKNOWN if way == EVERYTHING else set())
 
@@ -82,10 +82,10 @@ def test_the_api_server_takes_what_the_schema_takes(
     file = tmp_path / "values.txt"
     file.write_text(json.dumps(given), "utf-8")
     found = helm.template(*ONE_FAMILY, "--values", str(file), values=EVERYTHING)
-    assert _refused(plane, found) == []
+    assert refused_objects(plane, found) == []
 
 
-def _refused(plane: ControlPlane, found: Rendered) -> list[tuple[str, str, str, list[str]]]:
+def refused_objects(plane: ControlPlane, found: Rendered) -> list[tuple[str, str, str, list[str]]]:
     """What the API server refuses or warns of; what it does not know is left out."""
     refused = []
     for one in found.objects:

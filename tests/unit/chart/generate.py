@@ -21,14 +21,13 @@ from app.policytools.rbac import rights_table
 from app.policytools.schema import json_schema
 from app.settings import CREDENTIALS, FILES, URLS, Settings
 from remediations import CATALOGUE
-from tests.unit.chart.kinds import DEFS
+from tests.unit.chart.kinds import DEFS, PORT
 
 CHART = Path(__file__).resolve().parents[3] / "charts" / "alert-remediator"
 SCHEMA, RIGHTS, REFERENCE = CHART / "values.schema.json", CHART / "files" / "rights.yaml", CHART / "README.md"
 OURS = frozenset({"state_dir", "policy_dir", "cluster", "kube_context", "port", "replica"})
 """Settings that the chart sets itself, from other values."""
 _HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
-_PORT = "([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 
 
 def values() -> dict[str, Any]:
@@ -86,7 +85,7 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
             "::",
         ]  # nobody reaches a pod that listens on loopback, and no other address of its is known before
     if name in URLS:
-        found["pattern"] = f"^(https?://([^/?# ]*@)?{_HOST}(:{_PORT})?([/?][^ ]*)?)?$"
+        found["pattern"] = f"^(https?://([^/?# ]*@)?{_HOST}(:{PORT})?([/?][^ ]*)?)?$"
     return found
 
 

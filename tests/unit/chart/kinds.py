@@ -27,9 +27,16 @@ _IPV6 = "|".join(
         "::",
     ]
 )
+_BYTES = (
+    r"[+]?(([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[kMGTPE]|[eE][+]?[1-9][0-9]*)|[0-9]+([.]0*)?|[0-9]*000m)"
+)
+"""Whole ones: `400m` would be less than one byte."""
+_COUNT = r"[+]?([0-9]+([.]0*)?([KMGTPE]i|[kMGTPE]|[eE][+]?[0-9]+)?|[0-9]*000m)"
+_SPAN = "([0-9]+y)?([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?"
 _QUANTITY = r"[+]?([0-9]+([.][0-9]*)?|[.][0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?"
+PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
 _REPOSITORY = (
-    r"(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:[0-9]{1,5})?/)?"
+    rf"(([A-Za-z0-9.-]+|\[[0-9A-Fa-f:]+\])(:{PORT})?/)?"
     "[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*(/[a-z0-9]+(([._]|__|-+)[a-z0-9]+)*)*"
 )
 _MOST = 2**31 - 1
@@ -72,6 +79,32 @@ def _when(key: str, than: Schema, value: Schema | None = None) -> Schema:
     return {"if": {"required": [key], "properties": {key: value or {}}}, "then": than}
 
 
+def _requirement(*operators: str) -> Schema:
+    """A key, an operator, and as many values as that operator takes. Gt and Lt compare whole numbers."""
+    number = _text("[0-9]{1,18}")
+    return {
+        **_object(
+            "key operator",
+            key=_ref("labelKey"),
+            operator=_enum(*operators),
+            values=_list(_ref("labelValue")),
+        ),
+        "allOf": [
+            _when(
+                "operator",
+                {"required": ["values"], "properties": {"values": {"minItems": 1}}},
+                _enum("In", "NotIn"),
+            ),
+            _when("operator", {"properties": {"values": {"maxItems": 0}}}, _enum("Exists", "DoesNotExist")),
+            _when(
+                "operator",
+                {"required": ["values"], "properties": {"values": _list(number, minItems=1, maxItems=1)}},
+                _enum("Gt", "Lt"),
+            ),
+        ],
+    }
+
+
 _NAMES: dict[str, Schema] = {
     "name": _text(_SUBDOMAIN, 253),
     "nameOrNone": _text(f"({_SUBDOMAIN})?", 253),
@@ -90,6 +123,11 @@ _NAMES: dict[str, Schema] = {
     "tag": _text("([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?"),
     "port": _whole(1, 65535),
     "quantity": {"anyOf": [_text(_QUANTITY), {"type": "number", "minimum": 0}]},
+    "bytes": {"anyOf": [_text(_BYTES), {"type": "integer", "minimum": 0}]},
+    "count": {"anyOf": [_text(_COUNT), {"type": "integer", "minimum": 0}]},
+    "digest": _text("(sha256:[a-f0-9]{64}|sha384:[a-f0-9]{96}|sha512:[a-f0-9]{128})?"),
+    "span": {**_text(_SPAN), "allOf": [{"pattern": "[1-9]"}]},
+    "countOrPercent": {"anyOf": [_whole(1), _text("([1-9][0-9]?|100)%")]},
 }
 
 _MAPS: dict[str, Schema] = {
@@ -110,20 +148,16 @@ _MAPS: dict[str, Schema] = {
     },
     "quantities": {
         "type": "object",
-        "propertyNames": _ref("labelKey"),
-        "additionalProperties": _ref("quantity"),
+        "propertyNames": _text(
+            f"(cpu|memory|ephemeral-storage|hugepages-{_QUANTITY}|{_SUBDOMAIN}/{_WORD})", 317
+        ),
+        "properties": {"cpu": _ref("quantity"), "memory": _ref("bytes"), "ephemeral-storage": _ref("bytes")},
+        "patternProperties": {"^hugepages-": _ref("bytes"), "/": _ref("count")},
     },
-    "resources": _object(requests=_ref("quantities"), limits=_ref("quantities"), claims=_list(_open("name"))),
+    "resources": _object(requests=_ref("quantities"), limits=_ref("quantities")),
     "selector": _object(
         matchLabels=_ref("labels"),
-        matchExpressions=_list(
-            _object(
-                "key operator",
-                key=_ref("labelKey"),
-                operator=_enum("In", "NotIn", "Exists", "DoesNotExist"),
-                values=_list(_ref("labelValue")),
-            )
-        ),
+        matchExpressions=_list(_requirement("In", "NotIn", "Exists", "DoesNotExist")),
     ),
 }
 
@@ -170,24 +204,33 @@ def _weighted(what: str, part: Schema) -> Schema:
     return _list(_object(f"weight {what}", weight=_whole(1, 100), **{what: part}))
 
 
-_TERM = _open(
-    "topologyKey",
-    topologyKey=_ref("labelKey"),
-    labelSelector=_ref("selector"),
-    namespaceSelector=_ref("selector"),
-    namespaces=_list(_ref("label")),
-)
+_SELECTED = {"required": ["labelSelector"]}
+_TERM = {
+    **_object(
+        "topologyKey",
+        topologyKey=_ref("labelKey"),
+        labelSelector=_ref("selector"),
+        namespaceSelector=_ref("selector"),
+        namespaces=_list(_ref("label")),
+        matchLabelKeys=_list(_ref("labelKey")),
+        mismatchLabelKeys=_list(_ref("labelKey")),
+    ),
+    "allOf": [_when("matchLabelKeys", _SELECTED), _when("mismatchLabelKeys", _SELECTED)],
+}
 _NEAR = _object(
     requiredDuringSchedulingIgnoredDuringExecution=_list(_TERM),
     preferredDuringSchedulingIgnoredDuringExecution=_weighted("podAffinityTerm", _TERM),
 )
-_EXPRESSION = _object(
-    "key operator",
-    key=_ref("labelKey"),
-    operator=_enum("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"),
-    values=_list({"type": "string"}),
+_FIELD = _object(
+    "key operator values",
+    key={"const": "metadata.name"},
+    operator=_enum("In", "NotIn"),
+    values=_list(_ref("name"), minItems=1, maxItems=1),
 )
-_NODE = _object(matchExpressions=_list(_EXPRESSION), matchFields=_list(_EXPRESSION))
+_NODE = _object(
+    matchExpressions=_list(_requirement("In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt")),
+    matchFields=_list(_FIELD),
+)
 _POLICY = _enum("Honor", "Ignore")
 
 _PLACE: dict[str, Schema] = {
@@ -233,7 +276,10 @@ _PLACE: dict[str, Schema] = {
             nodeAffinityPolicy=_POLICY,
             nodeTaintsPolicy=_POLICY,
         ),
-        **_when("minDomains", {"properties": {"whenUnsatisfiable": {"const": "DoNotSchedule"}}}),
+        "allOf": [
+            _when("minDomains", {"properties": {"whenUnsatisfiable": {"const": "DoNotSchedule"}}}),
+            _when("matchLabelKeys", _SELECTED),
+        ],
     },
 }
 
@@ -248,16 +294,29 @@ _PODS: dict[str, Schema] = {
         **_when("valueFrom", {"properties": {"value": {"maxLength": 0}}}),
     },
     "volume": {**_open("name", name=_ref("label")), "maxProperties": 2},
-    "mount": _object(
-        "name mountPath",
-        name=_ref("label"),
-        mountPath=_text("[^:]+"),
-        readOnly={"type": "boolean"},
-        recursiveReadOnly=_enum("Disabled", "IfPossible", "Enabled"),
-        mountPropagation=_enum("None", "HostToContainer", "Bidirectional"),
-        subPath={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
-        subPathExpr={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
-    ),
+    "mount": {
+        **_object(
+            "name mountPath",
+            name=_ref("label"),
+            mountPath=_text("[^:]+"),
+            readOnly={"type": "boolean"},
+            recursiveReadOnly=_enum("Disabled", "IfPossible", "Enabled"),
+            mountPropagation=_enum("None", "HostToContainer", "Bidirectional"),
+            subPath={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
+            subPathExpr={"type": "string", "not": {"pattern": "^/|(^|/)[.][.](/|$)"}},
+        ),
+        "allOf": [
+            _when("subPathExpr", {"properties": {"subPath": {"maxLength": 0}}}, {"minLength": 1}),
+            _when(
+                "recursiveReadOnly",
+                {
+                    "required": ["readOnly"],
+                    "properties": {"readOnly": {"const": True}, "mountPropagation": {"const": "None"}},
+                },
+                _enum("IfPossible", "Enabled"),
+            ),
+        ],
+    },
     "container": _open(
         "name image",
         name=_ref("label"),

@@ -8,16 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.chart import generate
+from tests.unit.chart import forms, generate
+from tests.unit.chart.forms import CONTAINER, SPREAD
 from tests.unit.chart.test_values import faults, with_values
 
-RESTRICTED = {
-    "allowPrivilegeEscalation": False,
-    "capabilities": {"drop": ["ALL"]},
-    "runAsNonRoot": True,
-}
-CONTAINER = {"name": "c", "image": "i", "securityContext": RESTRICTED}
-SPREAD = {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "labelSelector": {}}
 TERM = {"weight": 1, "podAffinityTerm": {"topologyKey": "zone", "labelSelector": {}}}
 LONG = "x" * 64
 
@@ -144,6 +138,14 @@ REFUSED: list[tuple[str, Any]] = [
     ("auditVerify__schedule", "* * * *"),
     ("auditVerify__schedule", "* 24 * * *"),
     ("auditVerify__schedule", "@reboot"),
+    ("image__digest", f"sha512:{'a' * 64}"),
+    ("image__repository", "localhost:0/a"),
+    ("serviceMonitor__scrapeTimeout", "0s"),
+    ("serviceMonitor__interval", "1.5m"),
+    ("serviceMonitor__interval", "30s1m"),
+    ("prometheusRule__quietFor", "0d"),
+    ("alertmanagerConfig__repeatInterval", ""),
+    ("settings__PROMETHEUS_URL", "http://prometheus:0"),
 ]  # fmt: skip
 
 TAKEN: list[tuple[str, Any]] = [
@@ -151,6 +153,12 @@ TAKEN: list[tuple[str, Any]] = [
     ("store__size", "1.5Ti"),
     ("store__size", "5368709120"),
     ("serviceMonitor__interval", "1m30s"),
+    ("serviceMonitor__interval", "1d"),
+    ("serviceMonitor__scrapeTimeout", "5s500ms"),
+    ("serviceMonitor__scrapeTimeout", "1500ms"),
+    ("prometheusRule__quietFor", "1y2w3d4h5m6s7ms"),
+    ("alertmanagerConfig__repeatInterval", "1m30s500ms"),
+    ("settings__PROMETHEUS_URL", "http://prometheus:1"),
     ("prometheusRule__quietFor", "1h30m"),
     ("alertmanagerConfig__repeatInterval", "1m30s"),
     ("image__repository", "localhost:5000/a/b_c/d--e"),
@@ -197,13 +205,13 @@ def _said(case: tuple[str, Any]) -> str:
     return f"{case[0]}={json.dumps(case[1])}"[:90]
 
 
-@pytest.mark.parametrize("case", REFUSED, ids=_said)
+@pytest.mark.parametrize("case", [*REFUSED, *forms.REFUSED, *forms.NEVER], ids=_said)
 def test_what_the_cluster_refuses_is_refused_with_its_key(case: tuple[str, Any]) -> None:
     key, value = case
     assert f"/{key.replace('__', '/')}" in faults(with_values(**{key: value}))
 
 
-@pytest.mark.parametrize("case", TAKEN, ids=_said)
+@pytest.mark.parametrize("case", [*TAKEN, *forms.TAKEN], ids=_said)
 def test_what_the_cluster_takes_is_taken(case: tuple[str, Any]) -> None:
     key, value = case
     assert faults(with_values(**{key: value})) == ""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import structlog
 
 from app.cli import main
 from tests.unit.served import TOKEN
@@ -48,8 +49,11 @@ class Shell:
 
     def __call__(self, *arguments: str) -> Ended:
         self._capsys.readouterr()
+        theirs = structlog.is_configured()
         with pytest.raises(SystemExit) as ended:
             main(arguments)
+        if not theirs:
+            structlog.reset_defaults()  # a command says where its process logs to; this one goes on
         out, err = self._capsys.readouterr()
         code = ended.value.code
         assert code is None or isinstance(code, int)

@@ -119,6 +119,7 @@ class Clinic:
     prometheus_ahead: float = 0.0
     answers: dict[str, Any] = field(default_factory=dict)
     statuses: dict[str, int] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
     there: dict[str, str] = field(default_factory=dict)
     asked: list[tuple[str, str, bytes]] = field(default_factory=list)
 
@@ -127,9 +128,12 @@ class Clinic:
         if request.path in self.there.values():
             self.asked.append((request.method, request.path, await request.read()))
         if request.path in self.statuses:
-            return web.Response(status=self.statuses[request.path])
+            return web.Response(status=self.statuses[request.path], headers=self.headers)
         if request.path in self.answers:
-            return web.json_response(self.answers[request.path])
+            answer = self.answers[request.path]
+            if isinstance(answer, str):
+                return web.Response(text=answer, content_type="text/html")
+            return web.json_response(answer)
         if request.path == "/api/v1/query":
             at = datetime.now(UTC).timestamp() + self.prometheus_ahead
             return web.json_response(

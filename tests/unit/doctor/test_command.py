@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,6 +38,43 @@ def test_what_does_not_work_ends_with_1(shell: Shell) -> None:
     failed = [f for f in ended.json["findings"] if f["level"] == "fail"]
     assert [f["code"] for f in failed] == ["cluster_unknown"]
     assert set(failed[0]) == {"area", "code", "level", "text", "fix"}
+    assert failed[0]["text"].startswith("no usable kubeconfig: there is no file /")
+
+
+PLAIN = """
+import logging, sys
+from app.cli import _imported, main
+import structlog
+_imported("app.cli.doctor")
+logging.getLogger("a.library").warning("bare text of a library")
+structlog.get_logger().error("a_line_of_ours")
+main(sys.argv[1:])
+"""
+
+
+def test_what_is_logged_is_in_no_output_of_a_script(shell: Shell, tmp_path: Path) -> None:
+    """In a process of its own: pytest catches what is logged."""
+    command = [sys.executable, "-c", PLAIN, "doctor", "--json", "--without", "store"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, json.loads(ended.stdout)["ok"]) == (1, False)
+    assert "a_line_of_ours" in ended.stderr
+    assert "bare text" not in ended.stderr
+    assert "Config not found" not in ended.stderr
+
+
+def test_a_kubeconfig_that_is_there_and_broken_is_told_as_that(shell: Shell, tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("a: [")
+    (failed,) = [f for f in shell("doctor", "--json").json["findings"] if f["level"] == "fail"]
+    assert "there is no file" not in failed["text"]
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\ufeff"])
+def test_a_file_of_a_secret_that_is_blank_is_the_finding(shell: Shell, tmp_path: Path, text: str) -> None:
+    (tmp_path / "blank").write_text(text)
+    shell.set(REMEDIATOR_TOKENS_FILE=str(tmp_path / "blank"))
+    (found,) = shell("doctor", "--json").json["findings"]
+    assert (found["code"], found["fix"]) == ("settings_bad", "correct REMEDIATOR_TOKENS_FILE")
+    assert "the file is empty" in found["text"]
 
 
 def test_an_area_can_be_left_out(shell: Shell) -> None:

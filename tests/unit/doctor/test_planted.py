@@ -53,6 +53,9 @@ async def test_a_secret_file_that_everybody_may_open_is_named(
 
 async def test_where_all_is_well_nothing_is_found(tmp_path: Path) -> None:
     assert await examined(Clinic(tmp_path)) == []
+    assert (
+        await examined(Clinic(tmp_path, {"slack_signing_secret": "3f9c1ab27d64e8056b1f92ce47d083ae"})) == []
+    )
 
 
 def given(**settings: Any) -> Callable[[Clinic], None]:
@@ -224,6 +227,13 @@ FAULTS = [
     Planted("slack_channel_archived", F, channel(archived=True), "archived"),
     Planted("slack_no_buttons", W, given(slack_app_token=None), "commands to run"),
     Planted("slack_no_operators", W, given(slack_operators=""), "nobody may undo"),
+    Planted("slack_signing_secret", F, given(slack_signing_secret="xoxb-12-geheim"), "32 digits and letters"),
+    Planted(
+        "slack_signing_secret",
+        F,
+        given(slack_signing_secret="3f9c1ab27d64e8056b1f92ce47d083geheim"),
+        "refused with 401",
+    ),
     Planted("slack_socket", F, given(slack_app_token="xapp-wrong"), "invalid_auth"),
     Planted("pagerduty_no_pages", W, given(pagerduty_routing_key=None), "nobody is paged"),
     Planted("pagerduty_routing_key", F, given(pagerduty_routing_key="much-too-short"), "32 letters"),

@@ -49,7 +49,7 @@ rules:
     made["route"] = {"receiver": "pager", "group_interval": "1m", "routes": list(children)}
     patient = SimpleNamespace(
         policy=policy,
-        settings=SimpleNamespace(access=SimpleNamespace(tokens=True)),
+        settings=SimpleNamespace(access=SimpleNamespace(tokens=True), external_url=""),
         clock=SimpleNamespace(now=lambda: NOW),
     )
     found = routes.judged(made, cast("Patient", patient))

@@ -39,6 +39,26 @@ def answering(path: str, status: int) -> Callable[[Clinic], None]:
     return lambda c: c.statuses.update({path: status})
 
 
+def sent_on(path: str) -> Callable[[Clinic], None]:
+    """A proxy that sends everybody to its login."""
+
+    def spoil(c: Clinic) -> None:
+        answering(path, 302)(c)
+        c.headers["Location"] = "https://login.example.org/start?token=geheim"
+
+    return spoil
+
+
+def reached_at(url: str, hook: str) -> Callable[[Clinic], None]:
+    """A service with this URL for the outside, and a receiver that sends to that one."""
+
+    def spoil(c: Clinic) -> None:
+        given(external_url=url)(c)
+        receivers("fix", url=hook)(c)
+
+    return spoil
+
+
 def behind(setting: str, status: int) -> Callable[[Clinic], None]:
     """A setting whose URL leads to something that answers so."""
 
@@ -85,6 +105,11 @@ FAULTS = [
     Planted("prometheus_refused", F, answering("/api/v1/query", 401), "wants credentials (HTTP 401)"),
     Planted("prometheus_refused", F, answering("/api/v1/query", 503), "not well (HTTP 503)"),
     Planted("alertmanager_refused", F, answering("/api/v2/status", 403), "wants credentials (HTTP 403)"),
+    Planted("prometheus_refused", F, sent_on("/api/v1/query"), "sends on to login.example.org (HTTP 302)"),
+    Planted("alertmanager_refused", F, sent_on("/api/v2/status"), "a login for people stands before Alert"),
+    Planted("prometheus_refused", F, answering("/api/v1/query", 307), "another place of its own (HTTP 307)"),
+    Planted("prometheus_refused", F, _answer("/api/v1/query", "<html>Sign in</html>"), "a page for people"),
+    Planted("alertmanager_refused", F, _answer("/api/v2/status", "<html>"), "a page for people answers"),
     Planted("prometheus_skew", W, lambda c: setattr(c, "prometheus_ahead", 90.0), "90 s"),
     Planted("alertmanager_missing", W, given(alertmanager_url=""), "silenced"),
     Planted("alertmanager_away", F, given(alertmanager_url=NOWHERE), "could not be reached"),
@@ -111,6 +136,35 @@ FAULTS = [
     Planted("route_muted", W, muted([{}]), "always muted (always)"),
     Planted("route_muted", W, muted([{"weekdays": ["saturday"]}]), "silent at times"),
     Planted("receiver_no_credentials", W, receivers("fix", http_config=None), "refused with 401"),
+    Planted(
+        "receiver_no_credentials",
+        W,
+        receivers("fix", http_config={"authorization": {"type": "Bearer"}}),
+        "refused with 401",
+    ),
+    Planted(
+        "receiver_no_credentials", W, receivers("fix", http_config={"bearer_token_file": ""}), "with 401"
+    ),
+    Planted(
+        "receiver_no_credentials",
+        W,
+        receivers("fix", http_config={"tls_config": {"insecure_skip_verify": False}}),
+        "with 401",
+    ),
+    Planted(
+        "receiver_authorization",
+        F,
+        receivers("fix", http_config={"authorization": {"type": "Token", "credentials": "<secret>"}}),
+        "of the type Token",
+    ),
+    Planted("receiver_scheme", W, receivers("fix", url=f"https://alert-remediator:8080{OURS}"), "plain http"),
+    Planted("receiver_scheme", W, receivers("fix", url=f"https://r.ops.svc{OURS}"), "https to r.ops.svc"),
+    Planted(
+        "receiver_scheme",
+        W,
+        reached_at("https://r.example.org", f"http://r.example.org{OURS}"),
+        "a message that is sent on to https is lost",
+    ),
     Planted("receiver_max_alerts", W, receivers("fix", max_alerts=1), "1 alert of a group at most"),
     Planted("receiver_missing", F, receivers("remediator-old", url="http://other.example.org/hook"), OURS),
     Planted("receiver_missing", F, receivers("remediator", url="http://r:8080/webhooks/pagerduty"), OURS),
@@ -145,6 +199,12 @@ async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path:
         routed(matchers=['namespace=~"rag7|team-.*"', "team=a"]),
         routed(matchers="{namespace=rag7}"),
         receivers("remediator-old", "fix"),
+        receivers("fix", url=f"https://r.example.org{OURS}"),
+        reached_at("https://r.example.org", f"https://r.example.org{OURS}"),
+        reached_at("https://proxy.ops.svc", f"https://proxy.ops.svc{OURS}"),
+        receivers("fix", http_config={"authorization": {"credentials_file": "/token"}}),
+        receivers("fix", http_config={"authorization": {"type": "bearer", "credentials": "<secret>"}}),
+        receivers("fix", http_config={"tls_config": {"cert_file": "/c", "key_file": "/k"}}),
         lambda c: (
             c.alertmanager.update({"global": {"http_config": {"basic_auth": {"username": "a"}}}})
             or receivers("fix", http_config=None)(c)
