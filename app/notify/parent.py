@@ -328,7 +328,7 @@ def _small_print(timeline: Timeline) -> list[Line]:
     facts = facts or [timeline.severity or "no severity", counted(timeline.alerts, "alert")]
     if timeline.firing != timeline.alerts and timeline.ended_at is None:
         facts.append(f"{timeline.firing:,} still firing")
-    if timeline.mode:
+    if timeline.mode and not ordered:  # an order is its own yes
         facts.append(f"mode {timeline.mode}")
     run = (" · run ", code(timeline.run_id)) if timeline.run_id else ()
     lines = [
