@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.domain.cluster import FIELD_MANAGER, Cluster
+from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue, Obj
@@ -35,6 +36,7 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
+from remediations.evidence.migration_words import MIGRATED, MIGRATION
 from remediations.evidence.pods import of_revision, pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
@@ -44,36 +46,15 @@ from remediations.shared import Names, Seconds, act, refuse
 #
 # Called by the rollback step. A team marks such a revision by a label or annotation that its rule names; a migration
 # Job or Helm hook that ran since the older revision was replaced counts without a mark, and so does a revision whose
-# pods migrate when they start, in an init container or in front of their command. What cannot be read counts as one:
-# it only makes us ask.
+# pods migrate when they start, in an init container or in front of their command, or say that they did. What cannot be
+# read counts as one: it only makes us ask.
 
 ONE_WAY = "alert-remediator.io/one-way"
 _HOOK = "helm.sh/hook"
 _HOOKS = re.compile(r"(pre|post)-(install|upgrade)")
-_STEPS = (
-    "push|prepare|setup|migrate|upgrade|update|reset|schema|structure|seed|create|drop|wipe|fresh|rollback|apply|deploy|sync|init"
-    "|load|change|patch|execute"
-)
-_TOOLS = (
-    "dbmate|goose|sqitch|skeema|yoyo|tern|migra|pgroll|gh-ost|umzug|mongock|grate|roundhouse|dbup|evolve|phinx|aerich|reshape"
-    "|schemahero|sqlpackage|diesel|mysqldef|psqldef|sqlite3def|mssqldef"
-)
-_CLIENTS = "psql|mysql|mariadb|sqlcmd|sqlplus|sqlite3|cqlsh|clickhouse-client|cockroach sql|mongosh?"
-_MIGRATION = re.compile(
-    r"(?<![a-z])(?:db|pg)?_?migrat|alembic|flyway|liquibase|efbundle|bytebase|drizzle-kit|online-schema-change|pt-osc|dacpac|syncdb|ddl-auto"
-    rf"|(?<![a-z])(?:{_TOOLS})(?![a-z])"
-    rf"|(?<![a-z])(?:db|database|schema|ecto|doctrine|ddl)[-_:. ]?(?:{_STEPS})"
-    r"|(?<![a-z])(?:prepare|setup|upgrade|update|patch|deploy|apply|sync|init)[-_](?:db|database|schema)(?![a-z])"
-    r"|(?<![a-z])hasura\s+(?:deploy|metadata)|(?<![a-z])odoo\b.*\s(?:-u|--update)\b"
-    rf"|(?<![a-z])(?:{_CLIENTS})(?![a-z])[^|;&]*(?:\.(?:sql|cql|ddl)\b|\b(?:alter|create|drop|truncate|insert|update|delete)\s)"
-    r"|\b(?:alter|create|drop|rename)\s+(?:table|column|index|view|type|schema|database)\b",
-    re.IGNORECASE,
-)
-"""What changes a database, by its name or command: Alembic, Flyway, Liquibase, Django, Rails, Laravel, Doctrine, Phinx, Prisma,
-Drizzle, Knex, Sequelize, TypeORM, MikroORM, Umzug, Entity Framework, DbUp, grate, Ecto, Diesel, sqlx, golang-migrate, goose, dbmate, tern,
-Atlas, sqitch, Skeema, sqldef, yoyo, Aerich, pgroll, gh-ost, pt-online-schema-change, Bytebase, Hasura, Supabase, Mongock and their like, and
-a database's own client that is given a file or a statement that changes something. A word too many only makes us ask."""
 _NO = frozenset({"false", "no", "0"})
+_PODS, _BEGINNING = 3, 65_536
+"""Whose logs are asked about a migration, and how many bytes of each from its first line on."""
 _NAME = 100
 
 
@@ -100,6 +81,21 @@ async def one_way_since(
             continue
         if what := _migration(job):
             return f"{what} ran at {made:%Y-%m-%d %H:%M} UTC, and an older version may not work with what it changed"
+    newer = [r for r in found if r.number > goal.number and r.fingerprint != goal.fingerprint]
+    return await _migrated(scene, [p for p in pods if any(of_revision(p, r) for r in newer)][:_PODS])
+
+
+async def _migrated(scene: Scene, pods: Sequence[Pod]) -> str:
+    """What the beginnings of these pods' logs say that was migrated. What cannot be read says nothing here."""
+    space = scene.workload.target.namespace
+    for pod in pods:
+        for one in pod.containers:
+            for previous in (False, True)[: 1 + bool(one.restarts)]:
+                query = LogQuery(space, pod.name, one.name, previous, None, None, _BEGINNING)
+                with suppress(ClusterRefused, TryLater):
+                    if told := MIGRATED.search(await scene.cluster.logs(query)):
+                        words = _short(redact(told[0]))
+                        return f'container {_short(one.name)} migrated when it started ("{words}"), and an older version may not work with what it changed'
     return ""
 
 
@@ -128,7 +124,7 @@ def _migrates(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) ->
                 words = _commands(container)
                 if group == "init container":  # what serves may be named after what it serves
                     words = " ".join([container.get("name", ""), container.get("image", ""), words])
-                told = _MIGRATION.search(words[:2_000])
+                told = MIGRATION.search(words[:2_000])
                 if told and not _never_ran(revision, container.get("name", ""), pods):
                     return (
                         f"{group} {_short(container.get('name', ''))} of revision {revision.number} migrates when its pods start"
@@ -161,7 +157,7 @@ def _migration(job: Obj) -> str:
     containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
     commands = [f"{c.get('image', '')} {_commands(c)}" for c in containers]
     words = " ".join([meta.get("name", ""), *(meta.get("labels") or {}).values(), *commands])
-    return f"{name} (a migration by its name or command)" if _MIGRATION.search(words[:2_000]) else ""
+    return f"{name} (a migration by its name or command)" if MIGRATION.search(words[:2_000]) else ""
 
 
 def _short(text: str) -> str:
