@@ -295,7 +295,7 @@ async def around(cluster: Cluster, workload: Workload, now: datetime, ours: Sequ
         _granted(cluster.list_objects(Kind.EVENT, target.namespace, fields=f"regarding.name={target.name}")),
         _granted(autoscaler_manifest(cluster, target)),
     )
-    found = revisions_of(workload, stored or ())
+    found = await asyncio.to_thread(revisions_of, workload, stored or ())
     current = next((r for r in found if r.current), None)
     events = None if told is None else [parse_event(m) for m in told]
     return Around(
@@ -318,11 +318,11 @@ async def _granted(read: Awaitable[T]) -> T | None:
 
 async def revisions(cluster: Cluster, workload: Workload) -> list[Revision]:
     """The stored revisions of the workload's template, newest first, with the current one marked."""
-    return revisions_of(workload, await stored_revisions(cluster, workload))
+    return await asyncio.to_thread(revisions_of, workload, await stored_revisions(cluster, workload))
 
 
 def revisions_of(workload: Workload, manifests: Sequence[Obj]) -> list[Revision]:
-    """The same from its ReplicaSets or ControllerRevisions."""
+    """The same from its ReplicaSets or ControllerRevisions; for a thread, as templates may be long."""
     if workload.target.kind is Kind.DEPLOYMENT:
         templates = {m["metadata"]["name"]: plain_template(m["spec"]["template"]) for m in manifests}
         found = [parse_replica_set(m) for m in manifests]

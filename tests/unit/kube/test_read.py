@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -55,6 +57,24 @@ async def test_only_really_owned_pods_are_the_workloads() -> None:
         "langgraph-hash1-a",
         "langgraph-hash2-b",
     ]
+
+
+async def test_stored_revisions_are_compared_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be a megabyte, and all of it is hashed."""
+    threads: list[str] = []
+    real = read.parse_replica_set
+    monkeypatch.setattr(
+        read,
+        "parse_replica_set",
+        lambda manifest: (threads.append(threading.current_thread().name), real(manifest))[1],
+    )
+    cluster = FakeCluster(m.deployment(), m.replica_set(1, _V1), m.replica_set(2, m.template()))
+    workload = await read.read_workload(cluster, TARGET)
+    assert len(await read.revisions(cluster, workload)) == 2
+    around = await read.around(cluster, workload, datetime(2026, 3, 4, 3, tzinfo=UTC), ())
+    assert around.revisions is not None
+    assert len(threads) == 4
+    assert threading.current_thread().name not in threads
 
 
 async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
