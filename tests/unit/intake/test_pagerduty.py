@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from app.domain import redact as redaction
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
+from app.domain.redact import Effort
 from app.domain.subject import UNREAD, unread
 from app.intake import pagerduty
 from app.intake.pagerduty import enriched, lacks_labels
@@ -405,11 +406,13 @@ def test_a_secret_in_what_pagerdutys_api_tells_becomes_no_label(details: dict[st
 def test_what_the_texts_of_pagerdutys_api_may_cost_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond it a text is hidden whole; what says what the alert is about is looked at first."""
     hostile = {f"k{n}": f"{n} mysql -pa'b' curl -u 'a:b' " * 30 for n in range(60)}
-    spent: list[int] = []
-    real = redaction._spend
-    monkeypatch.setattr(
-        redaction, "_spend", lambda effort, number=1: (spent.append(number), real(effort, number))
-    )
+    spent, real = list[int](), redaction._spend
+
+    def spend(effort: Effort | None, number: int = 1) -> None:
+        spent.append(number)
+        real(effort, number)
+
+    monkeypatch.setattr(redaction, "_spend", spend)
     monkeypatch.setattr(pagerduty, "_WORK", 1_000)
     labels = enriched(triggered().alerts[0], alerts_json({**hostile, **WANTED})).labels
     assert labels["namespace"] == "shop"

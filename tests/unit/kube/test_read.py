@@ -12,9 +12,10 @@ import pytest
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
-from app.domain.workload import Manager, Workload
+from app.domain.workload import Manager, Revision, Workload
 from app.kube import read
 from app.kube.owners import find
+from app.kube.parse import parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 
@@ -61,13 +62,13 @@ async def test_only_really_owned_pods_are_the_workloads() -> None:
 
 async def test_stored_revisions_are_compared_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each may be a megabyte, and all of it is hashed."""
-    threads: list[str] = []
-    real = read.parse_replica_set
-    monkeypatch.setattr(
-        read,
-        "parse_replica_set",
-        lambda manifest: (threads.append(threading.current_thread().name), real(manifest))[1],
-    )
+    threads = list[str]()
+
+    def parse(manifest: Obj) -> Revision:
+        threads.append(threading.current_thread().name)
+        return parse_replica_set(manifest)
+
+    monkeypatch.setattr(read, "parse_replica_set", parse)
     cluster = FakeCluster(m.deployment(), m.replica_set(1, _V1), m.replica_set(2, m.template()))
     workload = await read.read_workload(cluster, TARGET)
     assert len(await read.revisions(cluster, workload)) == 2
