@@ -78,9 +78,16 @@ async def test_stored_revisions_are_compared_beside_the_event_loop(monkeypatch: 
     assert threading.current_thread().name not in threads
 
 
-async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
+@pytest.mark.parametrize("what", ["pods", "events"])
+async def test_many_pods_and_events_are_parsed_without_holding_up_the_loop(what: str) -> None:
     pods = [m.pod(f"langgraph-hash2-{n}") for n in range(1_000)]
-    cluster = FakeCluster(m.deployment(), m.replica_set(2, m.template()), *pods)
+    about = [{"kind": "Pod", "name": pod["metadata"]["name"]} for pod in pods]
+    events: list[Obj] = [
+        {"kind": "Event", "metadata": {"name": f"e{n}", "namespace": m.NAMESPACE}, "regarding": one}
+        for n, one in enumerate(about)
+    ]
+    many = pods if what == "pods" else events
+    cluster = FakeCluster(m.deployment(), m.replica_set(2, m.template()), *many)
     workload, turns = await read.read_workload(cluster, TARGET), 0
 
     async def others() -> None:
@@ -90,7 +97,11 @@ async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(others())
-    assert len(await read.read_pods(cluster, workload)) == 1_000
+    if what == "pods":
+        assert len(await read.read_pods(cluster, workload)) == 1_000
+    else:
+        names = {f"langgraph-hash2-{n}" for n in range(1_000)}
+        assert len(await read.events_about(cluster, m.NAMESPACE, names, limit=2_000)) == 1_000
     beside.cancel()
     assert turns >= 10
 
