@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain import redact as redaction
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
-from app.domain.redact import Effort
 from app.domain.subject import UNREAD, unread
 from app.intake import pagerduty
 from app.intake.pagerduty import enriched, lacks_labels
@@ -382,39 +380,3 @@ def test_an_acknowledgement_that_cannot_be_read_is_none_and_refuses_nothing() ->
 def test_a_secret_in_a_title_is_hidden_where_people_read_it() -> None:
     found = parse(event(title="login refused: password=hunter2")).alerts[0]
     assert found.annotations["summary"] == "login refused: password=[redacted]"
-
-
-@pytest.mark.parametrize(
-    "details",
-    [
-        {"note": "login refused: password=hunter2"},
-        {"db_password": "hunter2"},
-        {"labels": {"url": "https://app:hunter2@db.test/"}},
-        {"custom_details": json.dumps({"api_key": "hunter2"})},
-        {"firing": f"{FIRING.format(pod='a')}Labels:\n - token = hunter2\n"},
-        {"tags": ["client_secret:hunter2", "team:rag"]},
-        {"password=hunter2 of the database": [1]},
-    ],
-)
-def test_a_secret_in_what_pagerdutys_api_tells_becomes_no_label(details: dict[str, Any]) -> None:
-    """Custom details are free text, as titles are: they are kept, asked about and shown."""
-    after = enriched(triggered().alerts[0], alerts_json({**details, **WANTED}, severity="token=hunter2"))
-    assert "hunter2" not in str(after)
-    assert "[redacted]" in str(after.labels)
-
-
-def test_what_the_texts_of_pagerdutys_api_may_cost_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond it a text is hidden whole; what says what the alert is about is looked at first."""
-    hostile = {f"k{n}": f"{n} mysql -pa'b' curl -u 'a:b' " * 30 for n in range(60)}
-    spent, real = list[int](), redaction._spend
-
-    def spend(effort: Effort | None, number: int = 1) -> None:
-        spent.append(number)
-        real(effort, number)
-
-    monkeypatch.setattr(redaction, "_spend", spend)
-    monkeypatch.setattr(pagerduty, "_WORK", 1_000)
-    labels = enriched(triggered().alerts[0], alerts_json({**hostile, **WANTED})).labels
-    assert labels["namespace"] == "shop"
-    assert "[redacted]" in [labels[name] for name in hostile if name in labels]
-    assert 1_000 < sum(spent) < 1_000 + 200
