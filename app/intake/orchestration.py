@@ -32,7 +32,7 @@ _ENVELOPE = frozenset(
 _OVER = frozenset({"resolve", "resolved", "acknowledge", "acknowledged"})
 _RAW_LIMIT = 2_000
 _EFFORT = 2_000
-"""What may be spent on hiding secrets in the texts of a body, as these are read on the event loop."""
+"""What may be spent on hiding secrets in the annotations of a request, whatever else its body may cost."""
 
 
 def parse(

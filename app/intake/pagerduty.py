@@ -26,7 +26,7 @@ from app.domain.alert import (
 from app.domain.errors import BadInput
 from app.domain.free_text import OF_PAGERDUTY, cut_raw, name_told, one_line
 from app.domain.json import JsonValue
-from app.domain.redact import Effort, annotation
+from app.domain.redact import Effort, annotation, work_bounded
 from app.domain.subject import UNREAD, unread
 from app.intake.body import decode, pointer, rfc3339
 from app.intake.labels import Reading, alert_name, free_labels, object_in
@@ -54,7 +54,9 @@ _SENDERS = frozenset({"alertmanager", "prometheus", "grafana", "datadog", "vmale
 """Such values that name only the tool that sent it."""
 _RAW_LIMIT = 2_000
 _EFFORT = 2_000
-"""What may be spent on hiding secrets in the texts of a body, as these are read on the event loop."""
+"""What may be spent on hiding secrets in the annotations of an event, whatever else its body may cost."""
+_WORK = 20_000
+"""Units of `work_bounded`, on all that PagerDuty's API tells of one incident."""
 _NAME = 80
 
 
@@ -231,11 +233,17 @@ def lacks_labels(alert: Alert) -> bool:
 
 
 def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
-    """`alert` with the labels that all alerts of its PagerDuty incident share; what they do not share, or do not tell, is named in
-    UNREAD. Odd shapes add nothing else; never raises.
+    """`alert` with the labels that all alerts of its PagerDuty incident share, without what looks like a secret; what they do not share, or
+    do not tell, is named in UNREAD. Odd shapes add nothing else; never raises.
 
-    The identity stays; what the webhook told stays, except a name that was only taken from the title.
+    The identity stays; what the webhook told stays, except a name that was only taken from the title. For a thread: whoever may send
+    events to PagerDuty fills a hundred bodies.
     """
+    with work_bounded(_WORK, hides=True):
+        return _enriched(alert, alerts_json)
+
+
+def _enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
     items = alerts_json.get("alerts")
     entries = [item for item in items if isinstance(item, Mapping)] if isinstance(items, Sequence) else []
     # A resolved member of the incident says nothing about what fires now, unless nothing else is there.
@@ -244,7 +252,7 @@ def enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
     if not firing or len(entries) != len(items or ()):
         found.lose("an alert of the incident")
     found.shared([_reading(item) for item in firing])
-    labels = found.labels
+    labels = free_labels(found.labels)
     own = {name: value for name, value in alert.labels.items() if name not in ("alertname", UNREAD)}
     name = labels.get("alertname") or alert.name
     return dataclasses.replace(alert, labels={**labels, **own, **({"alertname": name} if name else {})})

@@ -6,6 +6,7 @@ Called by `app.page.site`. Reads the store alone, and the cluster only when some
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.errors import RemediatorError
-from app.domain.target import Target
+from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.flow.diagnosing import look as screens
 from app.flow.diagnosing.look import Present
 from app.flow.services import Services
@@ -74,18 +75,30 @@ class TargetPage:
 
 async def look(services: Services, key: str) -> TargetPage:
     """The page of one target. Raises BadInput for what is none."""
-    target = Target.parse(key)
+    target = _target(key)
     trusted = await views.trust(services)
     return await services.store.read(lambda conn: _look(conn, services, target, trusted))
 
 
 async def now(services: Services, key: str) -> tuple[Present | None, str]:
     """What the cluster says of the target, or why it says nothing. Raises BadInput for what is no target."""
-    target = Target.parse(key)
+    target = _target(key)
+    if target.kind not in (*WORKLOAD_KINDS, Kind.POD):
+        look_at = f"kubectl describe {target.kind.lower()}/{target.name} -n {target.namespace}"
+        return None, f"A {target.kind} is not changed here, and not read for this page: {look_at}"
     try:
         return await screens.present(services, target), ""
     except RemediatorError as error:
         return None, error.message
+
+
+def _target(key: str) -> Target:
+    """Of any kind that an incident can have, such as a Job. Raises BadInput."""
+    with suppress(ValueError):
+        target = Target.of_key(key)
+        if target.namespace and target.name:
+            return target
+    return Target.parse(key)
 
 
 def _look(conn: Connection, services: Services, target: Target, trusted: Sequence[Any]) -> TargetPage:

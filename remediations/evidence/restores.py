@@ -37,6 +37,7 @@ _MAJOR: Final = re.compile(r"\d+")
 _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
 _LONGEST_WORDS: Final = 200
+_LONGEST_KEY: Final = 200
 _BY_SECRET: Final = "the database of Secret "
 
 
@@ -192,7 +193,7 @@ async def backup_finding(
     try:
         found = await scene.backups.find(scene.cluster, shelf, key)
     except ProbeUnavailable as error:
-        what = f"backup {key}" if key else f"backups in {shelf.url}/{shelf.folder}"
+        what = f"backup {_said(key, _LONGEST_KEY)}" if key else f"backups in {shelf.url}/{shelf.folder}"
         text = f"The {what} could not be looked at: {error.message}"
         broken = error.code == "altered"
         advice = (
@@ -202,7 +203,7 @@ async def backup_finding(
     if found is None:
         return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
     if why := _against(found, of[0]) or _from_elsewhere(found, *of[1:]):
-        return obstacle(BACKUP, f"{found.key}: {why}"), None
+        return obstacle(BACKUP, f"{_said(found.key, _LONGEST_KEY)}: {why}"), None
     told = found.manifest
     rows = sum(told["rows"].values())
     tried = ", restored once to try it" if told.get("restored") else ""
@@ -252,9 +253,9 @@ def _from_elsewhere(found: Stored, at: DatabaseAddress, origin: str) -> str:
     if there in (here, origin):
         return ""
     if namespace == at.namespace and (not at.host) != told.startswith(_BY_SECRET):
-        return f"it is a backup of {short(there, 200)}, and whether that is {here} is not known; the rule's param origin says that it is"
+        return f"it is a backup of {_said(there, 200)}, and whether that is {here} is not known; the rule's param origin says that it is"
     return (
-        f"it is a backup of {short(there, 200)}, not of {here}; the rule's param origin allows that other one"
+        f"it is a backup of {_said(there, 200)}, not of {here}; the rule's param origin allows that other one"
     )
 
 
@@ -273,9 +274,9 @@ def _is_count(value: Any) -> TypeGuard[int]:
     return isinstance(value, int) and 0 <= value < 2**63
 
 
-def _said(text: Any) -> str:
-    """A manifest's own words: whoever may write to the bucket wrote them."""
-    return short(visible(redact(str(text), longest=_LONGEST_WORDS)), 80)
+def _said(text: Any, longest: int = 80) -> str:
+    """A manifest's own words, or a key: whoever may write to the bucket wrote them."""
+    return short(visible(redact(str(text), longest=_LONGEST_WORDS)), longest)
 
 
 def versions_finding(stored: Stored, server: Server, client: Finding) -> Finding:

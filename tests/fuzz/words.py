@@ -57,7 +57,7 @@ def _redaction(data: bytes) -> None:
     assert len(shown) <= 20 * MAX_TEXT
     assert len(annotation("summary", text, 2_000)) <= 2_000
     redact_value({"a": text, text[:40]: [text]})
-    around = text[:200].replace("\n", " ").replace("\r", " ")
+    around = text[:200].replace("\n", " ").replace("\r", " ").replace(CANARY, "")
     for planted in _PLANTED:
         # Whatever stands in the lines before and behind, a line of its own is read as such.
         told = redact(f"{around}\n{planted}\n{around}")

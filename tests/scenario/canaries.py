@@ -215,18 +215,25 @@ async def answers(rig: Rig) -> dict[str, str]:
     ]
     paths += [f"/incidents/{i}" for i in incidents]
     paths += [p for r in runs for p in (f"/runs/{r}", f"/runs/{r}/explain")]
+    targets = sorted({i.target_key for i in await all_incidents(rig) if i.target_key})
     app = app_of(rig)
     got: dict[str, str] = {}
     async with client_of(app) as browser:
         pages = ["/", "/incidents", "/audit", "/audit/export", "/policy", "/procedures", "/scorecard"]
         pages += [f"/incidents/{i}?unfold=1" for i in incidents]
         pages += [f"/audit?kind={kind.value}" for kind in EventKind]
-        pages += sorted({f"/targets/{i.target_key}" for i in await all_incidents(rig) if i.target_key})
+        pages += [f"/targets/{target}" for target in targets]
         for path in pages:
             got[f"page {path}"] = (await _ok(browser, path)).text
     async with client_of(app, f"{URL}/api/v1") as client:
         for path in paths:
             got[path] = (await _ok(client, path)).text
+        for namespace, kind, name in (target.split("/") for target in targets):
+            asked = {"namespace": namespace, "kind": kind, "name": name}
+            for params in ({"namespace": namespace}, asked):
+                # A target that is gone or off limits is told as a refusal, which must hold nothing either.
+                found = await client.get("/diagnosis", params=params)
+                got[f"/diagnosis {params}"] = found.text
         cursor, number = "", 0
         while number == 0 or cursor:
             page = await _ok(client, f"/audit?limit=200&cursor={cursor}")

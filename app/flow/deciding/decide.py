@@ -54,7 +54,6 @@ from app.store.incidents import Incident, StoredAlert
 from app.store.tx import Tx
 
 # Enrich: labels that a PagerDuty webhook does not carry, fetched from PagerDuty's REST API before deciding.
-#
 # A V3 event has no alert body (protocol fact); `GET /incidents/{id}/alerts` has. The host comes from settings only,
 # never from the payload. Called by `decide`; when PagerDuty does not answer, the decision waits, it is not made on
 # half the facts.
@@ -71,7 +70,8 @@ async def enrich(
     changed = False
     for stored in poor:
         assert bodies is not None  # noqa: S101 - for the type checker: `poor` is empty without it
-        richer = enriched(stored.alert(), await bodies.incident_alerts(stored.fingerprint))
+        answer = await bodies.incident_alerts(stored.fingerprint)
+        richer = await asyncio.to_thread(enriched, stored.alert(), answer)
         if richer.labels == stored.labels:
             continue
         episode, labels = stored.episode, dict(richer.labels)

@@ -20,7 +20,7 @@ from app.domain.workload import ContainerState, KubeEvent, Pod, Workload
 from app.kube.limits import disruption_budget
 from app.kube.owners import owners_of
 from app.kube.parse import parse_event, serves
-from app.kube.read import WARNINGS, pdb_manifests, read_pods, replica_sets_of, revisions
+from app.kube.read import WARNINGS, in_turns, pdb_manifests, read_pods, replica_sets_of, revisions
 from app.kube.rollout import rollout_status
 from remediations.causes import findings_of, investigate
 from remediations.causes.report import CAUSE
@@ -140,7 +140,7 @@ async def warnings_of(
     without: AbstractSet[str] = frozenset(),
 ) -> Sequence[str]:
     """Warnings of the last hour about objects of these names (None: of all but `without`); the most frequent first."""
-    events = [parse_event(m) for m in await cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS)]
+    events = await in_turns(parse_event, await cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS))
     late = [
         e
         for e in events

@@ -84,6 +84,14 @@ def test_a_key_beyond_the_documented_length_is_shortened_and_stays_distinct() ->
     assert len(one) == 64
 
 
+def test_of_a_key_with_a_secret_a_digest_is_kept_and_it_stays_distinct() -> None:
+    keys = [f"rag7/langgraph password=hunter2-{end}" for end in "ab"]
+    one, other = (parse({**LABELS, "dedup_key": key}).alerts[0].fingerprint for key in keys)
+    assert one != other
+    assert "hunter2" not in one + other
+    assert parse({**LABELS, "dedup_key": "rag7/langgraph/X"}).alerts[0].fingerprint == "rag7/langgraph/X"
+
+
 @pytest.mark.parametrize("state", ["resolve", "Resolved", "acknowledge"])
 def test_an_end_is_noted_and_nothing_more(state: str) -> None:
     delivery = parse({**FIELDS, "event_action": state})

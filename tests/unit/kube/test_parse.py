@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from app.kube.manifest import containers_of
 from app.kube.parse import (
     REVISION,
     REVISION_HISTORY,
+    essential_template,
     fingerprint,
     parse_autoscaler,
     parse_controller_revision,
@@ -21,6 +23,7 @@ from app.kube.parse import (
     parse_replica_set,
     parse_time,
     parse_usage,
+    plain_template,
     selector_text,
     selects,
 )
@@ -170,6 +173,24 @@ def test_needed_config_is_found_in_environment_and_volumes() -> None:
     )
     # Nobody mounts it, and yet the pod does not start without it.
     assert first.config == (ConfigRef(Kind.CONFIG_MAP, "one"), ConfigRef(Kind.SECRET, "two"))
+
+
+def test_of_a_long_template_nothing_is_copied_and_nothing_is_changed() -> None:
+    """A copy of ten templates of a megabyte holds everything up for seconds."""
+    restart = {"kubectl.kubernetes.io/restartedAt": "2026-03-04T02:50:00Z", "a": "b"}
+    stored = {**m.template(annotations=restart), "$patch": "replace"}
+    stored["metadata"] |= {"creationTimestamp": None}
+    stored["metadata"]["labels"] |= {"pod-template-hash": "x"}
+    before = copy.deepcopy(stored)
+    plain, essential = plain_template(stored), essential_template(stored)
+    assert plain["spec"] is essential["spec"] is stored["spec"]
+    assert stored == before
+    assert plain["metadata"]["annotations"] == restart
+    assert essential["metadata"]["annotations"] == {"a": "b"}
+    for found in (plain, essential):
+        assert "$patch" not in found
+        assert "creationTimestamp" not in found["metadata"]
+        assert "pod-template-hash" not in found["metadata"]["labels"]
 
 
 def test_a_restart_does_not_change_the_fingerprint_and_anything_else_does() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,9 +12,10 @@ import pytest
 from app.domain.errors import AccessDenied, ObjectMissing
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
-from app.domain.workload import Manager, Workload
+from app.domain.workload import Manager, Revision, Workload
 from app.kube import read
 from app.kube.owners import find
+from app.kube.parse import parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
 
@@ -57,9 +60,34 @@ async def test_only_really_owned_pods_are_the_workloads() -> None:
     ]
 
 
-async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
+async def test_stored_revisions_are_compared_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each may be a megabyte, and all of it is hashed."""
+    threads = list[str]()
+
+    def parse(manifest: Obj) -> Revision:
+        threads.append(threading.current_thread().name)
+        return parse_replica_set(manifest)
+
+    monkeypatch.setattr(read, "parse_replica_set", parse)
+    cluster = FakeCluster(m.deployment(), m.replica_set(1, _V1), m.replica_set(2, m.template()))
+    workload = await read.read_workload(cluster, TARGET)
+    assert len(await read.revisions(cluster, workload)) == 2
+    around = await read.around(cluster, workload, datetime(2026, 3, 4, 3, tzinfo=UTC), ())
+    assert around.revisions is not None
+    assert len(threads) == 4
+    assert threading.current_thread().name not in threads
+
+
+@pytest.mark.parametrize("what", ["pods", "events"])
+async def test_many_pods_and_events_are_parsed_without_holding_up_the_loop(what: str) -> None:
     pods = [m.pod(f"langgraph-hash2-{n}") for n in range(1_000)]
-    cluster = FakeCluster(m.deployment(), m.replica_set(2, m.template()), *pods)
+    about = [{"kind": "Pod", "name": pod["metadata"]["name"]} for pod in pods]
+    events: list[Obj] = [
+        {"kind": "Event", "metadata": {"name": f"e{n}", "namespace": m.NAMESPACE}, "regarding": one}
+        for n, one in enumerate(about)
+    ]
+    many = pods if what == "pods" else events
+    cluster = FakeCluster(m.deployment(), m.replica_set(2, m.template()), *many)
     workload, turns = await read.read_workload(cluster, TARGET), 0
 
     async def others() -> None:
@@ -69,7 +97,11 @@ async def test_many_pods_are_parsed_without_holding_up_the_loop() -> None:
             await asyncio.sleep(0)
 
     beside = asyncio.create_task(others())
-    assert len(await read.read_pods(cluster, workload)) == 1_000
+    if what == "pods":
+        assert len(await read.read_pods(cluster, workload)) == 1_000
+    else:
+        names = {f"langgraph-hash2-{n}" for n in range(1_000)}
+        assert len(await read.events_about(cluster, m.NAMESPACE, names, limit=2_000)) == 1_000
     beside.cancel()
     assert turns >= 10
 

@@ -104,6 +104,20 @@ async def test_what_is_off_limits_is_not_read(rig: Rig, browser: Browser) -> Non
     assert "keeps the namespace kube-system away" in page.document.one(id="now").text
 
 
+async def test_what_is_no_workload_has_a_page_with_its_incidents_and_is_not_read(
+    rig: Rig, browser: Browser
+) -> None:
+    """An alert can be about a Job, and its incident leads there."""
+    await browser.login("reader")
+    for path in ("/targets/rag7/Job/nightly", "/targets/rag7/Job/nightly?now=1"):
+        page = await browser.get(path)
+        assert page.status == 200
+        expect_sound(page)
+    assert "kubectl describe job/nightly -n rag7" in page.document.one(id="now").text
+    for path in ("/targets/rag7/Widget/nightly", "/targets/rag7/Job/%20/x", "/targets/rag7/job/nightly"):
+        assert (await browser.get(path)).status in (404, 422)
+
+
 async def test_a_slow_cluster_is_told_in_its_place(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
     async def late(*_: object) -> tuple[tuple[rollouts.Rollout, ...], str]:
         return (), "it took longer than 1.5 s"
