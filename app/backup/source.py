@@ -56,8 +56,8 @@ _ROOM: Final[LiteralString] = (
 )
 """Some 350 KiB, gone with the session: what cannot be written now, a checkpoint cannot write either."""
 _THERE = "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn"
-_OF_THE_SERVER = ("08", "53", "57", "58", "XX")
-"""Classes of SQLSTATE that say nothing of the statement: whatever it was, the server could not carry it out."""
+_OF_THE_SERVER = ("08", "53", "57P", "58", "XX")
+"""Beginnings of the SQLSTATEs that say nothing of the statement: whatever it was, the server could not carry it out."""
 _SHORT = 120
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
