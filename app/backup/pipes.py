@@ -21,6 +21,7 @@ from app.backup.failure import BackupFailed
 from app.backup.order import Form
 from app.backup.over import OVER, TOLD_TO_END, WORK
 from app.backup.words import without_rows
+from app.domain.database import NO_ROOM
 
 _TURNS = 9_000
 """Looks, ten a second, for the other container: it may wait for its image all that time."""
@@ -172,9 +173,9 @@ class Pipes:
         if told != word:
             raise _gone()
         if code != "0":
-            raise BackupFailed(
-                f"{program} ended with exit code {code}{self._words()}", code=f"{program}_failed"
-            )
+            words = self._words()
+            kind = "disk_full" if words.startswith(f": {NO_ROOM}") else f"{program}_failed"
+            raise BackupFailed(f"{program} ended with exit code {code}{words}", code=kind)
 
     def _words(self) -> str:
         """Of its standard error what names tables and hosts, and holds no login and no row."""

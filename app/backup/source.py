@@ -17,9 +17,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from app.backup.failure import BackupFailed
-from app.database.connect import kind, said
+from app.database.connect import FULL, kind, said
 from app.database.texts import ADAPTERS, ENCODING, text
-from app.domain.text import CONTROL, sql_name
+from app.domain.copies import drop_command
+from app.domain.database import NO_ROOM
+from app.domain.text import CONTROL, bounded, sql_name
 
 _TABLES = """
     SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -43,6 +45,20 @@ _UNSUBSCRIBE: Final[tuple[LiteralString, ...]] = (
     "ALTER SUBSCRIPTION {} SET (slot_name = NONE)",
     "DROP SUBSCRIPTION {}",
 )
+_BIGGEST = """
+    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+    ORDER BY pg_total_relation_size(c.oid) DESC LIMIT 20
+"""
+_PATIENCE: Final[tuple[LiteralString, ...]] = ("SET lock_timeout = '2s'", "SET statement_timeout = '60s'")
+_ROOM: Final[LiteralString] = (
+    "CREATE TEMPORARY TABLE remediator_room AS SELECT generate_series(1, 10000) AS a"
+)
+"""Some 350 KiB, gone with the session: what cannot be written now, a checkpoint cannot write either."""
+_THERE = "SELECT 1 FROM pg_database WHERE datname = %s AND datallowconn"
+_OF_THE_SERVER = ("08", "53", "57P", "58", "XX")
+"""Beginnings of the SQLSTATEs that say nothing of the statement: whatever it was, the server could not carry it out."""
+_SHORT = 120
 SCRATCH = "remediator_scratch_"
 _LEFT_OVER = timedelta(days=1)
 _ATTEMPTS = 20
@@ -149,8 +165,17 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
         create(connection, fresh, locale_of(connection, connection.info.dbname))
         try:
             yield {**options, "dbname": fresh}
-        finally:
+        except BackupFailed as error:  # told first, whatever becomes of the copy
+            try:
+                drop(connection, fresh, options)
+            except BackupFailed:
+                left = f"{fresh} could not be dropped and takes room: {drop_command(fresh)} WITH (FORCE)"
+                raise BackupFailed(f"{bounded(error.message, _SHORT)}; {left}", code=error.code) from None
+            raise
+        except BaseException:
             drop(connection, fresh, options)
+            raise
+        drop(connection, fresh, options)
 
 
 def rows_of(options: Mapping[str, str]) -> dict[str, int]:
@@ -196,6 +221,10 @@ def drop(connection: Connection, name: str, options: Mapping[str, str]) -> None:
     """Drop a database if it is there, with the sessions and the subscriptions in it. `options` lead to its server. Raises BackupFailed."""
     dropped = sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
     with worded():
+        there = connection.execute(_THERE.encode(), [name]).fetchone()
+    if there:
+        _empty({**options, "dbname": name})
+    with worded():
         try:
             connection.execute(dropped)
             return
@@ -206,6 +235,47 @@ def drop(connection: Connection, name: str, options: Mapping[str, str]) -> None:
     _drop_subscriptions({**options, "dbname": name})
     with worded():
         connection.execute(dropped)
+
+
+def _empty(options: Mapping[str, str]) -> None:
+    """Drop the largest tables of a database that is to go. Their files are cut when each is gone, while DROP DATABASE first forces a
+    checkpoint, which writes files of its own: on a full disk that ends the whole server, and it does not come back by itself. Raises
+    BackupFailed when there is no room afterwards either: then nothing may force a checkpoint."""
+    for _ in range(
+        _ATTEMPTS
+    ):  # a session that needs a page may have to write another's first: the next needs another one
+        try:
+            _drop_largest(options)
+            return
+        except BackupFailed as error:
+            if error.code != "disk_full":
+                return  # what can be dropped can be dropped with its contents
+    raise BackupFailed(NO_ROOM, code="disk_full")
+
+
+def _drop_largest(options: Mapping[str, str]) -> None:
+    with connection_of(options, autocommit=True) as connection, worded():
+        for statement in _PATIENCE:
+            connection.execute(statement)
+        full: psycopg.Error | None = None
+        for schema, table in connection.execute(_BIGGEST.encode()).fetchall():
+            name = sql.Identifier(text(schema), text(table))
+            try:
+                connection.execute(sql.SQL("DROP TABLE IF EXISTS {} CASCADE").format(name))
+            except psycopg.errors.DiskFull as error:
+                full = error
+            except (psycopg.OperationalError, psycopg.errors.QueryCanceled):
+                break  # somebody is at work in it, whom the drop ends, or the server is gone
+            except psycopg.Error:
+                continue
+        if full:
+            raise full
+        try:
+            connection.execute(_ROOM)
+        except psycopg.errors.DiskFull:
+            raise
+        except psycopg.Error:  # the login may make none: nothing is known of the room
+            return
 
 
 def _drop_subscriptions(options: Mapping[str, str]) -> None:
@@ -250,9 +320,12 @@ def _free(connection: Connection) -> None:
 
 @contextmanager
 def worded(instead: str = "") -> Iterator[None]:
-    """The errors of statements in words of ours, or in these."""
+    """The errors of statements in words of ours, or in these where the statement is what was wrong."""
     try:
         yield
     except psycopg.Error as error:
-        what = instead or f"a statement failed: {kind(error)}"
-        raise BackupFailed(what, code="query_failed") from None
+        state = error.sqlstate or ""
+        meant = instead and state and not state.startswith(_OF_THE_SERVER)
+        what = instead if meant else f"a statement failed: {kind(error)}"
+        code = "disk_full" if state == FULL else "query_failed"
+        raise BackupFailed(what, code=code) from None

@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
+from app.domain.database import NO_ROOM
 from app.domain.redact import in_one_line
 
 _LONGEST: Final = 320
@@ -58,8 +59,6 @@ _FORMS: Final = tuple(
         r"the database system is (?:starting up|shutting down|in recovery mode|not (?:yet )?accepting connections)",
         r"out of (?:shared )?memory|deadlock detected|password authentication failed|no pg_hba\.conf entry",
         r"remaining connection slots are reserved|sorry, too many clients already|too many connections for",
-        rf"could not (?:\w+|write to|extend) file {_PATH}(?: with FileFallocate\(\))?: No space left on device",
-        r"could not write (?:block \d+ of |to )?temporary file: No space left on device",
         rf"unrecognized configuration parameter {_N}",
         r"cannot execute [A-Z ]+ in a read-only transaction",
         r"cannot import a snapshot from a different database",
@@ -76,10 +75,14 @@ _FORMS: Final = tuple(
         rf"database {_N} is not currently accepting connections",
     )
 )
+_FULL: Final = re.compile(
+    rf"could not (?:\w+|write to|extend) file {_PATH}(?: with FileFallocate\(\))?: No space left on device|"
+    rf"could not write block \d+ in file {_PATH}: No space left on device|"
+    rf"could not (?:write block \d+ in|extend) file {_PATH}: wrote only \d+ of \d+ bytes(?: at block \d+)?|"
+    r"could not write (?:block \d+ of |to )?temporary file: No space left on device|"
+    r"could not write init file"  # of a session that begins: PostgreSQL ends it so when the file could not be closed
+)
 _WITH_A_WAY: Final = {
-    re.compile(rf"could not extend file {_PATH}: wrote only \d+ of \d+ bytes at block \d+"): (
-        "the server's disk is full: make room on its volume"
-    ),
     re.compile(rf"query would be affected by row-level security policy for table {_N}"): (
         "the login would see only some of its rows: give it BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table"
     ),
@@ -108,7 +111,8 @@ def without_rows(text: str, known: Collection[str] = ()) -> str:
         head = head[: severity.start("text")]
     elif said is not None:
         head += ": "
-    return in_one_line(f"{head}{said or ''}", _LONGEST)
+    full = f"{NO_ROOM}: " if said is not None and _FULL.match(said) else ""  # first: the rest may be cut
+    return in_one_line(f"{full}{head}{said or ''}", _LONGEST)
 
 
 def _said(lines: list[str], known: Collection[str]) -> Iterator[str]:
@@ -125,7 +129,7 @@ def _told(text: str, known: Collection[str]) -> str:
     for form, way in _WITH_A_WAY.items():
         if quoted := form.match(text):
             return f"{quoted[0]}; {way}"
-    told = next((match for form in _FORMS if (match := form.match(text))), None)
+    told = next((match for form in (_FULL, *_FORMS) if (match := form.match(text))), None)
     return told[0].strip() if told else _KEPT_BACK
 
 

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from app.database.login import read_login, with_authority
 from app.database.texts import ADAPTERS, ENCODING, NOT_UTF8
 from app.domain.cluster import Cluster
-from app.domain.database import DatabaseAddress
+from app.domain.database import NO_ROOM, DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.ports import Clock
 
@@ -47,7 +47,7 @@ _SAID: Final = (
         "login_refused",
         "the server answers, and refuses the login of the Secret",
     ),
-    (re.compile(r"No space left on device"), "disk_full", "the server says: no space left on device"),
+    (re.compile(r"No space left on device|could not write init file"), "disk_full", NO_ROOM),
     (
         re.compile(r"starting up|shutting down|in recovery mode|not yet accepting connections"),
         "unreachable",
@@ -61,6 +61,8 @@ _SAID: Final = (
 """What a failed connection says, by libpq's and the server's words, in ours; the first that is found counts."""
 
 
+FULL: Final = "53100"
+"""The SQLSTATE of a server without room on its disk."""
 _ENDED: Final = "the server ended the connection: it stops, starts, or somebody ended the session; try again"
 _TOO_SHORT: Final = (
     "the server ended the session by its setting {0}, which is too short for this; it would again: give the login a longer one "
@@ -86,7 +88,7 @@ _BY_STATE: Final[Mapping[str, str]] = {
     "42P04": "there is a database of this name already: look whose it is, then drop or rename it",
     "42710": "there is something of this name already: look whose it is, then drop or rename it",
     "53": "the server has too little of something: memory, connections or what its settings allow",
-    "53100": "the server says: no space left on device",
+    FULL: NO_ROOM,
     "55000": "something there is not in the state that this needs, as a database that takes no connections; the server's log says what",
     "55006": "somebody uses it at the moment; try again when they are gone",
     "55P03": "a lock was not free in time: look who holds it, then try again",

@@ -18,7 +18,7 @@ from psycopg import sql
 from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
-from app.domain.database import APPLICATION, DatabaseAddress
+from app.domain.database import APPLICATION, NO_ROOM, DatabaseAddress
 from app.domain.redact import in_one_line
 from app.domain.tables import Holder, Look, Table, TableId, Vacuum
 
@@ -177,7 +177,7 @@ def _why(error: psycopg.Error) -> str:
     if isinstance(error, psycopg.errors.QueryCanceled):
         return "it was ended: it took too long, or somebody cancelled it"
     if isinstance(error, psycopg.errors.DiskFull):
-        return "the server says: no space left on device"
+        return NO_ROOM
     if isinstance(error, psycopg.OperationalError):
         return "the connection was lost"
     return kind(error)

@@ -28,6 +28,8 @@ APPLICATION = "alert-remediator"
 """How our own sessions begin their `application_name`."""
 OURS = (APPLICATION, "dbos_transact")
 """Beginnings of the application names of our sessions, those of the workflow library's among them; they are never ended."""
+NO_ROOM = "the disk of the server is full (no space left on device): make room on its volume"
+"""What a server says whose files have no room to grow (SQLSTATE 53100)."""
 IDLE = frozenset({"idle in transaction", "idle in transaction (aborted)"})
 """States of a session that holds a transaction open and does nothing."""
 

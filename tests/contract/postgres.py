@@ -86,7 +86,8 @@ def _bindir(config: str) -> str:
     return subprocess.run([config, "--bindir"], capture_output=True, text=True, check=False).stdout.strip()
 
 
-def _other_user() -> str | None:
+def server_user() -> str | None:
+    """Who the server runs as; None for whoever runs the tests."""
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -109,16 +110,18 @@ def _place() -> Path | None:
 
 
 @contextmanager
-def running(*, on_disk: bool = False) -> Iterator[Postgres]:
-    """A server for the length of the block; durable settings off, it holds nothing worth keeping."""
-    programs, user, port = find_programs(), _other_user(), _free_port()
+def running(*, on_disk: bool = False, volume: Path | None = None) -> Iterator[Postgres]:
+    """A server for the length of the block; durable settings off, it holds nothing worth keeping. With a `volume` its files are there, and
+    its write-ahead log is elsewhere."""
+    programs, user, port = find_programs(), server_user(), _free_port()
     folder = Path(tempfile.mkdtemp(prefix="store-postgres-", dir=None if on_disk else _place()))
     try:
         if user:
             entry = pwd.getpwnam(user)
             os.chown(folder, entry.pw_uid, entry.pw_gid)
         folder.chmod(0o700)
-        data = folder / "data"
+        data = (volume or folder) / "data"
+        wal: list[str | Path] = ["-X", folder / "wal"] if volume else []
         _run(
             [
                 programs / "initdb",
@@ -132,10 +135,11 @@ def running(*, on_disk: bool = False) -> Iterator[Postgres]:
                 "UTF8",
                 "--no-locale",
                 "-N",
+                *wal,
             ],
             user,
         )
-        server = _start(programs, data, port, user)
+        server = _start(programs, data, port, user, folder / "log")
         try:
             _wait(server, port, folder)
             yield Postgres(port)
@@ -160,7 +164,9 @@ def _run(command: list[str | Path], user: str | None) -> None:
         raise PostgresMissingError(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
 
 
-def _start(programs: Path, data: Path, port: int, user: str | None) -> subprocess.Popen[bytes]:
+def _start(
+    programs: Path, data: Path, port: int, user: str | None, log_file: Path
+) -> subprocess.Popen[bytes]:
     settings = {
         "listen_addresses": "127.0.0.1",
         "unix_socket_directories": "",
@@ -173,7 +179,7 @@ def _start(programs: Path, data: Path, port: int, user: str | None) -> subproces
         "wal_level": "logical",
     }
     options = [f"--{name}={value}" for name, value in settings.items()]
-    with (data.parent / "log").open("wb") as log:
+    with log_file.open("wb") as log:
         return subprocess.Popen(
             [programs / "postgres", "-D", data, f"--port={port}", *options],
             stdin=subprocess.DEVNULL,

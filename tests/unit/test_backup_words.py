@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from app.backup.words import without_rows
+from app.domain.database import NO_ROOM
 
 ROW = "canary-4712 jane@example.org"
 ITS = (
@@ -70,11 +71,16 @@ TOLD = {
     ),
     'pg_restore: error: COPY failed for table "t": ERROR:  could not extend file "base/5/6": wrote only 4096 of 8192 bytes at block 77\n'
     "HINT:  Check free disk space.\n": (
-        'pg_restore: error: COPY failed for table "t": ERROR: could not extend file "base/5/6": wrote only 4096 of 8192 bytes at block 77; the server\'s disk is full: '
-        "make room on its volume"
+        f'{NO_ROOM}: pg_restore: error: COPY failed for table "t": ERROR: could not extend file "base/5/6": wrote only 4096 of 8192 bytes at block 77'
+    ),
+    'pg_restore: error: connection to server at "127.0.0.1", port 5 failed: FATAL:  could not write init file\n': (
+        f'{NO_ROOM}: pg_restore: error: connection to server at "127.0.0.1", port 5 failed: FATAL: could not write init file'
+    ),
+    'pg_restore: error: COPY failed for table "t": ERROR:  could not write block 9 in file "base/5/6": No space left on device\n': (
+        f'{NO_ROOM}: pg_restore: error: COPY failed for table "t": ERROR: could not write block 9 in file "base/5/6": No space left on device'
     ),
     'pg_restore: error: COPY failed for table "t": PANIC:  could not write to file "pg_wal/xlogtemp.99": No space left on device\n': (
-        'pg_restore: error: COPY failed for table "t": PANIC: could not write to file "pg_wal/xlogtemp.99": No space left on device'
+        f'{NO_ROOM}: pg_restore: error: COPY failed for table "t": PANIC: could not write to file "pg_wal/xlogtemp.99": No space left on device'
     ),
     "sh: 1: pg_restore: not found\n": "sh: 1: pg_restore: not found",
     "": "",
