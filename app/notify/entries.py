@@ -142,7 +142,7 @@ def _fired(timeline: Timeline) -> Message:
 def _alert(alert: AlertLine) -> list[Line]:
     labels = ", ".join(f'{k}="{v}"' for k, v in sorted(alert.labels.items()))
     since = line(" since ", When(alert.starts_at)) if alert.starts_at else ()
-    return [line(f"{{{labels}}}", *since), *([line(alert.text)] if alert.text else [])]
+    return [line(f"{{{labels}}}", *since), *([line(f"The alert says: {alert.text}")] if alert.text else [])]
 
 
 def _evidence(timeline: Timeline, diagnosis: Diagnosis) -> Message:
