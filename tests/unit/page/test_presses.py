@@ -346,8 +346,9 @@ async def test_enter_presses_nothing_and_a_look_comes_first(browser: Browser, as
     assert [b.text for b in buttons[1:]] == ["Reject", "Approve this plan"]
     article = page.document.one("article")
     walked = [e for e in article.walk() if e.tag in ("a", "button") and "disabled" not in e.attrs]
-    assert walked[1].text == "Look at everything first"
-    assert [e.tag for e in walked].index("button") > 1
+    assert [e.text for e in walked[1:3]] == ["Approve or reject", "Look at everything first"]
+    assert walked[1].get("href") == f"#answer-{asked}"  # to the form, on a phone; it presses nothing
+    assert [e.tag for e in walked].index("button") > 2
 
 
 async def test_an_incident_is_acknowledged_once_with_a_reason_by_whoever_may(
