@@ -75,6 +75,17 @@ def asked_under(conn: Connection, incident_id: str) -> Rule | None:
     return Rule.from_json(last.settings["rule"])
 
 
+def theirs_since(
+    conn: Connection, incident_id: str, changed_by: Fact[str], changed_at: datetime | None
+) -> datetime | None:
+    """When the last question about the incident came to nothing because somebody else changed the target while it stood; None otherwise."""
+    last = runs.newest_of(conn, incident_id)
+    if last is None or last.state is not RunState.ABANDONED or last.expires_at is None:
+        return None
+    before = changed_at is not None and changed_at < last.requested_at.replace(microsecond=0)
+    return None if before or not changed_by or isinstance(changed_by, Unknown) else last.ended_at
+
+
 def begin_trust(tx: Tx, rule: Rule, incident: Incident, target: Target) -> None:
     """In the transaction of a decision: from now on there is a trust level that orders count in and people can move."""
     if rule.mode is not Mode.EARNED or incident.manual is not None:
