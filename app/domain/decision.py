@@ -87,7 +87,8 @@ class Calls(StrEnum):
     A_PERSON = "a person, at once"
     IN_THE_WAY = "a person, at once, where the rule is not observing: only they can clear the way"
     NOT_WELL = "a person, where not all pods are up"
-    AFTER_A_FAILURE = "a person, where the last run on the target did not help and the alert fires"
+    AFTER_A_FAILURE = "a person, where the alert fires and the last run on the target did not help, or two helped within the window of `flapping`, or one did and the cooldown lasts longer than a question stands"
+    COMES_BACK = "a person, where the alert fires and the last run on the target did not help, or one helped within the window of `flapping` or of a limit, or the target's own limit is used up"
     WHEN_IT_LASTS = "a person, after 10 min, where the rule may act"
     NO_WORKLOAD = "a person, where the rule may act and ends with `escalate`, and it is about a server that is no workload in the scope, or the rule's own default"
     FOR_THE_STORM = "one person for the whole storm"
@@ -117,8 +118,8 @@ FOLLOWS: Mapping[Code, tuple[tuple[str, ...], Calls]] = {
     Code.FROZEN: ((_REFUSED,), Calls.NOBODY),
     Code.BLOCKING_ALERT: ((_REFUSED,), Calls.NOBODY),
     Code.COOLING_DOWN: ((_REFUSED,), Calls.AFTER_A_FAILURE),
-    Code.RATE_LIMITED: ((_REFUSED,), Calls.AFTER_A_FAILURE),
-    Code.BUDGET_SPENT: ((_REFUSED,), Calls.AFTER_A_FAILURE),
+    Code.RATE_LIMITED: ((_REFUSED,), Calls.COMES_BACK),
+    Code.BUDGET_SPENT: ((_REFUSED,), Calls.COMES_BACK),
     Code.POD_CANNOT_START: ((_REFUSED,), Calls.IN_THE_WAY),
     Code.POD_UNPROVEN: ((_REFUSED, *_QUESTION), Calls.IF_UNANSWERED),
     Code.BLAST_RADIUS: ((_REFUSED,), Calls.NOBODY),

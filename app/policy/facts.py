@@ -112,7 +112,8 @@ class Facts:
     whether the step's new pods could start.
     Store: `spend` by scope of `match.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the run at work on the target, empty for none; `mended_at` when a run of another incident that was open with this
-    one last ended well on it, None for not lately; `waiting` are other plans for it that wait for an answer and
+    one last ended well on it, None for not lately; `theirs_since` when a question of this incident came to nothing because `changed_by` did
+    something while it stood, None for never; `waiting` are other plans for it that wait for an answer and
     have written nothing; `targets_in_flight` counts the other targets that a run is at work on; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
@@ -156,6 +157,7 @@ class Facts:
     trust_level: Fact[TrustLevel | None] = None
     waiting: tuple[str, ...] = ()
     mended_at: datetime | None = None
+    theirs_since: datetime | None = None
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     touched: tuple[Target, ...] = ()

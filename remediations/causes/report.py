@@ -27,7 +27,7 @@ from remediations.causes.changes import (
 from remediations.causes.creation import changed_finding, missing_finding
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.silent import CAN_BRING, brought, without_lines
+from remediations.causes.silent import CAN_BRING, brought, came_later, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
@@ -57,20 +57,19 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     if last is None or last.previous is None:
         return None
-    deployed = seen.now - timedelta(seconds=last.age)
     if log.top is None:
         return None if measured.since is Since.UNKNOWN else without_lines(seen, log, measured, last)
     if measured.since is Since.OLDER and not only_newest_has_them(seen, log):
         return Blame(False, measured.said, brought(seen, measured.began))
-    no = next((b for b in _reasons(seen, log, last, deployed) if b is not None), None)
+    no = next((b for b in _reasons(seen, log, measured, last) if b is not None), None)
     if no is not None:
         return no
     unsure = "; ".join(filter(None, _doubts(found, log, measured, last)))
     return Blame(True, unsure, asks=unsure) if unsure else None
 
 
-def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime) -> Iterator[Blame | None]:
-    began = log.beginning.after
+def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[Blame | None]:
+    deployed, began = seen.now - timedelta(seconds=last.age), log.beginning.after
     for change in changes_of(seen):
         fits = change.kind in CAN_BRING and change.at > deployed
         if fits and (began is None or began >= change.at - CLEAN):
@@ -83,6 +82,9 @@ def _reasons(seen: Snapshot, log: ErrorLog, last: Deployment, deployed: datetime
         why = f"the errors {when} {after} after the rollout, and the logs before have none of them"
         yield Blame(False, why)
     yield _everywhere(seen, log)
+    if not only_newest_has_them(seen, log) and not named_by(last, log):
+        late = came_later(seen, log, measured, deployed)
+        yield Blame(False, late) if late else None
     if not _new_image(last, log) and (untouched := brings_no_errors(last)):
         yield Blame(False, untouched)
 
@@ -151,6 +153,10 @@ def _when(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime)
         return f"the errors began {after} or more after the rollout {ago} ago, and the logs before have none of them"
     if measured.since is Since.WITH:
         return ""
+    if measured.since is Since.LATER and came_later(seen, log, measured, deployed):
+        return f"the rollout was {ago} ago, {measured.said}, and the errors name what it changed"
+    if measured.since is Since.LATER:
+        return f"the rollout was {ago} ago, and {measured.said}, which is soon enough for it to have brought them: the logs do not tell when they began"
     told_of = "" if measured.since is Since.UNKNOWN else f", and {measured.said}"
     return f"whether the errors are as old as the rollout {ago} ago is not known: the logs do not tell when they began{told_of}"
 

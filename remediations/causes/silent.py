@@ -1,5 +1,5 @@
 """Can the last rollout have brought it that requests fail, while no program writes an error? Only what was measured tells since when, and
-nothing accuses anybody. Pure."""
+nothing accuses anybody. And what was measured says of errors whose logs do not reach back to their beginning. Pure."""
 
 from __future__ import annotations
 
@@ -31,9 +31,21 @@ def without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deplo
         return Blame(False, why, change)
     if untouched := brings_no_errors(last):
         return Blame(False, untouched)
+    if late := came_later(seen, log, measured, deployed):
+        return Blame(False, late)
     unsure = f"{measured.said}, and nothing tells whether that is its fault: {said}"
     unsure = "; ".join(filter(None, (_both(seen, change, deployed), picked_up(seen, last, deployed), unsure)))
     return Blame(True, unsure, asks=unsure)
+
+
+def came_later(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> str:
+    """That the rollout's pods served well for so long that what fails now is not new with them, as measured; empty where the logs have the errors
+    from earlier on."""
+    if measured.since is not Since.LATER or measured.began is None:
+        return ""
+    served = served_from([p for p in seen.alive if seen.newest(p)], deployed)
+    known = min(filter(None, (measured.began, log.beginning.by)))
+    return f"{measured.said}, and they served well until then" if known - served >= NEW else ""
 
 
 def _after(seen: Snapshot, measured: Measured, deployed: datetime) -> Change | None:

@@ -59,6 +59,7 @@ class Outside:
     acknowledged: str = ""
     holders_asked: bool = True
     changed_by: Fact[str] = ""
+    changed_at: datetime | None = None
     leaving: Fact[str] = ""
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
@@ -110,7 +111,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
     known = workload if isinstance(workload, Workload) else None
-    marked, reported, blocking, starting, owners, (changed, leaving) = await asyncio.gather(
+    marked, reported, blocking, starting, owners, ((changed, at), leaving) = await asyncio.gather(
         _marks(services, sight, known),
         reports(services, alerts),
         blocking_alerts(services, rule),
@@ -128,6 +129,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         acknowledged=held_by(alerts, reported),
         holders_asked=_holders_asked(alerts, reported),
         changed_by=changed,
+        changed_at=at,
         leaving=leaving,
         silenced=silence(reported),
         blocking=blocking,
@@ -156,14 +158,16 @@ def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport
     return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
 
 
-async def _changed_by(services: Services, sight: Sight, alerts: Sequence[StoredAlert]) -> Fact[str]:
-    """Who else changed the target, or another object that the step changes, since the first of these alerts fired; an order has
-    none."""
+async def _changed_by(
+    services: Services, sight: Sight, alerts: Sequence[StoredAlert]
+) -> tuple[Fact[str], datetime | None]:
+    """Who else changed the target, or another object that the step changes, since the first of these alerts fired, and when last as far as
+    that can be told; an order has none."""
     workload = sight.workload
     if isinstance(workload, str):
-        return Unknown(workload)
+        return Unknown(workload), None
     if not alerts:
-        return ""
+        return "", None
     since = min(a.starts_at for a in alerts)
     others = {a.object.uid: a.object for a in sight.actions if a.changes and a.object.uid != workload.ref.uid}
     try:
@@ -173,8 +177,10 @@ async def _changed_by(services: Services, sight: Sight, alerts: Sequence[StoredA
             if hand := hand_since(manifest, since):
                 hands.append(replace(hand, what=f"{hand.what} of {ref.kind} {ref.name}"))
     except RemediatorError as error:
-        return Unknown(error.message)
-    return "; ".join(f"{hand.text}, after the alert fired" for hand in hands if hand is not None)
+        return Unknown(error.message), None
+    seen = [hand for hand in hands if hand is not None]
+    at = max((hand.at for hand in seen if hand.at is not None), default=None)
+    return "; ".join(f"{hand.text}, after the alert fired" for hand in seen), at
 
 
 async def _leaving(services: Services, sight: Sight) -> Fact[str]:
@@ -303,6 +309,7 @@ def facts_in(
         targets_in_flight=_in_flight(tx, target, own),
         results=tuple(Past(state, at) for state, at in past),
         mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
+        theirs_since=history.theirs_since(conn, incident.id, seen.changed_by, seen.changed_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
         pauses=pauses(conn, now),
         blocking=seen.blocking,

@@ -11,12 +11,13 @@ from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.change import Digested, DigestKey, Replaced
-from app.domain.decision import Mode
+from app.domain.decision import Code, Decision, Mode
 from app.domain.json import digest
-from app.domain.outcome import ActionResult, IncidentState, RunState, UndoResult
+from app.domain.outcome import HELPED, ActionResult, IncidentState, RunState, UndoResult
 from app.domain.plan import ACCUSING, REPLACING
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
+from app.domain.units import counted, duration
 from app.domain.verification import Worth
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce, at_it, escalate, move
@@ -24,7 +25,8 @@ from app.flow.running.journal import OWED
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, TrustChange, fact_from_json, fact_to_json
 from app.policy import trust as policy_trust
-from app.policy.facts import Fact
+from app.policy.facts import Fact, Facts, Unknown
+from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
 from app.store import facts, incidents, runs, trust_levels
@@ -71,6 +73,17 @@ def asked_under(conn: Connection, incident_id: str) -> Rule | None:
     if last is None or last.mode is not Mode.APPROVE or last.state is not RunState.ABANDONED:
         return None
     return Rule.from_json(last.settings["rule"])
+
+
+def theirs_since(
+    conn: Connection, incident_id: str, changed_by: Fact[str], changed_at: datetime | None
+) -> datetime | None:
+    """When the last question about the incident came to nothing because somebody else changed the target while it stood; None otherwise."""
+    last = runs.newest_of(conn, incident_id)
+    if last is None or last.state is not RunState.ABANDONED or last.expires_at is None:
+        return None
+    before = changed_at is not None and changed_at < last.requested_at.replace(microsecond=0)
+    return None if before or not changed_by or isinstance(changed_by, Unknown) else last.ended_at
 
 
 def begin_trust(tx: Tx, rule: Rule, incident: Incident, target: Target) -> None:
@@ -324,3 +337,30 @@ def pay(tx: Tx, incident: Incident, call: tuple[str, Escalation], again: datetim
     else:
         escalate(tx, held, why, once=once, run_id=run_id)
     incidents.schedule(tx, held.id, again)
+
+
+# Whether what was done before was for good: asked where nothing may be done for a while.
+
+_FAILED = DID_NOT_HELP - {RunState.UNDONE}  # who ordered an undo has it
+_WORKED = HELPED | {RunState.STILL_FIRING, RunState.REVERTED}
+_TELLING = DID_NOT_HELP | _WORKED
+"""Endings that say whether a step helped."""
+
+
+def not_for_good(rule: Rule, decision: Decision, measured: Facts) -> str:
+    """Why nobody can count on what was done before: the last run on the target did not help, or its trouble comes back each time. A cooldown
+    that ends soon after one fix is no reason: that fix may be given its time."""
+    if isinstance(measured.results, Unknown) or isinstance(measured.spend, Unknown):
+        return ""
+    last = next((run for run in measured.results if run.state in _TELLING), None)
+    if last is not None and last.state in _FAILED:
+        return f"the last run on it ended {last.state.value.replace('_', ' ')}"
+    window = max([rule.flapping.within, *(scope.limit.window for scope in measured.spend)])
+    helped = sum(run.state in _WORKED and run.at > measured.now - window for run in measured.results)
+    told = f"{counted(helped, 'run')} on it helped within {duration(window)} and it comes back"
+    if decision.code is Code.COOLING_DOWN:
+        later = decision.retry_at is not None and decision.retry_at - measured.now > rule.approval.expires
+        return told if helped > 1 or (helped and later) else ""
+    own = [s for s, spend in measured.spend.items() if s.key.endswith(measured.target.key)]
+    full = any(0 < s.limit.count <= measured.spend[s].count for s in own)
+    return told if helped else "it was changed as often as its limit allows" if full else ""

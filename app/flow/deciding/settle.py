@@ -17,7 +17,7 @@ from app.domain.decision import FOLLOWS, Calls, Code, Decision, Mode, Verdict, c
 from app.domain.errors import PASSING
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
-from app.domain.outcome import HELPED, IncidentState, RunState
+from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.flow.deciding import facts, history, investigate
 from app.flow.notifying import merging, record
@@ -28,10 +28,9 @@ from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
 from app.policy import decide as policy_decide
-from app.policy.facts import Facts, Unknown, may_act
-from app.policy.gates.timing import DID_NOT_HELP
+from app.policy.facts import Facts, may_act
 from app.policy.match import ledger_keys
-from app.policy.model import Policy
+from app.policy.model import Policy, Rule
 from app.store import escalations, incidents, runs, work
 from app.store import facts as counts
 from app.store.incidents import Incident, StoredAlert
@@ -109,7 +108,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     acts = may_act(rule, case.policy, services.ceiling)
     call_when_blind(tx, incident, decision, acts)
     if acts and seen.step is not None:
-        _call_after_a_failure(tx, incident, decision, measured)
+        _call_in_the_meantime(tx, incident, rule, decision, measured)
     return Settled(decision, None)
 
 
@@ -211,26 +210,21 @@ def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) 
         call(tx, incident.id, why, once=f"blind/{last.id}")
 
 
-_FAILED = DID_NOT_HELP - {RunState.UNDONE}  # who ordered an undo has it
-_TELLING = DID_NOT_HELP | HELPED | {RunState.STILL_FIRING}
-"""Endings that say whether a step helped."""
-_LATER = calling(Calls.AFTER_A_FAILURE)
+_LATER = calling(Calls.AFTER_A_FAILURE) | calling(Calls.COMES_BACK)
 """Refusals that time lifts: nothing but a person does anything until then."""
 
 
-def _call_after_a_failure(tx: Tx, incident: Incident, decision: Decision, measured: Facts) -> None:
-    """The last run of this remediation on the target did not help, the alert fires, and no step may be taken for a while: a person is called
-    at once, one for each incident. It is decided again all the same when the refusal ends."""
-    if incident.manual is not None or decision.code not in _LATER or isinstance(measured.results, Unknown):
+def _call_in_the_meantime(
+    tx: Tx, incident: Incident, rule: Rule, decision: Decision, measured: Facts
+) -> None:
+    """No step may be taken for a while, the alert fires, and what was done before did not help, or not for good: a person is called at once,
+    one for each incident. It is decided again all the same when the refusal ends."""
+    if incident.manual is not None or decision.code not in _LATER:
         return
-    last = next((run for run in measured.results if run.state in _TELLING), None)
+    before = history.not_for_good(rule, decision, measured)
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    if last is None or last.state not in _FAILED or observed:
-        return
-    if record.holder_in_force(tx, incident.id) is None:
-        why = Escalation(
-            reason=f"the last run on it ended {last.state.value.replace('_', ' ')}, the alert fires, and nothing may be done now: {decision.text}"
-        )
+    if before and not observed and record.holder_in_force(tx, incident.id) is None:
+        why = Escalation(reason=f"{before}, the alert fires, and nothing may be done now: {decision.text}")
         call(tx, incident.id, why, once="after a failure")
 
 

@@ -237,26 +237,34 @@ _NOT_BUSY = "no other run at work on the target"
 @_BUSY.of
 def busy(case: Case) -> GateResult:
     """Deny while another run is at work on the target; plans for it that wait for an answer are named. Where no step applies, deny
-    also for as long as `verify.timeout` after another run mended the target, as its other alerts take their time to resolve."""
+    also for as long as `verify.timeout` after another run mended the target, as its other alerts take their time to resolve, and after
+    somebody else's change made our question void: theirs has its time to help as well."""
     run = case.facts.busy_with
     if isinstance(run, Unknown):
         return _BUSY.unknown("runs on the target", run, _NOT_BUSY)
     if run:
         return _BUSY.deny(Code.TARGET_BUSY, f"{run} is at work", _NOT_BUSY, f"{run} ends")
-    mended = case.facts.mended_at
-    if (
-        mended is not None
-        and case.step is None
-        and case.facts.now < (end := mended + case.rule.verify.timeout)
-    ):
-        text = f"another run mended it {duration(case.facts.now - mended)} ago"
-        return _BUSY.deny(
-            Code.TARGET_BUSY, text, _NOT_BUSY, "the alert resolves, or its time for that is over", end
-        )
+    if case.step is None and (trying := _given_time(case)):
+        return trying
     if waiting := case.facts.waiting:
         told = ", ".join(waiting)
         return _BUSY.allow(f"free; waiting for an answer, with nothing written: {told}", _NOT_BUSY)
     return _BUSY.allow("free", _NOT_BUSY)
+
+
+def _given_time(case: Case) -> GateResult | None:
+    """Something else was done a moment ago that may yet help."""
+    facts = case.facts
+    done = [
+        (facts.mended_at, "another run mended it"),
+        (facts.theirs_since, f"{facts.changed_by}, while the question stood: noticed"),
+    ]
+    for at, what in done:
+        if at is not None and facts.now < (end := at + case.rule.verify.timeout):
+            text = f"{what} {duration(facts.now - at)} ago"
+            remedy = "the alert resolves, or its time for that is over"
+            return _BUSY.deny(Code.TARGET_BUSY, text, _NOT_BUSY, remedy, end)
+    return None
 
 
 # Gate: the circuit breaker. After fixes that did not hold, a person decides, or the automation hides the real fault.

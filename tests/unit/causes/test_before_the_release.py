@@ -162,10 +162,10 @@ async def test_measured_requests_date_errors_whose_logs_are_rotated_away() -> No
     assert (await roll_back(world))[0].asks == ""
 
     world.metrics = Requests(since=330)
-    step, _ = await roll_back(world)
-    assert (
-        "the logs do not tell when they began, and requests began to fail 20 min after its pods served"
-        in step.asks
+    step, origin = await roll_back(world)
+    assert not step.applies
+    assert origin == (
+        "The last rollout did not bring the errors: requests began to fail 20 min after its pods served, and they served well until then"
     )
 
     world.metrics = Requests(since=25 * 60 + 60)
@@ -241,3 +241,55 @@ async def test_a_guilty_release_is_rolled_back_by_itself_where_requests_were_mea
 ) -> None:
     step, _ = await roll_back(released(error, minutes=minutes, **of))
     assert (step.applies, step.asks) == (True, "")
+
+
+ELSEWHERE = [
+    "https://pay.test/v1/charges returned 503 Service Unavailable",
+    "deadlock detected DETAIL: Process 12 waits for ShareLock on transaction 99",
+    "upstream connect error or disconnect/reset before headers. reset reason: connection failure",
+    "jwt.exceptions.ImmatureSignatureError: The token is not yet valid (iat)",
+    "java.lang.OutOfMemoryError: Java heap space",
+    "json.decoder.JSONDecodeError: Expecting value: line 1 column 1 (char 0)",
+    "rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+    "request queue is full",
+    *OWN,
+]
+
+
+@pytest.mark.parametrize("error", ELSEWHERE)
+@pytest.mark.parametrize(("minutes", "since"), [(30, 240), (55, 240), (16, 330)])
+async def test_a_release_whose_pods_served_well_for_long_is_cleared_where_the_logs_do_not_reach_back(
+    error: str, minutes: float, since: float
+) -> None:
+    """Prometheus tells when requests began to fail; that no log reaches back so far makes nobody guilty."""
+    world = told(error, since, since, deployed=minutes)
+    step, origin = await roll_back(world)
+    assert (step.applies, step.asks) == (False, "")
+    assert origin.startswith("The last rollout did not bring the errors: requests began to fail ")
+
+
+async def test_logs_that_have_the_errors_from_earlier_on_do_not_clear_a_release() -> None:
+    """Requests began to fail long after it, and its pods said the same long before that."""
+    world = told(NPE, 29 * 60, 30 * 60 - 5, deployed=30)
+    world.metrics = Requests(240)
+    step, _ = await roll_back(world)
+    assert step.applies
+    assert step.asks
+
+
+async def test_a_release_whose_setting_the_late_errors_name_is_asked_about() -> None:
+    world = told("KeyError: 'RANKER_URL'", 240, 240, deployed=30)
+    world.before["spec"]["containers"][0]["env"] = [{"name": "RANKER_URL", "value": "http://ranker"}]
+    step, _ = await roll_back(world)
+    assert step.applies
+    assert "requests began to fail 26 min after its pods served" in step.asks
+
+
+async def test_requests_that_began_to_fail_minutes_after_a_release_leave_it_a_question() -> None:
+    world = told(NPE, 240, 240, deployed=12)
+    step, _ = await roll_back(world)
+    assert step.applies
+    assert (
+        "began to fail 8 min after its pods served, which is soon enough for it to have brought them"
+        in step.asks
+    )

@@ -70,24 +70,29 @@ def earlier(world: World, error: str, *, first: float = 20.0) -> World:
 
 
 @pytest.mark.parametrize(
-    "happens",
+    ("happens", "told_by_requests"),
     [
-        failing,
-        lambda: earlier(failing(), KEY),
-        lambda: earlier(failing(), "", first=2),
-        lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"),
-        lambda: with_config(failing(deployed=6), 60),
+        (failing, True),
+        (lambda: earlier(failing(), KEY), False),
+        (lambda: earlier(failing(), "", first=2), True),
+        (lambda: earlier(failing(f"{KEY} password=hunter2"), f"{KEY} password=hunter2"), False),
+        (lambda: with_config(failing(deployed=6), 60), False),
     ],
     ids=["as far as logs reach", "the same ten minutes after", "logs do not reach back", "the same with a secret in it",
          "configuration that the release was the first to start with"],
 )  # fmt: skip
-async def test_what_is_not_known_of_the_beginning_is_a_question(happens: Callable[[], World]) -> None:
+async def test_what_is_not_known_of_the_beginning_is_a_question(
+    happens: Callable[[], World], told_by_requests: bool
+) -> None:
+    """Where no log has the errors from before, the share of failing requests tells since when they are there."""
     for measured in (True, False):
         world = happens()
         world.metrics = world.metrics if measured else None
         _, steps = await world.look(HighErrorRate())
-        assert steps["roll-back"].applies
-        assert steps["roll-back"].asks
+        cleared = measured and told_by_requests
+        assert steps["roll-back"].applies is not cleared
+        assert bool(steps["roll-back"].asks) is not cleared
+        assert ("began to fail 26 min after its pods served" in steps["roll-back"].why) is cleared
 
 
 def annotated() -> World:
@@ -109,7 +114,7 @@ def annotated() -> World:
         (lambda: failing(REFUSED, deployed=6), False, "none is checked"),
         (lambda: service(failing(REFUSED, deployed=6), "redis", {"app": "redis"}), False, "redis has no ready pod (0 of 0 pods)"),
         (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
-        (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "none is checked"),
+        (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "began to fail 26 min after its pods served"),
         (annotated, False, "changed metadata.annotations only"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}, changed=4), False, "Service web has no endpoint"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}), True, "KeyError"),
@@ -158,7 +163,7 @@ BAD = "https://api.stripe.test/v1/charges returned 503 Service Unavailable"
         ({"since": 200, "reach": 1500, "deployed": 25}, None, "after the rollout, and the logs before have none of them"),
         ({"since": 330, "reach": 1500, "deployed": 25, "every": 1}, None, "the errors began 20 min after the rollout"),
         ({"since": 330, "reach": 1500, "deployed": 25, "rate": 30}, None, "the errors began 20 min after the rollout"),
-        ({"since": 330, "reach": 480, "deployed": 25}, "the logs do not tell when they began", ""),
+        ({"since": 330, "reach": 480, "deployed": 25}, None, "requests began to fail 20 min after its pods served, and they served well until then"),
         ({"since": 330, "reach": 720, "deployed": 12}, "the errors began 6 min or more after the rollout", ""),
         ({"since": 1200, "reach": 1700, "deployed": 28}, "the errors began 8 min or more after the rollout", ""),
         ({"since": 1490, "reach": 1500, "deployed": 25}, "", ""),
@@ -187,7 +192,7 @@ async def test_errors_are_compared_with_the_release_by_their_first_time(
     ("logs", "applies", "asks"),
     [
         ({"since": 330, "reach": 1500, "deployed": 25}, False, False),
-        ({"since": 330, "reach": 480, "deployed": 25}, True, True),
+        ({"since": 330, "reach": 480, "deployed": 25, "measured": False}, True, True),
         ({"since": 1490, "reach": 1500, "deployed": 25}, True, False),
         ({"since": 50, "reach": 60, "deployed": 1}, True, False),
     ],
@@ -196,7 +201,8 @@ async def test_errors_are_compared_with_the_release_by_their_first_time(
 async def test_logs_without_times_of_their_own_are_dated_by_the_kubelet(
     logs: dict[str, Any], applies: bool, asks: bool
 ) -> None:
-    world = told(NPE, **logs)
+    world = told(NPE, **{k: v for k, v in logs.items() if k != "measured"})
+    world.metrics = world.metrics if logs.get("measured", True) else None
     world.cluster.own_times = False
     world.fired = 0.5
     _, steps = await world.look(HighErrorRate())
@@ -253,6 +259,9 @@ async def test_requests_that_began_to_fail_with_a_later_change_clear_the_release
     assert "ConfigMap web-config changed" in steps["roll-back"].why
     assert not steps["roll-back"].applies
     _, steps = await quiet(300, 25).look(HighErrorRate())
+    assert "requests began to fail 20 min after its pods served, and they served" in steps["roll-back"].why
+    assert not steps["roll-back"].applies
+    _, steps = await quiet(300, 9).look(HighErrorRate())
     assert "requests began to fail" in steps["roll-back"].asks
 
 

@@ -167,6 +167,8 @@ def test_without_a_step_a_person_is_called_unless_the_target_is_not_ours(
         ({"busy_with": "run_1"}, Code.TARGET_BUSY),
         ({"mended_at": NOW - timedelta(minutes=2)}, Code.TARGET_BUSY),
         ({"mended_at": NOW - timedelta(minutes=11)}, Code.PERSON_NEEDED),
+        ({"theirs_since": NOW - timedelta(minutes=9)}, Code.TARGET_BUSY),
+        ({"theirs_since": NOW - timedelta(minutes=10)}, Code.PERSON_NEEDED),
         ({"busy_with": "run_1", "ordered_by": "kim"}, Code.PERSON_NEEDED),
         ({"busy_with": "run_1", "ceiling": Mode.OBSERVE}, Code.PERSON_NEEDED),
     ],

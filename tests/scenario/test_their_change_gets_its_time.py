@@ -1,0 +1,77 @@
+"""Somebody changes the target while our question stands: what they did gets its time to help before anybody is called, and no more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Code, Mode
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.domain.target import Kind
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import (
+    born,
+    decision,
+    policy,
+    says_yes,
+    the_incident,
+    the_run,
+    trail,
+    writes,
+)
+from tests.scenario.test_alerts_that_fire_on import fires_on
+
+MAIN = (Kind.DEPLOYMENT, "rag7", "langgraph")
+ROLLED_BACK, HOTFIX = (f"ghcr.io/stacey77/rag7:{tag}" for tag in ("v1.4.2", "v1.4.3"))
+
+
+async def _asked(path: Path) -> Rig:
+    rig = await born(path, rules=policy(mode=Mode.APPROVE))
+    await rig.until(lambda: "WAITING FOR APPROVAL" in rig.notebook.text, 600)
+    return rig
+
+
+def _deploys(rig: Rig, image: str, manager: str) -> None:
+    operation = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}
+    rig.cluster.edit(*MAIN, [operation], manager=manager)
+
+
+@pytest.mark.parametrize("answered", [False, True], ids=["nobody answers", "somebody says yes"])
+@pytest.mark.parametrize(
+    ("image", "manager"),
+    [(ROLLED_BACK, "kubectl-rollout"), (HOTFIX, "kubectl-set"), (HOTFIX, "helm")],
+    ids=["rolled back", "hotfix", "helm upgrade"],
+)
+async def test_what_somebody_did_while_the_question_stood_calls_nobody_where_it_helps(
+    tmp_path: Path, image: str, manager: str, answered: bool
+) -> None:
+    rig = await _asked(tmp_path)
+    _deploys(rig, image, manager)
+    await rig.run(15)
+    if answered:
+        await says_yes(rig)
+    await rig.until(lambda: "while the question stood: noticed" in rig.notebook.text, 120)
+    assert (await decision(rig)).code is Code.TARGET_BUSY
+    assert f"{manager} changed template" in (await decision(rig)).text
+    await rig.run(600)
+    assert (await the_run(rig)).state is RunState.ABANDONED
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(tmp_path: Path) -> None:
+    rig = await _asked(tmp_path)
+    _deploys(rig, HOTFIX, "kubectl-set")
+    await rig.until(lambda: "while the question stood: noticed" in rig.notebook.text, 120)
+    fires_on(rig)
+    await rig.run(240, alerts=False)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.run(120, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    assert writes(rig) == []
+    await rig.close()
