@@ -184,6 +184,15 @@ def served_by(labels: Mapping[str, str]) -> list[tuple[str, str]]:
     return [(label, name) for label, name in found if name not in ("", _NONE, _UNKNOWN)]
 
 
+_APPS = frozenset(("app", "application", "service", "job", "release", "backend", "upstream", "kubernetes"))
+
+
+def told_apps(labels: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Label and value of each label that tells by which app, service, job or release something was measured, which may be a workload's name."""
+    words = ((k, v, [w for w in _words_of(k) if w not in ("name", "io")]) for k, v in labels.items() if v)
+    return [(k, v) for k, v, said in words if said and said[-1] in _APPS]
+
+
 def namespaces_beside(labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Label and value of each label that names a namespace of what the alert is about, whatever tool wrote it."""
     return [(k, v) for k, v in labels.items() if v and v != _UNKNOWN and _tells_the_namespace(k)]

@@ -297,12 +297,12 @@ def _two_workloads(rule: Rule, subject: Mapping[str, str]) -> str:
         if its_name != name or its_kind not in (kind, ""):
             return f'label "{label}" names {name[:80]} and label "{other}" names {its_name[:80]}'
     for other, its_name in served_by(subject) if kind is not Kind.POD else ():
-        if not _called_alike(name, its_name):
+        if not called_alike(name, its_name):
             return f'label "{label}" names {name[:80]} and label "{other}" names {its_name[:80]}'
     return ""
 
 
-def _called_alike(one: str, other: str) -> bool:
+def called_alike(one: str, other: str) -> bool:
     """Whether a workload and what stands before it can be the same thing: `reviews` and `reviews-v2`."""
     return one == other or one.startswith(f"{other}-") or other.startswith(f"{one}-")
 

@@ -23,9 +23,9 @@ from app.domain.evidence import Diagnosis, Finding
 from app.domain.param_form import form
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
-from app.domain.target import Kind, Target
+from app.domain.target import Target
 from app.domain.workload import Workload
-from app.flow.deciding.marks import leaving, off_limits, with_servers
+from app.flow.deciding.marks import leaving, named_beside, off_limits, with_servers
 from app.flow.services import Services
 from app.kube import read
 from app.kube.jobs import Apart
@@ -35,8 +35,6 @@ from app.policy.facts import NOT_READ, may_act
 from app.policy.match import (
     NoHint,
     at_most_asking,
-    beside,
-    could_be_its,
     match_rule,
     own_target,
     rule_for_order,
@@ -247,24 +245,15 @@ async def find_target(services: Services, policy: Policy, rule: Rule, named: Tar
 
 
 async def at_one(cluster: Cluster, subject: Subject, found: Found) -> tuple[Subject, Found]:
-    """The subject, at most asking where a pod, ReplicaSet or autoscaler that its labels name beside the workload is another's: one of the
-    two names is wrong. Raises TryLater when the cluster cannot be asked."""
-    target = found.target
-    for label, kind, name in beside(subject.rule, subject.labels) if subject.incident.manual is None else ():
-        if whose := await _whose(cluster, target, kind, name):
-            how = f'a label names {target.kind} {target.name}, and label "{label}" {name}, which {whose}'
-            told = "; ".join(filter(None, (found.how, how)))
-            return replace(subject, rule=at_most_asking(subject.rule)), Found(target, told)
-    return subject, found
-
-
-async def _whose(cluster: Cluster, target: Target, kind: Kind, name: str) -> str:
-    """Whose this object is; empty for the target's own. Of what is gone its name tells."""
-    try:
-        owner = (await find(cluster, target.namespace, kind, name)).target
-    except (ObjectMissing, AccessDenied, BadInput):
-        return "" if could_be_its(target, kind, name) else f"is none of {target.name}'s, by its name"
-    return "" if owner == target else f"is of {owner.kind} {owner.name}"
+    """The subject, at most asking where its labels name something beside the workload that is another's: one of the two names is wrong. Raises
+    TryLater when the cluster cannot be asked."""
+    if subject.incident.manual is not None:
+        return subject, found
+    how = await named_beside(cluster, subject.rule, subject.labels, found.target)
+    if not how:
+        return subject, found
+    told = "; ".join(filter(None, (found.how, how)))
+    return replace(subject, rule=at_most_asking(subject.rule)), Found(found.target, told)
 
 
 async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:

@@ -3,12 +3,13 @@ is deleting.
 
 Called by the decision, the next step, the verification, the diagnosis, the check of orders and what holds an undo. Reads two objects at most of
 a target, for their metadata: the namespace's, and the workload's where the namespace's mark leaves it open; and those of what a plan writes
-beside it. Owns too which workloads are behind the database that a plan works in. What is not known to be ours is not read any further.
+beside it. Owns too which workloads are behind the database that a plan works in, and whether labels name somebody else's beside the target. What is not known to be ours is not read any further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -18,11 +19,13 @@ from app.domain.database import DatabaseAddress, Databases
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.plan import SERVERS, Action, Step
+from app.domain.subject import told_apps
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.kube.owners import find
 from app.kube.parse import being_deleted
 from app.policy.gates.target import kept_away, mark_of, off_limits_by_name
-from app.policy.model import Opt, Scope
+from app.policy.match import Hint, beside, called_alike, could_be_its, is_name, target_hint
+from app.policy.model import Opt, Rule, Scope
 
 NAMESPACE, OBJECT, NOT_SET = "namespace", "object", "not set"
 OWNING: Final = frozenset(
@@ -230,3 +233,35 @@ async def _whose(cluster: Cluster, namespace: str, pod: str) -> Target:
         return (await find(cluster, namespace, Kind.POD, pod)).target
     except (ObjectMissing, BadInput):
         return Target(namespace, Kind.POD, pod)
+
+
+_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)
+_MOST_NAMES = 3
+
+
+async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], target: Target) -> str:
+    """That the labels name something beside the workload that is another's, by the cluster's word; empty for nothing: a pod, a ReplicaSet or an
+    autoscaler, or by an app, service, job or release another workload of the namespace. Raises TryLater."""
+    named = f"a label names {target.kind} {target.name}, and label"
+    for label, kind, name in beside(rule, labels):
+        if whose := await _anothers(cluster, target, kind, name):
+            return f'{named} "{label}" {name}, which {whose}'
+    hint = target_hint(rule, labels)
+    by_a_label = isinstance(hint, Hint) and not hint.by_default
+    told = told_apps(rule.labels.names.subject(labels)) if by_a_label else ()
+    others = [(k, v) for k, v in told if is_name(v) and not called_alike(target.name, v)]
+    for label, name in others[:_MOST_NAMES]:
+        for kind in _KINDS:
+            with suppress(ObjectMissing, AccessDenied, BadInput):
+                await cluster.get(kind, target.namespace, name)
+                return f'{named} "{label}" {name}, and there is a {kind} {name} beside it'
+    return ""
+
+
+async def _anothers(cluster: Cluster, target: Target, kind: Kind, name: str) -> str:
+    """Whose this object is; empty for the target's own. Of what is gone its name tells."""
+    try:
+        owner = (await find(cluster, target.namespace, kind, name)).target
+    except (ObjectMissing, AccessDenied, BadInput):
+        return "" if could_be_its(target, kind, name) else f"is none of {target.name}'s, by its name"
+    return "" if owner == target else f"is of {owner.kind} {owner.name}"

@@ -274,6 +274,12 @@ def test_so_it_is_for_replica_sets_and_autoscalers(kind: Kind, name: str, *, cou
     assert could_be_its(Target("shop", Kind.DEPLOYMENT, "web"), kind, name) is could
 
 
+APPS = (
+    "app", "service", "job", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "release", "backend",
+    "upstream", "label_app",
+)  # fmt: skip
+
+
 def of_checkout() -> list[Obj]:
     """Another Deployment with its ReplicaSet, pod and autoscaler."""
 
@@ -305,6 +311,8 @@ def of_checkout() -> list[Obj]:
         ({"replicaset": "web-r2"}, ""),
         ({"horizontalpodautoscaler": "front"}, 'label "horizontalpodautoscaler" front, which is of Deployment checkout'),
         ({"hpa": "gone"}, 'label "horizontalpodautoscaler" gone, which is none of web\'s, by its name'),
+        *(({label: "checkout"}, f'label "{label}" checkout, and there is a Deployment checkout beside it') for label in APPS),
+        *(({label: value}, "") for label in APPS for value in ("web", "web-metrics", "kube-state-metrics", "of-no-workload", "10.0.0.1:9187")),
     ],
 )  # fmt: skip
 async def test_what_belongs_to_another_workload_beside_the_name_makes_it_a_question(
