@@ -93,7 +93,7 @@ _OF_CLUSTERS = frozenset(_CLUSTERS.split())
 """Words beside `cluster` in the name of a label that tells Kubernetes clusters apart: `redis_cluster` does not."""
 _BEFORE = """k8s kubernetes kube io container label pod service workload object involved resource metadata target destination dst
 upstream"""
-_ABOUT = frozenset(_BEFORE.split())
+ABOUT = frozenset(_BEFORE.split())
 """Words that may stand before a kind in the name of a label without making it somebody else's: `destination_service_namespace` is about
 what the alert is about, `controller_pod` is not."""
 _WORKLOAD_WORDS = {name: name for name in (*WORKLOAD_LABELS, "cronjob", POD, WORKLOAD)}
@@ -104,13 +104,14 @@ _WORKLOAD_WORDS |= {
     "deploymentconfig": WORKLOAD,
 }
 """Last words of labels that name a workload or one of its own, with the label that is read for it."""
-_UNKNOWN = "unknown"  # Istio's word for what it does not know
+UNKNOWN = "unknown"  # Istio's word for what it does not know
 DEFAULT_EXPORTERS = ("*kube-state-metrics*",)
-_NONE = "<none>"  # kube-state-metrics' word for no owner
+NONE = "<none>"  # kube-state-metrics' word for no owner
 
 
 @lru_cache(maxsize=4096)
-def _is_exporter(patterns: tuple[str, ...], value: str) -> bool:
+def is_exporter(patterns: tuple[str, ...], value: str) -> bool:
+    """Whether one of these patterns is of this name."""
     return any(fnmatchcase(value, pattern) for pattern in patterns)
 
 
@@ -146,7 +147,7 @@ class LabelNames:
     def subject(self, labels: Mapping[str, str]) -> dict[str, str]:
         """As `read`, without the labels that an exporter set about itself."""
         found = self.read(labels)
-        own = [n for n in MEASURED_BY if (value := labels.get(n)) and _is_exporter(self.exporters, value)]
+        own = [n for n in MEASURED_BY if (value := labels.get(n)) and is_exporter(self.exporters, value)]
         if own:
             # With `honor_labels` pod and container are the subject's, where the series has them, and the others never are.
             about = _OWN if POD in own else (*own, "job", "service", "instance", "endpoint")
@@ -160,7 +161,7 @@ class LabelNames:
         where none is told. What matches `exporters` is not among them."""
         found: list[tuple[str, str, str]] = []
         for label, value in labels.items():
-            if not value or value in (_NONE, _UNKNOWN) or _is_exporter(self.exporters, value):
+            if not value or value in (NONE, UNKNOWN) or is_exporter(self.exporters, value):
                 continue
             known = [_KINDS[name] for name, _ in self.places.get(label, ()) if name in _KINDS]
             typed = label.removeprefix("exported_").lower()
@@ -177,49 +178,26 @@ class LabelNames:
         return bool(name) and self.sources.get(name) == DEFAULT_SOURCES.get(name)
 
 
-def served_by(labels: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Label and name of each service, app or scaler that the labels say the requests go to. A workload behind it is often called alike,
-    and not always the same."""
-    found = [(label, _host(value).partition(".")[0]) for label, value in labels.items() if _serves(label)]
-    return [(label, name) for label, name in found if name not in ("", _NONE, _UNKNOWN)]
-
-
-_APPS = frozenset(("app", "application", "service", "job", "release", "backend", "upstream", "kubernetes"))
-
-
-def told_apps(labels: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Label and value of each label that tells by which app, service, job or release something was measured, which may be a workload's name."""
-    words = ((k, v, [w for w in _words_of(k) if w not in ("name", "io")]) for k, v in labels.items() if v)
-    return [(k, v) for k, v, said in words if said and said[-1] in _APPS]
-
-
 def namespaces_beside(labels: Mapping[str, str]) -> list[tuple[str, str]]:
     """Label and value of each label that names a namespace of what the alert is about, whatever tool wrote it."""
-    return [(k, v) for k, v in labels.items() if v and v != _UNKNOWN and _tells_the_namespace(k)]
+    return [(k, v) for k, v in labels.items() if v and v != UNKNOWN and _tells_the_namespace(k)]
 
 
 @lru_cache(maxsize=4096)
 def _tells_the_namespace(label: str) -> bool:
-    words = [word for word in _words_of(label) if word != "name"]
-    return words[-1:] in ([NAMESPACE], ["ns"]) and _ABOUT.issuperset(words[:-1])
+    words = [word for word in words_of(label) if word != "name"]
+    return words[-1:] in ([NAMESPACE], ["ns"]) and ABOUT.issuperset(words[:-1])
 
 
 @lru_cache(maxsize=4096)
 def _workload_told_by(label: str) -> str:
     """What a label of any tool names by its last words (`exported_stateful_set_name`); empty when it names no workload."""
-    words = [word for word in _words_of(label) if word != "name"]
+    words = [word for word in words_of(label) if word != "name"]
     for count in (2, 1):  # `stateful_set` is one kind
         name = _WORKLOAD_WORDS.get("".join(words[-count:]), "")
-        if name and _ABOUT.issuperset(words[:-count]):
+        if name and ABOUT.issuperset(words[:-count]):
             return name
     return ""
-
-
-@lru_cache(maxsize=4096)
-def _serves(label: str) -> bool:
-    words = [word for word in _words_of(label) if word != "name"]
-    to = words[:1] in (["destination"], ["dst"]) and words[-1:] in (["app"], ["service"])
-    return to or "".join(words) == "scaledobject"
 
 
 def clusters_named(labels: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -229,7 +207,7 @@ def clusters_named(labels: Mapping[str, str]) -> list[tuple[str, str]]:
 
 @lru_cache(maxsize=4096)
 def _tells_the_cluster(label: str) -> bool:
-    words = [word for word in _words_of(label) if word not in ("name", "id", "uid", "uuid", "label")]
+    words = [word for word in words_of(label) if word not in ("name", "id", "uid", "uuid", "label")]
     return words[-1:] in (["cluster"], ["clustername"], ["clusterid"]) and _OF_CLUSTERS.issuperset(words[:-1])
 
 
@@ -237,7 +215,7 @@ def _add_typed(labels: Mapping[str, str], found: dict[str, str]) -> None:
     """Add the workload that a label names beside its kind, where no label of that kind does."""
     for label, kind_label in _TYPED.items():
         value = labels.get(label, "")
-        if not value or value == _NONE:
+        if not value or value == NONE:
             continue
         kind = labels.get(kind_label, "").lower() if kind_label else ""
         if name := _KIND_LABELS.get(kind):
@@ -272,7 +250,7 @@ _CALLERS = ("source", "client")
 """First words of labels about who calls, such as Istio's."""
 _PORTS = frozenset({"http", "https", "web", "http-web", "grpc", "metrics", "http-metrics", "https-metrics"})
 _EXPORTERS = "blackbox postgres postgresql redis node mysql mysqld mongodb kafka rabbitmq elasticsearch nginx"
-_SCRAPED_BY = (
+SCRAPED_BY = (
     *("kubernetes-*", "integrations/*", "*kube-state-metrics*", "*cadvisor*", "*kubelet*", "blackbox"),
     *(f"*{what}[-_]exporter*" for what in _EXPORTERS.split()),
 )
@@ -316,13 +294,13 @@ def names_another(
 
 def could_name(label: str, value: str) -> bool:
     """Whether a label of this name and value could name an object or a namespace."""
-    if not value or value == _NONE or value.lower() in (_HERE if _last_word(label) in _PLACES else ()):
+    if not value or value == NONE or value.lower() in (_HERE if _last_word(label) in _PLACES else ()):
         return False
-    if label in MEASURED_BY and _is_exporter(_SCRAPED_BY, value):
+    if label in MEASURED_BY and is_exporter(SCRAPED_BY, value):
         return False
     if label == "endpoint" and value in _PORTS:
         return False
-    return bool(_named_by(label)) and not _NUMBER.fullmatch(value) and not _is_ip(_host(value))
+    return bool(_named_by(label)) and not _NUMBER.fullmatch(value) and not _is_ip(host_of(value))
 
 
 def _same(label: str, what: str, value: str, namespace: str, name: str) -> bool:
@@ -332,7 +310,7 @@ def _same(label: str, what: str, value: str, namespace: str, name: str) -> bool:
         return value == namespace
     if value.lower() in (name, namespace, f"{namespace}/{name}"):
         return True
-    host, _, rest = _host(value).partition(".")
+    host, _, rest = host_of(value).partition(".")
     return host == name and (not rest or rest == namespace or rest.startswith(f"{namespace}.svc"))
 
 
@@ -341,7 +319,7 @@ def _same_namespace(label: str, what: str, value: str, namespace: str) -> bool:
         return value == namespace
     if not what:
         return True
-    parts = _host(value).split(".")
+    parts = host_of(value).split(".")
     if parts[2:3] == ["svc"]:
         return parts[1] == namespace
     both = (
@@ -352,7 +330,7 @@ def _same_namespace(label: str, what: str, value: str, namespace: str) -> bool:
     return both is None or both[1] == namespace
 
 
-def _host(value: str) -> str:
+def host_of(value: str) -> str:
     """The host of an address or URL, of Envoy's `outbound|80||host` the last part; a text that is none as it is."""
     last = value.rpartition("|")[2]
     found = _ADDRESS.fullmatch(last)
@@ -369,7 +347,7 @@ def _is_ip(text: str) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _words_of(label: str) -> tuple[str, ...]:
+def words_of(label: str) -> tuple[str, ...]:
     """Its words in lower case, without those in front that only tell where the label is from."""
     words = [word.lower() for word in _WORDS.findall(label)]
     while len(words) > 1 and words[0] in ("exported", "label"):
@@ -379,14 +357,14 @@ def _words_of(label: str) -> tuple[str, ...]:
 
 def _last_word(label: str) -> str:
     """Of `k8s.cluster.name` it is `cluster`."""
-    words = [word for word in _words_of(label) if word not in ("name", "label")]
+    words = [word for word in words_of(label) if word not in ("name", "label")]
     return words[-1] if words else ""
 
 
 @lru_cache(maxsize=4096)
 def _named_by(label: str) -> str:
     """`namespace`, `object` for what could be one, or empty for a name of which it is known that it names neither."""
-    words = _words_of(label)
+    words = words_of(label)
     called = len(words) > 1 and words[0] in _CALLERS
     if called or "_".join(words) in _NEUTRAL or (words[-1:] and words[-1] in _NEUTRAL_ENDS):
         return ""

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Generic, TypeVar
 
+from app.domain.called import served_by
 from app.domain.decision import Mode
 from app.domain.procedure import Procedure
 from app.domain.subject import (
@@ -26,7 +27,6 @@ from app.domain.subject import (
     clusters_named,
     names_another,
     namespaces_beside,
-    served_by,
     workload_of_any_kind,
 )
 from app.domain.target import NAMESPACE_NAME, OBJECT_NAME, Kind, Target, could_be_named, could_be_replica_set

@@ -1,6 +1,6 @@
 """Words by which a migration of a database is known: what would run one, by its name or command, and what a program says that ran one.
 
-Used by the rollback step, which asks where a migration lies between two revisions. Data only.
+Used by the rollback step, which asks where a migration lies between two revisions. Pure; what it quotes is as it was written.
 """
 
 from __future__ import annotations
@@ -45,3 +45,25 @@ MIGRATED = re.compile(
 )
 """What programs write when they have changed a database: Alembic, Flyway, Rails, Sequelize, Django, Liquibase, Prisma, Entity Framework, goose, Knex,
 TypeORM, Laravel, golang-migrate, Ecto, dbmate, sqlx, Diesel, Drizzle. Nothing of a start at which there was nothing to do."""
+
+IN_DOUBT = re.compile(
+    r"\bmigration checksum mismatch\b|\bMigrations have failed validation\b|\bDetected (?:failed migration|applied migration not resolved)"
+    r"|\bDirty database version \d+|\bSchema .{1,80} contains a failed migration\b|\bMigration \S{1,120} failed\b|\bfailed migrations in the target database\b"
+    r"|\bA migration failed to apply\b|\ball later migrations canceled\b|\bMigration failed for change ?set\b|\bmigration file .{1,120} failed\b"
+    r"|\bCan.t locate revision identified by\b|\bMultiple head revisions are present\b|\b(?:previously applied )?migration \S{1,40} was previously applied but\b"
+    r"|\bInconsistentMigrationHistory\b|\bthe migration directory is corrupt\b|\bchange ?sets? check ?sum\b|\bValidation Failed:\s+\d+ change ?sets?\b",
+    re.IGNORECASE,
+)
+"""What programs write when a database is not as their migrations have it, or one broke off half way: Flyway, golang-migrate, Prisma, Rails, Liquibase,
+Knex, Alembic, sqlx, Django. Nothing of migrations that have not run yet: then the older version has the schema that it knows."""
+
+_QUOTED = 100
+
+
+def of_the_schema(text: str) -> str:
+    """What a program says of the migrations of its database, as the end of a sentence; empty when it says nothing."""
+    if told := MIGRATED.search(text):
+        return f'migrated when it started ("{told[0][:_QUOTED]}"), and an older version may not work with what it changed'
+    if told := IN_DOUBT.search(text):
+        return f'says of its database\'s migrations "{told[0][:_QUOTED]}", and whether an older version works with it is not known'
+    return ""

@@ -36,7 +36,7 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
-from remediations.evidence.migration_words import MIGRATED, MIGRATION
+from remediations.evidence.migration_words import MIGRATION, of_the_schema
 from remediations.evidence.pods import of_revision, pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
@@ -46,7 +46,7 @@ from remediations.shared import Names, Seconds, act, refuse
 #
 # Called by the rollback step. A team marks such a revision by a label or annotation that its rule names; a migration
 # Job or Helm hook that ran since the older revision was replaced counts without a mark, and so does a revision whose
-# pods migrate when they start, in an init container or in front of their command, or say that they did. What cannot be
+# pods migrate when they start, in an init container or in front of their command, or say that they did or broke off. What cannot be
 # read counts as one: it only makes us ask.
 
 ONE_WAY = "alert-remediator.io/one-way"
@@ -93,9 +93,8 @@ async def _migrated(scene: Scene, pods: Sequence[Pod]) -> str:
             for previous in (False, True)[: 1 + bool(one.restarts)]:
                 query = LogQuery(space, pod.name, one.name, previous, None, None, _BEGINNING)
                 with suppress(ClusterRefused, TryLater):
-                    if told := MIGRATED.search(await scene.cluster.logs(query)):
-                        words = _short(redact(told[0]))
-                        return f'container {_short(one.name)} migrated when it started ("{words}"), and an older version may not work with what it changed'
+                    if told := of_the_schema(await scene.cluster.logs(query)):
+                        return f"container {_short(one.name)} {redact(told)}"
     return ""
 
 

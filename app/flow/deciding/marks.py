@@ -8,18 +8,19 @@ beside it. Owns too which workloads are behind the database that a plan works in
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
+from app.domain.called import called
 from app.domain.cluster import Cluster
 from app.domain.copies import service_of
 from app.domain.database import DatabaseAddress, Databases
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.plan import SERVERS, Action, Step
-from app.domain.subject import told_apps
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.kube.owners import find
 from app.kube.parse import being_deleted
@@ -235,10 +236,6 @@ async def _whose(cluster: Cluster, namespace: str, pod: str) -> Target:
         return Target(namespace, Kind.POD, pod)
 
 
-_KINDS = (Kind.DEPLOYMENT, Kind.STATEFUL_SET, Kind.DAEMON_SET)
-_MOST_NAMES = 3
-
-
 async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], target: Target) -> str:
     """That the labels name something beside the workload that is another's, by the cluster's word; empty for nothing: a pod, a ReplicaSet or an
     autoscaler, or by an app, service, job or release another workload of the namespace. Raises TryLater."""
@@ -247,15 +244,39 @@ async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], 
         if whose := await _anothers(cluster, target, kind, name):
             return f'{named} "{label}" {name}, which {whose}'
     hint = target_hint(rule, labels)
-    by_a_label = isinstance(hint, Hint) and not hint.by_default
-    told = told_apps(rule.labels.names.subject(labels)) if by_a_label else ()
-    others = [(k, v) for k, v in told if is_name(v) and not called_alike(target.name, v)]
-    for label, name in others[:_MOST_NAMES]:
-        for kind in _KINDS:
-            with suppress(ObjectMissing, AccessDenied, BadInput):
-                await cluster.get(kind, target.namespace, name)
-                return f'{named} "{label}" {name}, and there is a {kind} {name} beside it'
+    if not isinstance(hint, Hint) or hint.by_default:
+        return ""
+    known = rule.when.pinned(rule.labels.names.read(labels))  # whoever wrote the rule knows of them
+    for told in called(rule.labels.names, rule.labels.names.subject(labels)):
+        if known.get(told.label) == labels.get(told.label) or not is_name(told.name):
+            continue
+        alone = told.group or hint.kind is Kind.POD  # then it contradicts only what is there
+        if why := await _not_in_front(cluster, target, told.name, alone=alone):
+            return f'{named} "{told.label}" {told.name}, {why}'
     return ""
+
+
+async def _not_in_front(cluster: Cluster, target: Target, name: str, *, alone: bool) -> str:
+    """Why what a label calls a Service or an app is not this workload's, so far as the cluster tells; empty where it is: it is called so, as a
+    proxy calls its port too, the Service of that name chooses its pods, or its own labels have the name. `alone`: only what is there counts."""
+    bare = name.removeprefix(f"{target.namespace}-")
+    if target.name in (name, bare, re.sub(r"-(?:\d+|https?|grpc)$", "", bare)):
+        return ""
+    manifest = await cluster.get(target.kind, target.namespace, target.name)
+    template = ((manifest.get("spec") or {}).get("template") or {}).get("metadata") or {}
+    pods, services = template.get("labels") or {}, list[Obj]()
+    with suppress(AccessDenied):
+        services = await cluster.list_objects(Kind.SERVICE, target.namespace)
+    chosen = next((s["spec"].get("selector") for s in services if s["metadata"]["name"] == name), None)
+    if chosen:
+        return "" if chosen.items() <= pods.items() else f"a Service that chooses no pod of {target.name}"
+    if name in (*(manifest["metadata"].get("labels") or {}).values(), *pods.values()):
+        return ""
+    for kind in WORKLOAD_KINDS:
+        with suppress(ObjectMissing, AccessDenied, BadInput):
+            await cluster.get(kind, target.namespace, name)
+            return f"and there is a {kind} {name} beside it"
+    return "" if alone or called_alike(target.name, name) else f"and nothing says that this is {target.name}"
 
 
 async def _anothers(cluster: Cluster, target: Target, kind: Kind, name: str) -> str:

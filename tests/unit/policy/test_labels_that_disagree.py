@@ -11,6 +11,7 @@ from app.domain.decision import Mode
 from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.flow.deciding.investigate import Subject, at_one
+from app.flow.deciding.marks import named_beside
 from app.kube.owners import Found
 from app.policy.match import Hint, NoHint, beside, could_be_its, target_hint
 from app.store.incidents import Incident
@@ -274,10 +275,12 @@ def test_so_it_is_for_replica_sets_and_autoscalers(kind: Kind, name: str, *, cou
     assert could_be_its(Target("shop", Kind.DEPLOYMENT, "web"), kind, name) is could
 
 
-APPS = (
-    "app", "service", "job", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "release", "backend",
-    "upstream", "label_app",
+FRONTS = (
+    "app", "service", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "backend", "upstream", "label_app",
+    "application", "kube_service",
 )  # fmt: skip
+GROUPS = ("job", "release")
+APPS = (*FRONTS, *GROUPS)
 
 
 def of_checkout() -> list[Obj]:
@@ -291,6 +294,7 @@ def of_checkout() -> list[Obj]:
     scaler = owned("HorizontalPodAutoscaler", "front")
     scaler["spec"] = {"scaleTargetRef": {"kind": "Deployment", "name": "checkout"}}
     return [
+        owned("StatefulSet", "web-edge"),
         owned("Deployment", "checkout"),
         owned("ReplicaSet", "checkout-7c9d5f6b48", ("Deployment", "checkout")),
         owned("Pod", "checkout-7c9d5f6b48-x2x4z", ("ReplicaSet", "checkout-7c9d5f6b48")),
@@ -312,14 +316,31 @@ def of_checkout() -> list[Obj]:
         ({"horizontalpodautoscaler": "front"}, 'label "horizontalpodautoscaler" front, which is of Deployment checkout'),
         ({"hpa": "gone"}, 'label "horizontalpodautoscaler" gone, which is none of web\'s, by its name'),
         *(({label: "checkout"}, f'label "{label}" checkout, and there is a Deployment checkout beside it') for label in APPS),
-        *(({label: value}, "") for label in APPS for value in ("web", "web-metrics", "kube-state-metrics", "of-no-workload", "10.0.0.1:9187")),
+        *(({label: value}, "") for label in APPS for value in ("web", "web-metrics", "kube-state-metrics", "redis-exporter", "10.0.0.1:9187")),
+        *(({label: "of-none"}, "") for label in (*GROUPS, "cluster", "component", "app_kubernetes_io_instance", "source_app")),
+        *(({label: "of-none"}, f'label "{label}" of-none, and nothing says that this is web') for label in FRONTS),
+        ({"service": "front-door"}, ""),  # it chooses the pods
+        ({"service": "web-canary"}, 'label "service" web-canary, a Service that chooses no pod of web'),
+        ({"job": "web-canary"}, 'label "job" web-canary, a Service that chooses no pod of web'),
+        ({"app": "web-edge"}, 'label "app" web-edge, and there is a StatefulSet web-edge beside it'),
+        ({"app_kubernetes_io_name": "storefront"}, ""),  # as the Deployment's own label says
+        ({"upstream": "shop-web-8080"}, ""),
+        ({"service": "by-hand"}, 'label "service" by-hand, and nothing says that this is web'),  # no selector
+        ({"service": "checkout.shop.svc"}, 'label "service" checkout, and there is a Deployment checkout beside it'),
+        ({"service": "ingress", "exported_service": "front-door"}, ""),  # the plain one is of the exporter
+        ({"service": "ingress", "exported_namespace": SPACE}, ""),
     ],
 )  # fmt: skip
 async def test_what_belongs_to_another_workload_beside_the_name_makes_it_a_question(
     labels: dict[str, str], told: str
 ) -> None:
     world = World().rolling().crash("new-0")
+    world.put("Service", "front-door", spec={"selector": {"app": WEB}})
+    world.put("Service", "web-canary", spec={"selector": {"app": WEB, "track": "canary"}})
+    world.put("Service", "by-hand", spec={"ports": []})
     await world.scene()
+    web = world.cluster.objects[Kind.DEPLOYMENT, SPACE, WEB]
+    web["metadata"]["labels"] = {"app.kubernetes.io/name": "storefront"}
     for manifest in of_checkout():
         world.cluster.put(manifest)
     rule = policy_of(
@@ -334,3 +355,18 @@ async def test_what_belongs_to_another_workload_beside_the_name_makes_it_a_quest
 
     assert judged.rule.mode is (Mode.APPROVE if told else Mode.AUTO)
     assert found.how == (f"a label names Deployment web, and {told}" if told else "")
+
+
+async def test_a_label_that_the_rule_itself_asks_for_is_known_to_it_and_a_pod_alone_is_no_doubt() -> None:
+    world = World()
+    await world.scene()
+    target = Target(SPACE, Kind.DEPLOYMENT, WEB)
+    found = "target: {name: {label: deployment}, namespace: {label: namespace}, pod: {label: pod}}\n"
+    asked = policy_of(rule=f'when: service="of-none"\n{found}').rules[0]
+    any_of = policy_of(rule=found).rules[0]
+    named = {"alertname": "HighErrorRate", "namespace": SPACE, "deployment": WEB, "service": "of-none"}
+    pod = {"alertname": "HighErrorRate", "namespace": SPACE, "pod": "new-0", "service": "of-none"}
+
+    assert await named_beside(world.cluster, asked, named, target) == ""
+    assert await named_beside(world.cluster, any_of, named, target) != ""
+    assert await named_beside(world.cluster, any_of, pod, target) == ""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from app.domain.cluster import LogQuery
 from app.domain.remediation import History, PastAlert, Scene
 from app.domain.target import Kind
-from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from remediations.evidence.rollouts import (
     ONE_WAY,
@@ -22,7 +19,7 @@ from remediations.evidence.rollouts import (
     rollout_finding,
     was_redeployed,
 )
-from tests.unit.remediations.snapshots import NOW, ago, pod, revision, state, workload
+from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services, Stage
 
 BOTH = ("postgres", "redis")
@@ -327,57 +324,3 @@ async def test_a_job_is_known_by_its_image_and_its_init_containers_too() -> None
     by_init["spec"]["template"]["spec"]["initContainers"] = [{"name": "a", "command": ["goose", "up"]}]
     for one in (by_image, by_init):
         assert await one_way_since(scene(one), [revision(8, V2, current=True), GOAL], GOAL, ago(hours=1), ())
-
-
-MIGRATED = (
-    "INFO  [alembic.runtime.migration] Running upgrade 12 -> 13, add total", 'Migrating schema "public" to version "13 - drop legacy"',
-    'Successfully applied 1 migration to schema "public", now at version v13', "== 20260304025500 DropLegacy: migrated (0.0131s) ==",
-    "  Applying orders.0013_drop_legacy... OK", "ChangeSet db/changelog.xml::13::ana ran successfully in 12ms",
-    "The following migration(s) have been applied:", "Applying migration '20260304025500_DropLegacy'.", "OK   00013_drop_legacy.sql (12ms)",
-    "goose: successfully migrated database to version: 13", "Batch 13 run: 1 migrations", "== 20260304025500-drop-legacy: migrated (0.02s)",
-    "Migration DropLegacy1700000000 has been executed successfully.", "2026_03_04_025500_drop_legacy .......... 12ms DONE",
-    "13/u drop_legacy (12.3ms)", "== Migrated 20260304025500 in 0.0s", "applied 2 pending migrations", "database schema was upgraded to version 13",
-)  # fmt: skip
-NOT_MIGRATED = (
-    "No migrations to apply.", "INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.", 'Schema "public" is up to date. No migration necessary.',
-    "applied 0 migrations", "Batch 0 run: 0 migrations", "there are 3 pending migrations", "migration guide: https://example.net", "user migrated to plan B",
-    "Successfully validated 13 migrations (execution time 00:00.012s)",
-)  # fmt: skip
-
-
-class _Telling(_Jobs):
-    """A cluster whose pods' logs begin like this; `previous` ones where they restarted."""
-
-    def __init__(self, now: str, before: str = "") -> None:
-        super().__init__()
-        self._now, self._before, self.asked = now, before, list[LogQuery]()
-
-    async def logs(self, query: LogQuery) -> str:
-        self.asked.append(query)
-        return self._before if query.previous else self._now
-
-
-def _pod(restarts: int = 0) -> Pod:
-    return pod("new-0", state(restarts=restarts), template_hash="h8")
-
-
-async def _between(cluster: Any, restarts: int = 0) -> str:
-    seen = replace(scene(), cluster=cluster)
-    newer = replace(revision(8, V2), name="app-h8")
-    return await one_way_since(seen, [GOAL, newer], GOAL, NOW, (ONE_WAY,), [_pod(restarts)])
-
-
-@pytest.mark.parametrize("line", MIGRATED)
-async def test_c_a_program_that_says_that_it_migrated_makes_it_ask(line: str) -> None:
-    told = await _between(_Telling(f"starting\n{line}\nTypeError: boom"))
-    assert "migrated when it started" in told
-    assert "an older version may not work with what it changed" in told
-    told = await _between(_Telling("starting", f"starting\n{line}"), restarts=3)
-    assert "migrated when it started" in told
-
-
-@pytest.mark.parametrize("line", NOT_MIGRATED)
-async def test_c_a_program_that_had_nothing_to_migrate_makes_nobody_ask(line: str) -> None:
-    cluster = _Telling(f"starting\n{line}\nTypeError: boom")
-    assert await _between(cluster) == ""
-    assert [(q.tail_lines, q.previous) for q in cluster.asked] == [(None, False)]
