@@ -82,7 +82,7 @@ def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment
         why = f"the errors {when} {after} after the rollout, and the logs before have none of them"
         yield Blame(False, why)
     yield _everywhere(seen, log)
-    if not only_newest_has_them(seen, log) and not named_by(last, log):
+    if measured.since is Since.LATER and not only_newest_has_them(seen, log) and not named_by(last, log):
         late = came_later(seen, log, measured, deployed)
         yield Blame(False, late) if late else None
     if not _new_image(last, log) and (untouched := brings_no_errors(last)):

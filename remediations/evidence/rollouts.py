@@ -15,6 +15,7 @@ from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue, Obj
+from app.domain.migration_words import MIGRATION, of_the_schema
 from app.domain.plan import Step
 from app.domain.redact import redact
 from app.domain.remediation import Params, Scene
@@ -36,7 +37,6 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
-from remediations.evidence.migration_words import MIGRATION, of_the_schema
 from remediations.evidence.pods import of_revision, pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
