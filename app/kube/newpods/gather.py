@@ -342,7 +342,7 @@ async def _admitted(cluster: Cluster, goal: Goal) -> PodCheck:
         text = f"a dry run of a new pod was refused: {error.message}"
         return PodCheck(Part.ADMISSION, Finding.MISSING, text, "admission accepts such a pod")
     except TryLater as error:
-        return PodCheck(Part.ADMISSION, Finding.UNTOLD, f"the dry run of a pod failed: {error.message}")
+        return PodCheck(Part.ADMISSION, Finding.UNKNOWN, f"the dry run of a pod failed: {error.message}")
     return PodCheck(Part.ADMISSION, Finding.OK)
 
 

@@ -269,7 +269,8 @@ _SHOWN = 3
 
 @_NEW_PODS.of
 def new_pods(case: Case) -> GateResult:
-    """Deny when something stands in the way of a new pod; ask (or as the rule says) when a part of the proof cannot be read."""
+    """Deny when something stands in the way of a new pod; ask (or as the rule says) when a part of the proof cannot be read. What takes a right
+    that is optional, and was not granted, closes nothing."""
     mode = case.rule.new_pods.unknown
     threshold = f"nothing stands in a new pod's way; what cannot be read: {mode}"
     if case.step is None:
@@ -277,6 +278,8 @@ def new_pods(case: Case) -> GateResult:
     facts = case.facts.new_pods
     if isinstance(facts, Unknown):
         return _NEW_PODS.unknown("whether a new pod could start", facts, threshold)
+    if facts.found(Finding.UNTOLD):
+        threshold += "; what takes an optional right that was not granted, or cannot be told: allow"
     if obstacles := facts.found(Finding.MISSING):
         remedy = "; ".join(dict.fromkeys(c.remedy for c in obstacles if c.remedy))
         return _NEW_PODS.deny(Code.POD_CANNOT_START, _told(obstacles), threshold, remedy)

@@ -290,7 +290,7 @@ DRY_RUNS: list[tuple[RemediatorError, Finding, str]] = [
     ),
     (
         ClusterUnavailable("failed calling webhook"),
-        Finding.UNTOLD,
+        Finding.UNKNOWN,
         "the dry run of a pod failed: failed calling webhook",
     ),
 ]
