@@ -146,7 +146,7 @@ async def _clicks(patient: Patient) -> list[Finding]:
 def _signing(secret: str) -> Iterator[Finding]:
     if secret and not _SIGNING.fullmatch(secret):
         text = "the signing secret has not the form of one (32 digits and letters a to f): each click would be refused with 401"
-        fix = "put in the Signing Secret of the app's Basic Information; it is no token and no client secret"
+        fix = "copy the one that Slack shows in the settings of the app"
         yield _SLACK.fail("slack_signing_secret", text, fix)
 
 

@@ -15,10 +15,13 @@ import yaml
 from aiohttp import web
 
 from app.doctor.patient import Patient
-from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing
+from app.domain.actuator import Permission
+from app.domain.cluster import PodUsage
+from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing, ProbeUnavailable
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.client import KubeCluster
+from app.kube.verbs import rule_of
 from app.observe.system import SystemClock
 from app.policy.load import load_policy
 from app.settings import Settings
@@ -50,7 +53,9 @@ class Kube:
     def __init__(self) -> None:
         self.denied: set[tuple[str, Kind]] = set()
         self.granted: set[tuple[str, Kind, str]] = set()
-        self.groups = {"apps", "metrics.k8s.io"}
+        self.groups = {"apps", "batch", "events.k8s.io", "metrics.k8s.io", "networking.k8s.io"}
+        self.refused: set[tuple[str, str, str]] = set()  # verb, group, plural/subresource
+        self.refused_names: set[str] = set()  # of these alone, where there are any
         self.missing: set[str] = set()
         self.ahead = timedelta()
         self.away = self.half = False
@@ -80,7 +85,16 @@ class Kube:
         dangerous = {("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec")}
         if (verb, kind, subresource) in dangerous:
             return (verb, kind, subresource) in self.granted
-        return (verb, kind) not in self.denied
+        rule = rule_of(Permission(verb, kind, subresource))
+        right = (verb, rule[1], "/".join(part for part in rule[2:] if part))
+        refused = right in self.refused and (not self.refused_names or name in self.refused_names)
+        return (verb, kind) not in self.denied and not refused
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        assert selector
+        if ("list", "metrics.k8s.io", "pods") in self.refused:
+            raise ProbeUnavailable("the cluster serves no pod metrics") from AccessDenied("forbidden")
+        return []
 
 
 def route() -> dict[str, Any]:

@@ -200,7 +200,7 @@ FAULTS = [
         group("autoscaling.k8s.io", remediation="out-of-memory", ownership={"vpa": "allow"}),
         "out-of-memory",
     ),
-    Planted("keda_rights", W, keda_without_rights, "the service may not patch scaledobjects in namespace"),
+    Planted("keda_rights", W, keda_without_rights, "adjust-hpa may not patch scaledobjects in namespace"),
     Planted("no_metrics_api", W, lambda c: c.kube.groups.discard("metrics.k8s.io"), "no pod metrics"),
     Planted(
         "remediation_disabled",
@@ -208,7 +208,10 @@ FAULTS = [
         deny("patch", Kind.HPA),
         "high-latency is disabled: it may not patch horizontal",
     ),
-    Planted("reads_missing", F, deny("list", Kind.PDB), "list poddisruptionbudgets"),
+    Planted("reads_missing", F, deny("list", Kind.PDB), "high-latency may not list poddisruptionbudgets"),
+    Planted(
+        "less_is_known", W, deny("list", Kind.SERVICE), "high-latency may not list services in namespace"
+    ),
     Planted("right_not_needed", W, lambda c: c.kube.granted.add(("list", Kind.SECRET, "")), "list Secret"),
     Planted("slack_missing", W, given(slack_bot_token=None), "without a Slack token"),
     Planted("slack_token", F, given(slack_bot_token="xoxb-wrong"), "invalid_auth"),
@@ -377,7 +380,7 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
     folder = Path(__file__).parent
     here = "".join(
         (folder / f"test_{name}.py").read_text("utf-8")
-        for name in ("planted", "sources", "routes", "command", "login", "patient")
+        for name in ("planted", "rights", "sources", "routes", "command", "login", "patient")
     )
     here += (Path(__file__).parents[2] / "contract" / "test_store_roles.py").read_text("utf-8")
     assert {code for code in known if f'"{code}"' not in here} == set()
