@@ -7,7 +7,14 @@ from collections.abc import Collection, Iterator, Sequence
 from app.doctor import reads
 from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
-from app.domain.errors import AccessDenied, ObjectMissing, ProbeUnavailable, RemediatorError
+from app.domain.errors import (
+    AccessDenied,
+    ClusterRefused,
+    ObjectInvalid,
+    ObjectMissing,
+    ProbeUnavailable,
+    RemediatorError,
+)
 from app.domain.plan import WHERE_THERE_IS
 from app.domain.target import Kind
 from app.flow.readiness.rights import EVERY, Need, is_pattern, named_namespaces, needs
@@ -35,8 +42,7 @@ async def cluster(patient: Patient) -> list[Finding]:
     try:
         server = await kube.server()
     except RemediatorError as error:
-        fix = "look at REMEDIATOR_CLUSTER, the kubeconfig or the pod's token, and the network policy"
-        return [_SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)]
+        return [_away(error)]
     found = [_SAY.ok("cluster_answers", f"{kube.name} answers, Kubernetes {server.version}")]
     if server.date is not None:
         found += _skew((patient.clock.now() - server.date).total_seconds())
@@ -50,6 +56,23 @@ async def cluster(patient: Patient) -> list[Finding]:
             _SAY.warn("cluster_half", f"it could not be asked for everything: {error.message}", "try again")
         )
     return found
+
+
+def _away(error: RemediatorError) -> Finding:
+    """Why the API server tells nothing of itself: who answers there, or what is wrong with the way."""
+    if error.code == "not_authenticated":
+        fix = "renew the token or certificate of the kubeconfig's user; in a pod, look at its service account's token"
+        return _SAY.fail("cluster_away", error.message, fix)
+    if isinstance(error, ObjectInvalid):
+        text = "what answers there takes no such request (HTTP 400): perhaps it wants https"
+        return _SAY.fail("cluster_away", text, "look at the kubeconfig's server: it begins with https://")
+    if isinstance(error, ClusterRefused):
+        text = (
+            f"what answers there is no API server, or one that keeps its version to itself: {error.message}"
+        )
+        return _SAY.fail("cluster_away", text, "look at the kubeconfig's server, and the proxy before it")
+    fix = "look at REMEDIATOR_CLUSTER, the kubeconfig's server or the pod's token, and the network policy"
+    return _SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)
 
 
 def _skew(seconds: float) -> list[Finding]:

@@ -17,7 +17,13 @@ from aiohttp import web
 from app.doctor.patient import Patient
 from app.domain.actuator import Permission
 from app.domain.cluster import PodUsage
-from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing, ProbeUnavailable
+from app.domain.errors import (
+    AccessDenied,
+    ClusterUnavailable,
+    ObjectMissing,
+    ProbeUnavailable,
+    RemediatorError,
+)
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.client import KubeCluster
@@ -59,10 +65,13 @@ class Kube:
         self.missing: set[str] = set()
         self.ahead = timedelta()
         self.away = self.half = False
+        self.refusal: RemediatorError | None = None
 
     async def server(self) -> Server:
         if self.away:
             raise ClusterUnavailable("no answer")
+        if self.refusal is not None:
+            raise self.refusal
         return Server("v1.37.2", datetime.now(UTC) + self.ahead)
 
     async def api_groups(self) -> frozenset[str]:
@@ -97,6 +106,12 @@ class Kube:
         return []
 
 
+def _workspace() -> slack.SlackDouble:
+    found = slack.SlackDouble(lambda: datetime.now(UTC))
+    found.users.add("U07ABCD1234")
+    return found
+
+
 def route() -> dict[str, Any]:
     """A good configuration of Alertmanager."""
     login = {"authorization": {"type": "Bearer", "credentials": "<secret>"}}
@@ -126,7 +141,7 @@ class Clinic:
     given: dict[str, Any] = field(default_factory=dict)
     rule: dict[str, Any] = field(default_factory=lambda: dict(RULE))
     policy: dict[str, Any] = field(default_factory=dict)
-    slack: slack.SlackDouble = field(default_factory=lambda: slack.SlackDouble(lambda: datetime.now(UTC)))
+    slack: slack.SlackDouble = field(default_factory=_workspace)
     pager: pagerduty.PagerDutyDouble = field(default_factory=pagerduty.PagerDutyDouble)
     kube: Kube = field(default_factory=Kube)
     alertmanager: Any = field(default_factory=route)

@@ -155,8 +155,35 @@ FAULTS = [
     Planted(
         "nobody_sends",
         F,
-        given(tokens=f"anna:read+operate:{'0' * 64}", pagerduty_webhook_secrets=None),
+        lambda c: (
+            given(tokens=f"anna:read+operate:{'0' * 64}", pagerduty_webhook_secrets=None)(c)
+            or subscription(active=False)(c)
+        ),
         "ingest",
+    ),
+    Planted(
+        "pagerduty_signature_unknown",
+        W,
+        given(pagerduty_webhook_secrets=None),
+        "each delivery is refused with 401",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        given(slack_operators="U07ABCD1234,U07GONE1234"),
+        "U07GONE1234 may answer, and Slack says: user_not_found",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        rule(approval={"by": ["anna", "slack:U07GONE1234"]}),
+        "U07GONE1234 may answer",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        lambda c: c.slack.deactivated.add("U07ABCD1234"),
+        "U07ABCD1234 may answer, and Slack says: deactivated",
     ),
     Planted("nobody_operates", W, operates_nobody, "approve, undo or pause"),
     Planted(
@@ -334,6 +361,32 @@ async def test_a_state_folder_that_cannot_be_written_is_named(
 ) -> None:
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # root may write everywhere
     assert [f.code for f in await examined(Clinic(tmp_path))] == ["state_not_writable"]
+
+
+async def test_a_state_folder_where_no_file_can_be_is_told_apart_from_a_full_disk(tmp_path: Path) -> None:
+    (failed,) = await examined(Clinic(tmp_path, {"state_dir": Path("/proc/1/state")}))
+    assert (failed.code, failed.fix) == (
+        "state_not_writable",
+        "set REMEDIATOR_STATE_DIR to a folder on a volume",
+    )
+
+
+async def test_a_state_folder_that_is_mounted_to_be_read_is_not_for_a_user_to_mend(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = list(os.statvfs(tmp_path))
+    held[8] |= os.ST_RDONLY
+    monkeypatch.setattr(os, "statvfs", lambda _path: os.statvfs_result(held))
+    (failed,) = await examined(Clinic(tmp_path))
+    assert failed.code == "state_not_writable"
+    assert "read only" in failed.text
+    assert failed.fix.startswith("mount it to be written")
+
+
+async def test_without_the_scope_nobody_asks_slack_who_its_people_are(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, {"slack_operators": "U07GONE1234"})
+    scopes("users:read")(clinic)
+    assert await examined(clinic) == []
 
 
 async def test_a_store_of_another_version_is_named(tmp_path: Path) -> None:

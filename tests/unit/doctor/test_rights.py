@@ -1,4 +1,4 @@
-"""Each right of the roles that are printed: without it the doctor names it, and whoever needs it."""
+"""Each right of the roles that are printed: without it the doctor names it, and whoever needs it; and an API server that tells nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.doctor.cluster import rights
+from app.doctor.cluster import cluster, rights
 from app.doctor.findings import Finding, Level
 from app.flow.readiness.rights import EVERY
+from app.kube.faults import Answer, Request, refusal
 from app.policy.load import load_policy
 from app.policytools.rbac import Grant, grants
 from remediations import CATALOGUE
@@ -96,6 +97,28 @@ async def test_what_the_cluster_does_not_serve_nobody_misses(tmp_path: Path, gro
     clinic.kube.refused = {(verb, group, r) for verb in ("get",) for r in ("cronjobs", "rollouts")}
     clinic.kube.refused |= {("list", group, r) for r in ("networkpolicies", "verticalpodautoscalers")}
     assert await found_by(clinic) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "words", "fix"),
+    [
+        (401, "the API server does not accept our credentials", "renew the token"),
+        (400, "perhaps it wants https", "it begins with https://"),
+        (404, "is no API server", "the proxy before it"),
+        (403, "keeps its version to itself", "the proxy before it"),
+        (503, "the API server does not answer: HTTP 503", "network policy"),
+    ],
+)
+async def test_an_api_server_that_refuses_to_tell_of_itself_is_told_by_why(
+    tmp_path: Path, status: int, words: str, fix: str
+) -> None:
+    clinic = clinic_of(tmp_path)
+    clinic.kube.refusal = refusal(Request("get", "/version", "", mutates=False), Answer(status, {}))
+    async with admitted(clinic) as patient:
+        (failed,) = await cluster(patient)
+    assert (failed.code, failed.level) == ("cluster_away", Level.FAIL)
+    assert words in failed.text
+    assert fix in failed.fix
 
 
 async def test_a_namespace_in_which_nothing_is_granted_is_told_as_one_that_may_not_be_there(
