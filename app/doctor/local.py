@@ -17,8 +17,8 @@ from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
 from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy
-from app.setting_texts import open_to_others
-from app.settings import FILES, PREFIX, Settings
+from app.setting_texts import PREFIX, open_to_others
+from app.settings import FILES, Settings
 from app.store.migrate import SchemaDeniedError
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
