@@ -1,4 +1,4 @@
-"""Texts of settings: lists, JSON objects and files that hold a secret. Pure but for reading those files; `app.settings` says what is a setting."""
+"""Texts of settings: lists, JSON objects and files that hold a secret, and what is wrong with them. Pure but for reading those files; `app.settings` says what is a setting."""
 
 from __future__ import annotations
 
@@ -9,17 +9,35 @@ import stat
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from pydantic import SecretStr
 
 from app.domain.errors import BadInput
 from app.domain.json import decoded
 
+PREFIX: Final = "REMEDIATOR_"
 _LONGEST = 1024 * 1024
 """Bytes of a file of settings."""
 _PATIENCE = 5.0
 """Seconds in which whoever writes into a pipe has to be done; nobody may do so at all."""
+
+
+class SettingsInvalid(BadInput):
+    """The settings cannot be used; `faults` has all that is wrong with them."""
+
+    code = "bad_setting"
+
+    def __init__(self, faults: Sequence[BadInput]) -> None:
+        first, *others = faults
+        super().__init__("; ".join([first.message, *map(str, others)]), where=first.where)
+        self.faults = tuple(faults)
+
+
+def fault_of(setting: str, said: str) -> BadInput:
+    """The fault of a setting by what its check said, without the words that pydantic puts before ours."""
+    text = said.removeprefix("Value error, ").replace("Input should be", "expected")
+    return BadInput(text, code="bad_setting", where=f"{PREFIX}{setting.upper()}")
 
 
 def listed(text: str) -> list[str]:
@@ -45,27 +63,31 @@ def dsns_in(secret: SecretStr | None) -> dict[str, str]:
 
 def in_files(
     names: Sequence[str], prefix: str, environ: Mapping[str, str], given: Mapping[str, Any]
-) -> dict[str, str]:
-    """What the files say that the variables `..._FILE` name. Raises BadInput (`bad_setting`) for one that cannot be read, is empty, or
+) -> tuple[dict[str, str], list[BadInput]]:
+    """What the files say that the variables `..._FILE` name, and the fault (`bad_setting`) of each that cannot be read, is empty, or
     stands beside the variable itself."""
     found: dict[str, str] = {}
+    faults: list[BadInput] = []
     for name in names:
         variable = f"{prefix}{name.upper()}"
         path = environ.get(f"{variable}_FILE")
         if path is None:
             continue
         if given.get(name) is not None or variable in environ:
-            raise BadInput(f"set {variable} or {variable}_FILE, not both", code="bad_setting", where=variable)
+            text = f"set {variable} or {variable}_FILE, not both"
+            faults.append(BadInput(text, code="bad_setting", where=variable))
+            continue
         try:
-            found[name] = _read(path).decode("utf-8-sig").strip()
+            text = _read(path).decode("utf-8-sig").strip()
+            reason = "" if text else "the file is empty"
         except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            raise BadInput(
-                f"cannot read the file: {reason}", code="bad_setting", where=f"{variable}_FILE"
-            ) from None
-        if not found[name]:
-            raise BadInput("the file is empty", code="bad_setting", where=f"{variable}_FILE")
-    return found
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            reason = f"cannot read the file: {why}"
+        if reason:
+            faults.append(BadInput(reason, code="bad_setting", where=f"{variable}_FILE"))
+        else:
+            found[name] = text
+    return found, faults
 
 
 def _read(path: str) -> bytes:

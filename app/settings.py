@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
@@ -24,9 +25,8 @@ from app.intake.oidc import NAME as OIDC_NAME
 from app.intake.oidc import PREFIX as OIDC
 from app.intake.oidc import OidcTerms, is_audited_name, read_terms
 from app.notify.pagerduty import PagerDutyAccess
-from app.setting_texts import dsns_in, in_files, listed, revealed
+from app.setting_texts import PREFIX, SettingsInvalid, dsns_in, fault_of, in_files, listed, revealed
 
-PREFIX = "REMEDIATOR_"
 _HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
 _SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
 _MEMBER = re.compile(rf"[A-Za-z0-9._-]{{1,64}}|slack:[UW][A-Z0-9]{{2,30}}|{OIDC_NAME}", re.ASCII)
@@ -173,16 +173,6 @@ class Settings(BaseSettings):
         "empty: kept unencrypted",
     )
     retention_days: int = Field(30, ge=1, le=36_500, description="days that closed incidents are kept")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        found = {**values, **in_files(FILES, PREFIX, os.environ, values)}
-        # Its URL is its credential: one that is still to be filled in must not switch the page off.
-        if is_left(str(found.get("status_page_url", "unset"))):
-            text = "is empty or a placeholder; give it a value or unset it"
-            raise BadInput(text, code="bad_setting", where=f"{PREFIX}STATUS_PAGE_URL")
-        return found
 
     @field_validator("*")
     @classmethod
@@ -362,21 +352,35 @@ FILES = (*CREDENTIALS, "prometheus_url", "alertmanager_url")
 
 
 def load_settings(**overrides: Any) -> Settings:
-    """Read the environment. Raises BadInput that names the first bad setting and what is wrong with it."""
+    """Read the environment and the files that it names. Raises SettingsInvalid that names each bad setting and what is wrong with it."""
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
     known |= {f"{PREFIX}{name.upper()}_FILE" for name in FILES} | {f"{PREFIX}URL", f"{PREFIX}TOKEN"}
-    for variable in os.environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            raise BadInput("there is no such setting", code="bad_setting", where=variable)
+    unknown = [name for name in os.environ if name.startswith(PREFIX) and name not in known]
+    faults = [BadInput("there is no such setting", code="bad_setting", where=name) for name in unknown]
+    read, unread = in_files(FILES, PREFIX, os.environ, overrides)
+    faults += unread
+    # Its URL is its credential: one that is still to be filled in must not switch the page off.
+    page = {"status_page_url": os.environ.get(f"{PREFIX}STATUS_PAGE_URL", "unset"), **overrides, **read}
+    if is_left(str(page["status_page_url"])):
+        faults.append(fault_of("status_page_url", "is empty or a placeholder; give it a value or unset it"))
     try:
-        settings = Settings(**overrides)
+        settings = Settings(**{**overrides, **read})
+        faults += () if unread else _at_odds(settings)  # what a file would have said may be what fits
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = f"{PREFIX}{str(first['loc'][0]).upper()}" if first["loc"] else PREFIX
-        raise BadInput(str(first["msg"]), code="bad_setting", where=name) from error
-    _refuse_open_to_the_world(settings)
-    _ = settings.login
+        for entry in error.errors(include_input=False, include_url=False):
+            faults.append(fault_of(str(entry["loc"][0]) if entry["loc"] else "", entry["msg"]))
+    if faults:
+        raise SettingsInvalid(faults)
     return settings
+
+
+def _at_odds(settings: Settings) -> Iterator[BadInput]:
+    """What does not fit together, where each is good in itself."""
+    for check in (_refuse_open_to_the_world, lambda given: given.login):
+        try:
+            check(settings)
+        except BadInput as fault:
+            yield fault
 
 
 def _refuse_open_to_the_world(settings: Settings) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 from app.cli.output import AsJson, give, table
 from app.domain.redact import redact
 from app.domain.urls import place_of
-from app.settings import PREFIX, SECRETS, URLS, Settings, load_settings
+from app.setting_texts import PREFIX
+from app.settings import SECRETS, URLS, Settings, load_settings
 
 
 def config(as_json: AsJson = False) -> None:

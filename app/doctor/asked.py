@@ -1,5 +1,5 @@
-"""Whom the policy asks: is there a way to each step of its escalation, does Slack know the people, is anybody in the user groups that
-may answer, may the token read who is on call?"""
+"""Whom the policy asks: is there a way to each step of its escalation, does Slack know the people and those who may answer, is anybody
+in the user groups that may, may the token read who is on call?"""
 
 from __future__ import annotations
 
@@ -84,6 +84,30 @@ async def answering(patient: Patient, call: Call, token: str, scopes: set[str]) 
         elif not answer.body.get("users"):
             text = f"the user group {group} may answer, and nobody is in it"
             found.append(_SLACK.warn("answering_group_empty", text, fix))
+    return found
+
+
+def _answering_users(patient: Patient) -> list[str]:
+    rules = patient.policy.rules if patient.policy is not None else ()
+    named = {n.removeprefix(_USER) for r in rules for n in r.approval.by if n.startswith(_USER)}
+    return sorted(named | {name for name in patient.settings.operators if not name.startswith("S")})[
+        :_MAX_ASKED
+    ]
+
+
+async def answering_people(patient: Patient, call: Call, token: str, scopes: set[str]) -> list[Finding]:
+    """People who may answer and cannot, as Slack does not know them, or lets them in no more."""
+    users = _answering_users(patient)
+    if users and "users:read" not in scopes:
+        text = "whether Slack knows who may answer is not known without users:read"
+        return [_SLACK.skip("answering_people", text)]
+    found = []
+    for user in users:
+        answer = await call(patient, token, "users.info", user=user)
+        if not answer.body.get("ok") or (answer.body.get("user") or {}).get("deleted"):
+            text = f"{user} may answer, and Slack says: {foreign(answer.body.get('error', 'deactivated'))}"
+            fix = "correct approval.by or REMEDIATOR_SLACK_OPERATORS"
+            found.append(_SLACK.fail("answering_person_unknown", text, fix))
     return found
 
 

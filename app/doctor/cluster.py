@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+from app.doctor import reads
 from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
-from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
+from app.domain.errors import (
+    AccessDenied,
+    ClusterRefused,
+    ObjectInvalid,
+    ObjectMissing,
+    ProbeUnavailable,
+    RemediatorError,
+)
 from app.domain.plan import WHERE_THERE_IS
 from app.domain.target import Kind
 from app.flow.readiness.rights import EVERY, Need, is_pattern, named_namespaces, needs
 from app.kube.client import KubeCluster
+from app.kube.paths import POD_METRICS as _USAGE
+from app.kube.verbs import READS
 from app.policy.facts import may_act
 from app.policy.model import OwnedMode, Policy
 from remediations import CATALOGUE
@@ -20,6 +30,8 @@ _SKEW, _MUCH = 5.0, 60.0  # seconds
 _GITOPS = {"argoproj.io": "Argo CD", "kustomize.toolkit.fluxcd.io": "Flux", "helm.toolkit.fluxcd.io": "Flux"}
 _DANGEROUS = (("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec"))
 _ROLES = "apply what remediator rbac prints, or let the chart make the roles"
+_CREATE = f"create the namespace if it is not there, or correct scope.namespaces; then {_ROLES}"
+_NO_POD = "remediator.example.com/no-pod=has-this"
 
 
 async def cluster(patient: Patient) -> list[Finding]:
@@ -30,8 +42,7 @@ async def cluster(patient: Patient) -> list[Finding]:
     try:
         server = await kube.server()
     except RemediatorError as error:
-        fix = "look at REMEDIATOR_CLUSTER, the kubeconfig or the pod's token, and the network policy"
-        return [_SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)]
+        return [_away(error)]
     found = [_SAY.ok("cluster_answers", f"{kube.name} answers, Kubernetes {server.version}")]
     if server.date is not None:
         found += _skew((patient.clock.now() - server.date).total_seconds())
@@ -45,6 +56,23 @@ async def cluster(patient: Patient) -> list[Finding]:
             _SAY.warn("cluster_half", f"it could not be asked for everything: {error.message}", "try again")
         )
     return found
+
+
+def _away(error: RemediatorError) -> Finding:
+    """Why the API server tells nothing of itself: who answers there, or what is wrong with the way."""
+    if error.code == "not_authenticated":
+        fix = "renew the token or certificate of the kubeconfig's user; in a pod, look at its service account's token"
+        return _SAY.fail("cluster_away", error.message, fix)
+    if isinstance(error, ObjectInvalid):
+        text = "what answers there takes no such request (HTTP 400): perhaps it wants https"
+        return _SAY.fail("cluster_away", text, "look at the kubeconfig's server: it begins with https://")
+    if isinstance(error, ClusterRefused):
+        text = (
+            f"what answers there is no API server, or one that keeps its version to itself: {error.message}"
+        )
+        return _SAY.fail("cluster_away", text, "look at the kubeconfig's server, and the proxy before it")
+    fix = "look at REMEDIATOR_CLUSTER, the kubeconfig's server or the pod's token, and the network policy"
+    return _SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)
 
 
 def _skew(seconds: float) -> list[Finding]:
@@ -104,10 +132,13 @@ async def rights(patient: Patient) -> list[Finding]:
         ceiling = patient.settings.ceiling
         wanted = needs(policy, CATALOGUE, ceiling)
         missing = await _missing(kube, wanted)
+        groups = await kube.api_groups()
         found = [*_lacking(policy, missing, patient), *await _more_than_needed(kube, policy)]
-        if "keda.sh" in await kube.api_groups():
+        wished = [n for n in reads.wished(policy, CATALOGUE, ceiling, groups) if n not in wanted]
+        found += await _less_known(kube, policy, wished, _closed(missing), measured=_USAGE.group in groups)
+        if "keda.sh" in groups:
             with_keda = needs(policy, CATALOGUE, ceiling, there=WHERE_THERE_IS)
-            found += _of_keda(await _missing(kube, sorted(set(with_keda) - set(wanted))))
+            found += _of_keda(await _missing(kube, sorted(set(with_keda) - set(wanted))), policy)
     except RemediatorError as error:
         return [_RIGHTS.skip("rights_unknown", f"nobody could be asked: {error.message}")]
     patterns = [n for n in policy.scope.namespaces if is_pattern(n)]
@@ -126,19 +157,31 @@ async def _missing(kube: KubeCluster, wanted: Sequence[Need]) -> list[Need]:
     return [need for need in wanted if not answers[need.permission, need.namespace]]
 
 
-def _of_keda(missing: Sequence[Need]) -> Iterator[Finding]:
+def _of_keda(missing: Sequence[Need], policy: Policy) -> Iterator[Finding]:
     if missing:
-        what = ", ".join(need.told for need in missing)
-        text = f"KEDA is installed, and orders for its autoscalers are refused: the service may not {what}"
+        what = ", ".join(dict.fromkeys(need.told for need in missing))
+        who = reads.names((need.remediation for need in missing), policy)
+        text = f"KEDA is installed, and orders for its autoscalers are refused: {who} may not {what}"
         yield _RIGHTS.warn("keda_rights", text, _ROLES)
 
 
+def _closed(missing: Sequence[Need]) -> set[str]:
+    """Namespaces in which nothing may be read."""
+    lost = [n.namespace for n in missing if n.remediation == EVERY]
+    return {namespace for namespace in lost if lost.count(namespace) == len(READS)}
+
+
 def _lacking(policy: Policy, missing: Sequence[Need], patient: Patient) -> Iterator[Finding]:
-    lost = {(n.permission, n.namespace) for n in missing if n.remediation == EVERY}
+    lost, closed = {(n.permission, n.namespace) for n in missing if n.remediation == EVERY}, _closed(missing)
+    everybody = reads.names((r.remediation for r in policy.rules), policy) or "whoever looks"
     for namespace in sorted({n.namespace for n in missing if n.remediation == EVERY}):
+        if namespace in closed:
+            text = f"nothing may be read in {namespace} by {everybody}: no role is bound there, or there is no such namespace"
+            yield _RIGHTS.fail("reads_missing", text, _CREATE)
+            continue
         mine = [n for n in missing if n.remediation == EVERY and n.namespace == namespace]
         what = ", ".join(f"{n.permission.verb} {n.resource}" for n in mine)
-        text = f"it may not read all that it looks at in {namespace}: {what}; what needs it is unknown"
+        text = f"{everybody} may not {what} in {namespace}: what needs it is unknown, and a gate that asks for it lets nothing through"
         yield _RIGHTS.fail("reads_missing", text, _ROLES)
     for name in sorted({r.remediation for r in policy.rules}):
         if not any(
@@ -149,9 +192,33 @@ def _lacking(policy: Policy, missing: Sequence[Need], patient: Patient) -> Itera
         own = [n for n in missing if n.remediation == name and (n.permission, n.namespace) not in lost]
         if own:
             text = f"{name} is disabled: it may not {', '.join(n.told for n in own)}"
-            yield _RIGHTS.fail("remediation_disabled", text, _ROLES)
+            fix = _CREATE if closed & {n.namespace for n in own} else _ROLES
+            yield _RIGHTS.fail("remediation_disabled", text, fix)
         else:
             yield _RIGHTS.ok("remediation_enabled", f"{name} has the writes it needs")
+
+
+async def _less_known(
+    kube: KubeCluster, policy: Policy, wished: Sequence[Need], closed: Collection[str], *, measured: bool
+) -> list[Finding]:
+    """Who does without a right that only tells more. Of a `closed` namespace all is said."""
+    missing = await _missing(kube, [need for need in wished if need.namespace not in closed])
+    texts = list(reads.told(missing, policy))
+    for namespace in named_namespaces(policy.scope) if measured else ():
+        if namespace not in closed and not await _may_measure(kube, namespace):
+            who = reads.names((r.remediation for r in policy.rules), policy)
+            what = f"{who} may not list {_USAGE.full_name} in namespace {namespace}"
+            texts.append(f"{what}: usage and leaks are unknown without Prometheus")
+    return [_RIGHTS.warn("less_is_known", text, _ROLES) for text in texts]
+
+
+async def _may_measure(kube: KubeCluster, namespace: str) -> bool:
+    """By reading no pod's usage: a review knows only of kinds that there are objects of."""
+    try:
+        await kube.pod_usage(namespace, _NO_POD)
+    except ProbeUnavailable as error:
+        return not isinstance(error.__cause__, AccessDenied)
+    return True
 
 
 async def _more_than_needed(kube: KubeCluster, policy: Policy) -> list[Finding]:

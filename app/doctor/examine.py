@@ -18,6 +18,7 @@ from app.outside import connect
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
 from app.policy.model import Policy
+from app.setting_texts import SettingsInvalid
 from app.settings import Settings, load_settings
 from remediations import CATALOGUE
 
@@ -43,11 +44,11 @@ CHECKS: dict[Area, Check] = {
 
 
 async def examine(clock: Clock, without: Collection[Area] = ()) -> list[Finding]:
-    """All findings, in the order of the areas. Settings that cannot be read are the only finding."""
+    """All findings, in the order of the areas. Settings that cannot be read are the only findings."""
     try:
         settings = load_settings()
-    except BadInput as error:
-        return [_SETTINGS.fail("settings_bad", str(error), f"correct {error.where or 'the setting'}")]
+    except SettingsInvalid as error:
+        return [_SETTINGS.fail("settings_bad", str(f), f"correct {f.where or 'it'}") for f in error.faults]
     policy, faults = _policy(settings)
     async with AsyncExitStack() as closing:
         http = await closing.enter_async_context(httpx.AsyncClient())

@@ -17,8 +17,8 @@ from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
 from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy
-from app.setting_texts import open_to_others
-from app.settings import FILES, PREFIX, Settings
+from app.setting_texts import PREFIX, open_to_others
+from app.settings import FILES, Settings
 from app.store.migrate import SchemaDeniedError
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
@@ -186,11 +186,24 @@ def _there(url: str) -> bool:
     return not url.startswith("sqlite:///") or Path(url.removeprefix("sqlite:///")).exists()
 
 
+def _no_place(there: Path) -> tuple[str, str] | None:
+    """Why no state can be kept in a folder, and what to do; what it lies on comes first, as no right helps against that."""
+    held = os.statvfs(there)
+    elsewhere = "set REMEDIATOR_STATE_DIR to a folder on a volume"
+    if not held.f_blocks:
+        return f"the state folder cannot be written: {there} is no folder on a disk", elsewhere
+    if held.f_flag & os.ST_RDONLY:
+        text = f"the state folder cannot be written: what {there} lies on is mounted to be read only"
+        return text, f"mount it to be written, or {elsewhere}"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return f"the state folder cannot be written: {there}", f"make it writable for user {os.getuid()}"
+    return None
+
+
 def _disk(folder: Path) -> Iterator[Finding]:
     there = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.exists())
-    if not os.access(there, os.W_OK | os.X_OK):
-        fix = f"make it writable for user {os.getuid()}"
-        yield _STORE.fail("state_not_writable", f"the state folder cannot be written: {there}", fix)
+    if why := _no_place(there):
+        yield _STORE.fail("state_not_writable", *why)
         return
     free = shutil.disk_usage(there).free
     text = f"{free // 1024**2} MiB are free for the state"

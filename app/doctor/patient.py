@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
-import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.json import decoded
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
+from app.kube.faults import why_not_reached
 from app.observe.http_json import read_bounded
 from app.policy.model import Policy
 from app.settings import Settings
@@ -23,16 +22,6 @@ TIMEOUT = 8.0
 """Seconds for one answer, to its last byte."""
 LIMIT = 8 * 1024 * 1024
 """Bytes of an answer that are read."""
-_NO_TLS = frozenset(
-    {
-        "WRONG_VERSION_NUMBER",
-        "RECORD_LAYER_FAILURE",
-        "PACKET_LENGTH_TOO_LONG",
-        "HTTP_REQUEST",
-        "UNKNOWN_PROTOCOL",
-    }
-)
-"""OpenSSL's reasons for a first answer that is none of TLS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +68,8 @@ async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
 
 def _why(error: Exception) -> str:
     """What went wrong below HTTP, in words that say where to look."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            told = cause.verify_message or "it was not verified"
-            return f"its certificate is not trusted: {told}; name its CA's file in SSL_CERT_FILE"
-        if isinstance(cause, ssl.SSLError):
-            if cause.reason in _NO_TLS:
-                return "it answers in plain text and the URL says https"
-            return f"TLS failed: {cause.reason or 'for an unknown reason'}"
-        if isinstance(cause, socket.gaierror):
-            return "DNS does not know its name"
-        cause = cause.__cause__ or cause.__context__
+    if told := why_not_reached(error, "SSL_CERT_FILE"):
+        return told
     if isinstance(error, httpx.RemoteProtocolError):
         return "it does not answer in HTTP: perhaps it wants https"
     return type(error).__name__

@@ -50,6 +50,7 @@ async def slack(patient: Patient) -> list[Finding]:
         found += await _clicks(patient)
         found += await asked.in_slack(patient, _call, token, scopes)
         found += await asked.answering(patient, _call, token, scopes)
+        found += await asked.answering_people(patient, _call, token, scopes)
     except ProbeUnavailable as error:
         return [_SLACK.fail("slack_away", f"Slack: {error.message}", _NETWORK)]
     return found
@@ -146,7 +147,7 @@ async def _clicks(patient: Patient) -> list[Finding]:
 def _signing(secret: str) -> Iterator[Finding]:
     if secret and not _SIGNING.fullmatch(secret):
         text = "the signing secret has not the form of one (32 digits and letters a to f): each click would be refused with 401"
-        fix = "put in what the app's page calls Signing Secret; a token or a client secret is something else"
+        fix = "copy the one that Slack shows in the settings of the app"
         yield _SLACK.fail("slack_signing_secret", text, fix)
 
 
@@ -176,11 +177,10 @@ async def pagerduty(patient: Patient) -> list[Finding]:
         found.append(_PAGER.ok("pagerduty_token", "the REST token works"))
         found += _from(given.pagerduty_from, answer.body.get("users") or [])
         found += await asked.on_call(patient, base, headers)
-        if given.pagerduty_webhook_secrets is not None:
-            params = {"limit": "100"}
-            hooks = await ask(patient, "GET", f"{base}/webhook_subscriptions", headers=headers, params=params)
-            listed = hooks.body.get("webhook_subscriptions") if isinstance(hooks.body, dict) else None
-            found += _subscriptions(listed or [])
+        params = {"limit": "100"}
+        hooks = await ask(patient, "GET", f"{base}/webhook_subscriptions", headers=headers, params=params)
+        listed = hooks.body.get("webhook_subscriptions") if isinstance(hooks.body, dict) else None
+        found += _subscriptions(_ours(listed or []), checked=given.pagerduty_webhook_secrets is not None)
     except ProbeUnavailable as error:
         found.append(_PAGER.fail("pagerduty_away", f"PagerDuty: {error.message}", _NETWORK))
     return found
@@ -211,12 +211,22 @@ def _from(email: str, users: list[dict[str, Any]]) -> Iterator[Finding]:
         yield _PAGER.fail("pagerduty_from", text, "set REMEDIATOR_PAGERDUTY_FROM to a user's e-mail address")
 
 
-def _subscriptions(listed: list[dict[str, Any]]) -> Iterator[Finding]:
-    ours = [
+def _ours(listed: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [
         s
         for s in listed
         if str((s.get("delivery_method") or {}).get("url", "")).endswith("/webhooks/pagerduty")
     ]
+
+
+def _subscriptions(ours: list[dict[str, Any]], *, checked: bool) -> Iterator[Finding]:
+    """What is wrong with those that lead to us; `checked`: we know the secrets that they sign with. Without, nobody has to want one."""
+    if not checked:
+        if any(s.get("active", True) for s in ours):
+            text = "a webhook subscription leads to /webhooks/pagerduty, and its signatures cannot be checked: if it is this service's, each delivery is refused with 401"
+            fix = "set REMEDIATOR_PAGERDUTY_WEBHOOK_SECRETS_FILE to the secret that PagerDuty showed once, or delete the subscription"
+            yield _PAGER.warn("pagerduty_signature_unknown", text, fix)
+        return
     if not ours:
         text = "no webhook subscription leads to /webhooks/pagerduty"
         yield _PAGER.fail("pagerduty_no_subscription", text, "add one (charts/alert-remediator/examples)")

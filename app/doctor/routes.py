@@ -26,14 +26,17 @@ _OURS, _HIDDEN = "remediator", "<secret>"
 _LATE = timedelta(minutes=2)
 """A first message that is held back for longer is late for whoever waits at night."""
 _LOGINS = ("authorization", "basic_auth", "oauth2", "bearer_token", "bearer_token_file", "tls_config")
-_NO_LOGIN = {"type", "insecure_skip_verify", "ca", "ca_file", "server_name", "min_version", "max_version"}
+_NO_LOGIN = {
+    *("type", "username", "username_file"),
+    *("insecure_skip_verify", "ca", "ca_file", "server_name", "min_version", "max_version"),
+}
 """What these have besides a secret or its file; Alertmanager shows a tls_config that nobody wrote."""
 _EXAMPLE = "charts/alert-remediator/examples/alertmanager.yml"
 
 
-def ours_of(config: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
+def ours_of(config: Mapping[str, Any]) -> tuple[dict[str, list[Mapping[str, Any]]], list[str]]:
     """Our webhooks by receiver, and the names of receivers whose URL is hidden. Newer releases hide it; only then the name tells."""
-    ours: dict[str, Mapping[str, Any]] = {}
+    ours: dict[str, list[Mapping[str, Any]]] = {}
     hidden: list[str] = []
     for receiver in config.get("receivers") or ():
         name = str(receiver["name"])
@@ -42,7 +45,7 @@ def ours_of(config: Mapping[str, Any]) -> tuple[dict[str, Mapping[str, Any]], li
             if url == _HIDDEN:
                 hidden.append(name)
             if url.partition("?")[0].rstrip("/").endswith(PATH) or (url == _HIDDEN and _OURS in name):
-                ours[name] = hook
+                ours.setdefault(name, []).append(hook)
     return ours, hidden
 
 
@@ -73,35 +76,37 @@ def judged(config: Mapping[str, Any], patient: Patient) -> Iterator[Finding]:
 
 
 def _hooks(
-    config: Mapping[str, Any], ours: Mapping[str, Mapping[str, Any]], patient: Patient
+    config: Mapping[str, Any], ours: Mapping[str, Sequence[Mapping[str, Any]]], patient: Patient
 ) -> Iterator[Finding]:
-    """What our webhooks leave out."""
+    """What our webhooks leave out, and what they send more than once."""
     everywhere = (config.get("global") or {}).get("http_config") or {}
-    for name, hook in ours.items():
+    for name, hooks in ours.items():
         who = f"the receiver {foreign(name)}"
-        if hook.get("send_resolved") is False:
-            text = f"{who} does not tell when an alert resolves"
-            yield _SAY.fail("receiver_send_resolved", text, "set send_resolved: true")
-        yield from _scheme(who, str(hook.get("url", "")), patient.settings)
-        login = {**everywhere, **(hook.get("http_config") or {})}
-        inside = "@" in str(hook.get("url", ""))  # of a hidden URL nobody knows
-        if (
-            patient.settings.access.tokens
-            and not inside
-            and not any(_filled(login.get(key)) for key in _LOGINS)
-        ):
-            text = (
-                f"{who} sends no credentials that the configuration shows: each message is refused with 401"
-            )
-            fix = "give its http_config an authorization with a token of the scope ingest"
-            yield _SAY.warn("receiver_no_credentials", text, fix)
-        kind = str((login.get("authorization") or {}).get("type") or "Bearer")
-        if kind.casefold() not in ("bearer", "basic"):
-            text = f"{who} sends credentials of the type {foreign(kind)}, which the service does not know: each message is refused with 401"
-            yield _SAY.fail("receiver_authorization", text, "set authorization.type: Bearer")
-        if most := int(hook.get("max_alerts") or 0):
-            text = f"{who} sends {counted(most, 'alert')} of a group at most (max_alerts): the others are never heard"
-            yield _SAY.warn("receiver_max_alerts", text, "set max_alerts: 0")
+        for hook in hooks:
+            yield from _hook(who, hook, {**everywhere, **(hook.get("http_config") or {})}, patient.settings)
+        urls = [url for hook in hooks if (url := str(hook.get("url", ""))) != _HIDDEN]
+        if len(set(urls)) < len(urls):
+            text = f"{who} has the same webhook more than once: each message is sent again"
+            yield _SAY.warn("receiver_twice", text, "take all but one of them out of its webhook_configs")
+
+
+def _hook(who: str, hook: Mapping[str, Any], login: Mapping[str, Any], given: Settings) -> Iterator[Finding]:
+    if hook.get("send_resolved") is False:
+        text = f"{who} does not tell when an alert resolves"
+        yield _SAY.fail("receiver_send_resolved", text, "set send_resolved: true")
+    yield from _scheme(who, str(hook.get("url", "")), given)
+    inside = "@" in str(hook.get("url", ""))  # of a hidden URL nobody knows
+    if given.access.tokens and not inside and not any(_filled(login.get(key)) for key in _LOGINS):
+        text = f"{who} sends no credentials that the configuration shows: each message is refused with 401"
+        fix = "give its http_config an authorization with a token of the scope ingest"
+        yield _SAY.warn("receiver_no_credentials", text, fix)
+    kind = str((login.get("authorization") or {}).get("type") or "Bearer")
+    if kind.casefold() not in ("bearer", "basic"):
+        text = f"{who} sends credentials of the type {foreign(kind)}, which the service does not know: each message is refused with 401"
+        yield _SAY.fail("receiver_authorization", text, "set authorization.type: Bearer")
+    if most := int(hook.get("max_alerts") or 0):
+        text = f"{who} sends {counted(most, 'alert')} of a group at most (max_alerts): the others are never heard"
+        yield _SAY.warn("receiver_max_alerts", text, "set max_alerts: 0")
 
 
 def _filled(login: object) -> bool:

@@ -18,6 +18,7 @@ _EMPTY_EXPORT = {"content-type": "application/x-protobuf"}
 """With an empty body: an export without a span, which a collector takes and forgets."""
 _SKEW = 30.0  # seconds
 _OPEN = "set the address of its Service inside the cluster, where a network policy and no login keeps others away; or put user:password@ into the URL"
+_UNWELL = "look at its pods and their logs, and at the proxy before it; nothing is to be set here"
 _NETWORK = "look at the URL and the network policy's egress"
 
 
@@ -32,7 +33,7 @@ async def prometheus(patient: Patient) -> list[Finding]:
     except ProbeUnavailable as error:
         return [_PROM.fail("prometheus_away", f"Prometheus: {error.message}", _NETWORK)]
     if refused := _refused(answer, "Prometheus"):
-        return [_PROM.fail("prometheus_refused", refused, _OPEN)]
+        return [_PROM.fail("prometheus_refused", refused, _mend(answer))]
     try:
         at = float(answer.body["data"]["result"][1])
     except (TypeError, KeyError, IndexError, ValueError):
@@ -58,6 +59,10 @@ def _refused(answer: Reply, who: str) -> str:
     return f"{who}, or what stands before it, is not well (HTTP {status})" if status >= 500 else ""
 
 
+def _mend(answer: Reply) -> str:
+    return _UNWELL if answer.status >= 500 else _OPEN
+
+
 async def alertmanager(patient: Patient) -> list[Finding]:
     """Does it answer, and does a route lead to us often enough?"""
     base = patient.settings.alertmanager_url.rstrip("/")
@@ -69,7 +74,7 @@ async def alertmanager(patient: Patient) -> list[Finding]:
     except ProbeUnavailable as error:
         return [_ALERTS.fail("alertmanager_away", f"Alertmanager: {error.message}", _NETWORK)]
     if refused := _refused(answer, "Alertmanager"):
-        return [_ALERTS.fail("alertmanager_refused", refused, _OPEN)]
+        return [_ALERTS.fail("alertmanager_refused", refused, _mend(answer))]
     try:
         config = yaml.safe_load(answer.body["config"]["original"])
         found = [_ALERTS.ok("alertmanager_answers", "Alertmanager answers")]

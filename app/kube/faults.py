@@ -8,6 +8,8 @@ into a message: of a Status only its bounded message is shown, without the value
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -171,10 +173,44 @@ def _shown(answer: Answer) -> str:
     return without_values(answer.message)[:_LONGEST]
 
 
+_NO_TLS = frozenset(
+    {
+        "WRONG_VERSION_NUMBER",
+        "RECORD_LAYER_FAILURE",
+        "PACKET_LENGTH_TOO_LONG",
+        "HTTP_REQUEST",
+        "UNKNOWN_PROTOCOL",
+    }
+)
+"""OpenSSL's reasons for a first answer that is none of TLS."""
+
+
+def why_not_reached(error: BaseException, authority: str) -> str:
+    """What went wrong below HTTP, in words that say where to look; empty where they are not known. `authority`: where that of a certificate is named."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            told = cause.verify_message or "it was not verified"
+            return f"its certificate is not trusted: {told}; name its CA's file in {authority}"
+        if isinstance(cause, ssl.SSLError):
+            if cause.reason in _NO_TLS:
+                return "it answers in plain text and the URL says https"
+            return f"TLS failed: {cause.reason or 'for an unknown reason'}"
+        if isinstance(cause, socket.gaierror):
+            return "DNS does not know its name"
+        if isinstance(cause, ConnectionRefusedError):
+            return "nothing listens there"
+        cause = cause.__cause__ or cause.__context__
+    return ""
+
+
 def broken(request: Request, error: BaseException, *, sent: bool) -> RemediatorError:
     """The error for a request without an answer. `sent`: at least part of it may have reached the API server."""
     what = "timed out" if isinstance(error, TimeoutError) else "connection failed"
-    text = f"{what} ({type(error).__name__})"
+    if sent and isinstance(error, ValueError | TypeError | KeyError):
+        what = "what came back is no answer of an API server"
+    told = why_not_reached(error, "the kubeconfig (certificate-authority)") or type(error).__name__
+    text = f"{what} ({told})"
     if sent and request.mutates:
         return OutcomeUnclear(text, where=request.text)
     return ClusterUnavailable(text, where=request.text)

@@ -97,6 +97,7 @@ class SlackDouble:
         self.page_size = 1000
         self.usergroups: dict[str, list[str]] = {}
         self.users: set[str] = set()
+        self.deactivated: set[str] = set()
         self.whispers: list[tuple[str, str]] = []
         self.hooks = slack_click.Hooks()
 
@@ -202,7 +203,8 @@ class SlackDouble:
                 return {"ok": True, "message_ts": self._new_ts()}
             case "users.info":
                 known = body["user"] in self.users
-                return {"ok": True, "user": {"id": body["user"]}} if known else _no("user_not_found")
+                user = {"id": body["user"], "deleted": body["user"] in self.deactivated}
+                return {"ok": True, "user": user} if known else _no("user_not_found")
             case "usergroups.users.list":
                 found = self.usergroups.get(body["usergroup"])
                 return _no("no_such_subteam") if found is None else {"ok": True, "users": found}

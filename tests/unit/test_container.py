@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from app.settings import PREFIX, SECRETS, Settings
+from app.setting_texts import PREFIX
+from app.settings import SECRETS, Settings
 from tests.image.recipe import LAST, ROOT, all_of, environment
 
 

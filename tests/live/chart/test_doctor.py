@@ -59,17 +59,20 @@ def test_exactly_the_printed_rights_satisfy_the_doctor_and_one_less_does_not(
         g.rule() for g in grants(load_policy({"p.yaml": _policy(namespace)}, CATALOGUE), CATALOGUE, namespace)
     ]
     fewer = [r for r in rules if r["verbs"] != ["patch"] or r["resources"] != ["deployments"]]
-    assert len(fewer) == len(rules) - 1
+    fewer = [r for r in fewer if r["resources"] != ["configmaps"]]
+    assert len(fewer) == len(rules) - 2
     control_plane.grant(USER, fewer, namespace)
     quick = alertmanager("http://127.0.0.1:9/webhooks/alertmanager", timing=Timing(repeat_interval="5m"))
     code, found = _findings(control_plane, tmp_path, quick.url)
     assert code == 1
     told = f"high-latency is disabled: it may not patch deployments in namespace {namespace}"
     assert found["remediation_disabled"]["text"] == told
+    assert f"high-latency may not get configmaps in namespace {namespace}" in found["less_is_known"]["text"]
     control_plane.grant(USER, rules, namespace)
     code, found = _findings(control_plane, tmp_path, quick.url)
     assert {c for c, f in found.items() if f["level"] == "fail"} == set()
     assert code == 0
+    assert "less_is_known" not in found
     assert found["cluster_answers"]["text"].endswith("v1.37.2")
     assert {"clock", "remediation_enabled", "alertmanager_answers"} <= set(found)
     assert found["repeat_interval"]["level"] == "ok"

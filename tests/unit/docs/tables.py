@@ -32,7 +32,8 @@ from app.observe.metrics import Metrics
 from app.policy.decide import GATES
 from app.policy.load import load_dir
 from app.policytools.rbac import Account, as_yaml, namespaces_of
-from app.settings import CREDENTIALS, FILES, PREFIX, Settings
+from app.setting_texts import PREFIX
+from app.settings import CREDENTIALS, FILES, Settings
 from remediations import CATALOGUE
 from tests.unit.policy.cases import facts_of, policy_of, step_of
 

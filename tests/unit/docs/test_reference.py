@@ -9,7 +9,8 @@ import pytest
 
 from app.domain.decision import Code
 from app.domain.events import EventKind
-from app.settings import FILES, PREFIX, Settings
+from app.setting_texts import PREFIX
+from app.settings import FILES, Settings
 from remediations import CATALOGUE
 from tests.unit.docs import tables
 from tests.unit.docs.fences import DOCUMENTS, names, table_under

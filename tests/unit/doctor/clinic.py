@@ -15,10 +15,19 @@ import yaml
 from aiohttp import web
 
 from app.doctor.patient import Patient
-from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing
+from app.domain.actuator import Permission
+from app.domain.cluster import PodUsage
+from app.domain.errors import (
+    AccessDenied,
+    ClusterUnavailable,
+    ObjectMissing,
+    ProbeUnavailable,
+    RemediatorError,
+)
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.client import KubeCluster
+from app.kube.verbs import rule_of
 from app.observe.system import SystemClock
 from app.policy.load import load_policy
 from app.settings import Settings
@@ -50,14 +59,19 @@ class Kube:
     def __init__(self) -> None:
         self.denied: set[tuple[str, Kind]] = set()
         self.granted: set[tuple[str, Kind, str]] = set()
-        self.groups = {"apps", "metrics.k8s.io"}
+        self.groups = {"apps", "batch", "events.k8s.io", "metrics.k8s.io", "networking.k8s.io"}
+        self.refused: set[tuple[str, str, str]] = set()  # verb, group, plural/subresource
+        self.refused_names: set[str] = set()  # of these alone, where there are any
         self.missing: set[str] = set()
         self.ahead = timedelta()
         self.away = self.half = False
+        self.refusal: RemediatorError | None = None
 
     async def server(self) -> Server:
         if self.away:
             raise ClusterUnavailable("no answer")
+        if self.refusal is not None:
+            raise self.refusal
         return Server("v1.37.2", datetime.now(UTC) + self.ahead)
 
     async def api_groups(self) -> frozenset[str]:
@@ -80,7 +94,22 @@ class Kube:
         dangerous = {("list", Kind.SECRET, ""), ("delete", Kind.DEPLOYMENT, ""), ("create", Kind.POD, "exec")}
         if (verb, kind, subresource) in dangerous:
             return (verb, kind, subresource) in self.granted
-        return (verb, kind) not in self.denied
+        rule = rule_of(Permission(verb, kind, subresource))
+        right = (verb, rule[1], "/".join(part for part in rule[2:] if part))
+        refused = right in self.refused and (not self.refused_names or name in self.refused_names)
+        return (verb, kind) not in self.denied and not refused
+
+    async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
+        assert selector
+        if ("list", "metrics.k8s.io", "pods") in self.refused:
+            raise ProbeUnavailable("the cluster serves no pod metrics") from AccessDenied("forbidden")
+        return []
+
+
+def _workspace() -> slack.SlackDouble:
+    found = slack.SlackDouble(lambda: datetime.now(UTC))
+    found.users.add("U07ABCD1234")
+    return found
 
 
 def route() -> dict[str, Any]:
@@ -112,7 +141,7 @@ class Clinic:
     given: dict[str, Any] = field(default_factory=dict)
     rule: dict[str, Any] = field(default_factory=lambda: dict(RULE))
     policy: dict[str, Any] = field(default_factory=dict)
-    slack: slack.SlackDouble = field(default_factory=lambda: slack.SlackDouble(lambda: datetime.now(UTC)))
+    slack: slack.SlackDouble = field(default_factory=_workspace)
     pager: pagerduty.PagerDutyDouble = field(default_factory=pagerduty.PagerDutyDouble)
     kube: Kube = field(default_factory=Kube)
     alertmanager: Any = field(default_factory=route)

@@ -62,6 +62,36 @@ def test_what_is_logged_is_in_no_output_of_a_script(shell: Shell, tmp_path: Path
     assert "Config not found" not in ended.stderr
 
 
+def test_all_settings_that_are_wrong_are_told_at_once_and_in_our_words(shell: Shell, tmp_path: Path) -> None:
+    shell.set(
+        REMEDIATOR_PORT="many",
+        REMEDIATOR_MODE="brave",
+        REMEDIATOR_AUDIT_KEY="changeme",
+        REMEDIATOR_COLOUR="red",
+        REMEDIATOR_TOKENS_FILE=str(tmp_path / "none"),
+        REMEDIATOR_STATUS_PAGE_URL="",
+    )
+    found = shell("doctor", "--json").json["findings"]
+    wrong = {"PORT", "MODE", "AUDIT_KEY", "COLOUR", "TOKENS_FILE", "STATUS_PAGE_URL"}
+    assert {f["code"] for f in found} == {"settings_bad"}
+    assert sorted(f["fix"] for f in found) == sorted(f"correct REMEDIATOR_{name}" for name in wrong)
+    ended = shell("config", "--json")
+    assert (ended.code, ended.json["error"]["code"]) == (2, "bad_setting")
+    told = " ".join([ended.err, ended.json["error"]["message"], *(f["text"] for f in found)])
+    assert ended.err.count("\n") == 1
+    assert all(f"REMEDIATOR_{name}: " in ended.err for name in wrong)
+    assert "Value error" not in told
+    assert "Input should" not in told
+
+
+def test_a_secret_that_cannot_be_read_is_not_told_as_one_that_is_not_set(
+    shell: Shell, tmp_path: Path
+) -> None:
+    shell.set(REMEDIATOR_HOST="0.0.0.0", REMEDIATOR_TOKENS_FILE=str(tmp_path / "none"))
+    (found,) = shell("doctor", "--json").json["findings"]
+    assert found["fix"] == "correct REMEDIATOR_TOKENS_FILE"
+
+
 def test_a_kubeconfig_that_is_there_and_broken_is_told_as_that(shell: Shell, tmp_path: Path) -> None:
     (tmp_path / "none").write_text("a: [")
     (failed,) = [f for f in shell("doctor", "--json").json["findings"] if f["level"] == "fail"]

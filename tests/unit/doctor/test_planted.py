@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -155,8 +152,35 @@ FAULTS = [
     Planted(
         "nobody_sends",
         F,
-        given(tokens=f"anna:read+operate:{'0' * 64}", pagerduty_webhook_secrets=None),
+        lambda c: (
+            given(tokens=f"anna:read+operate:{'0' * 64}", pagerduty_webhook_secrets=None)(c)
+            or subscription(active=False)(c)
+        ),
         "ingest",
+    ),
+    Planted(
+        "pagerduty_signature_unknown",
+        W,
+        given(pagerduty_webhook_secrets=None),
+        "each delivery is refused with 401",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        given(slack_operators="U07ABCD1234,U07GONE1234"),
+        "U07GONE1234 may answer, and Slack says: user_not_found",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        rule(approval={"by": ["anna", "slack:U07GONE1234"]}),
+        "U07GONE1234 may answer",
+    ),
+    Planted(
+        "answering_person_unknown",
+        F,
+        lambda c: c.slack.deactivated.add("U07ABCD1234"),
+        "U07ABCD1234 may answer, and Slack says: deactivated",
     ),
     Planted("nobody_operates", W, operates_nobody, "approve, undo or pause"),
     Planted(
@@ -200,7 +224,7 @@ FAULTS = [
         group("autoscaling.k8s.io", remediation="out-of-memory", ownership={"vpa": "allow"}),
         "out-of-memory",
     ),
-    Planted("keda_rights", W, keda_without_rights, "the service may not patch scaledobjects in namespace"),
+    Planted("keda_rights", W, keda_without_rights, "adjust-hpa may not patch scaledobjects in namespace"),
     Planted("no_metrics_api", W, lambda c: c.kube.groups.discard("metrics.k8s.io"), "no pod metrics"),
     Planted(
         "remediation_disabled",
@@ -208,7 +232,10 @@ FAULTS = [
         deny("patch", Kind.HPA),
         "high-latency is disabled: it may not patch horizontal",
     ),
-    Planted("reads_missing", F, deny("list", Kind.PDB), "list poddisruptionbudgets"),
+    Planted("reads_missing", F, deny("list", Kind.PDB), "high-latency may not list poddisruptionbudgets"),
+    Planted(
+        "less_is_known", W, deny("list", Kind.SERVICE), "high-latency may not list services in namespace"
+    ),
     Planted("right_not_needed", W, lambda c: c.kube.granted.add(("list", Kind.SECRET, "")), "list Secret"),
     Planted("slack_missing", W, given(slack_bot_token=None), "without a Slack token"),
     Planted("slack_token", F, given(slack_bot_token="xoxb-wrong"), "invalid_auth"),
@@ -315,60 +342,10 @@ async def test_loopback_inside_a_pod_is_named(tmp_path: Path, monkeypatch: pytes
     assert [f.code for f in await examined(Clinic(tmp_path))] == ["host_loopback"]
 
 
-@pytest.mark.parametrize(("free", "code"), [(50, "disk_full"), (500, "disk_low")])
-async def test_little_space_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int, code: str
-) -> None:
-    usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=free * 1024**2))
-    found = await examined(Clinic(tmp_path))
-    assert [f.code for f in found] == [code]
-    assert f"{free} MiB" in found[0].text
-
-
-async def test_a_state_folder_that_cannot_be_written_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(os, "access", lambda _path, _mode: False)  # root may write everywhere
-    assert [f.code for f in await examined(Clinic(tmp_path))] == ["state_not_writable"]
-
-
-async def test_a_store_of_another_version_is_named(tmp_path: Path) -> None:
-    clinic = Clinic(tmp_path)
-    other = tmp_path / "other"
-    other.mkdir()
-    (other / "remediator.sqlite").touch()
-    clinic.given["state_dir"] = other
-    found = await examined(clinic)
-    assert [f.code for f in found] == ["store_closed"]
-    assert "db upgrade" in found[0].fix
-
-
-async def test_a_guard_of_the_trail_that_is_gone_is_named(tmp_path: Path) -> None:
-    clinic = Clinic(tmp_path)
-    clinic.pager.subscriptions = [SUBSCRIPTION]
-    async with admitted(clinic) as patient:
-        database = sqlite3.connect(tmp_path / "remediator.sqlite")
-        database.execute("DROP TRIGGER audit_no_update")
-        database.close()
-        found = await look(patient)
-    named = [f for f in found if f.level is Level.FAIL]
-    assert [f.code for f in named] == ["audit_guard_missing"]
-    assert "audit_no_update" in named[0].text
-
-
-async def test_a_store_that_takes_no_write_is_named(tmp_path: Path) -> None:
-    clinic = Clinic(tmp_path)
-    clinic.pager.subscriptions = [SUBSCRIPTION]
-    async with admitted(clinic) as patient:
-        database = sqlite3.connect(tmp_path / "remediator.sqlite")
-        text = (
-            "CREATE TRIGGER full BEFORE UPDATE ON audit_chain BEGIN SELECT RAISE(FAIL, 'disk is full'); END"
-        )
-        database.execute(text)
-        database.close()
-        found = await look(patient)
-    assert [f.code for f in found if f.level is Level.FAIL] == ["store_not_writable"]
+async def test_without_the_scope_nobody_asks_slack_who_its_people_are(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path, {"slack_operators": "U07GONE1234"})
+    scopes("users:read")(clinic)
+    assert await examined(clinic) == []
 
 
 def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
@@ -377,7 +354,7 @@ def test_every_fault_that_the_doctor_knows_is_planted_here() -> None:
     folder = Path(__file__).parent
     here = "".join(
         (folder / f"test_{name}.py").read_text("utf-8")
-        for name in ("planted", "sources", "routes", "command", "login", "patient")
+        for name in ("planted", "rights", "state", "sources", "routes", "command", "login", "patient")
     )
     here += (Path(__file__).parents[2] / "contract" / "test_store_roles.py").read_text("utf-8")
     assert {code for code in known if f'"{code}"' not in here} == set()

@@ -31,6 +31,17 @@ def receivers(*names: str, **hook: Any) -> Callable[[Clinic], None]:
     return spoil
 
 
+def twice(*, other: bool = False, **hook: Any) -> Callable[[Clinic], None]:
+    """A receiver with our webhook and the same again, or with a first one of ours that is spoilt."""
+
+    def spoil(c: Clinic) -> None:
+        (good,) = c.alertmanager["receivers"][1]["webhook_configs"]
+        first = {**good, **hook, **({"url": f"http://second:8080{OURS}"} if other else {})}
+        c.alertmanager["receivers"][1]["webhook_configs"] = [first, good]
+
+    return spoil
+
+
 def _answer(path: str, body: Any) -> Callable[[Clinic], None]:
     return lambda c: c.answers.update({path: body})
 
@@ -165,6 +176,14 @@ FAULTS = [
         reached_at("https://r.example.org", f"http://r.example.org{OURS}"),
         "a message that is sent on to https is lost",
     ),
+    Planted(
+        "receiver_no_credentials",
+        W,
+        receivers("fix", http_config={"basic_auth": {"username": "alertmanager"}}),
+        "refused with 401",
+    ),
+    Planted("receiver_twice", W, twice(), "the receiver fix has the same webhook more than once"),
+    Planted("receiver_send_resolved", F, twice(other=True, send_resolved=False), "when an alert resolves"),
     Planted("receiver_max_alerts", W, receivers("fix", max_alerts=1), "1 alert of a group at most"),
     Planted("receiver_missing", F, receivers("remediator-old", url="http://other.example.org/hook"), OURS),
     Planted("receiver_missing", F, receivers("remediator", url="http://r:8080/webhooks/pagerduty"), OURS),
@@ -174,6 +193,12 @@ FAULTS = [
 @pytest.mark.parametrize("planted", FAULTS, ids=lambda p: f"{p.code}-{p.words[:20]}")
 async def test_a_planted_fault_of_a_source_is_named(tmp_path: Path, planted: Planted) -> None:
     await expect_named(tmp_path, planted)
+
+
+async def test_a_source_that_is_not_well_is_not_told_to_take_a_login_away(tmp_path: Path) -> None:
+    clinic = Clinic(tmp_path)
+    clinic.statuses = {"/api/v1/query": 503, "/api/v2/status": 500}
+    assert {f.fix.partition(",")[0] for f in await examined(clinic)} == {"look at its pods and their logs"}
 
 
 async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path: Path) -> None:
@@ -206,7 +231,9 @@ async def test_receivers_whose_urls_are_hidden_are_known_by_their_name(tmp_path:
         receivers("fix", http_config={"authorization": {"type": "bearer", "credentials": "<secret>"}}),
         receivers("fix", http_config={"tls_config": {"cert_file": "/c", "key_file": "/k"}}),
         lambda c: (
-            c.alertmanager.update({"global": {"http_config": {"basic_auth": {"username": "a"}}}})
+            c.alertmanager.update(
+                {"global": {"http_config": {"basic_auth": {"username": "a", "password": "<secret>"}}}}
+            )
             or receivers("fix", http_config=None)(c)
         ),
     ],

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import socket
+import ssl
 from typing import Any
 
 import aiohttp
@@ -190,6 +193,28 @@ def test_a_request_without_an_answer_is_unclear_only_if_it_could_have_changed_so
         f"connection failed ({type(error).__name__})",
     }
     assert "Bearer" not in str(found)
+
+
+def _caused(error: BaseException, cause: BaseException) -> BaseException:
+    error.__cause__ = cause
+    return error
+
+
+_UNTRUSTED = ssl.SSLCertVerificationError()
+_UNTRUSTED.verify_message = "self-signed certificate"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (_caused(aiohttp.ClientError(), _UNTRUSTED), "connection failed (its certificate is not trusted: self-signed certificate; name its CA's file in the kubeconfig (certificate-authority))"),
+        (_caused(aiohttp.ClientError(), ConnectionRefusedError("secret")), "connection failed (nothing listens there)"),
+        (_caused(OSError(), socket.gaierror(-2, "secret")), "connection failed (DNS does not know its name)"),
+        (json.JSONDecodeError("secret", "secret", 0), "what came back is no answer of an API server (JSONDecodeError)"),
+    ],
+)  # fmt: skip
+def test_why_there_was_no_answer_is_told_in_words(error: BaseException, told: str) -> None:
+    assert broken(READ, error, sent=isinstance(error, json.JSONDecodeError)).message == told
 
 
 @pytest.mark.parametrize("details", [[], "x", 1, {"causes": "x"}, {"causes": [1, None, {}]}, {"retryAfterSeconds": "soon"},
