@@ -14,16 +14,20 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from app.domain.errors import BadInput
 from app.domain.json import canonical
+from app.domain.redact import in_one_line
 
 HIDDEN = "[hidden]"
 _HIDDEN = re.compile(r"\[hidden( [0-9a-f]{32})?\]", re.ASCII)
 _IMAGE = re.compile(
     r"[a-z0-9][a-z0-9._/-]*(:\d+/[a-z0-9._/-]+)?(:[\w.-]{1,128})?(@sha256:[0-9a-f]{64})?", re.ASCII
 )
+_LONGEST_IMAGE = 600
+"""A name has 255 characters at most, a tag 128, a digest 71."""
 _QUANTITY = re.compile(r"[0-9.]{1,20}([EPTGMKk]i?|m|u|n|e[0-9]{1,2})?", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?", re.ASCII)
@@ -101,12 +105,21 @@ def may_show(path: str, value: Any) -> bool:
     if isinstance(value, bool | int | float):
         return True
     if steps[-1] == "image":
-        return _matches(_IMAGE, value)
+        return isinstance(value, str) and _is_image(value)
     if steps[:2] in _MEASURES and steps[-1] in _OF_MEASURES:
         return _matches(_MEASURE, value)
     if "limits" in steps or "requests" in steps:
         return _matches(_QUANTITY, value)
     return (steps[-1] in _NAMES or _reference(steps)) and _matches(_NAME, value)
+
+
+def image_told(image: str) -> str:
+    """An image as it may be shown. The API server takes any text of any length for one: what no registry would is cut and redacted."""
+    return image if _is_image(image) else in_one_line(image, _LONGEST_IMAGE)
+
+
+def _is_image(text: str) -> bool:
+    return len(text) <= _LONGEST_IMAGE and _IMAGE.fullmatch(text) is not None
 
 
 def _reference(steps: Sequence[str]) -> bool:
@@ -142,16 +155,25 @@ def is_hidden(value: Any) -> bool:
     return isinstance(value, str) and _HIDDEN.fullmatch(value) is not None
 
 
-def shown(changes: Iterable[FieldChange], key: DigestKey | None = None) -> tuple[FieldChange, ...]:
-    """The changes as they may be shown. A whole object, such as a pod template, is one entry with the digest of all of
-    it, followed by the fields in it that differ."""
-    found: list[FieldChange] = []
+MAX_FIELDS: Final = 100
+"""Fields of a whole object that are told one by one: eight hundred containers have thousands, and each record holds all that are told."""
+
+
+def shown(
+    changes: Iterable[FieldChange], key: DigestKey | None = None
+) -> tuple[tuple[FieldChange, ...], int]:
+    """The changes as they may be shown, and how many fields were left out. A whole object, such as a pod template, is one entry with the
+    digest of all of it, followed by the fields in it that differ, the first MAX_FIELDS of them."""
+    found, left_out = list[FieldChange](), 0
     for change in changes:
         found.append(_one(change, key))
         if isinstance(change.before, Mapping) or isinstance(change.after, Mapping):
-            differing = _differences(change.path, change.before, change.after)
-            found += [_one(each, key) for each in differing if each.path != change.path]
-    return tuple(found)
+            differing = (
+                d for d in _differences(change.path, change.before, change.after) if d.path != change.path
+            )
+            found += [_one(each, key) for each in islice(differing, MAX_FIELDS)]
+            left_out += sum(1 for _ in differing)
+    return tuple(found), left_out
 
 
 def _one(change: FieldChange, key: DigestKey | None) -> FieldChange:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from app.domain.change import DigestKey, FieldChange, shown
 from app.domain.evidence import Trouble
@@ -108,6 +108,10 @@ INSIDE = frozenset(
 """Kinds that change something inside of what runs there or make something beside it, and neither the object nor its pods."""
 
 
+LEFT_OUT: Final = "fields_left_out"
+"""How many fields of what an action changes its record does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Action:
     """One mutation of one object, decided beforehand.
@@ -135,11 +139,13 @@ class Action:
         """The action as it may be shown and recorded. Without a key what is hidden cannot be compared."""
         if self.sealed:
             return self
-        changes = shown(self.changes, key)
+        changes, left_out = shown(self.changes, key)
         params = {
             k: (key.digest(v) if key else "") if k in _FINGERPRINTS and v else v
             for k, v in self.params.items()
         }
+        if left_out:
+            params[LEFT_OUT] = left_out
         return replace(self, changes=changes, params=params, sealed=changes != self.changes)
 
     def identity(self) -> JsonValue:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 QUANTITY = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
@@ -14,6 +15,12 @@ _SIZES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 def counted(number: int, one: str, many: str = "") -> str:
     """A number with its noun: `1 pod`, `3 pods`, `1,200 alerts`."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def few(texts: Sequence[str], most: int = 5) -> list[str]:
+    """The first `most` of them, and how many more there are: whoever writes a manifest writes as many as they like."""
+    more = len(texts) - most
+    return [*texts[:most], *([f"and {more:,} more"] if more > 0 else [])]
 
 
 def say_memory(amount: int) -> str:

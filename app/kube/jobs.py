@@ -48,8 +48,8 @@ class Apart(ObjectMissing):
 def of_another(namespace: str, owner: Mapping[str, Any], said: str) -> Apart:
     """What another controller makes: Argo Rollouts, or an operator by a kind that only it knows. `said` begins with what it makes: `Pod web-1
     belongs to`."""
-    kind, name = (in_one_line(str(owner[part]), 253) for part in ("kind", "name"))
     group = owner.get("apiVersion", "").rpartition("/")[0]
+    kind, name, group = (in_one_line(text, 253) for text in (owner["kind"], owner["name"], group))
     tool = "Argo Rollouts" if kind == Kind.ROLLOUT else tool_of(group)
     told = Owner(Relation.CONTROLS, Kind.POD, kind, group, namespace, name, tool)
     text, made = f"{said} {told}, which is not changed here", said.split()

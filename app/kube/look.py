@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from app.domain.change import FieldChange, hidden
+from app.domain.change import FieldChange, hidden, image_told
 from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind
+from app.domain.units import few
 from app.kube.manifest import annotation_path, same, value_at
 from app.kube.owners import who_changed
 from app.kube.parse import controller_of
@@ -104,7 +105,7 @@ def show(value: Any) -> str:
         return "absent"
     if isinstance(value, dict):
         containers = (value.get("spec") or {}).get("containers") or ()
-        images = ", ".join(str(c.get("image", "")) for c in containers)
+        images = ", ".join(few([image_told(str(c.get("image", ""))) for c in containers]))
         return f"a template with {images}" if images else "an object"
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

@@ -4,6 +4,7 @@ two pod templates differ in. Pure."""
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context, Decimal, localcontext
@@ -11,11 +12,12 @@ from typing import Any
 
 from kubernetes.utils import quantity
 
-from app.domain.change import escape, tokens
+from app.domain.change import escape, image_told, tokens
 from app.domain.cluster import MARKER
 from app.domain.errors import BadInput, ObjectChanged
 from app.domain.json import Obj
 from app.domain.plan import FieldChange
+from app.domain.redact import in_one_line
 from app.domain.target import Kind
 from app.domain.units import QUANTITY
 from app.domain.workload import ConfigRef, ContainerSpec
@@ -192,6 +194,15 @@ def _set(manifest: Obj, path: str, value: Any, made: set[str]) -> list[Operation
 # Called by `app.kube.parse`. Pure.
 
 
+_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", re.ASCII)
+
+
+def name_of(reference: str) -> str:
+    """The name of the object that a reference in a pod spec means. The API server takes any text of any length for it; one that no object
+    can have is cut and redacted, and found nowhere."""
+    return reference if _NAME.fullmatch(reference) else in_one_line(reference, 253)
+
+
 def containers_of(spec: Mapping[str, Any]) -> tuple[ContainerSpec, ...]:
     """Containers of a pod spec, init containers first, as the kubelet starts them."""
     volumes = {v["name"]: tuple(_volume_refs(v)) for v in spec.get("volumes") or ()}
@@ -225,7 +236,7 @@ def _container(container: Mapping[str, Any], *, init: bool, config: tuple[Config
     limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
     return ContainerSpec(
         name=container["name"],
-        image=container.get("image", ""),
+        image=image_told(container.get("image", "")),
         init=init,
         memory_limit=_maybe(parse_memory, limits.get("memory")),
         memory_request=_maybe(parse_memory, requests.get("memory")),
@@ -243,12 +254,12 @@ def _environment_refs(container: Mapping[str, Any]) -> Iterator[ConfigRef]:
     for source in container.get("envFrom") or ():
         for field, kind in (("configMapRef", Kind.CONFIG_MAP), ("secretRef", Kind.SECRET)):
             if ref := source.get(field):
-                yield ConfigRef(kind, ref["name"], "", bool(ref.get("optional")))
+                yield ConfigRef(kind, name_of(ref["name"]), "", bool(ref.get("optional")))
     for variable in container.get("env") or ():
         origin = variable.get("valueFrom") or {}
         for field, kind in (("configMapKeyRef", Kind.CONFIG_MAP), ("secretKeyRef", Kind.SECRET)):
             if ref := origin.get(field):
-                yield ConfigRef(kind, ref["name"], ref["key"], bool(ref.get("optional")))
+                yield ConfigRef(kind, name_of(ref["name"]), ref["key"], bool(ref.get("optional")))
 
 
 def _volume_refs(volume: Mapping[str, Any]) -> Iterator[ConfigRef]:
@@ -267,13 +278,13 @@ def _items(kind: Kind, name: str, source: Mapping[str, Any]) -> Iterator[ConfigR
     optional = bool(source.get("optional"))
     keys = [item["key"] for item in source.get("items") or ()] or [""]
     for key in keys:
-        yield ConfigRef(kind, name, key, optional)
+        yield ConfigRef(kind, name_of(name), key, optional)
 
 
 def claims_of(spec: Mapping[str, Any]) -> list[str]:
     """Names of the PersistentVolumeClaims that a pod spec mounts."""
     sources = (v.get("persistentVolumeClaim") or {} for v in spec.get("volumes") or ())
-    return [s["claimName"] for s in sources if s.get("claimName")]
+    return [name_of(s["claimName"]) for s in sources if s.get("claimName")]
 
 
 # Which parts of a pod template changed from one revision to the next. Pure.

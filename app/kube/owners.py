@@ -330,9 +330,8 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
     for owner in meta.get("ownerReferences") or ():
         group = owner.get("apiVersion", "").rpartition("/")[0]
         seen.add(group)
-        kind, name = (
-            in_one_line(str(owner[part]), 253) for part in ("kind", "name")
-        )  # the API server checks neither
+        # The API server checks none of them.
+        kind, name, group = (in_one_line(text, 253) for text in (owner["kind"], owner["name"], group))
         yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, tool_of(group))
     marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
     if labels.get("application") == "spilo" and "cluster-name" in labels:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from app.domain.change import image_told
 from app.domain.cluster import PodUsage
 from app.domain.json import Obj, digest
 from app.domain.target import Kind, ObjectRef, Target
@@ -288,7 +289,7 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         number=number,
         name=meta["name"],
         created_at=parse_time(meta.get("creationTimestamp")) or _EPOCH,
-        images=tuple(c.get("image", "") for c in spec.get("containers") or ()),
+        images=tuple(image_told(c.get("image", "")) for c in spec.get("containers") or ()),
         template=essential,
         fingerprint=digest(essential),
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),

@@ -13,7 +13,7 @@ from typing import Any
 from app.domain.change import HIDDEN, FieldChange, is_hidden
 from app.domain.decision import Decision, GateResult, Verdict
 from app.domain.events import EventKind
-from app.domain.plan import Action, Step
+from app.domain.plan import LEFT_OUT, Action, Step
 from app.domain.units import counted
 from app.kube.look import show
 from app.notify.entries import thread_entry
@@ -140,6 +140,8 @@ def deeds(step: Step) -> tuple[Deed, ...]:
 
 def _deed(action: Action) -> Deed:
     fields = tuple(Field(c.path, _value(c.before), _value(c.after)) for c in _parts(action.changes))
+    if left_out := action.params.get(LEFT_OUT):
+        fields = (*fields, Field(f"and {left_out} fields more", HIDDEN, HIDDEN))
     return Deed(
         action.summary,
         f"{action.object.kind} {action.object.namespace}/{action.object.name}",

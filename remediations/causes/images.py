@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from app.domain.redact import redact
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, Pod
+from app.kube.manifest import name_of
 from remediations.causes.demands import dropped, needs
 from remediations.causes.demands import image as image_part
 from remediations.causes.model import Cause, CauseCode, Demand, Snapshot, Sureness
@@ -265,7 +266,7 @@ def pull_secrets(seen: Snapshot, pod: Pod) -> list[str]:
     """Names of the pull Secrets of a pod; admission has put those of its ServiceAccount into its spec already."""
     own = (seen.specs.get(pod.name) or seen.spec).get("imagePullSecrets") or ()
     accounts = (seen.service_account or {}).get("imagePullSecrets") or ()
-    return list(dict.fromkeys(s["name"] for s in (*own, *accounts) if s.get("name")))
+    return list(dict.fromkeys(name_of(s["name"]) for s in (*own, *accounts) if s.get("name")))
 
 
 _NOT_RETRIEVED = re.compile(r"Unable to retrieve some image pull secrets \(([^)]*)\)")

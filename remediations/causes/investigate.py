@@ -5,7 +5,7 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -17,7 +17,7 @@ from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.manifest import claims_of, config_keys
-from app.kube.parse import parse_event, parse_pod, selector_text, serves
+from app.kube.parse import parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
@@ -33,10 +33,9 @@ from remediations.causes.model import (
     Snapshot,
     Sureness,
     log_of,
-    maker_of,
     not_ready_since,
 )
-from remediations.causes.others import with_others
+from remediations.causes.others import events_about, with_others
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import (
     causes_of,
@@ -156,7 +155,7 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
     names |= {claim for spec in specs.values() for claim in claims_of(spec)}
     makers = {m["metadata"]["name"] for m in sets}
-    told = [e for e in map(parse_event, events) if _is_about(e.about, names, makers)]
+    told = await events_about(events, names, makers)
     told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
     return replace(
         seen,
@@ -166,12 +165,6 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         controllers=tuple(sets),
         events=tuple(told[:_MAX_EVENTS]),
     )
-
-
-def _is_about(about: str, names: Container[str], makers: Container[str]) -> bool:
-    """Is an event's object one of these, or a pod that one of these ReplicaSets made? It may be gone."""
-    kind, _, name = about.partition("/")
-    return name in names or (kind == Kind.POD and maker_of(name) in makers)
 
 
 async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:

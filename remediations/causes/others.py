@@ -7,7 +7,7 @@ Called by `investigate`, only where pods are in trouble, missing or stopped. Rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Container, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -19,7 +19,7 @@ from app.domain.target import Kind
 from app.domain.workload import KubeEvent
 from app.kube.owners import names, owners_of
 from app.kube.parse import parse_event
-from app.kube.read import pdb_manifests
+from app.kube.read import in_turns, pdb_manifests
 from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
 from remediations.causes.rank import neighbours_in
@@ -82,6 +82,18 @@ async def _template_of(scene: Scene) -> str:
     return next((str(o) for o in owners.found if o.relation is Relation.TEMPLATE), "")
 
 
+async def events_about(
+    events: Sequence[Obj], names: Container[str], makers: Container[str]
+) -> list[KubeEvent]:
+    """Those about one of these names, or a pod that one of these ReplicaSets made. What they are about may be gone."""
+
+    def mine(event: KubeEvent) -> bool:
+        kind, _, name = event.about.partition("/")
+        return name in names or (kind == Kind.POD and maker_of(name) in makers)
+
+    return [event for event in await in_turns(parse_event, events) if mine(event)]
+
+
 async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
     """Events about pods of this workload that are gone: known by their names alone."""
     namespace = scene.workload.target.namespace
@@ -95,7 +107,7 @@ async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
         kind, _, name = event.about.partition("/")
         return kind == "Pod" and event.reason in _PUT_OUT and maker_of(name) in makers
 
-    found = {e.about: e for e in map(parse_event, listed) if mine(e) and seen.fresh(e)}
+    found = {e.about: e for e in await in_turns(parse_event, listed) if mine(e) and seen.fresh(e)}
     return sorted(found.values(), key=lambda e: e.last_seen or seen.now, reverse=True)
 
 
@@ -107,7 +119,7 @@ async def _pulls(scene: Scene, seen: Snapshot) -> list[str]:
     listed = await scene.cluster.list_objects(
         Kind.EVENT, scene.workload.target.namespace, fields="reason=Pulling"
     )
-    about = {e.about for e in map(parse_event, listed) if e.reason == "Pulling" and seen.fresh(e)}
+    about = {e.about for e in await in_turns(parse_event, listed) if e.reason == "Pulling" and seen.fresh(e)}
     # Whatever the kubelet complained of since is told by its warning.
     complained = {n for n in waiting if any(e.reason != "Pulling" for e in seen.about("Pod", n))}
     return [n for n in waiting - complained if f"Pod/{n}" in about]
@@ -123,7 +135,8 @@ async def _scaling(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
         scene.cluster.list_objects(Kind.EVENT, namespace, fields=f"reason={reason}")
         for reason in (*ADDING, *NOT_ADDING)
     )
-    told = [parse_event(m) for events in await asyncio.gather(*asked) for m in events]
+    listed = [m for events in await asyncio.gather(*asked) for m in events]
+    told = await in_turns(parse_event, listed)
     return [e for e in told if e.about in waiting and e.reason in (*ADDING, *NOT_ADDING) and seen.fresh(e)]
 
 

@@ -16,6 +16,7 @@ from app.domain.target import Kind, Target
 from app.domain.workload import Pod
 from app.kube.owners import resolve
 from app.kube.parse import controller_of, parse_pod, parse_time, selector_text, serves
+from app.kube.quoted import told_by
 from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
@@ -305,7 +306,7 @@ def _stalled(seen: Snapshot) -> Cause | None:
         CauseCode.NOT_READY,
         f"{target.kind} {target.name}",
         Sureness.POSSIBLE,
-        f"the rollout of {target.name} does not go on ({late.get('reason', 'no reason')}, {count(behind, 'pod')} not updated), and "
+        f"the rollout of {target.name} does not go on ({told_by(late.get('reason')) or 'no reason'}, {count(behind, 'pod')} not updated), and "
         "nothing says why",
         f"kubectl rollout status {target.kind.lower()}/{target.name} -n {target.namespace}; kubectl describe its ReplicaSets",
         fields=("*",),

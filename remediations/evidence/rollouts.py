@@ -21,6 +21,7 @@ from app.domain.redact import redact
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
 from app.domain.text import bounded, visible
+from app.domain.units import few
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions import roll_back, unstick
 from app.kube.impossible import Impossible
@@ -270,15 +271,15 @@ def last_deployment(
 
 def what_changed(old: Revision | None, new: Revision) -> str:
     """What a template has that the one before it had not, in words; None is before the first."""
+    tags = ", ".join(few([*map(tag, new.images)]))
     if old is None:
-        first = "first revision, " if new.number <= 1 else ""
-        return f"{first}{', '.join(tag(i) for i in new.images)}"
+        return ("first revision, " if new.number <= 1 else "") + tags
     if old.images == new.images:
-        return f"same image {', '.join(tag(i) for i in new.images)}, changed {_parts(old, new)}"
+        return f"same image {tags}, changed {_parts(old, new)}"
     if len(old.images) == len(new.images):
         pairs = zip(old.images, new.images, strict=True)
-        return ", ".join(f"{tag(a)} -> {tag(b)}" for a, b in pairs if a != b)
-    return f"{', '.join(map(tag, old.images))} -> {', '.join(map(tag, new.images))}"
+        return ", ".join(few([f"{tag(a)} -> {tag(b)}" for a, b in pairs if a != b]))
+    return f"{', '.join(few([*map(tag, old.images)]))} -> {tags}"
 
 
 def _parts(old: Revision, new: Revision) -> str:
@@ -345,7 +346,7 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, params: Rollb
         "change": last.change,
     }
     details = tuple(
-        f"revision {r.number}: {', '.join(r.images)}, {span((now - r.created_at).total_seconds())} ago"
+        f"revision {r.number}: {', '.join(few(r.images))}, {span((now - r.created_at).total_seconds())} ago"
         + (f", {redact(r.change_cause)}" if r.change_cause else "")
         for r in found[:5]
     )

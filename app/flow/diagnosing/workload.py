@@ -15,7 +15,7 @@ from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable
 from app.domain.remediation import Scene
 from app.domain.target import Kind
-from app.domain.units import counted, say_memory
+from app.domain.units import counted, few, say_memory
 from app.domain.workload import ContainerState, KubeEvent, Pod, Workload
 from app.kube.limits import disruption_budget
 from app.kube.owners import owners_of
@@ -63,7 +63,7 @@ async def history(scene: Scene) -> Sequence[str]:
     """The newest revisions, the present one marked."""
     found = await revisions(scene.cluster, scene.workload)
     return [
-        f"revision {r.number}{', present' if r.current else ''}, {_ago(scene.now, r.created_at)}: {', '.join(r.images)}"
+        f"revision {r.number}{', present' if r.current else ''}, {_ago(scene.now, r.created_at)}: {', '.join(few(r.images))}"
         + (f"  ({r.change_cause})" if r.change_cause else "")
         for r in found[:_REVISIONS]
     ]

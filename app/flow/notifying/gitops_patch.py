@@ -11,7 +11,7 @@ from typing import Any
 
 from app.domain.change import HIDDEN, is_hidden, tokens
 from app.domain.json import canonical
-from app.domain.plan import Action
+from app.domain.plan import LEFT_OUT, Action
 from app.domain.workload import Manager, Workload
 
 _FROM_GIT = frozenset({Manager.ARGO_CD, Manager.FLUX, Manager.HELM})
@@ -51,6 +51,8 @@ def _paths(action: Action) -> list[str]:
         if change.path not in parents:
             value = HIDDEN if is_hidden(change.after) else canonical(change.after)
             lines.append(f"  {change.path}: {'remove it' if change.after is None else value}")
+    if left_out := action.params.get(LEFT_OUT):
+        lines.append(f"  and {left_out} fields more")
     return lines
 
 

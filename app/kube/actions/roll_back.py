@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind, FieldChange
 from app.domain.target import Kind
+from app.domain.units import few
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions.delete_pod import delete_pod
 from app.kube.impossible import Impossible
@@ -138,7 +140,8 @@ def _action(
 ) -> Action:
     images = [c.image for c in workload.containers if not c.init]
     source = f"revision {current.number}" if current else "the present template"
-    shown = f"{source} ({', '.join(images)}) to revision {goal.number} ({', '.join(goal.images)})"
+    left, right = few(images), few(goal.images)
+    shown = f"{source} ({', '.join(left)}) to revision {goal.number} ({', '.join(right)})"
     return Action(
         kind=ActionKind.ROLL_BACK,
         object=workload.ref,
@@ -151,8 +154,8 @@ def _action(
         params={
             "from_revision": current.number if current else None,
             "to_revision": goal.number,
-            "from_images": images,
-            "to_images": list(goal.images),
+            "from_images": list[JsonValue](left),
+            "to_images": list[JsonValue](right),
             "left": fingerprint(workload.manifest["spec"]["template"]),
             "to_created_at": goal.created_at.isoformat(),
         },

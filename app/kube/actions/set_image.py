@@ -28,9 +28,8 @@ def set_image(
         return Impossible(
             f"container {container.name} of {workload.target} has the image {image} already", stands=True
         )
-    changes = [
-        FieldChange(f"/spec/template/spec/containers/[name={container.name}]/image", container.image, image)
-    ]
+    path = f"/spec/template/spec/containers/[name={container.name}]/image"
+    changes = [FieldChange(path, value_at(workload.manifest, path), image)]
     cause = value_at(workload.manifest, _CAUSE)
     if cause:  # it tells of the image before, and the new revision would bear it
         changes.append(FieldChange(_CAUSE, cause, f"{container.name} {image} (alert-remediator)"))

@@ -18,7 +18,7 @@ from app.domain.new_pods import Finding, Part, PodCheck
 from app.domain.target import Kind
 from app.domain.units import counted, duration
 from app.domain.workload import KubeEvent
-from app.kube.manifest import config_keys, containers_of
+from app.kube.manifest import config_keys, containers_of, name_of
 from app.kube.newpods.goal import Goal, amount, pod_amounts
 from app.kube.parse import fingerprint, parse_event
 from app.kube.paths import RESOURCES
@@ -54,7 +54,7 @@ def references_of(spec: Mapping[str, Any]) -> list[Reference]:
         if not ref.optional
     ]
     found += [
-        Reference(Part.PULL_SECRETS, Kind.SECRET, ref["name"], "imagePullSecrets")
+        Reference(Part.PULL_SECRETS, Kind.SECRET, name_of(ref["name"]), "imagePullSecrets")
         for ref in spec.get("imagePullSecrets") or ()
         if ref.get("name")
     ]
@@ -62,10 +62,10 @@ def references_of(spec: Mapping[str, Any]) -> list[Reference]:
     found.append(Reference(Part.SERVICE_ACCOUNT, Kind.SERVICE_ACCOUNT, account, "the pod"))
     for volume in spec.get("volumes") or ():
         if claim := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
-            found.append(Reference(Part.VOLUMES, Kind.PVC, claim, f"volume {volume['name']}"))
+            found.append(Reference(Part.VOLUMES, Kind.PVC, name_of(claim), f"volume {volume['name']}"))
     priority = spec.get("priorityClassName")
     if priority and priority not in _BUILT_IN:
-        found.append(Reference(Part.PRIORITY, Kind.PRIORITY_CLASS, priority, "the pod"))
+        found.append(Reference(Part.PRIORITY, Kind.PRIORITY_CLASS, name_of(priority), "the pod"))
     unique = {(r.part, r.kind, r.name, r.key): r for r in reversed(found)}
     return list(reversed(unique.values()))
 
@@ -145,7 +145,7 @@ async def _account_pulls(
     if not isinstance(account, dict):
         return []
     refs = [
-        Reference(Part.PULL_SECRETS, Kind.SECRET, ref["name"], f"ServiceAccount {name}")
+        Reference(Part.PULL_SECRETS, Kind.SECRET, name_of(ref["name"]), f"ServiceAccount {name}")
         for ref in account.get("imagePullSecrets") or ()
         if ref.get("name")
     ]

@@ -12,7 +12,7 @@ from app.domain.owner import Owner, Owners, Relation
 from app.domain.plan import ROLLING, ActionKind, Step, kinds_touched
 from app.domain.redact import in_one_line
 from app.domain.target import Kind, Target
-from app.domain.units import counted
+from app.domain.units import counted, few
 from app.domain.workload import Manager
 from app.policy.facts import Case, Fact, Replicas, Unknown, Voice
 from app.policy.model import PROTECTED_NAMESPACES, Opt, OwnedMode, Ownership, Scope
@@ -123,6 +123,8 @@ _TITLES = {
     Manager.FLUX: "Flux",
     Manager.HELM: "Helm",
 }
+_SHOWN = 3
+"""Owners, or pods' obstacles, that are told one by one: an object may have thousands."""
 _SCALED_OBJECT = "ScaledObject"
 _ELSEWHERE = {
     Relation.DECLARES: "is applied again and again by {}",
@@ -180,8 +182,8 @@ def _judged(case: Case, step: Step, owners: Owners, threshold: str) -> GateResul
     value = _value(writers, owners)
     denied = [w for w in writers if w.mode is OwnedMode.DENY]
     if denied:
-        through = " and ".join(w.name for w in denied if not w.where)
-        where = [w.where for w in denied if w.where] + (
+        through = _all_of([w.name for w in denied if not w.where])
+        where = few([w.where for w in denied if w.where], _SHOWN) + (
             [f"the change is made through {through}"] if through else []
         )
         return _OWNERSHIP.deny(Code.OWNED, value, threshold, "; ".join(where))
@@ -190,16 +192,21 @@ def _judged(case: Case, step: Step, owners: Owners, threshold: str) -> GateResul
         return _OWNERSHIP.allow(value, threshold)
     if facts.approved_by:
         return _OWNERSHIP.allow(f"{value}; approved by {facts.approved_by}", threshold)
-    revert = f"a person approves that {' and '.join(w.name for w in asked)} may revert it"
-    elsewhere = "; ".join(w.where for w in asked if w.where)
+    revert = f"a person approves that {_all_of([w.name for w in asked])} may revert it"
+    elsewhere = "; ".join(few([w.where for w in asked if w.where], _SHOWN))
     remedy = f"{elsewhere}, or {revert}" if elsewhere else revert
     return _OWNERSHIP.hold(case.question, Code.OWNED, value, threshold, remedy)
+
+
+def _all_of(names: Sequence[str]) -> str:
+    more = len(names) - _SHOWN
+    return " and ".join([*names[:_SHOWN], *([f"{more:,} more"] if more > 0 else [])])
 
 
 def _value(writers: Sequence[_Writer], owners: Owners) -> str:
     managed = " and ".join(w.name for w in writers if not w.clause)
     clauses = [f"managed by {managed}"] if managed else []
-    clauses += [w.clause for w in writers if w.clause]
+    clauses += few([w.clause for w in writers if w.clause], _SHOWN)
     told = "; ".join(clauses) or "nobody else writes what this changes"
     return told + (
         f"; not known: {', '.join(owners.untold)}, which may not be listed" if owners.untold else ""
@@ -264,7 +271,6 @@ def _mode(rules: Ownership, manager: Manager) -> OwnedMode:
 # takes running ones down without a replacement at worst.
 
 _NEW_PODS = Voice("new pods")
-_SHOWN = 3
 
 
 @_NEW_PODS.of
@@ -281,7 +287,7 @@ def new_pods(case: Case) -> GateResult:
     if facts.found(Finding.UNTOLD):
         threshold += "; what takes an optional right that was not granted, or cannot be told: allow"
     if obstacles := facts.found(Finding.MISSING):
-        remedy = "; ".join(dict.fromkeys(c.remedy for c in obstacles if c.remedy))
+        remedy = _remedies(obstacles)
         return _NEW_PODS.deny(Code.POD_CANNOT_START, _told(obstacles), threshold, remedy)
     unproven = facts.found(Finding.UNKNOWN)
     if not unproven:
@@ -306,7 +312,11 @@ def _unproven(case: Case, facts: NewPods, unproven: Sequence[PodCheck], threshol
 
 
 def _read_it(unproven: Sequence[PodCheck]) -> str:
-    return "; ".join(dict.fromkeys(c.remedy for c in unproven if c.remedy)) or "it can be read again"
+    return _remedies(unproven) or "it can be read again"
+
+
+def _remedies(checks: Sequence[PodCheck]) -> str:
+    return "; ".join(few(list(dict.fromkeys(c.remedy for c in checks if c.remedy)), _SHOWN))
 
 
 def _proven(facts: NewPods) -> str:
@@ -319,8 +329,7 @@ def _proven(facts: NewPods) -> str:
 
 
 def _told(checks: Sequence[PodCheck]) -> str:
-    more = len(checks) - _SHOWN
-    return "; ".join(c.text for c in checks[:_SHOWN]) + (f"; and {more} more" if more > 0 else "")
+    return "; ".join(few([c.text for c in checks], _SHOWN))
 
 
 # Gate: how much could go wrong at once? Ready pods put at risk, and targets changed at the same time.

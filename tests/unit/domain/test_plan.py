@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from app.domain.change import Digested, DigestKey
-from app.domain.plan import Action, ActionKind, FieldChange, Step
+from app.domain.change import MAX_FIELDS, Digested, DigestKey, image_told, may_show
+from app.domain.plan import LEFT_OUT, Action, ActionKind, FieldChange, Step
 from app.domain.target import Kind, ObjectRef, Target
+from app.flow.notifying.gitops_patch import gitops_patch
+from app.page.entries import deeds
 
 KEY, OTHER_KEY = DigestKey(b"a key of this installation"), DigestKey(b"a key of another one")
 SECRET = "hunter2"
@@ -82,6 +84,34 @@ def test_a_rollback_shows_which_fields_of_the_template_change_and_the_images() -
         ("/image", "registry.test:5000/langgraph:v2", "registry.test:5000/langgraph:v1"),
         ("/metadata/annotations/kubernetes.io~1change-cause", "[hidden]", None),
     ]
+
+
+def test_of_a_template_with_thousands_of_fields_the_first_are_told_and_the_others_counted() -> None:
+    """Each record of a plan holds all that is told of it."""
+    step = rollback(template(), template(**{f"VARIABLE_{n}": "x" for n in range(3_000)}))
+    sealed = step.seal(KEY)
+    (told,) = sealed.actions
+    assert len(told.changes) == MAX_FIELDS + 2  # the template as a whole, and the change cause
+    assert told.params[LEFT_OUT] == 5_900
+    assert sealed.seal(KEY) == sealed
+    assert gitops_patch(sealed.actions).endswith("\n  and 5900 fields more")
+    assert deeds(sealed)[0].fields[-1].path == "and 5900 fields more"
+    other = rollback(template(), template(**{f"VARIABLE_{n}": "x" for n in range(2_999)}, VARIABLE_2999="y"))
+    assert other.seal(KEY).hash != sealed.hash  # what is not told is approved all the same
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["ghcr.io/" + "a" * 240_000 + ":1", "web:1\nok approval", f"https://bot:{SECRET}@registry.test/web"],
+)
+def test_an_image_that_no_registry_has_is_cut_redacted_and_never_a_shown_value(image: str) -> None:
+    told = image_told(image)
+    assert len(told) <= 620
+    assert "\n" not in told
+    assert SECRET not in told
+    assert not may_show("/spec/template/spec/containers/[name=app]/image", image)
+    good = "registry.test:5000/team/web:v1@sha256:" + "a" * 64
+    assert image_told(good) == good
 
 
 def test_hidden_values_can_be_compared_and_not_guessed_without_the_key() -> None:

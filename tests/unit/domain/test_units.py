@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from app.domain.units import counted, duration, utc
+from app.domain.units import counted, duration, few, utc
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,12 @@ def test_counts_read_as_english() -> None:
         "1,234 alerts",
     ]
     assert counted(3, "policy", "policies") == "3 policies"
+
+
+def test_of_many_texts_the_first_are_told_and_the_others_counted() -> None:
+    assert few(["a", "b"], 2) == ["a", "b"]
+    assert few(["a", "b", "c"], 2) == ["a", "b", "and 1 more"]
+    assert few(["a"] * 3_001, 1) == ["a", "and 3,000 more"]
 
 
 def test_instants_are_shown_in_utc() -> None:

@@ -203,6 +203,18 @@ _MINIMUM = replace(
 _ANNOTATE = "kubectl annotate scaledobject.keda.sh/web -n rag7 autoscaling.keda.sh/"
 
 
+@pytest.mark.parametrize("mode", ["ask", "deny"])
+def test_of_thousands_of_owners_the_first_are_told_and_all_are_judged(mode: str) -> None:
+    """Only the last one forbids it; each decision, message and record holds all that is told."""
+    many = [replace(_OPERATES, of=Kind.HPA, kind=f"K{n}") for n in range(3_000)]
+    found = Owners((*many, _MAKES))
+    rule = f"ownership: {{controller: {mode}}}\n"
+    result = ask_gate(ownership, rule=rule, step=step_of(_MINIMUM), owners=found)
+    assert result.verdict is Verdict.DENY
+    assert len(str(result.value)) + len(str(result.remedy)) < 2_000
+    assert "and 2,998 more" in str(result.value)
+
+
 @pytest.mark.parametrize(
     ("held", "told"),
     [
