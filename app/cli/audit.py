@@ -82,8 +82,9 @@ def print_head(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def export() -> None:
-    """Print the whole trail, one JSON object a line, oldest first."""
+def export(as_json: AsJson = False) -> None:
+    """Print the whole trail, one JSON object a line, oldest first. It is JSON in any case."""
+    del as_json
     store = open_store(load_settings(), migrate=False)
     try:
         asyncio.run(

@@ -196,12 +196,22 @@ def pause(
 
 
 def _end(text: str) -> str:
-    """An end as the service takes it. A span counts from now by this machine's clock."""
+    """An end as the service takes it. A span counts from now by this machine's clock. Raises BadInput for what is neither of both."""
     try:
         span = parse_duration(text)
     except ValueError:
+        if not _has_zone(text):
+            told = "expected how long from now (2h, 1d12h), or an RFC 3339 time with its zone (2026-08-01T06:00:00Z)"
+            raise BadInput(told, code="invalid_field", where="--until") from None
         return text
     return (datetime.now(UTC) + span).isoformat(timespec="seconds")
+
+
+def _has_zone(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is not None
+    except ValueError:
+        return False
 
 
 def resume(

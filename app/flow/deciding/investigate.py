@@ -194,7 +194,9 @@ def _params(remediation: AnyRemediation, rule: Rule) -> Params:
     try:
         params: Params = remediation.params.model_validate(dict(rule.params))
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
+        told = error.errors(include_input=False, include_url=False)
+        # What is written wrongly is missing too, and who reads only of that looks for the wrong fault.
+        first = min(told, key=lambda entry: entry["type"] != "extra_forbidden")
         where = ".".join(str(part) for part in ("params", *first["loc"]))
         if first["type"] == "missing":
             text = f"{remediation.name} needs it, and neither the order nor a rule gives it"

@@ -135,6 +135,7 @@ def test_an_export_is_one_json_object_a_line_oldest_first(shell: Shell, trail: P
     rows = [json.loads(line) for line in shell.good("audit", "export").out.splitlines()]
     assert [r["seq"] for r in rows] == [1, 2, 3]
     assert {r["kind"] for r in rows} == {"policy.loaded"}
+    assert shell.good("audit", "export", "--json").out == shell.good("audit", "export").out
 
 
 @pytest.mark.parametrize("command", ["verify", "export"])

@@ -80,6 +80,13 @@ def test_a_pause_that_makes_no_sense_is_a_usage_error(
     assert f"[{code}]" in ended.err
 
 
+@pytest.mark.parametrize("until", ["yesterday", "-1h", "23:00", "2026-08-01", "2026-08-01T06:00:00", "400d"])
+def test_an_end_of_a_pause_that_is_none_is_told_with_both_forms(client: Shell, until: str) -> None:
+    ended = client("pause", "--reason", "because", f"--until={until}")
+    assert ended.code == 2
+    assert ended.err.startswith("error: --until: expected how long from now (2h, 1d12h), or an RFC 3339 time")
+
+
 def test_a_dry_run_gives_a_run_and_changes_nothing(client: Shell, service: Served) -> None:
     before = len([m for m in service.cluster.mutations if m.name == "redis" and not m.dry_run])
     ended = client.good(*ORDER, "--dry-run", "--param", "scale_to=6", "--param", "recent_deployment=30m")

@@ -57,6 +57,13 @@ def test_an_order_without_a_param_that_has_no_default_says_which(policy: Policy)
     assert (caught.value.code, caught.value.where) == ("param_missing", "params.image")
 
 
+def test_a_param_that_is_written_wrongly_is_told_before_the_one_that_is_missing_by_that() -> None:
+    with pytest.raises(BadInput) as caught:
+        order_params(NO_RULE, RELEASE, {"imag": "mine"})
+    assert (caught.value.code, caught.value.where) == ("bad_params", "params.imag")
+    assert "release has no such param; it has consent, image, " in caught.value.message
+
+
 @pytest.mark.parametrize("policy", [NO_RULE, RULE_WITHOUT, RULE])
 def test_an_order_gives_it(policy: Policy) -> None:
     _, found = order_params(policy, RELEASE, {"image": "mine"})
