@@ -5,7 +5,7 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
@@ -45,7 +45,7 @@ from remediations.causes.rank import (
     selector_of,
 )
 from remediations.causes.scheduling import node_comes, wants_taints
-from remediations.causes.stopped import stopped_by_design
+from remediations.causes.stopped import paused_on_purpose, stopped_by_design
 from remediations.evidence.last_words import last_words
 from remediations.evidence.natures import Sign
 from remediations.evidence.usage import DEPENDENCY, count, span
@@ -357,12 +357,12 @@ def conclude(seen: Snapshot) -> Investigation:
     return Investigation(seen, tuple(causes), word, stopped or at_rest(seen, causes), bool(stopped))
 
 
-def at_rest(seen: Snapshot, causes: Iterable[Cause]) -> str:
-    """Why there is nothing to do now: healthy, healthy again, or still starting. Empty when there is, or may be."""
+def at_rest(seen: Snapshot, causes: Collection[Cause]) -> str:
+    """Why there is nothing to do now: healthy, healthy again, still starting, or paused on purpose. Empty when there is, or may be."""
     if "pods" in seen.unread or any(
         c.sureness is not Sureness.POSSIBLE or c.pods or c.code is CauseCode.NOT_READY for c in causes
     ):
-        return ""
+        return paused_on_purpose(seen, causes)
     wanted = seen.workload.desired
     ready = [p for p in seen.alive if p.ready]
     state = f"{seen.ready} of {count(wanted, 'pod')} ready"

@@ -1,8 +1,9 @@
-"""What stands at 0 replicas: who stopped it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
+"""What stands at 0 replicas, or in a paused rollout: who stopped it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime
 from typing import Final
 
@@ -14,7 +15,7 @@ from app.kube.manifest import value_at
 from app.kube.owners import who_changed
 from app.kube.scaled_objects import at_zero, maker_of, paused
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.evidence.usage import span
+from remediations.evidence.usage import count, span
 
 BY_DESIGN: Final = "at 0 replicas by design"
 
@@ -109,6 +110,21 @@ def stopped_by_design(seen: Snapshot) -> str:
     if by == FIELD_MANAGER or by in AUTOMATIC or by.startswith("keda") or _made_by_keda(seen):
         return ""  # our own plan, or a controller, of which nobody knows here why
     return f"{BY_DESIGN}: {target.kind} {target.name} was scaled to 0{written_by(seen, by, at or _scaled_down(seen))}"
+
+
+def paused_on_purpose(seen: Snapshot, causes: Collection[Cause]) -> str:
+    """Why a rollout that stands still is as somebody wants it: they paused it, every pod that is wanted is ready, and nothing else is found;
+    empty otherwise."""
+    if not any(c.code is CauseCode.PAUSED for c in causes):
+        return ""
+    others = [c for c in causes if c.code is not CauseCode.PAUSED]
+    wrong = any(c.sureness is not Sureness.POSSIBLE or c.pods for c in others)
+    whole = seen.ready >= seen.workload.desired and all(p.ready for p in seen.alive)
+    by, at = writer(seen, "/spec/paused")
+    if wrong or not whole or by == FIELD_MANAGER or by in AUTOMATIC:
+        return ""  # our own plan, or a controller, of which nobody knows here why
+    ready = f"{seen.ready} of {count(seen.workload.desired, 'pod')} ready"
+    return f"the rollout is paused{written_by(seen, by, at)}: {ready}"
 
 
 _WITHOUT_PODS = frozenset(
