@@ -54,6 +54,12 @@ class PastAlert:
     opened: datetime
     closed: datetime | None
 
+    def fired_in(self, start: datetime, end: datetime, least: float) -> bool:
+        """Whether it fired on what ran then: it began then, or went on for so many seconds that this was no cure for it."""
+        if self.opened >= start:
+            return self.opened < end
+        return self.closed is None or self.closed > start + timedelta(seconds=least)
+
 
 _NOTHING = Replaced(DigestKey(b""))
 

@@ -221,25 +221,26 @@ class Records:
         if life.start is None or life.end is None:
             return Standing(Word.UNKNOWN, f"how long {name} ran is not known, as revisions after it are gone")
         ran = (life.end - life.start).total_seconds()
-        fired = [a for a in self.alerts if life.start <= a.opened < life.end]
-        over = max((a.closed or life.end for a in fired), default=life.start)
-        since = max(over, life.start)
+        fired = [a for a in self.alerts if a.fired_in(life.start, life.end, self.least)]
+        since = max([life.start, *(a.closed or life.end for a in fired)])
         quiet, seen = (life.end - since).total_seconds(), self._seen(since, life.end)
-        if seen >= self.least:
+        names = ", ".join(sorted({a.name for a in fired}))
+        # What made it fire may come back within hours. Who asks for no proof gets none.
+        proof = self.least if not fired or self.least < NOTED else max(self.least, _IN_PLACE)
+        if seen >= self.least and quiet >= proof:
             last = f", its last {_span(quiet)}" if fired else ""
             part = f", of which {_span(seen)} were watched," if quiet - seen > _ALL_BUT else ""
             return Standing(Word.GOOD, f"{name} ran {_span(ran)}{last}{part} without an alert")
         if quiet >= max(self.least, _IN_PLACE):
             return Standing(Word.GOOD, f"{name} stayed in place for {_span(quiet)}")
         if fired:
-            names = ", ".join(sorted({a.name for a in fired}))
-            return Standing(Word.BAD, f"{names} fired while {name} ran")
+            before = f", {_span(quiet)} before its end" if quiet >= self.least else ""
+            return Standing(Word.UNKNOWN if before else Word.BAD, f"{names} fired while {name} ran{before}")
         if quiet >= self.least:
             text = f"{name} ran {_span(ran)}, and nobody watched for alerts for {_span(quiet - seen)} of it"
             return Standing(Word.UNKNOWN, text)
-        return Standing(
-            Word.UNKNOWN, f"{name} ran only {_span(ran)}, and {_span(self.least)} prove that it works"
-        )
+        few = f"{name} ran only {_span(ran)}, and {_span(self.least)} prove that it works"
+        return Standing(Word.UNKNOWN, few)
 
     def _seen(self, since: datetime, until: datetime) -> float:
         """Seconds between these in which an alert would have been heard."""
@@ -250,10 +251,9 @@ class Records:
 
 
 def _span(seconds: float) -> str:
-    whole = timedelta(seconds=int(seconds))
     for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if whole.total_seconds() >= size:
-            return f"{int(whole.total_seconds() // size)} {unit}"
+        if int(seconds) >= size:
+            return f"{int(seconds // size)} {unit}"
     return f"{int(seconds)} s"
 
 

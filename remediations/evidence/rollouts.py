@@ -189,7 +189,7 @@ class Deployment:
 class RollbackParams(Params):
     """Params of a handler that rolls back. `recent_deployment`: how old a deployment may be to be held responsible.
     `known_good`: so long a revision has to have run without an alert, while one would have been heard, to be gone back to without
-    asking; below a minute its time in place is enough. `one_way`: labels or annotations of a revision that mark a step behind which an
+    asking (a day where an alert fired on it before); below a minute its time in place is enough. `one_way`: labels or annotations of a revision that mark a step behind which an
     older version may not work."""
 
     recent_deployment: Seconds = 3600

@@ -76,6 +76,30 @@ V3_BAD = [revision(3, 3, 5 * MINUTE, current=True), revision(2, 2, 15 * MINUTE),
             [fired("HighLatency", 2 * HOUR)],
             [(1, "bad", "HighLatency fired while revision 1 ran")],
         ),
+        (  # an hour of quiet says little after an alert: what made it fire may come back
+            [revision(3, 3, MINUTE, current=True), revision(2, 2, 2 * HOUR), revision(1, 1, 3 * DAY)],
+            [fired("HighErrorRate", 90 * MINUTE, 61 * MINUTE)],
+            [
+                (2, "unknown", "HighErrorRate fired while revision 2 ran, 1 h before its end"),
+                (1, "good", "revision 1 ran 2 d without an alert"),
+            ],
+        ),
+        (  # it began before, and this version was no cure for it
+            [revision(3, 3, MINUTE, current=True), revision(2, 2, 2 * HOUR), revision(1, 1, 3 * DAY)],
+            [fired("HighErrorRate", 3 * HOUR, 61 * MINUTE)],
+            [
+                (2, "unknown", "HighErrorRate fired while revision 2 ran, 1 h before its end"),
+                (1, "bad", "HighErrorRate fired while revision 1 ran"),
+            ],
+        ),
+        (  # it began before, and this version was what ended it
+            [revision(3, 3, MINUTE, current=True), revision(2, 2, 2 * HOUR), revision(1, 1, 3 * DAY)],
+            [fired("HighErrorRate", 3 * HOUR, 115 * MINUTE)],
+            [
+                (2, "good", "revision 2 ran 1 h without an alert"),
+                (1, "bad", "HighErrorRate fired while revision 1 ran"),
+            ],
+        ),
         (  # the alert that is looked at now opened on the present revision
             [revision(2, 2, 10 * MINUTE, current=True), revision(1, 1, 3 * DAY)],
             [fired("HighErrorRate", MINUTE)],
@@ -87,7 +111,17 @@ V3_BAD = [revision(3, 3, 5 * MINUTE, current=True), revision(2, 2, 15 * MINUTE),
             [(2, "unknown", "how long revision 2 ran is not known, as revisions after it are gone")],
         ),
     ],
-    ids=["two bad ones", "an alert", "long ago", "still firing", "now", "pruned"],
+    ids=[
+        "two bad ones",
+        "an alert",
+        "long ago",
+        "still firing",
+        "hours ago",
+        "no cure",
+        "cure",
+        "now",
+        "pruned",
+    ],
 )
 def test_c_a_revision_is_known_good_when_it_ran_without_an_alert(
     revisions: list[Revision], alerts: list[PastAlert], standings: list[tuple[int, str, str]]
