@@ -1,22 +1,32 @@
 """What stands around the pods: dependencies that failed first, missing rights, and what keeps their traffic away (Services
-without endpoints, the autoscaler, network policies). Pure."""
+without endpoints, the autoscaler, network policies); and which Events are about them. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from app.domain.json import Obj
 from app.domain.target import Kind
+from app.domain.workload import KubeEvent
 from app.kube.owners import who_changed
-from app.kube.parse import parse_time, selects, serves
+from app.kube.parse import parse_event, parse_time, selects, serves
 from app.kube.quoted import told_by
+from app.kube.read import in_turns
 from remediations.causes.changes import last_write
 from remediations.causes.demands import named, unselected, without_port
-from remediations.causes.model import STARTING, Cause, CauseCode, Neighbour, Snapshot, Sureness
+from remediations.causes.model import (
+    STARTING,
+    Cause,
+    CauseCode,
+    Neighbour,
+    Snapshot,
+    Sureness,
+    maker_of,
+)
 from remediations.causes.sizes import asked, everywhere, less_promised
 from remediations.evidence.usage import count, span
 
@@ -370,3 +380,15 @@ def _policies(seen: Snapshot, labels: Mapping[str, str]) -> Iterator[Cause]:
             objects=((Kind.NETWORK_POLICY, name),),
             since=write.at,
         )
+
+
+async def events_about(
+    events: Sequence[Obj], names: Container[str], makers: Container[str]
+) -> list[KubeEvent]:
+    """Those about one of these names, or a pod that one of these ReplicaSets made. What they are about may be gone."""
+
+    def mine(event: KubeEvent) -> bool:
+        kind, _, name = event.about.partition("/")
+        return name in names or (kind == Kind.POD and maker_of(name) in makers)
+
+    return [event for event in await in_turns(parse_event, events) if mine(event)]

@@ -19,7 +19,7 @@ from app.domain.workload import Pod
 from app.kube.manifest import claims_of, config_keys
 from app.kube.parse import parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
-from remediations.causes.around import meant
+from remediations.causes.around import events_about, meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
 from remediations.causes.creation import held_back
@@ -35,7 +35,7 @@ from remediations.causes.model import (
     log_of,
     not_ready_since,
 )
-from remediations.causes.others import events_about, with_others
+from remediations.causes.others import with_others
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import (
     causes_of,

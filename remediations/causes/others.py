@@ -7,7 +7,7 @@ Called by `investigate`, only where pods are in trouble, missing or stopped. Rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Container, Sequence
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import TypeVar
 
@@ -80,18 +80,6 @@ async def _template_of(scene: Scene) -> str:
     except (ClusterRefused, TryLater):
         return ""
     return next((str(o) for o in owners.found if o.relation is Relation.TEMPLATE), "")
-
-
-async def events_about(
-    events: Sequence[Obj], names: Container[str], makers: Container[str]
-) -> list[KubeEvent]:
-    """Those about one of these names, or a pod that one of these ReplicaSets made. What they are about may be gone."""
-
-    def mine(event: KubeEvent) -> bool:
-        kind, _, name = event.about.partition("/")
-        return name in names or (kind == Kind.POD and maker_of(name) in makers)
-
-    return [event for event in await in_turns(parse_event, events) if mine(event)]
 
 
 async def _events(scene: Scene, seen: Snapshot) -> list[KubeEvent]:
