@@ -28,7 +28,16 @@ from app.domain.json import Obj
 from app.domain.outcome import ActionResult
 from app.domain.plan import Action, ActionKind
 from app.domain.target import Kind, ObjectRef
-from app.kube.look import POD_KINDS, generation_of, marker_of, moved, obstacle, require_values, undo_id
+from app.kube.look import (
+    POD_KINDS,
+    generation_of,
+    marker_of,
+    moved,
+    newly_owned,
+    obstacle,
+    require_values,
+    undo_id,
+)
 from app.kube.manifest import operations, same, value_at
 from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_ref
@@ -156,13 +165,17 @@ async def _dry_run_result(
 ) -> Obj | None:
     """The object as the dry run would leave it; None when the action is in place. A status that moves in between is
     no reason against it, as in `apply`."""
+    looked_at = seen
     for _ in range(_ATTEMPTS):
         manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
         seen = None  # it is as it was looked at only once
+        looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
         if no := _obstacle(manifest, action, ref):
             raise ObjectChanged(no, where=str(ref))
+        if no := _new_owner(looked_at, manifest, ref):
+            raise TryLater(no, where=str(ref))
         patch = operations(manifest, action.changes, action_id)
         try:
             return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
@@ -212,14 +225,18 @@ async def _patch(
     cluster: Cluster, action: Action, action_id: str, found: tuple[ObjectRef, Obj | None], sleep: Sleep
 ) -> Applied:
     ref, seen = found
+    looked_at = seen
     for attempt in range(_ATTEMPTS):
         manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
         seen = None  # it is as it was looked at only once
+        looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
         if no := _obstacle(manifest, action, ref):
             passing = half_way.goes_by_what_it_finds(action)  # it goes by the size of the next look
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=passing)
+        if no := _new_owner(looked_at, manifest, ref):  # the gates have to hear of it
+            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
             wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)
@@ -242,6 +259,11 @@ def _obstacle(manifest: Obj, action: Action, ref: ObjectRef) -> str:
     if generation != ref.generation:
         return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
     return ""
+
+
+def _new_owner(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
+    owner = newly_owned(looked_at, manifest)
+    return f"{ref} became {owner}'s since it was looked at" if owner else ""
 
 
 async def _found(

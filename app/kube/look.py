@@ -12,10 +12,11 @@ from app.domain.change import FieldChange, hidden, image_told
 from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
+from app.domain.redact import in_one_line
 from app.domain.target import Kind
 from app.domain.units import few
 from app.kube.manifest import annotation_path, same, value_at
-from app.kube.owners import who_changed
+from app.kube.owners import managers_of, who_changed
 from app.kube.parse import controller_of
 from app.kube.scaled_objects import paused, scales
 
@@ -68,6 +69,16 @@ def obstacle(manifest: Obj, action: Action) -> str:
         for c in action.changes
         if displaced(manifest, action, c) or not same(c.path, value_at(manifest, c.path), c.before)
     )
+
+
+def newly_owned(before: Obj, now: Obj) -> str:
+    """Whose the object became between two looks; empty while it is whose it was. Marks and owner references move no generation."""
+    found = managers_of(before, autoscaled=False)
+    marks = [m.value for m in managers_of(now, autoscaled=False) if m not in found]
+    old, new = controller_of(before) or {}, controller_of(now) or {}
+    if new and new.get("uid") != old.get("uid"):
+        marks.append(f"{new.get('kind', '')} {new.get('name', '')}".strip())
+    return in_one_line(", ".join(marks), 2 * _LONGEST)
 
 
 def displaced(manifest: Obj, action: Action, change: FieldChange) -> str:

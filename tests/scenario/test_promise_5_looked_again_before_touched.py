@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.decision import Mode
+from app.domain.decision import Mode, Verdict
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
@@ -18,7 +18,7 @@ from app.domain.target import Kind
 from app.policy.model import Approval
 from app.store import work
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import body, born, policy, the_incident, the_run, trail, writes
+from tests.scenario.scenes import body, born, decision, policy, the_incident, the_run, trail, writes
 
 WHERE = (Kind.DEPLOYMENT, "rag7", "langgraph")
 _IMAGE = {
@@ -42,6 +42,12 @@ async def _approve(rig: Rig) -> None:
     await rig.operations.approve(run.id, "kim", run.plan_hash)
 
 
+async def _owned(rig: Rig) -> Verdict:
+    """What ownership says of the newest decision."""
+    (gate,) = [g for g in (await decision(rig)).gates if g.gate == "ownership"]
+    return gate.verdict
+
+
 def _edited(rig: Rig) -> None:
     rig.cluster.edit(*WHERE, [_IMAGE])
 
@@ -63,6 +69,22 @@ def _opted_out(rig: Rig) -> None:
     rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "false"}])
 
 
+def _taken_by_argo_cd(rig: Rig) -> None:
+    path = "/metadata/labels/argocd.argoproj.io~1instance"
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "shop"}])
+
+
+def _taken_by_flux(rig: Rig) -> None:
+    path = "/metadata/labels/kustomize.toolkit.fluxcd.io~1name"
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "shop"}])
+
+
+def _taken_by_an_operator(rig: Rig) -> None:
+    owner = {"apiVersion": "x/v1", "kind": "Widget", "name": "w", "uid": "u", "controller": True}
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": "/metadata/ownerReferences", "value": [owner]}])
+
+
+OWNERS = [_taken_by_argo_cd, _taken_by_flux, _taken_by_an_operator]
 CHANGES = [_edited, _rollout_paused, _recreated, _deleted, _opted_out]
 
 
@@ -82,16 +104,18 @@ async def test_what_somebody_did_while_the_question_stood_stops_the_approved_wri
     await rig.close()
 
 
-@pytest.mark.parametrize("change", [_edited, _rollout_paused, _recreated, _deleted])
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("change", [_edited, _rollout_paused, _recreated, _deleted, *OWNERS])
 async def test_what_somebody_did_a_moment_before_the_write_stops_it(
-    tmp_path: Path, change: Callable[[Rig], None]
+    tmp_path: Path, change: Callable[[Rig], None], moment: str
 ) -> None:
-    """After the dry run and before the patch: the patch is bound to what was looked at."""
+    """Around the dry run and before the patch: the patch is bound to what was looked at, and to whose it was."""
     rig = await born(tmp_path)
     done: list[bool] = []
 
     def meddle(request: object, when: str) -> None:
-        if getattr(request, "dry_run", False) and when == "after" and not done:
+        of_ours = getattr(request, "kind", None) is Kind.DEPLOYMENT  # and not the pod that is tried before
+        if getattr(request, "dry_run", False) and of_ours and when == moment and not done:
             done.append(True)
             change(rig)
 
@@ -99,6 +123,10 @@ async def test_what_somebody_did_a_moment_before_the_write_stops_it(
     await rig.run(25)
     assert done
     assert writes(rig) == []
+    if change in OWNERS:  # and it is asked or handed over, as if it had been so from the start
+        await rig.run(120)
+        assert writes(rig) == []
+        assert await _owned(rig) != Verdict.ALLOW
     await rig.close()
 
 
