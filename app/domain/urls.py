@@ -48,6 +48,14 @@ def is_loopback_address(text: str) -> bool:
         return False
 
 
+def is_address(text: str, version: int) -> bool:
+    """Whether a text is an IP address of this version."""
+    try:
+        return ipaddress.ip_address(text).version == version
+    except ValueError:
+        return False
+
+
 def fault_in(url: str) -> str:
     """What is wrong with the user, password or host of `url`, as one clause; empty when nothing is."""
     scheme, separator, rest = url.partition("://")

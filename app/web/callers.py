@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from app.domain.errors import NotAuthenticated, NotPermitted
-from app.domain.urls import is_loopback_address
+from app.domain.urls import is_address, is_loopback_address
 from app.intake.auth import ANYONE, Access, Principal, Scope
 
 Headers = dict[bytes, bytes]
@@ -22,7 +22,6 @@ Headers = dict[bytes, bytes]
 _ONCE = frozenset(
     {
         b"authorization",
-        b"host",
         b"origin",
         b"x-pagerduty-signature",
         b"x-remediator-token",
@@ -30,7 +29,28 @@ _ONCE = frozenset(
         b"x-slack-signature",
     }
 )
+_LAST_PORT = 65535
 _HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:]{2,39}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+
+
+_AUTHORITY = re.compile(
+    r"(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2}){1,255}|\[([0-9A-Fa-f:.]{2,45})\])(?::([0-9]{0,5}))?",
+    re.ASCII,
+)
+"""Host and port by RFC 3986, 3.2.2, without a user."""
+
+
+def says_where(scope: Mapping[str, Any]) -> bool:
+    """Whether a request has the one `Host` that RFC 9112, 3.2 asks for: what stands in front of the service may have read another one of two."""
+    given = [value for name, value in scope["headers"] if name == b"host"]
+    if len(given) != 1:
+        return not given and scope["http_version"] == "1.0"
+    found = _AUTHORITY.fullmatch(given[0].decode("latin-1"))
+    return (
+        found is not None
+        and int(found[2] or 0) <= _LAST_PORT
+        and (found[1] is None or is_address(found[1], 6))
+    )
 
 
 def headers_of(scope: Mapping[str, Any]) -> Headers:

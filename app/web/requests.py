@@ -17,7 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.domain.errors import BadInput, TryLater
 from app.domain.ports import Clock, Ids
 from app.observe.metrics import Metrics
-from app.web.problems import REQUEST_ID, guarded
+from app.web.callers import says_where
+from app.web.problems import REQUEST_ID, guarded, problem
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SAFETY = (
@@ -104,7 +105,8 @@ class RequestLog:
         request_id = scope[REQUEST_ID] = self._ids.new("req")
         began = self._clock.monotonic()
         answer = _Answer(send, request_id)
-        await guarded(self._app, scope, receive, answer.send, begun=lambda: answer.status != 0)
+        app = self._app if says_where(scope) else _nowhere(scope)
+        await guarded(app, scope, receive, answer.send, begun=lambda: answer.status != 0)
         self._tell(scope, answer.status, self._clock.monotonic() - began)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
@@ -128,6 +130,10 @@ class RequestLog:
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
             )
+
+
+def _nowhere(scope: Scope) -> ASGIApp:
+    return problem(scope, 400, "bad_host", "send one Host with a host and at most a port", where="Host")
 
 
 class _Answer:

@@ -153,7 +153,7 @@ async def test_a_caller_that_hung_up_gets_no_answer_and_makes_no_error(rig: Rig,
 
     connection = {
         "type": "http", "method": "POST", "path": AM, "raw_path": AM.encode(), "query_string": b"", "root_path": "",
-        "scheme": "http", "headers": [(b"authorization", b"Bearer 4Kq9vT2m-ingest")], "http_version": "1.1",
+        "scheme": "http", "headers": [(b"authorization", b"Bearer 4Kq9vT2m-ingest"), (b"host", b"a")], "http_version": "1.1",
         "server": ("127.0.0.1", 8080), "client": ("127.0.0.1", 1),
     }  # fmt: skip
     await rig.app(connection, Arriving({"type": "http.disconnect"}), send)
