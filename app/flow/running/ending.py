@@ -99,7 +99,10 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         _untouched(tx, incident, run, life.reason)
     elif follows.person and _has_it(tx, run, life):
         once = f"{run.id}/theirs/{life.undos}"
-        move(tx, incident, IncidentState.ESCALATED, once=once, reason=life.reason, reopen=True)
+        reason = life.reason
+        if life.state is RunState.EXPIRED:
+            reason += f"; nobody else is called, as it is {at_it(tx.conn, run.incident_id)}"
+        move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason, reopen=True)
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)  # also where it was theirs before
         _watch(tx, incident)
     elif follows.person and _hushed(tx, run, life, incident):
@@ -117,9 +120,11 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
 
 
 def _has_it(tx: Tx, run: Run, life: Life) -> bool:
-    """Whoever has the incident has it by the very word that ended the run: their word calls nobody else."""
+    """Whoever has the incident has it by the very word that ended the run, or took it while a question stood that nobody answered: nobody
+    else is called."""
     stays = _by_the_rule(run, life) and bool(run.life.get(journal.THEIRS))
-    return stays and bool(at_it(tx.conn, run.incident_id))
+    unanswered = life.state is RunState.EXPIRED and not journal.changed(tx.conn, run.id)
+    return (stays or unanswered) and bool(at_it(tx.conn, run.incident_id))
 
 
 def _by_the_rule(run: Run, life: Life) -> bool:
