@@ -26,10 +26,15 @@ _DIFF = re.compile(r"\n\s*(?:[&+-]\s*)?(?:\w+\.\w+\{|\(?\*?\w+\.\w+\)?\(?\{?|map
 _QUOTE = re.compile(r"(?<![A-Za-z0-9])[\"'`]|[\"`]")
 _NAMES = re.compile(
     r"(?:^\S+|\b(?:webhook|resource|subresource|group|namespace|kind|field|user|quota|serviceaccount|account|secret|configmap|priorityclass|class|policy|binding|rule"
-    r"|container|initcontainer|pod|node|volume|claim|image|driver|limit|gate|condition|metric|version|podsecurity|object|verb|manager|with|type|struct|is invalid:|owner|schema|api|scope|for key|key))\s\Z",
+    r"|container|initcontainer|pod|node|volume|claim|image|driver|limit|gate|condition|metric|version|podsecurity|object|verb|manager|with|type|struct|is invalid:|owner|schema|api|scope|for key|key|service|runtime for|storageclass|ingressclass))\s\Z"
+    r"|\bplugin type=\Z|\bprovide (?:labels|annotations): \{(?:\"[\w./-]{1,100}\", ?)*\Z",
     re.IGNORECASE,
 )
 """What stands before a name in quotes."""
+_DEMANDED = re.compile(
+    r"validation (?:error|failure): (?:(?:[A-Z]?[a-z]{1,20}|[A-Z]{2,6})[,.:]? ){1,60}rule [\w.-]{1,100} failed at path [\w./-]{1,200}"
+)
+"""What a policy of Kyverno demands, in plain words alone: a value has a sign, a digit, a quote or capitals in it."""
 _NAMED = re.compile(r"\s(?:is (?:invalid|forbidden)|not found|already exists|cannot\b)")
 _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")
@@ -102,7 +107,7 @@ def _unquoted(text: str, *, cut: bool) -> Iterator[str]:
         end, behind = closed or (len(text), len(text))
         said = text[opened.end() : end]
         named = _NAMES.search(text[max(0, start - 64) : start]) or _NAMED.match(text, behind)
-        if named and _NAME.fullmatch(said):
+        if (named and _NAME.fullmatch(said)) or _DEMANDED.fullmatch(said):
             shown = text[start:behind]
         elif "@" not in said and (url := _URL.fullmatch(said)):
             shown = f"{opened[0]}{url[1]}{opened[0]}"

@@ -231,7 +231,7 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
 
 
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
-    if line.startswith("{") and (record := _json(line)) is not None:
+    if "{" in line[:48] and (record := _json(line)) is not None:
         return _from_json(record)
     line = bounded(line, _LONGEST_TEXT)
     for pattern in (words.THROWN, words.PANIC):
@@ -256,7 +256,7 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
 
 def said_in(line: str) -> str:
     """What a line of any level says, without its time and its level."""
-    if line.startswith("{") and (record := _json(line)) is not None:
+    if "{" in line[:48] and (record := _json(line)) is not None:
         text, detail = _text(record, _MESSAGE_FIELDS), _detail(record)
         both = text if not detail or detail in text else f"{text}: {detail}"
         return bounded(both or line, _LONGEST_TEXT)
@@ -269,7 +269,7 @@ def said_in(line: str) -> str:
 
 def _json(line: str) -> Mapping[str, Any] | None:
     try:
-        record = decoded(line)
+        record = decoded(words.STAMPED.sub(r'{"asctime":"\1",', line))
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
@@ -364,7 +364,7 @@ def _time(text: str) -> datetime | None:
 def first_time(text: str) -> datetime | None:
     """The time of the first of a log's first lines that tells one."""
     for line in text[:_LONGEST_RECORD].splitlines()[:10]:
-        if line.startswith("{") and (record := _json(line)) is not None:
+        if "{" in line[:48] and (record := _json(line)) is not None:
             at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
         else:
             at = _time(line)

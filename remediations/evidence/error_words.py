@@ -323,7 +323,11 @@ BARE = re.compile(
     r"(?: \[\w{1,40}\]| \(\w{1,12}\))?: (?P<text>\S.*)"
 )
 """A line that only names its error, as Node, gRPC and command line tools write it: `Error: 14 UNAVAILABLE: ...`."""
-KLOG = re.compile(r"^[EF]\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{1,80}\] ")
+_STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+_STREAM = r"(?:std(?:out|err) [FP] )?"
+STAMPED = re.compile(rf"^({_STAMP}) {_STREAM}\{{(?=\s{{0,9}}\")")
+"""A record of JSON behind the time that a runtime or a collector writes before each line."""
+KLOG = re.compile(rf"^(?:{_STAMP} {_STREAM})?[EF]\d{{4}} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{{1,80}}\] ")
 TYPE = re.compile(
     r"(?<![\w/.])(?:[A-Za-z_]\w*\.)*(?P<name>[A-Z]\w{0,60}(?:Error|Exception|Timeout|Failure|Refused|Fault)|"
     r"(?:Key|System|Generator|Keyboard)(?:Interrupt|Exit))\b(?:\s*\([\w.]{1,80}\))?(?P<rest>:\s*(?P<text>.*))?"

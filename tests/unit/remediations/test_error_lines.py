@@ -34,6 +34,17 @@ def keys(text: str, **options: tuple[str, ...]) -> list[str]:
         ("10:15 FATAL: role missing", "FATAL", "role missing"),
         ("2026/03/04 10:15:22 [error] 31#0: upstream timed out", "[error]", "31#0: upstream timed out"),
         ("E0304 10:15:22.123456       1 reflector.go:147] failed to list", "ERROR", "failed to list"),
+        ('2026-03-04T02:59:00Z {"level":"error","msg":"disk is full"}', "ERROR", "disk is full"),
+        (
+            '2026-03-04T02:59:00.123456789+01:00 stdout F {"level":50,"msg":"disk is full"}',
+            "ERROR",
+            "disk is full",
+        ),
+        (
+            "2026-03-04T02:59:00Z E0304 10:15:22.123456       1 reflector.go:147] failed to list",
+            "ERROR",
+            "failed to list",
+        ),
         ('time="2026-03-04T10:15:22Z" level=error msg="no \\"x\\" here"', "ERROR", 'no \\"x\\" here'),
         ("ts=1 level=fatal err=boom", "ERROR", "boom"),
         (
@@ -255,3 +266,15 @@ def test_no_text_makes_the_reader_fail(lines: list[str]) -> None:
 def test_a_very_long_line_is_read_in_a_moment() -> None:
     (error,) = errors_in(["ERROR " + "aA." * 50_000])
     assert len(error.text) <= 4_000
+
+
+def test_a_record_behind_a_time_stamp_keeps_its_own_time_and_else_has_that_of_the_stamp() -> None:
+    """And one of another level is no error there either."""
+    stamp = "2026-03-04T10:15:22.713Z"
+    lines = [
+        f'{stamp} {{"level":"error","msg":"disk is full"}}',
+        f'{stamp} {{"level":"error","msg":"disk is full","time":"2026-03-04T10:15:20Z"}}',
+        f'{stamp} {{"level":"info","msg":"no error"}}',
+    ]
+
+    assert [e.at for e in errors_in(lines)] == [TEN, TEN.replace(second=20, microsecond=0)]
