@@ -232,7 +232,12 @@ async def test_a_target_tells_what_happened_to_it_and_what_holds_it(
 
 
 @pytest.mark.parametrize(
-    ("path", "status"), [("/targets/rag7/Secret/x", 422), ("/targets/rag7/Deployment/unheard-of", 200)]
+    ("path", "status"),
+    [
+        ("/targets/rag7/NoKind/x", 422),
+        ("/targets/rag7/Secret/x", 200),  # which is not read
+        ("/targets/rag7/Deployment/unheard-of", 200),
+    ],
 )
 async def test_a_target_that_nothing_happened_to(browser: Browser, path: str, status: int) -> None:
     await browser.login("reader")
