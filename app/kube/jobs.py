@@ -17,12 +17,12 @@ from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import AccessDenied, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.owner import Owner, Relation
-from app.domain.redact import MAX_TEXT, in_one_line, redact, redact_lines
+from app.domain.redact import MAX_TEXT, redact, redact_lines
 from app.domain.target import Kind, Target
 from app.domain.tools import tool_of
 from app.domain.units import counted
 from app.domain.workload import Pod
-from app.kube.parse import controller_of, parse_pod
+from app.kube.parse import controller_of, parse_pod, referred
 from app.kube.quoted import told_by
 
 _LAST_LINES = 20
@@ -48,8 +48,7 @@ class Apart(ObjectMissing):
 def of_another(namespace: str, owner: Mapping[str, Any], said: str) -> Apart:
     """What another controller makes: Argo Rollouts, or an operator by a kind that only it knows. `said` begins with what it makes: `Pod web-1
     belongs to`."""
-    group = owner.get("apiVersion", "").rpartition("/")[0]
-    kind, name, group = (in_one_line(text, 253) for text in (owner["kind"], owner["name"], group))
+    kind, name, group = referred(owner)
     tool = "Argo Rollouts" if kind == Kind.ROLLOUT else tool_of(group)
     told = Owner(Relation.CONTROLS, Kind.POD, kind, group, namespace, name, tool)
     text, made = f"{said} {told}, which is not changed here", said.split()

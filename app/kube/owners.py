@@ -22,7 +22,7 @@ from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
 from app.domain.units import utc
 from app.domain.workload import Manager, Workload
 from app.kube.jobs import TO_COMPLETION, Apart, job_story, of_another
-from app.kube.parse import controller_of, parse_time
+from app.kube.parse import controller_of, parse_time, referred
 from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
 from app.kube.verbs import OPTIONAL
 
@@ -328,10 +328,8 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
     seen = set()
     # Operators that only want their objects deleted with the owner set no controller, and write them all the same.
     for owner in meta.get("ownerReferences") or ():
-        group = owner.get("apiVersion", "").rpartition("/")[0]
+        kind, name, group = referred(owner)
         seen.add(group)
-        # The API server checks none of them.
-        kind, name, group = (in_one_line(text, 253) for text in (owner["kind"], owner["name"], group))
         yield Owner(Relation.CONTROLS, of, kind, group, namespace, name, tool_of(group))
     marks = [(labels[label], kind, group) for label, kind, group in _LABELS if label in labels]
     if labels.get("application") == "spilo" and "cluster-name" in labels:

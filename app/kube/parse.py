@@ -13,6 +13,7 @@ from typing import Any
 from app.domain.change import image_told
 from app.domain.cluster import PodUsage
 from app.domain.json import Obj, digest
+from app.domain.redact import in_one_line
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.units import utc
 from app.domain.workload import (
@@ -71,6 +72,13 @@ def controller_of(manifest: Obj) -> Mapping[str, Any] | None:
     """The ownerReference with `controller: true`; there is at most one."""
     owners = manifest["metadata"].get("ownerReferences") or ()
     return next((o for o in owners if o.get("controller")), None)
+
+
+def referred(owner: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Kind, name and API group of an owner by reference, as people are told of it: the API server checks none of them."""
+    group = owner.get("apiVersion", "").rpartition("/")[0]
+    kind, name, group = (in_one_line(text, 253) for text in (owner["kind"], owner["name"], group))
+    return kind, name, group
 
 
 def selector_text(selector: Mapping[str, Any] | None) -> str:
