@@ -236,6 +236,10 @@ async def _whose(cluster: Cluster, namespace: str, pod: str) -> Target:
         return Target(namespace, Kind.POD, pod)
 
 
+_MAX_NAMES = 8
+"""Names of apps and services of one alert that the cluster is asked about, by some reads each; whoever sends an alert chooses how many there are."""
+
+
 async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], target: Target) -> str:
     """That the labels name something beside the workload that is another's, by the cluster's word; empty for nothing: a pod, a ReplicaSet or an
     autoscaler, or by an app, service, job or release another workload of the namespace. Raises TryLater."""
@@ -247,9 +251,14 @@ async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], 
     if not isinstance(hint, Hint) or hint.by_default:
         return ""
     known = rule.when.pinned(rule.labels.names.read(labels))  # whoever wrote the rule knows of them
-    for told in called(rule.labels.names, rule.labels.names.subject(labels)):
-        if known.get(told.label) == labels.get(told.label) or not is_name(told.name):
-            continue
+    told_by = [
+        told
+        for told in called(rule.labels.names, rule.labels.names.subject(labels))
+        if known.get(told.label) != labels.get(told.label) and is_name(told.name)
+    ]
+    if (number := len({told.name for told in told_by})) > _MAX_NAMES:
+        return f"a label names {target.kind} {target.name}, and others {number} apps or services"
+    for told in told_by:
         alone = told.group or hint.kind is Kind.POD  # then it contradicts only what is there
         if why := await _not_in_front(cluster, target, told.name, alone=alone):
             return f'{named} "{told.label}" {told.name}, {why}'

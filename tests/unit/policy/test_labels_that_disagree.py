@@ -13,6 +13,7 @@ from app.domain.target import Kind, Target
 from app.flow.deciding.investigate import Subject, at_one
 from app.flow.deciding.marks import named_beside
 from app.kube.owners import Found
+from app.kube.read import View
 from app.policy.match import Hint, NoHint, beside, could_be_its, target_hint
 from app.store.incidents import Incident
 from tests.unit.causes.cluster import NOW
@@ -370,3 +371,28 @@ async def test_a_label_that_the_rule_itself_asks_for_is_known_to_it_and_a_pod_al
     assert await named_beside(world.cluster, asked, named, target) == ""
     assert await named_beside(world.cluster, any_of, named, target) != ""
     assert await named_beside(world.cluster, any_of, pod, target) == ""
+
+
+async def test_an_alert_that_names_many_apps_is_asked_about_and_the_cluster_is_not() -> None:
+    """Whoever sends it chooses how many there are."""
+    world = World().rolling().crash("new-0")
+    await world.scene()
+    rule = policy_of(
+        rule="mode: auto\ntarget: {name: {label: deployment}, namespace: {label: namespace}}\n"
+    ).rules[0]
+    words = ("app", "service", "svc", "application", "backend", "upstream", "job", "release", "k8s_app")
+    labels = {
+        "namespace": SPACE,
+        "deployment": WEB,
+        **{word: f"other-{word.replace('_', '-')}" for word in words},
+    }
+    asked: list[str] = []
+
+    class Counting(View):
+        async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
+            asked.append(name)
+            return await super().get(kind, namespace, name)
+
+    told = await named_beside(Counting(world.cluster), rule, labels, Target(SPACE, Kind.DEPLOYMENT, WEB))
+    assert told == "a label names Deployment web, and others 9 apps or services"
+    assert asked == []
