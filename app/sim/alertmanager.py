@@ -91,11 +91,16 @@ class SimAlertmanager:
         self._catch_up = catch_up
         self._groups: dict[tuple[str, ...], _Group] = {}
         self._silences: list[Mapping[str, str]] = []
+        self._elsewhere: dict[frozenset[tuple[str, str]], ActiveAlert] = {}
 
     def alerts(self) -> list[ActiveAlert]:
         """Alerts that fire now, silenced ones too."""
         self._catch_up()
         return self._alerts.firing()
+
+    def fires_elsewhere(self, labels: Mapping[str, str]) -> None:
+        """From now on it also lists an alert that no rule of the scenarios gives, and whose messages somebody else sends."""
+        self._elsewhere[frozenset(labels.items())] = ActiveAlert(dict(labels), {}, self._world.time)
 
     def silence(self, matchers: Mapping[str, str]) -> None:
         """Silence all alerts that have these labels."""
@@ -107,7 +112,7 @@ class SimAlertmanager:
 
     async def states(self, alerts: Sequence[Alert]) -> Sequence[AlertReport]:
         """What it says of each of these; an alert is known by its labels."""
-        firing = {frozenset(a.labels.items()): a for a in self.alerts()}
+        firing = self._elsewhere | {frozenset(a.labels.items()): a for a in self.alerts()}
         return [self._report(firing.get(frozenset(a.labels.items()))) for a in alerts]
 
     def _report(self, alert: ActiveAlert | None) -> AlertReport:

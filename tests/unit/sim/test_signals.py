@@ -333,3 +333,13 @@ async def test_the_time_before_a_story_is_recorded_whichever_second_it_is_told_a
     ((_, samples),) = await cluster.metrics.window(query, released - timedelta(minutes=15), released, 15)
     assert [sample.at for sample in samples][:1] == [released - timedelta(minutes=15)]
     assert (len(samples), min(round(sample.value) for sample in samples)) == (61, 9)
+
+
+async def test_an_alert_that_somebody_else_sends_is_listed_and_not_sent_again() -> None:
+    world = _firing()
+    _notified(world, 200)
+    labels = {"alertname": "DiskFillsUp", "namespace": "storage"}
+    assert (await _reported(world, labels)).state is Reported.GONE
+    world.cluster.alertmanager.fires_elsewhere(labels)
+    assert (await _reported(world, labels)).state is Reported.FIRING
+    assert _notified(world, 200) == []
