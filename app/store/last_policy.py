@@ -1,4 +1,4 @@
-"""The texts of the last policy that was in force, for a start with files that are refused.
+"""The texts of the policy that was brought into force last, by whichever replica: for the other replicas, and for a start with files that are refused.
 
 Called by the keeper of the policy. Owns the row `policy` of `installation`; never reads a file and never judges a text.
 The row carries a keyed digest: who can write the database and has not the key of this installation plants no policy here.
@@ -32,8 +32,8 @@ class LastPolicy:
 
 def keep(tx: Tx, texts: Mapping[str, str], *, braked: bool = False) -> None:
     """These texts are in force, held back to observing when `braked`. The same again change nothing. Raises StoreUnavailable (`no_digest_key`)."""
-    found = _find(tx.conn)
-    known = _read(found, tx.vault.key)
+    found = row(tx.conn)
+    known = read(found, tx.vault.key)
     same = known is not None and known.texts == texts
     if same and known is not None and known.braked == braked:
         return
@@ -48,20 +48,22 @@ def keep(tx: Tx, texts: Mapping[str, str], *, braked: bool = False) -> None:
 
 def find(conn: Connection, key: DigestKey) -> LastPolicy | None:
     """What was kept last; None before the first, and when the row is not as it was written with this key."""
-    return _read(_find(conn), key)
+    return read(row(conn), key)
 
 
-def _find(conn: Connection) -> str | None:
+def row(conn: Connection) -> str | None:
+    """The row as it is stored, None before the first: where it is the same, it says the same."""
     return conn.execute(select(installation.c.value).where(installation.c.name == _POLICY)).scalar()
 
 
-def _read(text: str | None, key: DigestKey) -> LastPolicy | None:
+def read(text: str | None, key: DigestKey) -> LastPolicy | None:
+    """What such a row says; None when there is none, or it is not as it was written with this key."""
     if text is None:
         return None
     try:
-        row: Any = to_json(text)
-        digest = row.pop("digest")
-        known = key.digest(row) == digest
-        return LastPolicy(dict(row["texts"]), moment(row["at"]), bool(row["braked"])) if known else None
+        body: Any = to_json(text)
+        digest = body.pop("digest")
+        known = key.digest(body) == digest
+        return LastPolicy(dict(body["texts"]), moment(body["at"]), bool(body["braked"])) if known else None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
         return None

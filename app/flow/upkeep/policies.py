@@ -1,6 +1,7 @@
-"""The policy in force: loaded at the start, reloaded when its files change, never replaced by a bad one.
+"""The policy in force: loaded at the start, reloaded when its files change, never replaced by a bad one, and one for all replicas.
 
-The supervisor calls `look` every two seconds. Refused files are loud: audit record, metric at 0, a problem in `/readyz`, a
+The supervisor calls `look` every two seconds. Whichever replica sees a change of its files first brings it into force for all: what it
+loaded goes into the store, and the others take it from there, as their own files may be a minute behind. Refused files are loud: audit record, metric at 0, a problem in `/readyz`, a
 log line with file, line and column; the last good policy stays, and as the store keeps its text, a start finds it too. One
 thing is read even from files that are refused: a `mode: observe` at the head of a file holds everything back, because that
 is what people write in an emergency. Reading, parsing and hashing run in a thread. What the store has to hear waits here
@@ -35,6 +36,7 @@ log = structlog.get_logger(__name__)
 _BRAKE: Final = re.compile(
     r"^\ufeff?[\"']?mode[\"']?[ \t]*:[ \t]*[\"']?observe[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE
 )
+_FROM_THERE: Final = "was brought into force by another replica; the files of this one are others, and count again once they change"
 
 
 class PolicyKeeper:
@@ -53,10 +55,15 @@ class PolicyKeeper:
         self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
         self._nameless: Mapping[str, str] = {}
         self._since, self._braked = "", False
+        self._heard: str | None = None  # the store's row, as it was looked at last
+        self._of_other: LastPolicy | None = (
+            None  # what another replica brought into force, where our files say something else
+        )
+        self._unread = False  # and that this version of the service cannot read
         texts, found = self._read()
         if isinstance(found, Policy):
-            self._texts, self._policy = texts, found
-            self._in_force = found
+            self._files: Mapping[str, str] = texts
+            self._texts, self._policy, self._in_force = texts, found, found
             self._tell(EventKind.POLICY_LOADED, {"version": found.version})
             self._untold.append(lambda tx: last_policy.keep(tx, texts))
             metrics.policy_reload_ok.set(1)
@@ -64,6 +71,7 @@ class PolicyKeeper:
         if last is None:
             raise found
         self._texts, self._policy = last.texts, self._of_before(last, found)
+        self._files = {}
         self._since = f", as it was kept at {last.at:%Y-%m-%d %H:%M} UTC,"
         self._braked = last.braked
         self._refuse(texts, found, self._held_back())
@@ -75,16 +83,18 @@ class PolicyKeeper:
     @property
     def problems(self) -> Mapping[str, str]:
         """Under `policy`, that the files are not what is in force; under a pause's scope, that no rule has its name any more."""
-        if self._refused is None:
+        if self._refused is None and self._of_other is None:
             return self._nameless
+        if self._refused is None:
+            return {**self._nameless, "policy": f"version {self._in_force.version} {_FROM_THERE}"}
         return {
             **self._nameless,
             "policy": f"the policy files were refused; version {self._in_force.version}{self._since} stays in force",
         }
 
     async def look(self, store: Store, nudge: Callable[[], None]) -> int:
-        """Look at the files once and bring into force what changed; then tell the audit trail. Returns 1 when it told it
-        something. Raises StoreUnavailable when it could not be told, which the next look does again."""
+        """Look at the files once and bring into force what changed; then tell the audit trail, and hear what the other replicas
+        have brought into force. Returns 1 when it told the trail something. Raises StoreUnavailable when it could not be told, which the next look does again."""
         texts, found = await asyncio.to_thread(self._load)
         if isinstance(found, Policy):
             self._take(texts, found)
@@ -92,13 +102,51 @@ class PolicyKeeper:
             await self._refused_still(texts, found)
         if self._nameless and not self._untold:
             await self._forget_lifted(store)
+        told = await self._tell_all(store, nudge)
+        await self._hear(store)
+        return int(await self._tell_all(store, nudge) or told)
+
+    async def _tell_all(self, store: Store, nudge: Callable[[], None]) -> bool:
         if not self._untold:
-            return 0
+            return False
         waiting = tuple(self._untold)
         await store.write(lambda tx: [tell(tx) for tell in waiting])
         del self._untold[: len(waiting)]
         nudge()
-        return 1
+        return True
+
+    async def _hear(self, store: Store) -> None:
+        """What stands in the store and is not from here was brought into force by another replica, after what we last heard of."""
+        row = await store.read(last_policy.row)
+        if row == self._heard:
+            return
+        self._heard = row
+        last = last_policy.read(row, store.vault.key)
+        if last is None:
+            return
+        policy = (
+            self._policy if last.texts == self._texts else await asyncio.to_thread(self._readable, last.texts)
+        )
+        before, self._unread = self._in_force.version, policy is None
+        if policy is not None:
+            self._texts, self._policy = last.texts, policy
+        as_here = last.texts == self._files and (self._braked or not last.braked)
+        self._of_other = None if as_here else last
+        self._put_in_force()
+        if self._in_force.version != before:
+            log.info("policy_heard", version=self._in_force.version, before=before)
+            data = {"version": self._in_force.version, "before": before, "from": "another replica"}
+            self._tell(EventKind.POLICY_LOADED, data)
+            self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+            self._untold.append(self._name_pauses)
+
+    def _readable(self, texts: Mapping[str, str]) -> Policy | None:
+        """In a thread. None when this version of the service cannot read what another one took."""
+        try:
+            return load_policy(texts, self._catalogue)
+        except BadInput as error:
+            log.error("policy_of_another_version", code=error.code, error=str(error))
+            return None
 
     async def _refused_still(self, texts: Mapping[str, str], found: BadInput | None) -> None:
         """The brake is looked at each time: it counts in whichever file, also where another one keeps all of them from being read."""
@@ -119,7 +167,7 @@ class PolicyKeeper:
 
     def _load(self) -> tuple[Mapping[str, str], Policy | BadInput | None]:
         """The texts, and what they are: a policy, refused, or what we know (None). In a thread."""
-        texts, found = self._read(known=self._texts if self._refused is None else self._refused[0])
+        texts, found = self._read(known=self._files if self._refused is None else self._refused[0])
         if isinstance(found, BadInput) and self._refused is not None and not texts:
             return texts, None if str(self._refused[1]) == str(found) else found
         return texts, found
@@ -156,7 +204,8 @@ class PolicyKeeper:
     def _take(self, texts: Mapping[str, str], policy: Policy) -> None:
         before = self._in_force.version
         self._policy = self._in_force = policy
-        self._texts, self._refused, self._since, self._braked = dict(texts), None, "", False
+        self._texts = self._files = dict(texts)
+        self._refused, self._of_other, self._unread, self._since, self._braked = None, None, False, "", False
         self._metrics.policy_reload_ok.set(1)
         self._metrics.policy_reloads.labels("loaded").inc()
         log.info("policy_loaded", version=policy.version, before=before)
@@ -173,19 +222,25 @@ class PolicyKeeper:
             log.warning("pause_of_no_rule", scope=scope, text=text)
 
     def _refuse(self, texts: Mapping[str, str], error: BadInput, observe: bool) -> None:
-        self._refused, self._braked, good = (texts, error), observe, dict(self._texts)
-        if observe:
-            # Only ever downwards: a file that cannot be read in full may take rights away and never give any.
-            held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
-            self._in_force = self._policy.model_copy(update=held)
-        else:
-            self._in_force = self._policy
+        self._refused, self._braked = (texts, error), observe
+        # Who has no brake of their own lifts none of another replica.
+        good = self._of_other.texts if self._of_other else dict(self._texts)
+        braked = observe or bool(self._of_other and self._of_other.braked)
+        self._put_in_force()
         self._metrics.policy_reload_ok.set(0)
         self._metrics.policy_reloads.labels("refused").inc()
         log.error("policy_refused", code=error.code, error=str(error), kept=self._in_force.version)
         data = {"error": str(error), "kept": self._in_force.version}
         self._tell(EventKind.POLICY_REFUSED, data)
-        self._untold.append(lambda tx: last_policy.keep(tx, good, braked=observe))
+        self._untold.append(lambda tx: last_policy.keep(tx, good, braked=braked))
+
+    def _put_in_force(self) -> None:
+        """Only ever downwards: what cannot be read in full may take rights away and never give any."""
+        if self._braked or self._unread or (self._of_other is not None and self._of_other.braked):
+            held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
+            self._in_force = self._policy.model_copy(update=held)
+        else:
+            self._in_force = self._policy
 
     def _tell(self, kind: EventKind, data: Mapping[str, str]) -> None:
         self._untold.append(lambda tx: tx.audit(kind, data=data))

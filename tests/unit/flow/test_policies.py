@@ -3,97 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput, StoreUnavailable
 from app.flow.upkeep import policies
-from app.flow.upkeep.policies import PolicyKeeper
-from app.observe.metrics import Metrics
 from app.policy.load import load_policy
-from app.store import facts, last_policy, people
-from app.store.database import Store
-from app.store.last_policy import LastPolicy
-from remediations import CATALOGUE
-
-HALF = """version: 1
-rules:
-  - name: half a list of keys
-    when: alertname="A"
-    target: {name: {label: deployment}}
-    remediation: api-rate-limits
-    params: {secret: s1}
-"""
-AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
-SHIPPED = Path(__file__).resolve().parents[3] / "policies"
-
-
-class Trail:
-    """A store that keeps what is audited, and can be away."""
-
-    def __init__(self) -> None:
-        self.away = False
-        self.kept: list[tuple[str, Mapping[str, str]]] = []
-        self.texts: Mapping[str, str] = {}
-        self.braked = False
-        self.scopes: set[str] = set()
-
-    def keep(self, texts: Mapping[str, str], braked: bool) -> None:
-        self.texts, self.braked = dict(texts), braked
-
-    async def read(self, _fn: Callable[[Any], Any]) -> set[str]:
-        return self.scopes
-
-    async def write(self, fn: Callable[[Any], Any]) -> None:
-        if self.away:
-            raise StoreUnavailable("10000 writes are waiting")
-        fn(SimpleNamespace(audit=lambda kind, data: self.kept.append((kind.value, data)), trail=self))
+from app.store import people
+from tests.unit.flow.keepers import BROKEN, HALF, Kept, without_store
 
 
 @pytest.fixture(autouse=True)
-def no_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
-    monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
-    monkeypatch.setattr(last_policy, "keep", lambda tx, texts, braked=False: tx.trail.keep(texts, braked))
-
-
-class Kept:
-    """A keeper over a copy of the shipped policy."""
-
-    def __init__(self, folder: Path) -> None:
-        for file in SHIPPED.glob("*.yaml"):
-            shutil.copy(file, folder)
-        self.folder, self.trail = folder, Trail()
-        self.metrics = Metrics(CollectorRegistry())
-        self.keeper = PolicyKeeper(folder, CATALOGUE, self.metrics)
-        self.file = next(f for f in sorted(folder.glob("*.yaml")) if "rules:" in f.read_text())
-
-    async def look(self) -> int:
-        return await self.keeper.look(cast("Store", self.trail), lambda: None)
-
-    def edit(self, before: str, after: str) -> None:
-        text = self.file.read_text()
-        assert before in text
-        self.file.write_text(text.replace(before, after))
-
-    def restart(self) -> None:
-        """Another process on the same files and the same store."""
-        last = LastPolicy(self.trail.texts, AT, self.trail.braked) if self.trail.texts else None
-        self.metrics = Metrics(CollectorRegistry())
-        self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, last)
-
-    @property
-    def reload_ok(self) -> float | None:
-        return self.metrics.registry.get_sample_value("remediator_policy_reload_ok")
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_store(monkeypatch)
 
 
 @pytest.fixture
@@ -214,9 +142,6 @@ async def test_a_pause_of_a_rule_that_is_gone_is_told_until_it_is_lifted(
     kept.trail.scopes = set()
     await kept.look()
     assert not kept.keeper.problems
-
-
-BROKEN = "version: 1\nrules: {not: [a, list\n"
 
 
 async def test_a_start_with_refused_files_goes_on_with_what_was_in_force(kept: Kept) -> None:

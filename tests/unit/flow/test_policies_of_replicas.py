@@ -1,0 +1,144 @@
+"""One policy for all replicas: what one of them loads is in force on the others before their files are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Mode
+from app.store import last_policy
+from tests.unit.flow.keepers import BROKEN, HALF, Kept, without_store
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_store(monkeypatch)
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two replicas on one store, each with files of its own."""
+
+    one: Kept
+    other: Kept
+
+    async def look(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.one.look()
+            await self.other.look()
+
+    @property
+    def versions(self) -> tuple[str, str]:
+        return self.one.keeper().version, self.other.keeper().version
+
+    @property
+    def modes(self) -> tuple[Mode | None, Mode | None]:
+        return self.one.keeper().mode, self.other.keeper().mode
+
+    def told(self) -> list[str]:
+        return [data["version"] for kind, data in self.one.trail.kept if kind == "policy.loaded"]
+
+
+@pytest.fixture
+def two(tmp_path: Path) -> Two:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one = Kept(tmp_path / "one")
+    return Two(one, Kept(tmp_path / "other", one.trail))
+
+
+async def test_a_changed_policy_is_in_force_on_every_replica_before_its_files_are_there(two: Two) -> None:
+    await two.look()
+    before = two.one.keeper().version
+    assert not two.other.keeper.problems
+    two.one.edit("mode: auto", "mode: approve")
+    await two.look()
+    after, same = two.versions
+    assert after == same != before
+    assert "another replica" in two.other.keeper.problems["policy"]
+    assert not two.one.keeper.problems
+    told = len(two.one.trail.kept)
+    await two.look(3)
+    assert (two.versions, len(two.one.trail.kept)) == ((after, after), told), "told once"
+    two.other.edit("mode: auto", "mode: approve")
+    await two.look(3)
+    assert two.versions == (after, after)
+    assert not two.other.keeper.problems
+
+
+async def test_the_file_that_changes_last_counts_on_every_replica(two: Two) -> None:
+    await two.look()
+    first = two.one.keeper().version
+    two.one.edit("mode: auto", "mode: approve")
+    await two.look(2)
+    two.one.edit("mode: approve", "mode: auto")
+    await two.look(2)
+    assert two.versions == (first, first)
+    two.other.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    await two.look(2)
+    assert two.versions[0] == two.versions[1] != first
+    assert two.told()[-1] == two.versions[0]
+
+
+async def test_the_brake_of_one_replica_holds_the_others_until_whoever_has_it_lifts_it(two: Two) -> None:
+    await two.look()
+    before = two.modes
+    (two.one.folder / "zz.yaml").write_text("mode: observe\n" + BROKEN)
+    await two.look()
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    # The same files arrive in a wrong order: broken first, with the brake later.
+    (two.other.folder / "zz.yaml").write_text(BROKEN)
+    await two.look(2)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE), "who has no brake lifts none"
+    (two.one.folder / "zz.yaml").write_text(BROKEN)
+    await two.look(2)
+    assert two.modes == before
+    for side in (two.one, two.other):
+        (side.folder / "zz.yaml").unlink()
+    await two.look(2)
+    assert (two.one.keeper.problems, two.other.keeper.problems) == ({}, {})
+
+
+async def test_a_brake_that_is_in_the_files_of_both_is_lifted_by_each_for_itself(two: Two) -> None:
+    await two.look()
+    for side in (two.one, two.other):
+        (side.folder / "zz.yaml").write_text("mode: observe\n" + BROKEN)
+    await two.look(2)
+    (two.one.folder / "zz.yaml").unlink()
+    await two.look(2)
+    assert two.modes[1] is Mode.OBSERVE
+    (two.other.folder / "zz.yaml").unlink()
+    await two.look(2)
+    assert Mode.OBSERVE not in two.modes
+    assert (two.one.keeper.problems, two.other.keeper.problems) == ({}, {})
+
+
+async def test_a_policy_that_this_version_cannot_read_holds_it_back(two: Two) -> None:
+    """During an upgrade the newer version takes keys that the older one does not know."""
+    await two.look()
+    before = two.one.keeper().version
+    two.one.trail.texts = {"new.yaml": HALF}
+    await two.look(2)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    assert two.one.trail.texts == {"new.yaml": HALF}, "it stays what is in force"
+    (two.one.folder / "zz.yaml").write_text(BROKEN)
+    await two.look(2)
+    assert two.one.trail.texts == {"new.yaml": HALF}
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    (two.one.folder / "zz.yaml").unlink()
+    await two.look(2)
+    assert (two.one.trail.texts, two.versions) == (two.one.keeper._texts, (before, before))
+
+
+async def test_a_row_that_nobody_wrote_with_our_key_brings_nothing_into_force(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Kept(tmp_path)
+    await kept.look()
+    before = kept.keeper().version
+    monkeypatch.setattr(last_policy, "read", lambda _row, _key: None)
+    kept.trail.texts = {"planted.yaml": "version: 1\n"}
+    await kept.look()
+    assert (kept.keeper().version, kept.keeper.problems) == (before, {})
