@@ -167,7 +167,7 @@ async def _pods(scene: Scene) -> list[Finding]:
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
     cause = FirstCause(diagnosis)
-    parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else [])]
+    parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else filter(None, [cause.of_size]))]
     parts += known(diagnosis, SLOWER)
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
@@ -245,9 +245,17 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     if diagnosis.finding("metrics.throttling") is not None:
         task = "raise or remove the CPU limit that throttles the containers, or set the size for good"
+    if stuck := _autoscaler(diagnosis):
+        task = f"{task}; {stuck}"
     built = scale(scene.workload, params.scale_to)
     step = act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
     return asking(step, *_doubts(params, diagnosis))
+
+
+def _autoscaler(diagnosis: Diagnosis) -> str:
+    """What a person does about an autoscaler that brought no more pods; empty without one."""
+    cause = FirstCause(diagnosis)
+    return cause.advice if cause.code is CauseCode.AUTOSCALER else ""
 
 
 def _load(scene: Scene, diagnosis: Diagnosis) -> str:

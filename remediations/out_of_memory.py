@@ -298,6 +298,9 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
         released = cause.by_rollout or diagnosis.finding(RELEASED) is not None
         task = f"find out why the last release needs more memory, or roll it back: {of}"
         task = task if released else f"find out what makes {of} need more memory"
+    elif leak is None or leak.certainty is Certainty.UNKNOWN:
+        # Nobody knows whether the higher limit is filled as well, so that this may have bought time and no more.
+        task = f"see whether memory of {', '.join(names)} of {scene.workload.target} grows on: whether it leaks is not known"
     step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
     return asking(step, unsure, told, brought, _another(cause))
 

@@ -33,7 +33,7 @@ from app.kube.look import (
     generation_of,
     marker_of,
     moved,
-    newly_owned,
+    new_owner,
     obstacle,
     require_values,
     undo_id,
@@ -174,7 +174,7 @@ async def _dry_run_result(
             return None
         if no := _obstacle(manifest, action, ref):
             raise ObjectChanged(no, where=str(ref))
-        if no := _new_owner(looked_at, manifest, ref):
+        if no := new_owner(looked_at, manifest, ref):
             raise TryLater(no, where=str(ref))
         patch = operations(manifest, action.changes, action_id)
         try:
@@ -235,7 +235,7 @@ async def _patch(
         if no := _obstacle(manifest, action, ref):
             passing = half_way.goes_by_what_it_finds(action)  # it goes by the size of the next look
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=passing)
-        if no := _new_owner(looked_at, manifest, ref):  # the gates have to hear of it
+        if no := new_owner(looked_at, manifest, ref):  # the gates have to hear of it
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
@@ -259,11 +259,6 @@ def _obstacle(manifest: Obj, action: Action, ref: ObjectRef) -> str:
     if generation != ref.generation:
         return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
     return ""
-
-
-def _new_owner(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
-    owner = newly_owned(looked_at, manifest)
-    return f"{ref} became {owner}'s since it was looked at" if owner else ""
 
 
 async def _found(

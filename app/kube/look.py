@@ -13,7 +13,7 @@ from app.domain.cluster import MARKER
 from app.domain.json import Obj
 from app.domain.plan import Action, ActionKind
 from app.domain.redact import in_one_line
-from app.domain.target import Kind
+from app.domain.target import Kind, ObjectRef
 from app.domain.units import few
 from app.kube.manifest import annotation_path, same, value_at
 from app.kube.owners import managers_of, who_changed
@@ -71,14 +71,15 @@ def obstacle(manifest: Obj, action: Action) -> str:
     )
 
 
-def newly_owned(before: Obj, now: Obj) -> str:
-    """Whose the object became between two looks; empty while it is whose it was. Marks and owner references move no generation."""
+def new_owner(before: Obj, now: Obj, ref: ObjectRef) -> str:
+    """That the object became somebody's between two looks; empty while it is whose it was. Marks and owner references move no generation."""
     found = managers_of(before, autoscaled=False)
     marks = [m.value for m in managers_of(now, autoscaled=False) if m not in found]
     old, new = controller_of(before) or {}, controller_of(now) or {}
     if new and new.get("uid") != old.get("uid"):
         marks.append(f"{new.get('kind', '')} {new.get('name', '')}".strip())
-    return in_one_line(", ".join(marks), 2 * _LONGEST)
+    owner = in_one_line(", ".join(marks), 2 * _LONGEST)
+    return f"{ref} became {owner}'s since it was looked at" if owner else ""
 
 
 def displaced(manifest: Obj, action: Action, change: FieldChange) -> str:

@@ -20,7 +20,7 @@ from app.domain.json import Obj
 from app.domain.outcome import UndoResult
 from app.domain.plan import Action, FieldChange
 from app.domain.target import ObjectRef
-from app.kube.look import displaced, generation_of, marker_of, moved, require_values, undo_id
+from app.kube.look import displaced, generation_of, marker_of, moved, new_owner, require_values, undo_id
 from app.kube.manifest import operations, pointer, same, value_at
 from app.kube.owners import who_changed
 from app.kube.readback import CONFLICT_PAUSE, Finding, not_applied, read_back, real_sleep
@@ -92,10 +92,14 @@ async def undo(cluster: Cluster, action: Action, action_id: str, *, sleep: Sleep
 
 async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> Undone:
     ref = action.object
+    looked_at: Obj | None = None
     for attempt in range(_ATTEMPTS):
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
         if over := _over(manifest, ref, marker):
             return over
+        looked_at = looked_at or manifest
+        if owner := new_owner(looked_at, manifest, ref):
+            raise TryLater(owner, where=str(ref))  # the flow looks at everything again, marks and owners too
         try:
             return await _write_back(cluster, action, manifest, marker)
         except ObjectChanged as error:

@@ -363,6 +363,8 @@ class FirstCause:
         possible = self.code is not None and not latent and not self.sure and self.code not in _OF_SIZE
         self.perhaps: str = self.text if possible else ""
         """A cause that is only possible, and that more pods would not end; empty without one."""
+        self.of_size: str = self.text if self.code in _OF_SIZE and not self.sure else ""
+        """Why there are not more pods, or why they cannot be moved, where it is only possible that this is the cause."""
         self.by_rollout: bool = data.get("rollout") is True
         """The last rollout can have brought it, and nothing fits better."""
         self.rollout_why: str = data.get("rollout_why", "")

@@ -52,7 +52,7 @@ async def test_memory_that_was_raised_twice_and_is_short_again_calls_a_person_on
     await rig.run(600, alerts=False)
     await _killed(rig, 1)
     await _killed(rig, 2)
-    assert [run.state for run in await all_runs(rig)] == [RunState.FIXED, RunState.FIXED]
+    assert [run.state for run in await all_runs(rig)] == [RunState.CONTAINED, RunState.CONTAINED]
     assert await trail(rig, EventKind.ESCALATED) == []
     await _killed(rig, 3, resolved=False)
     assert (await all_incidents(rig))[-1].state is IncidentState.REFUSED

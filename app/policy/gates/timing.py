@@ -281,8 +281,8 @@ DID_NOT_HELP = frozenset(
     }
 )
 """Endings of a run that acted or tried to. Rejected, expired and abandoned runs say nothing about the remediation."""
-_WORKED = HELPED | {RunState.STILL_FIRING}
-"""Endings after which the fault was gone, or less, for a while: one that comes back again and again is no matter of the alert's window. Who reads
+_WORKED = HELPED | {RunState.STILL_FIRING, RunState.REVERTED}
+"""Endings after which the fault was gone, or less, for a while, also where a temporary change was taken back at its end: one that comes back again and again is no matter of the alert's window. Who reads
 it is told how many were no fix."""
 
 

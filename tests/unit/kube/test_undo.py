@@ -278,3 +278,25 @@ async def test_an_object_that_never_holds_still_is_looked_at_again_later() -> No
     with pytest.raises(TryLater, match="changed again before each of 5 attempts"):
         await _undo(cluster, action)
     assert len(cluster.before) == 4
+
+
+async def test_whose_the_object_became_between_two_attempts_of_an_undo_is_heard_of_first() -> None:
+    """Owners and marks move no generation, so that the values alone are still ours."""
+    cluster, action = await _scaled()
+
+    def taken() -> None:
+        cluster.edit(D, NAME, spec=False)["metadata"]["annotations"]["argocd.argoproj.io/tracking-id"] = (
+            "rag7:x"
+        )
+
+    cluster.before = [taken]
+    with pytest.raises(TryLater, match="since it was looked at"):
+        await _undo(cluster, action)
+    assert (real_writes(cluster), cluster.of(D, NAME)["spec"]["replicas"]) == (["patch"], 5)
+    assert (await _undo(cluster, action)).result is UndoResult.UNDONE, "by who has looked at it as it is"
+
+
+async def test_a_status_that_moves_between_two_attempts_of_an_undo_is_nobodys() -> None:
+    cluster, action = await _scaled()
+    cluster.before = [lambda: cluster.edit(D, NAME, spec=False)]
+    assert (await _undo(cluster, action)).result is UndoResult.UNDONE

@@ -272,6 +272,8 @@ BAD, GOOD = RunState.NOT_FIXED, RunState.FIXED
         (past(BAD, BAD, hours=24), Code.ALLOWED),
         (past(GOOD, GOOD, GOOD), Code.ALLOWED),
         (past(GOOD, GOOD, GOOD, GOOD), Code.FLAPPING),
+        (past(GOOD, RunState.REVERTED, GOOD, RunState.REVERTED), Code.FLAPPING),
+        (past(BAD, RunState.REVERTED, BAD), Code.ALLOWED),
         (past(GOOD, GOOD, GOOD, GOOD, hours=7), Code.ALLOWED),
     ],
 )

@@ -262,3 +262,44 @@ async def test_a_cpu_limit_that_throttles_is_named_with_what_to_do(share: float,
     assert (diagnosis.finding("metrics.throttling") is not None) is told
     assert ("CPU is throttled in 60 % of the periods" in steps["scale-out"].why) is told
     assert ("raise or remove the CPU limit" in steps["scale-out"].open_task) is told
+
+
+async def test_an_autoscaler_that_brings_no_more_pods_is_told_first() -> None:
+    """More replicas help now, and it stays a person's to repair what should have brought them."""
+    play = stage()
+    condition = {
+        "type": "ScalingActive",
+        "status": "False",
+        "reason": "FailedGetResourceMetric",
+        "message": "unable to get metrics for resource cpu",
+        "lastTransitionTime": play.clock.now().isoformat(),
+    }
+    play.cluster.create(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "langgraph-api", "namespace": "rag7"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "langgraph-api"},
+                "minReplicas": 2,
+                "maxReplicas": 10,
+                "metrics": [
+                    {
+                        "type": "Resource",
+                        "resource": {
+                            "name": "cpu",
+                            "target": {"type": "Utilization", "averageUtilization": 70},
+                        },
+                    }
+                ],
+            },
+            "status": {"conditions": [condition]},
+        }
+    )
+    found, steps = await play.look(dependencies=BOTH)
+    named = "HorizontalPodAutoscaler langgraph-api does not scale (FailedGetResourceMetric): unable to get metrics for resource cpu"
+    assert named in found.summary
+    assert steps["scale-out"].applies
+    assert steps["scale-out"].open_task.endswith(
+        "; HorizontalPodAutoscaler langgraph-api: repair where its metrics come from"
+    )

@@ -89,6 +89,17 @@ async def test_the_plan_raises_the_limit_by_half() -> None:
     assert scale.params["to"] == 6
 
 
+async def test_more_memory_is_relief_until_it_is_known_that_it_does_not_leak() -> None:
+    play = stage()
+    _, unknown = await play.look()
+    play.metrics = _steady()
+    _, steady = await play.look()
+
+    task = unknown["raise-memory"].open_task
+    assert task.startswith("see whether memory of embedder of rag7/Deployment/langgraph-embedder grows on")
+    assert steady["raise-memory"].open_task == ""
+
+
 async def test_factor_and_cap_come_from_the_rule() -> None:
     _, steps = await stage().look(factor=2, max_memory="640Mi")
     (action,) = steps["raise-memory"].actions
