@@ -44,7 +44,7 @@ from app.flow.running.advance import workflow_of as run_workflow
 from app.flow.services import FiringAlerts, Gone, Reach, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.loops import Loops
-from app.flow.upkeep.policies import PolicyKeeper
+from app.flow.upkeep.policies import Before, PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task
 from app.notify.client import MessageClient
 from app.notify.groups import Groups
@@ -224,8 +224,11 @@ def _metrics(settings: Settings) -> Metrics:
 
 
 async def _keeper(settings: Settings, store: Store, metrics: Metrics) -> PolicyKeeper:
-    last = await store.read(lambda conn: last_policy.find(conn, store.vault.key))
-    return PolicyKeeper(settings.policy_dir, CATALOGUE, metrics, last)
+    name, key = replica_name(settings), store.vault.key
+    before = await store.read(
+        lambda conn: Before(name, last_policy.find(conn, key), last_policy.told_by(conn, name))
+    )
+    return PolicyKeeper(settings.policy_dir, CATALOGUE, metrics, before)
 
 
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:

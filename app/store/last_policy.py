@@ -1,6 +1,7 @@
 """The texts of the policy that was brought into force last, by whichever replica: for the other replicas, and for a start with files that are refused.
 
-Called by the keeper of the policy. Owns the row `policy` of `installation`; never reads a file and never judges a text.
+Each replica also says here which files of its own it told last: files that it still has after a restart are no change. Called by the keeper
+of the policy. Owns the rows `policy` and `policy of NAME` of `installation`; never reads a file and never judges a text.
 The row carries a keyed digest: who can write the database and has not the key of this installation plants no policy here.
 """
 
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, delete, insert, select, update
 
 from app.domain.change import DigestKey
 from app.store.connection import micros, moment, to_json, to_text
@@ -19,6 +20,9 @@ from app.store.schema import installation
 from app.store.tx import Tx
 
 _POLICY: Final = "policy"
+_OF: Final = "policy of "
+MAX_REPLICAS: Final = 100
+"""Names of replicas whose last word is kept, the newest: a process that is no replica of a set has a new name at each start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,41 @@ class LastPolicy:
     texts: Mapping[str, str]
     at: datetime
     braked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """What the files of one replica say: the digest of those that are valid, and whether refused ones beside them say `mode: observe`."""
+
+    files: str
+    braked: bool = False
+
+
+def told_by(conn: Connection, replica: str) -> Own | None:
+    """What this replica told last; None before the first."""
+    found = conn.execute(
+        select(installation.c.value).where(installation.c.name == f"{_OF}{replica}")
+    ).scalar()
+    try:
+        body: Any = to_json(found or "")
+        return Own(str(body["files"]), bool(body["braked"]))
+    except (ValueError, TypeError, LookupError):
+        return None
+
+
+def tell(tx: Tx, replica: str, own: Own) -> None:
+    """The files of this replica changed to these."""
+    name = f"{_OF}{replica}"
+    value = to_text({"at": micros(tx.now), "files": own.files, "braked": own.braked})
+    tx.conn.execute(delete(installation).where(installation.c.name == name))
+    tx.conn.execute(insert(installation).values(name=name, value=value))
+    others = tx.conn.execute(
+        select(installation).where(installation.c.name.startswith(_OF, autoescape=True))
+    ).all()
+    newest = sorted(others, key=lambda row: str(row.value)[:40], reverse=True)
+    gone = [row.name for row in newest[MAX_REPLICAS:]]
+    if gone:
+        tx.conn.execute(delete(installation).where(installation.c.name.in_(gone)))
 
 
 def keep(tx: Tx, texts: Mapping[str, str], *, braked: bool = False) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+
+from sqlalchemy import Connection
 
 from app.domain.change import DigestKey
 from app.store import last_policy
 from app.store.database import Store
-from app.store.last_policy import LastPolicy
+from app.store.last_policy import LastPolicy, Own
 from app.store.schema import installation
 from app.store.tx import Tx
 from tests.contract.stores import START, HandClock
@@ -60,3 +63,28 @@ async def test_the_brake_is_kept_beside_the_texts(store: Store, clock: HandClock
     clock.forward(hours=1)
     await store.write(lambda tx: last_policy.keep(tx, TEXTS, braked=True))
     assert await found(store) == LastPolicy(TEXTS, START, braked=True)
+
+
+async def test_each_replica_finds_what_it_told_of_its_own_files(store: Store) -> None:
+    def told(name: str) -> Callable[[Connection], Own | None]:
+        return lambda conn: last_policy.told_by(conn, name)
+
+    assert await store.read(told("a")) is None
+    await store.write(lambda tx: last_policy.tell(tx, "a", Own("1")))
+    await store.write(lambda tx: last_policy.tell(tx, "a_%", Own("2", braked=True)))
+    await store.write(lambda tx: last_policy.tell(tx, "a", Own("3")))
+    assert await store.read(told("a")) == Own("3")
+    assert await store.read(told("a_%")) == Own("2", braked=True)
+    assert await found(store) is None, "that is no policy"
+
+
+async def test_names_of_replicas_are_no_endless_list(store: Store, clock: HandClock) -> None:
+    """A process that is no replica of a set has a new name at each start."""
+    for n in range(last_policy.MAX_REPLICAS + 5):
+        clock.forward(seconds=1)
+        await store.write(partial(last_policy.tell, replica=f"host-{n}", own=Own(str(n))))
+    first, last = "host-0", f"host-{last_policy.MAX_REPLICAS + 4}"
+    assert await store.read(lambda conn: last_policy.told_by(conn, first)) is None
+    assert await store.read(lambda conn: last_policy.told_by(conn, last)) is not None
+    rows = await store.read(lambda conn: conn.execute(installation.select()).all())
+    assert sum(row.name.startswith("policy of ") for row in rows) == last_policy.MAX_REPLICAS

@@ -11,8 +11,11 @@ until it takes it.
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, overload
 
@@ -28,7 +31,7 @@ from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
 from app.store import facts, last_policy, people
 from app.store.database import Store
-from app.store.last_policy import LastPolicy
+from app.store.last_policy import LastPolicy, Own
 from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
@@ -39,6 +42,15 @@ _BRAKE: Final = re.compile(
 _FROM_THERE: Final = "was brought into force by another replica; the files of this one are others, and count again once they change"
 
 
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the store has at a start: what was in force last, and what this replica, by its name, told of its own files."""
+
+    replica: str = ""
+    last: LastPolicy | None = None
+    own: Own | None = None
+
+
 class PolicyKeeper:
     """Holds the policy; call it to get the one in force."""
 
@@ -47,31 +59,39 @@ class PolicyKeeper:
         folder: Path,
         catalogue: Mapping[str, AnyRemediation],
         metrics: Metrics,
-        last: LastPolicy | None = None,
+        before: Before | None = None,
     ) -> None:
-        """Load the files, or, when they are refused, what was in force `last`. Raises BadInput of the files when that is not to be had."""
+        """Load the files, or, when they are refused, what was in force last. Raises BadInput of the files when that is not to be had."""
         self._folder, self._catalogue, self._metrics = folder, catalogue, metrics
+        before = before or Before()
+        self._replica, last = before.replica, before.last
         self._refused: tuple[Mapping[str, str], BadInput] | None = None  # the texts and why they were refused
         self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
         self._nameless: Mapping[str, str] = {}
         self._since, self._braked = "", False
         self._heard: str | None = None  # the store's row, as it was looked at last
-        self._of_other: LastPolicy | None = (
-            None  # what another replica brought into force, where our files say something else
-        )
-        self._unread = False  # and that this version of the service cannot read
+        # What another replica brought into force, where our files say something else; and that this version cannot read it.
+        self._of_other: LastPolicy | None = None
+        self._unread = False
         texts, found = self._read()
         if isinstance(found, Policy):
             self._files: Mapping[str, str] = texts
+            self._own_policy: Policy | None = found
             self._texts, self._policy, self._in_force = texts, found, found
-            self._tell(EventKind.POLICY_LOADED, {"version": found.version})
-            self._untold.append(lambda tx: last_policy.keep(tx, texts))
+            self._own = before.own
+            if last is not None and before.own == _own(texts):
+                # A start is no change: another replica may have brought newer files into force.
+                same = last.texts == self._texts
+                self._take_over(last, self._policy if same else self._readable(last.texts))
+            else:
+                self._changed(braked=False)
+            self._tell(EventKind.POLICY_LOADED, {"version": self._in_force.version, **self._from()})
             metrics.policy_reload_ok.set(1)
             return
         if last is None:
             raise found
         self._texts, self._policy = last.texts, self._of_before(last, found)
-        self._files = {}
+        self._files, self._own_policy, self._own = {}, None, before.own
         self._since = f", as it was kept at {last.at:%Y-%m-%d %H:%M} UTC,"
         self._braked = last.braked
         self._refuse(texts, found, self._held_back())
@@ -127,21 +147,43 @@ class PolicyKeeper:
         policy = (
             self._policy if last.texts == self._texts else await asyncio.to_thread(self._readable, last.texts)
         )
-        before, self._unread = self._in_force.version, policy is None
+        before = self._in_force.version
+        self._take_over(last, policy)
+        if self._in_force.version != before:
+            log.info("policy_heard", version=self._in_force.version, before=before)
+            self._tell(
+                EventKind.POLICY_LOADED, {"version": self._in_force.version, "before": before, **self._from()}
+            )
+            self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+            self._untold.append(self._name_pauses)
+
+    def _take_over(self, last: LastPolicy, policy: Policy | None) -> None:
+        self._unread = policy is None
         if policy is not None:
             self._texts, self._policy = last.texts, policy
         as_here = last.texts == self._files and (self._braked or not last.braked)
         self._of_other = None if as_here else last
         self._put_in_force()
-        if self._in_force.version != before:
-            log.info("policy_heard", version=self._in_force.version, before=before)
-            data = {"version": self._in_force.version, "before": before, "from": "another replica"}
-            self._tell(EventKind.POLICY_LOADED, data)
-            self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
-            self._untold.append(self._name_pauses)
+
+    def _from(self) -> Mapping[str, str]:
+        return {"from": "another replica"} if self._of_other is not None else {}
+
+    def _changed(self, *, braked: bool) -> None:
+        """Our files say something else than this replica told last: that is in force for all from now on, and nothing else is."""
+        own = (
+            _own(self._files, braked=braked)
+            if self._files or self._own is None
+            else replace(self._own, braked=braked)
+        )
+        if own == self._own:
+            return
+        self._own, texts = own, self._of_other.texts if self._of_other else dict(self._texts)
+        braked = braked or bool(self._of_other and self._of_other.braked)
+        self._untold.append(lambda tx: last_policy.keep(tx, texts, braked=braked))
+        self._untold.append(lambda tx: last_policy.tell(tx, self._replica, own))
 
     def _readable(self, texts: Mapping[str, str]) -> Policy | None:
-        """In a thread. None when this version of the service cannot read what another one took."""
+        """None when this version of the service cannot read what another one took."""
         try:
             return load_policy(texts, self._catalogue)
         except BadInput as error:
@@ -203,14 +245,20 @@ class PolicyKeeper:
 
     def _take(self, texts: Mapping[str, str], policy: Policy) -> None:
         before = self._in_force.version
-        self._policy = self._in_force = policy
-        self._texts = self._files = dict(texts)
-        self._refused, self._of_other, self._unread, self._since, self._braked = None, None, False, "", False
+        self._files, self._own_policy = dict(texts), policy
+        self._refused, self._since, self._braked = None, "", False
+        if self._of_other is not None and _own(texts) == self._own:
+            # They are as they were before they were refused, and that is no change.
+            self._take_over(self._of_other, None if self._unread else self._policy)
+        else:
+            self._texts, self._policy, self._in_force = self._files, policy, policy
+            self._of_other, self._unread = None, False
+        version = self._in_force.version
         self._metrics.policy_reload_ok.set(1)
         self._metrics.policy_reloads.labels("loaded").inc()
-        log.info("policy_loaded", version=policy.version, before=before)
-        self._tell(EventKind.POLICY_LOADED, {"version": policy.version, "before": before})
-        self._untold.append(lambda tx: last_policy.keep(tx, texts))
+        log.info("policy_loaded", version=version, before=before)
+        self._tell(EventKind.POLICY_LOADED, {"version": version, "before": before, **self._from()})
+        self._changed(braked=False)
         self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
         self._untold.append(self._name_pauses)
 
@@ -223,20 +271,19 @@ class PolicyKeeper:
 
     def _refuse(self, texts: Mapping[str, str], error: BadInput, observe: bool) -> None:
         self._refused, self._braked = (texts, error), observe
-        # Who has no brake of their own lifts none of another replica.
-        good = self._of_other.texts if self._of_other else dict(self._texts)
-        braked = observe or bool(self._of_other and self._of_other.braked)
         self._put_in_force()
         self._metrics.policy_reload_ok.set(0)
         self._metrics.policy_reloads.labels("refused").inc()
         log.error("policy_refused", code=error.code, error=str(error), kept=self._in_force.version)
         data = {"error": str(error), "kept": self._in_force.version}
         self._tell(EventKind.POLICY_REFUSED, data)
-        self._untold.append(lambda tx: last_policy.keep(tx, good, braked=braked))
+        self._changed(braked=observe)
 
     def _put_in_force(self) -> None:
         """Only ever downwards: what cannot be read in full may take rights away and never give any."""
-        if self._braked or self._unread or (self._of_other is not None and self._of_other.braked):
+        other, own = self._of_other, self._own_policy
+        by_own = other is not None and own is not None and own.mode is Mode.OBSERVE
+        if self._braked or self._unread or by_own or (other is not None and other.braked):
             held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
             self._in_force = self._policy.model_copy(update=held)
         else:
@@ -244,6 +291,11 @@ class PolicyKeeper:
 
     def _tell(self, kind: EventKind, data: Mapping[str, str]) -> None:
         self._untold.append(lambda tx: tx.audit(kind, data=data))
+
+
+def _own(texts: Mapping[str, str], *, braked: bool = False) -> Own:
+    told = json.dumps(sorted(texts.items()))
+    return Own(hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest(), braked)
 
 
 def _holds_now(pause: people.Pause) -> str:

@@ -14,11 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.domain.errors import StoreUnavailable
-from app.flow.upkeep.policies import PolicyKeeper
+from app.flow.upkeep.policies import Before, PolicyKeeper
 from app.observe.metrics import Metrics
 from app.store import facts, last_policy, people
 from app.store.database import Store
-from app.store.last_policy import LastPolicy
+from app.store.last_policy import LastPolicy, Own
 from remediations import CATALOGUE
 
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -44,6 +44,7 @@ class Trail:
         self.kept: list[tuple[str, Mapping[str, str]]] = []
         self.texts: Mapping[str, str] = {}
         self.braked = False
+        self.own: dict[str, Own] = {}
         self.scopes: set[str] = set()
         self.vault = SimpleNamespace(key=None)
 
@@ -67,6 +68,7 @@ def without_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
     monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
     monkeypatch.setattr(last_policy, "read", _read)
+    monkeypatch.setattr(last_policy, "tell", lambda tx, name, own: tx.trail.own.__setitem__(name, own))
     monkeypatch.setattr(last_policy, "keep", lambda tx, texts, braked=False: tx.trail.keep(texts, braked))
 
 
@@ -80,12 +82,13 @@ def _read(row: str | None, _key: object) -> LastPolicy | None:
 class Kept:
     """A keeper over a copy of the shipped policy."""
 
-    def __init__(self, folder: Path, trail: Trail | None = None) -> None:
+    def __init__(self, folder: Path, trail: Trail | None = None, name: str = "replica-0") -> None:
         for file in SHIPPED.glob("*.yaml"):
             shutil.copy(file, folder)
         self.folder, self.trail = folder, trail or Trail()
         self.metrics = Metrics(CollectorRegistry())
-        self.keeper = PolicyKeeper(folder, CATALOGUE, self.metrics)
+        self.name = name
+        self.keeper = PolicyKeeper(folder, CATALOGUE, self.metrics, Before(name))
         self.file = next(f for f in sorted(folder.glob("*.yaml")) if "rules:" in f.read_text())
 
     async def look(self) -> int:
@@ -100,7 +103,8 @@ class Kept:
         """Another process on the same files and the same store."""
         last = LastPolicy(self.trail.texts, AT, self.trail.braked) if self.trail.texts else None
         self.metrics = Metrics(CollectorRegistry())
-        self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, last)
+        before = Before(self.name, last, self.trail.own.get(self.name))
+        self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, before)
 
     @property
     def reload_ok(self) -> float | None:

@@ -46,7 +46,7 @@ def two(tmp_path: Path) -> Two:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
     one = Kept(tmp_path / "one")
-    return Two(one, Kept(tmp_path / "other", one.trail))
+    return Two(one, Kept(tmp_path / "other", one.trail, "replica-1"))
 
 
 async def test_a_changed_policy_is_in_force_on_every_replica_before_its_files_are_there(two: Two) -> None:
@@ -129,7 +129,67 @@ async def test_a_policy_that_this_version_cannot_read_holds_it_back(two: Two) ->
     assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
     (two.one.folder / "zz.yaml").unlink()
     await two.look(2)
-    assert (two.one.trail.texts, two.versions) == (two.one.keeper._texts, (before, before))
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE), "files put back as they were are no change"
+    two.one.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    await two.look(2)
+    assert two.versions[0] == two.versions[1] != before
+    assert Mode.OBSERVE not in two.modes
+
+
+BRAKE = ("\nmode: auto\n", "\nmode: observe\n")
+
+
+async def test_a_restart_with_files_of_before_brings_no_older_policy_back(two: Two) -> None:
+    """The files of a replica that starts again may be a minute behind, and whoever pulled the brake looks at another one."""
+    await two.look()
+    first = two.one.keeper().version
+    two.other.edit(*BRAKE)
+    await two.look(2)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    two.one.restart()
+    assert two.one.keeper().mode is Mode.OBSERVE, "from the start"
+    await two.look(3)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    assert "another replica" in two.one.keeper.problems["policy"]
+    two.one.edit(*BRAKE)
+    two.one.restart()
+    await two.look(2)
+    assert (two.modes, two.one.keeper.problems) == ((Mode.OBSERVE, Mode.OBSERVE), {})
+    for side in (two.one, two.other):
+        side.edit(*reversed(BRAKE))
+        side.restart()
+    await two.look(2)
+    assert two.versions == (first, first), "files that are others than before a restart are a change"
+    assert (two.one.keeper.problems, two.other.keeper.problems) == ({}, {})
+
+
+async def test_a_replica_whose_own_file_says_observe_does_so_whatever_another_one_brings_into_force(
+    two: Two,
+) -> None:
+    await two.look()
+    two.other.edit(*BRAKE)
+    await two.look()
+    two.one.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    await two.look(2)
+    assert two.modes[1] is Mode.OBSERVE
+    two.other.edit(*reversed(BRAKE))
+    await two.look(2)
+    assert Mode.OBSERVE not in two.modes
+
+
+async def test_a_broken_file_of_one_replica_changes_nothing_for_the_others(two: Two) -> None:
+    await two.look()
+    two.one.edit("mode: auto", "mode: approve")
+    await two.look()
+    after = two.one.keeper().version
+    (two.other.folder / "zz.yaml").write_text(BROKEN)
+    await two.look(2)
+    two.other.restart()
+    await two.look(2)
+    assert two.versions == (after, after)
+    (two.other.folder / "zz.yaml").unlink()
+    await two.look(2)
+    assert two.versions == (after, after)
 
 
 async def test_a_row_that_nobody_wrote_with_our_key_brings_nothing_into_force(
