@@ -172,10 +172,12 @@ async def _dry_run_result(
         looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
-        if no := _obstacle(manifest, action, ref):
+        if no := obstacle(manifest, action):
             raise ObjectChanged(no, where=str(ref))
-        if no := new_owner(looked_at, manifest, ref):
+        if no := _marked(looked_at, manifest, ref):
             raise TryLater(no, where=str(ref))
+        if no := _newer_spec(manifest, ref):
+            raise ObjectChanged(no, where=str(ref))
         patch = operations(manifest, action.changes, action_id)
         try:
             return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
@@ -232,11 +234,12 @@ async def _patch(
         looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
-        if no := _obstacle(manifest, action, ref):
+        no = obstacle(manifest, action)
+        if not no and (marked := _marked(looked_at, manifest, ref)):  # the gates have to hear of it
+            return Applied(ActionResult.REFUSED, marked, code=ObjectChanged.code, passing=True)
+        if no := no or _newer_spec(manifest, ref):
             passing = half_way.goes_by_what_it_finds(action)  # it goes by the size of the next look
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=passing)
-        if no := new_owner(looked_at, manifest, ref):  # the gates have to hear of it
-            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
             wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)
@@ -252,10 +255,19 @@ async def _patch(
     return Applied(ActionResult.REFUSED, text, code=ObjectChanged.code, passing=True)
 
 
-def _obstacle(manifest: Obj, action: Action, ref: ObjectRef) -> str:
-    if no := obstacle(manifest, action):
-        return no
-    generation = manifest["metadata"].get("generation", 0)
+def _marked(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
+    """That it became somebody's since it was looked at, or was given other annotations: these count as a generation too, where its kind is
+    a Deployment, and may be a mark that the gates go by. Empty for neither."""
+    if owner := new_owner(looked_at, manifest, ref):
+        return owner
+    same_spec = looked_at is not manifest and looked_at.get("spec") == manifest.get("spec")
+    if same_spec and generation_of(looked_at) == ref.generation != generation_of(manifest):
+        return f"the annotations of {ref} changed since it was looked at"
+    return ""
+
+
+def _newer_spec(manifest: Obj, ref: ObjectRef) -> str:
+    generation = generation_of(manifest)
     if generation != ref.generation:
         return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
     return ""

@@ -12,7 +12,6 @@ from typing import Any
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import KubeEvent
-from app.kube.owners import who_changed
 from app.kube.parse import parse_event, parse_time, selects, serves
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
@@ -214,8 +213,10 @@ def _edited(seen: Snapshot, service: Obj) -> bool:
 def _unobserved(seen: Snapshot) -> Iterator[Cause]:
     """Nobody carries out what the workload's spec says by now: its status is that of an older generation."""
     workload, target = seen.workload, seen.workload.target
-    times = [h for _, h in who_changed(workload.manifest, "/spec") if h is not None]
-    at = max(times, default=None)
+    # Any write may have counted as a generation: annotations of a Deployment do.
+    entries = workload.manifest["metadata"].get("managedFields") or ()
+    times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
+    at = max((time for time in times if time is not None), default=None)
     if workload.observed_generation >= workload.ref.generation or at is None or seen.now - at < STARTING:
         return
     yield Cause(

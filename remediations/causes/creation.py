@@ -47,7 +47,7 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
             code=CauseCode.PAUSED,
             object=f"{target.kind} {target.name}",
             sureness=Sureness.CERTAIN if workload.updated < workload.desired else Sureness.POSSIBLE,
-            text=f"the rollout of {target.name} is paused{written_by(seen, by, at)}, {behind} not updated",
+            text=f"the rollout of {target.name} is paused{written_by(seen.now, by, at)}, {behind} not updated",
             advice=f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}, when that is meant",
             since=at,
         )

@@ -8,18 +8,19 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from app.domain.errors import ObjectMissing
+from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
 from app.domain.evidence import Finding
 from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind, Target
 from app.domain.workload import Pod
-from app.kube.owners import resolve
+from app.kube.owners import resolve, who_changed
 from app.kube.parse import controller_of, parse_pod, parse_time, selector_text, serves
 from app.kube.quoted import told_by
 from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
+from remediations.causes.demands import selects_labels
 from remediations.causes.model import (
     PULLING,
     STARTING,
@@ -33,6 +34,7 @@ from remediations.causes.model import (
 )
 from remediations.causes.pods import ends_soon, explains_missing, pod_causes
 from remediations.causes.scheduling import node_comes, scheduling_causes
+from remediations.causes.stopped import written_by
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog, read_errors
 from remediations.evidence.natures import absent_names
@@ -43,6 +45,7 @@ from remediations.evidence.used_up import USED_UP
 
 _MAX_NAMED = 3
 _MAX_HOPS, _MAX_PODS = 2, 2  # Services behind which is looked, and pods of each whose log is read
+_MAX_BEHIND = 6  # workloads that are asked whether they stand at 0
 _MAINLY = 0.5
 _NAME = re.compile(r"(?<![\w.-])[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?(?=[.:/\s,;'\")\]]|$)")
 _ADDRESS = re.compile(r"(?<![\w.])(?:\d{1,3}\.){3}\d{1,3}(?![\w.])")
@@ -93,9 +96,56 @@ async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
         return Neighbour(name, "", ready=ready)
     if await kept_away(scene, listed):
         return None
-    waits = next((f", {p.name} {c.waiting}" for p in pods for c in p.containers if c.waiting), "")
+    stopped = "" if pods else await _stopped(scene, service)
+    if stopped is None:
+        return None
+    waits = (
+        f": {stopped}"
+        if stopped
+        else next((f", {p.name} {c.waiting}" for p in pods for c in p.containers if c.waiting), "")
+    )
     state = f"0 of {count(len(pods), 'pod')}{short(waits, 120)}"
     return Neighbour(name, state, not_ready_since(pods), addresses=tuple(sorted(_addresses(service))))
+
+
+async def _stopped(scene: Scene, service: Obj) -> str | None:
+    """Which workload the Service stands for that is set to 0 replicas, and by whom, in words; empty when none is, or it is not found. None
+    where it is kept away."""
+    try:
+        behind = await _behind(scene, service)
+    except (ClusterRefused, TryLater):
+        return ""  # it tells more and is no reason to tell less
+    for kind, name in behind:
+        try:
+            manifest = await scene.cluster.get(kind, scene.workload.target.namespace, name)
+        except (ClusterRefused, TryLater):
+            continue
+        spec = manifest.get("spec") or {}
+        if spec.get("replicas") != 0 or not selects_labels(selector_of(service), spec.get("template") or {}):
+            continue
+        if await scene.off_limits(Target(scene.workload.target.namespace, kind, name)):
+            return None
+        by, at = next(iter(who_changed(manifest, "/spec/replicas")), ("", None))
+        return f"{kind} {short(name, 80)} is scaled to 0{written_by(scene.now, short(by, 60), at)}"
+    return ""
+
+
+_SCALABLE = (Kind.DEPLOYMENT, Kind.STATEFUL_SET)
+
+
+async def _behind(scene: Scene, service: Obj) -> list[tuple[Kind, str]]:
+    """Workloads that may make the pods of a Service that has none: those whose revisions have its labels, and those of its own name."""
+    text = selector_text({"matchLabels": selector_of(service)})
+    listed = await asyncio.gather(
+        *(
+            scene.cluster.list_objects(kind, scene.workload.target.namespace, text)
+            for kind in (Kind.REPLICA_SET, Kind.CONTROLLER_REVISION)
+        )
+    )
+    owners = [owner for found in listed for m in found if (owner := controller_of(m)) is not None]
+    made = [(kind, str(o.get("name"))) for o in owners for kind in _SCALABLE if o.get("kind") == kind.value]
+    named = [(kind, str(service["metadata"]["name"])) for kind in _SCALABLE]
+    return list(dict.fromkeys([*made, *named]))[:_MAX_BEHIND]
 
 
 async def kept_away(scene: Scene, pods: Sequence[Obj]) -> bool:

@@ -26,7 +26,7 @@ def scaled_to_zero(seen: Snapshot) -> Cause:
     kind, namespace = target.kind.lower(), target.namespace
     by, at = writer(seen, "/spec/replicas")
     at = at if by and at else _scaled_down(seen)
-    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen, by, at)}"
+    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen.now, by, at)}"
     advice = (
         f"ask {_person(by) or 'who scaled it'} whether that is meant; kubectl scale {kind}/{target.name} -n {namespace} --replicas=N "
         "starts it again"
@@ -72,13 +72,13 @@ def _by_keda(seen: Snapshot, at: datetime | None) -> tuple[str, str]:
             if _made_by_keda(seen)
             else f"the ScaledObject of {target.name}"
         )
-        text = f"KEDA scaled {target.kind} {target.name} to 0{written_by(seen, '', at)}"
+        text = f"KEDA scaled {target.kind} {target.name} to 0{written_by(seen.now, '', at)}"
         return text, (
             f"see whether {name} is paused (annotation autoscaling.keda.sh/paused-replicas or paused) or sees no load: {look}; "
             "KEDA takes back what kubectl scale sets"
         )
     name, (why, meant) = seen.scalers[0]["metadata"]["name"], at_zero(seen.scalers[0])
-    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen, '', at)}, and ScaledObject {name} (KEDA) scales it: {why}"
+    text = f"{target.kind} {target.name} is scaled to 0{written_by(seen.now, '', at)}, and ScaledObject {name} (KEDA) scales it: {why}"
     if held := paused(seen.scalers[0]):
         key = held.partition(": ")[0]
         return (
@@ -109,7 +109,7 @@ def stopped_by_design(seen: Snapshot) -> str:
     by, at = writer(seen, "/spec/replicas")
     if by == FIELD_MANAGER or by in AUTOMATIC or by.startswith("keda") or _made_by_keda(seen):
         return ""  # our own plan, or a controller, of which nobody knows here why
-    return f"{BY_DESIGN}: {target.kind} {target.name} was scaled to 0{written_by(seen, by, at or _scaled_down(seen))}"
+    return f"{BY_DESIGN}: {target.kind} {target.name} was scaled to 0{written_by(seen.now, by, at or _scaled_down(seen))}"
 
 
 def paused_on_purpose(seen: Snapshot, causes: Collection[Cause]) -> str:
@@ -124,7 +124,7 @@ def paused_on_purpose(seen: Snapshot, causes: Collection[Cause]) -> str:
     if wrong or not whole or by == FIELD_MANAGER or by in AUTOMATIC:
         return ""  # our own plan, or a controller, of which nobody knows here why
     ready = f"{seen.ready} of {count(seen.workload.desired, 'pod')} ready"
-    return f"the rollout is paused{written_by(seen, by, at)}: {ready}"
+    return f"the rollout is paused{written_by(seen.now, by, at)}: {ready}"
 
 
 _WITHOUT_PODS = frozenset(
@@ -161,8 +161,8 @@ def _scaled_down(seen: Snapshot) -> datetime | None:
     return max(times, default=None)
 
 
-def written_by(seen: Snapshot, by: str, at: datetime | None) -> str:
+def written_by(now: datetime, by: str, at: datetime | None) -> str:
     """` by kubectl 12 min ago`, as far as it is known."""
     who = f" by {by}" if by else ""
-    when = f" {span((seen.now - at).total_seconds())} ago" if at else ""
+    when = f" {span((now - at).total_seconds())} ago" if at else ""
     return f"{who}{when}"

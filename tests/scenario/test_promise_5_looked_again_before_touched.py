@@ -74,6 +74,17 @@ def _taken_by_argo_cd(rig: Rig) -> None:
     rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "shop"}])
 
 
+def _tracked_by_argo_cd(rig: Rig) -> None:
+    """An annotation, which counts as a generation of a Deployment although nothing of its spec changed."""
+    path = "/metadata/annotations/argocd.argoproj.io~1tracking-id"
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "shop:apps/Deployment:rag7/langgraph"}])
+
+
+def _noted(rig: Rig) -> None:
+    path = "/metadata/annotations/alert-remediator.io~1enabled"
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "false"}])
+
+
 def _taken_by_flux(rig: Rig) -> None:
     path = "/metadata/labels/kustomize.toolkit.fluxcd.io~1name"
     rig.cluster.edit(*WHERE, [{"op": "add", "path": path, "value": "shop"}])
@@ -84,7 +95,7 @@ def _taken_by_an_operator(rig: Rig) -> None:
     rig.cluster.edit(*WHERE, [{"op": "add", "path": "/metadata/ownerReferences", "value": [owner]}])
 
 
-OWNERS = [_taken_by_argo_cd, _taken_by_flux, _taken_by_an_operator]
+OWNERS = [_taken_by_argo_cd, _tracked_by_argo_cd, _taken_by_flux, _taken_by_an_operator]
 CHANGES = [_edited, _rollout_paused, _recreated, _deleted, _opted_out]
 
 
@@ -127,6 +138,28 @@ async def test_what_somebody_did_a_moment_before_the_write_stops_it(
         await rig.run(120)
         assert writes(rig) == []
         assert await _owned(rig) != Verdict.ALLOW
+    await rig.close()
+
+
+async def test_an_annotation_a_moment_before_the_write_is_no_change_of_the_spec(tmp_path: Path) -> None:
+    """It may be a mark, so that the gates are asked anew; here it is the one that keeps everybody off."""
+    rig = await born(tmp_path)
+    done: list[bool] = []
+
+    def meddle(request: object, when: str) -> None:
+        of_ours = getattr(request, "kind", None) is Kind.DEPLOYMENT
+        if getattr(request, "dry_run", False) and of_ours and when == "after" and not done:
+            done.append(True)
+            _noted(rig)
+
+    rig.cluster.on_request(meddle)
+    await rig.run(600)
+    assert done
+    assert writes(rig) == []
+    run = await the_run(rig)
+    assert "alert-remediator.io/enabled" in run.result, run.result
+    told = rig.notebook.text + str(rig.notebook.parents)
+    assert "kube-controller-manager" not in told
     await rig.close()
 
 

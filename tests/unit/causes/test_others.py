@@ -6,14 +6,12 @@ Unless a row says otherwise an unrelated release was rolled out well half an hou
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
 from app.domain.json import Obj
-from app.domain.target import Kind, Target
+from app.domain.target import Kind
 from remediations.causes import CauseCode as C
-from remediations.causes import findings_of, investigate
 from tests.unit.causes.sets import SetWorld
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.world import World, at
@@ -313,21 +311,6 @@ def missing() -> World:
 @pytest.mark.parametrize("row", [*OTHERS, *UNMADE, *SETS], ids=lambda row: row.name)
 async def test_the_cause_is_named_with_its_object_and_nothing_else_is_written(row: Row) -> None:
     await holds(row)
-
-
-@pytest.mark.parametrize("away", [False, True])
-async def test_of_a_neighbour_that_is_kept_away_nothing_is_told(*, away: bool) -> None:
-    """The target's own logs may name its Service; how its pods are is its owners' business."""
-    asked: list[Target] = []
-
-    async def off_limits(target: Target) -> bool:
-        asked.append(target)
-        return away
-
-    world = cache(World()).crash(restarts=4).said("app", f"ERROR {CACHE}")
-    found = await investigate(replace(await world.scene(), off_limits=off_limits))
-    assert asked == [Target("shop", Kind.POD, "cache-0")]
-    assert ("no ready pod" in str(findings_of(found))) is not away
 
 
 def dark(world: World) -> World:

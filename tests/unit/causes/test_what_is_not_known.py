@@ -9,6 +9,7 @@ import pytest
 from app.domain.json import Obj
 from app.domain.target import Kind
 from remediations.causes import CauseCode as C
+from remediations.causes import findings_of, investigate
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.test_while_they_run import config, crashing, fresh, unready
 from tests.unit.causes.world import World, at
@@ -119,8 +120,8 @@ def at_a_start(restarts: int, *, ago: float = 5.2, ran: float = 0.3, deployed: f
     return world
 
 
-def unobserved() -> World:
-    """The controller has not looked at a change of twelve minutes ago."""
+def unobserved(*, annotated: bool = False) -> World:
+    """The controller has not looked at a change of twelve minutes ago; or somebody has just `annotated` it, which counts as well."""
     world = World()
     whole = world.manifest
 
@@ -128,6 +129,13 @@ def unobserved() -> World:
         made = whole()
         made["metadata"]["generation"] = 3
         made["metadata"]["managedFields"][0]["time"] = at(minutes=12)
+        if annotated:
+            noted = {
+                "manager": "kubectl",
+                "time": at(minutes=0.1),
+                "fieldsV1": {"f:metadata": {"f:annotations": {}}},
+            }
+            made["metadata"]["managedFields"].append(noted)
         return made
 
     vars(world)["manifest"] = manifest
@@ -289,3 +297,8 @@ async def test_pods_that_are_ready_again_are_left_alone_and_said(world: Any, res
 
     assert diagnosis.rest == rest[:1].lower() + rest[1:]
     assert {(s.applies, s.why) for s in steps.values()} == {(False, rest)}
+
+
+async def test_an_annotation_of_this_moment_is_no_change_that_the_controller_missed() -> None:
+    found = await investigate(await unobserved(annotated=True).scene())
+    assert "has not looked at" not in str(findings_of(found))

@@ -164,6 +164,21 @@ async def test_a_spec_that_changed_since_the_check_is_left_alone(field: str, val
     assert (done.result, done.text, real_writes(cluster)) == (ActionResult.REFUSED, why, [])
 
 
+async def test_annotations_that_changed_since_the_check_are_for_the_gates() -> None:
+    """A Deployment counts them as a generation; a mark may be among them."""
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    found = await apply.check(cluster, action)
+    assert found.ref is not None
+    cluster.edit(D, NAME)["metadata"]["annotations"] = {"team": "search"}
+    cluster.before = [lambda: cluster.edit(D, NAME, spec=False)]
+    with pytest.raises(TryLater, match="the annotations of rag7/Deployment/langgraph changed"):
+        await apply.dry_run(cluster, action, ID, found.ref, found.seen)
+    done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
+    assert (done.result, done.passing, real_writes(cluster)) == (ActionResult.REFUSED, True, [])
+    assert "the annotations of rag7/Deployment/langgraph changed since it was looked at" in done.text
+
+
 async def test_a_namesake_is_never_touched() -> None:
     cluster = FakeCluster(m.deployment())
     action = scaling(cluster)
