@@ -220,7 +220,9 @@ async def apply(
         text, wait = str(error), error.retry_after
         return Applied(ActionResult.REFUSED, text, code=error.code, passing=True, retry_after=wait)
     except ClusterRefused as error:
-        return Applied(ActionResult.REFUSED, str(error), code=error.code)
+        # Whose the object is by now, or that it is gone, is for the next look to tell: the cluster refused nothing.
+        passing = isinstance(error, ObjectMissing | ObjectChanged)
+        return Applied(ActionResult.REFUSED, str(error), code=error.code, passing=passing)
 
 
 async def _patch(
@@ -238,8 +240,7 @@ async def _patch(
         if not no and (marked := _marked(looked_at, manifest, ref)):  # the gates have to hear of it
             return Applied(ActionResult.REFUSED, marked, code=ObjectChanged.code, passing=True)
         if no := no or _newer_spec(manifest, ref):
-            passing = half_way.goes_by_what_it_finds(action)  # it goes by the size of the next look
-            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=passing)
+            return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
             wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)

@@ -190,7 +190,9 @@ def why_not_reached(error: BaseException, authority: str) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, ssl.SSLCertVerificationError):
-            told = cause.verify_message or "it was not verified"
+            # aiohttp's own kind is one of these by name alone, and holds the real one.
+            found = getattr(cause, "certificate_error", cause)
+            told = getattr(found, "verify_message", "") or "it was not verified"
             return f"its certificate is not trusted: {told}; name its CA's file in {authority}"
         if isinstance(cause, ssl.SSLError):
             if cause.reason in _NO_TLS:

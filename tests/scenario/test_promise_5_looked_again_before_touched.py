@@ -141,25 +141,45 @@ async def test_what_somebody_did_a_moment_before_the_write_stops_it(
     await rig.close()
 
 
-async def test_an_annotation_a_moment_before_the_write_is_no_change_of_the_spec(tmp_path: Path) -> None:
-    """It may be a mark, so that the gates are asked anew; here it is the one that keeps everybody off."""
-    rig = await born(tmp_path)
+def _annotated(rig: Rig) -> None:
+    rig.cluster.edit(*WHERE, [{"op": "add", "path": "/metadata/annotations/note", "value": "x"}])
+
+
+async def _done_before_the_patch(path: Path, change: Callable[[Rig], None]) -> Rig:
+    rig = await born(path)
     done: list[bool] = []
 
     def meddle(request: object, when: str) -> None:
         of_ours = getattr(request, "kind", None) is Kind.DEPLOYMENT
-        if getattr(request, "dry_run", False) and of_ours and when == "after" and not done:
+        patches = getattr(request, "verb", "") == "patch" and not getattr(request, "dry_run", False)
+        if patches and of_ours and when == "before" and not done:
             done.append(True)
-            _noted(rig)
+            change(rig)
 
     rig.cluster.on_request(meddle)
     await rig.run(600)
     assert done
-    assert writes(rig) == []
-    run = await the_run(rig)
-    assert "alert-remediator.io/enabled" in run.result, run.result
     told = rig.notebook.text + str(rig.notebook.parents)
+    assert "refused by the cluster" not in told
     assert "kube-controller-manager" not in told
+    return rig
+
+
+async def test_a_note_on_the_object_a_moment_before_the_write_is_nobodys_hand(tmp_path: Path) -> None:
+    rig = await _done_before_the_patch(tmp_path, _annotated)
+    assert len(writes(rig)) == 1
+    assert (await the_run(rig)).state is RunState.FIXED
+    await rig.close()
+
+
+@pytest.mark.parametrize("change", [_opted_out, _noted, _deleted])
+async def test_a_mark_or_deletion_a_moment_before_the_write_calls_nobody(
+    tmp_path: Path, change: Callable[[Rig], None]
+) -> None:
+    """As if it had come a moment earlier."""
+    rig = await _done_before_the_patch(tmp_path, change)
+    assert writes(rig) == []
+    assert await trail(rig, EventKind.ESCALATED) == []
     await rig.close()
 
 

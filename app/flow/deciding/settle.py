@@ -134,6 +134,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
     """Request the run, with its messages. What acts reserves its budget here; what is asked about does when it is approved."""
     seen, rule = case.seen, case.seen.subject.rule
     asks = decision.verdict is Verdict.ASK
+    asked = approval_request.asked_by(decision) if asks else {}
     run = runs.request(
         tx,
         NewRun(
@@ -145,7 +146,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
             target_key=seen.target.key,
             step=step,
             step_index=0,
-            settings={"rule": rule.to_json(), "policy": case.policy.version},
+            settings={"rule": rule.to_json(), "policy": case.policy.version, **asked},
             params=seen.subject.params.model_dump(mode="json"),
             expires_at=tx.now + rule.approval.expires if asks else None,
         ),

@@ -17,7 +17,9 @@ from app.domain import half_way
 from app.domain.alert import AlertStatus
 from app.domain.alert_report import Reported, combined
 from app.domain.cluster import OPT
+from app.domain.decision import Code, Decision, GateResult, Verdict
 from app.domain.errors import RemediatorError
+from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.domain.plan import Step, kinds_touched, touched
 from app.domain.target import Target
@@ -37,6 +39,7 @@ from app.store.incidents import StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
 
+_ASKED = "asked"
 _LOOK = 2.0
 """Seconds that somebody who approves waits for what holds the plan to be read."""
 
@@ -62,6 +65,26 @@ def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> N
     )
     once = f"{run.id}/{run.step_index}"
     tell(tx, Topic.APPROVAL_ASKED, question, incident_id=run.incident_id, once=once, run_id=run.id)
+
+
+def asked_by(decision: Decision) -> dict[str, JsonValue]:
+    """For the settings of a run that is asked about: which gates ask, so that what they ask later is known for what it is."""
+    return {_ASKED: [_key(gate) for gate in decision.gates if gate.verdict is Verdict.ASK]}
+
+
+def came_since(run: Run, decision: Decision) -> str:
+    """What a person would be asked by now, by a `decision` without anybody's approval, that was not asked when the question was put: whoever
+    approved it did not know of it. Empty for nothing."""
+    if _ASKED not in run.settings:
+        return ""  # put by a version that did not write it down
+    asks = [gate for gate in decision.gates if gate.verdict is Verdict.ASK]
+    return "; ".join(f"{gate.gate}: {gate.value}" for gate in asks if _key(gate) not in run.settings[_ASKED])
+
+
+def _key(gate: GateResult) -> str:
+    """Whose it is counts by name: who knew of one owner knew nothing of another one."""
+    whose = f": {gate.value}" if gate.code is Code.OWNED else ""
+    return f"{gate.gate}/{gate.code.value}{whose}"
 
 
 def _passed_over(seen: investigate.Seen) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from app.flow.deciding import facts
 from app.flow.deciding.marks import leaving
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
-from app.flow.people import approve
+from app.flow.people import approval_request, approve
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found
 from app.flow.running.planned import Against, Planned, as_read_back, in_force_for, load_with_entry
 from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
@@ -40,9 +40,10 @@ from app.kube.hands import left_by
 from app.kube.read import View
 from app.notify.timeline import ActionDone, Topic
 from app.policy import decide as policy_decide
+from app.policy.facts import Facts
 from app.policy.holds import Hold
 from app.policy.match import ledger_keys
-from app.policy.model import Rule
+from app.policy.model import Policy, Rule
 from app.store import approvals, runs, work
 from app.store import facts as counts
 from app.store.runs import Run
@@ -250,20 +251,30 @@ async def _judge_again(
             if decision.verdict is not Verdict.ALLOW:
                 break
         yes = decision.verdict is Verdict.ALLOW
+        unasked = _came_since(policy, rule, planned, measured) if yes else ""
         tx.audit(
             EventKind.RECHECKED,
             incident_id=run.incident_id,
             run_id=run.id,
             data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
         )
-        if not yes:
-            return Against(f"{_AGAIN}: {decision.text}")
+        if not yes or unasked:
+            return Against(f"{_AGAIN}: {unasked or decision.text}")
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)
         _intend(tx, planned)
         return holding.let_pass(tx, services, run, policy, (planned.rule.name, in_force.name))
 
     return await services.store.write(verdict)
+
+
+def _came_since(policy: Policy, rule: Rule, planned: Planned, measured: Facts) -> str:
+    """What nobody knew of who approved this plan, because it was not there when they were asked; empty for nothing, and once it is begun."""
+    if planned.run.answer != approve.APPROVED or planned.begun:
+        return ""
+    unapproved = policy_decide.decide(policy, rule, planned.run.step, replace(measured, approved_by=""))
+    since = approval_request.came_since(planned.run, unapproved)
+    return f"it was not so when it was asked, and has to be asked anew: {since}" if since else ""
 
 
 def _reserve(tx: Tx, planned: Planned, in_force: Rule) -> None:

@@ -112,17 +112,18 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     return Found(
         Event.STEP_ASKS if asks else Event.STEP_FOUND,
         decision.text,
-        also=lambda tx, run: _take(tx, run, case, seen.step, decision.text if asks else ""),
+        also=lambda tx, run: _take(tx, run, case, seen.step, decision if asks else None),
     )
 
 
-def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> None:
+def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: Decision | None) -> None:
     """The run stands on this step from now on, with a reservation of its own or, where it is asked, its request."""
     if step is None:
         raise AssertionError("a step that is taken exists")
     rule, index = case.seen.subject.rule, steps.next_index(run)
     expires_at = tx.now + rule.approval.expires if asks else None
-    settings = {"rule": rule.to_json(), "policy": case.policy.version, **steps.stood_on(run)}
+    asked = approval_request.asked_by(asks) if asks else {}
+    settings = {"rule": rule.to_json(), "policy": case.policy.version, **steps.stood_on(run), **asked}
     runs.set_step(tx, run.id, step, index, expires_at=expires_at, settings=settings)
     if not asks:
         work.reserve(tx, run.id, index, ledger_keys(rule, case.seen.target))
@@ -130,4 +131,4 @@ def _take(tx: Tx, run: Run, case: decide.Case, step: Step | None, asks: str) -> 
     data = {"step": held.step.to_json(), "plan_hash": held.plan_hash, "step_index": index}
     tx.audit(EventKind.RUN_REQUESTED, incident_id=run.incident_id, run_id=run.id, data=data)
     if asks:
-        approval_request.ask(tx, held, case.seen, asks, case.policy)
+        approval_request.ask(tx, held, case.seen, asks.text, case.policy)

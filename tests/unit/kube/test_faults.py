@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -208,6 +208,8 @@ _UNTRUSTED.verify_message = "self-signed certificate"
     ("error", "told"),
     [
         (_caused(aiohttp.ClientError(), _UNTRUSTED), "connection failed (its certificate is not trusted: self-signed certificate; name its CA's file in the kubeconfig (certificate-authority))"),
+        (aiohttp.ClientConnectorCertificateError(cast("Any", None), _UNTRUSTED), "connection failed (its certificate is not trusted: self-signed certificate; name its CA's file in the kubeconfig (certificate-authority))"),
+        (aiohttp.ClientConnectorCertificateError(cast("Any", None), OSError("secret")), "connection failed (its certificate is not trusted: it was not verified; name its CA's file in the kubeconfig (certificate-authority))"),
         (_caused(aiohttp.ClientError(), ConnectionRefusedError("secret")), "connection failed (nothing listens there)"),
         (_caused(OSError(), socket.gaierror(-2, "secret")), "connection failed (DNS does not know its name)"),
         (json.JSONDecodeError("secret", "secret", 0), "what came back is no answer of an API server (JSONDecodeError)"),
