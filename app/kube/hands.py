@@ -117,8 +117,11 @@ def hand_after_ours(
     who wrote in the second of our write or later counts: a write before ours would have been seen."""
     meta = manifest["metadata"]
     if uid and meta.get("uid") != uid:
-        at = parse_time(meta.get("creationTimestamp"))
-        return Hand("somebody", at, f"{meta.get('name')} was deleted and created again", took_back=True)
+        at, name = parse_time(meta.get("creationTimestamp")), meta.get("name")
+        wanted = list(expected)
+        if wanted and all(_in_place(manifest, c, key) for c in wanted):
+            return Hand("somebody", at, f"{name} by deleting and creating it again, with what we had set")
+        return Hand("somebody", at, f"{name} was deleted and created again", took_back=True)
     lost = [c for c in expected if not _in_place(manifest, c, key)]
     after = written_at(manifest, FIELD_MANAGER) or ours.at
     if lost:

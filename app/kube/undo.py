@@ -63,7 +63,7 @@ async def foresee(
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
     except ObjectMissing:
         return _gone(ref), []
-    if over := _over(manifest, ref, undo_id(action_id)):
+    if over := _over(manifest, action, undo_id(action_id)):
         return over.text, []
     fields = await _fields_now(cluster, manifest, action)
     stays = _stopped(manifest, action) or await _stays(cluster, action, fields)
@@ -95,7 +95,7 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
     looked_at: Obj | None = None
     for attempt in range(_ATTEMPTS):
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
-        if over := _over(manifest, ref, marker):
+        if over := _over(manifest, action, marker):
             return over
         looked_at = looked_at or manifest
         if owner := new_owner(looked_at, manifest, ref):
@@ -158,11 +158,15 @@ def _gone(ref: ObjectRef) -> str:
     return f"{ref} is gone, and our change with it"
 
 
-def _over(manifest: Obj, ref: ObjectRef, marker: str) -> Undone | None:
-    """There is nothing to take back any more."""
-    if manifest["metadata"].get("uid") != ref.uid:
-        return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
-    return Undone(UndoResult.UNDONE, "was undone already") if marker_of(manifest) == marker else None
+def _over(manifest: Obj, action: Action, marker: str) -> Undone | None:
+    """There is nothing to take back any more, or somebody has made it anew with what we had set."""
+    ref = action.object
+    if manifest["metadata"].get("uid") == ref.uid:
+        return Undone(UndoResult.UNDONE, "was undone already") if marker_of(manifest) == marker else None
+    if all(same(c.path, value_at(manifest, c.path), c.after) for c in action.changes):
+        by = f"{ref} was created anew by somebody with what we had set, and that is theirs now: {action.summary}"
+        return Undone(UndoResult.CONFLICT, f"left as it is: {by}", (by,))
+    return Undone(UndoResult.NOTHING, f"{ref} was created anew, and our change went with the old one")
 
 
 async def _stays(cluster: Cluster, action: Action, fields: Sequence[FieldNow]) -> Undone | None:

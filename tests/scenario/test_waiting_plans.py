@@ -64,13 +64,15 @@ async def test_promise_5_a_waiting_plan_holds_up_no_alert_and_goes_stale_with_th
     assert states["HighErrorRate"] is IncidentState.FIXED, rig.notebook.text[-3000:]
     assert (image(rig), len(writes(rig))) == ("v1.4.2", 1)
     assert f"waiting for an answer, with nothing written: {waiting.id}" in rig.notebook.text
-    assert await state_of(rig, waiting.id) is RunState.WAITING
-    await rig.operations.approve(waiting.id, "kim", waiting.plan_hash)
-    await rig.run(60)
     stale = await rig.store.read(lambda conn: runs.get(conn, waiting.id))
     assert (stale.state, len(writes(rig))) == (RunState.ABANDONED, 1)
+    assert stale.result.startswith("another run of this service changed it while the question stood: ")
     assert "v1.4.2" in stale.result, stale.result
-    assert "approved a plan that was not carried out" in rig.notebook.text
+    with pytest.raises(Refused):
+        await rig.operations.approve(waiting.id, "kim", waiting.plan_hash)
+    await rig.run(120)
+    (again,) = [r for r in await all_runs(rig) if r.state is RunState.WAITING]
+    assert again.incident_id == waiting.incident_id, "it is asked anew, about what there is now"
     await rig.close()
 
 
@@ -376,4 +378,21 @@ async def test_who_approves_a_plan_whose_alert_is_silenced_is_told_so(tmp_path: 
     assert "people are asked anew after it: the alert is silenced by a person" in told["text"]
     await rig.run(60)
     assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_question_is_withdrawn_once_the_owners_keep_the_service_away(tmp_path: Path) -> None:
+    """No yes can do anything any more, and nobody is called for an answer that did not come."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.run(40)
+    (asked,) = await all_runs(rig)
+    assert asked.state is RunState.WAITING
+    path = "/metadata/labels/" + OPT.replace("/", "~1")
+    rig.cluster.edit(*API, [{"op": "add", "path": path, "value": "false"}])
+    await rig.run(75)
+    found = (await all_runs(rig))[0]
+    assert found.state is RunState.ABANDONED
+    assert found.result.startswith("its owners keep it away (alert-remediator.io/enabled=false on the ")
+    await rig.run(4000)
+    assert (writes(rig), await trail(rig, EventKind.ESCALATED)) == ([], [])
     await rig.close()

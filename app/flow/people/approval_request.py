@@ -137,21 +137,25 @@ async def seen_to_hold(services: Services, run_id: str) -> str:
     """What else would stop it, of what the store does not know: its alert is silenced or gone, its owners' marks. One look at each, as short as
     somebody waits for an answer; what could not be read says nothing here, as all of it is read again before anything is written."""
     run, alerts = await services.store.read(lambda conn: _asked_about(conn, run_id))
-    scope, target, found = services.policy().scope, Target.parse(run.target_key), list[str]()
+    found = list[str]()
     with suppress(RemediatorError, TimeoutError):
         async with asyncio.timeout(_LOOK):
             heard = combined(await facts.reports(services, alerts))
             silent = {Reported.SILENCED: heard.text, Reported.GONE: "gone, by its source's word"}
             found += [f"the alert is {silent[heard.state]}"] if alerts and heard.state in silent else []
-            if off_limits_by_name(scope, target.namespace):
-                return "; ".join(found)
-            own = await marks.of_target(services.cluster, scope, target)
-            others = await marks.of_others(services.cluster, scope, target, touched(run.step.actions))
-            if kept_away(scope, {**own, **others}):
-                told = [
-                    f"{OPT}={mark} on the {where}"
-                    for where, mark in {**own, **others}.items()
-                    if mark != "true"
-                ]
-                found.append(f"its owners keep it away ({', '.join(told) or f'{OPT} is not set'})")
+            found += filter(None, [await kept_off(services, run)])
     return "; ".join(found)
+
+
+async def kept_off(services: Services, run: Run) -> str:
+    """That the owners keep the service off what the plan changes, by their marks as they are now; empty when they do not, and for what is off
+    limits, of which nothing is read. Raises the port's read errors."""
+    scope, target = services.policy().scope, Target.parse(run.target_key)
+    if off_limits_by_name(scope, target.namespace):
+        return ""
+    own = await marks.of_target(services.cluster, scope, target)
+    others = await marks.of_others(services.cluster, scope, target, touched(run.step.actions))
+    if not kept_away(scope, {**own, **others}):
+        return ""
+    told = [f"{OPT}={mark} on the {where}" for where, mark in {**own, **others}.items() if mark != "true"]
+    return f"its owners keep it away ({', '.join(told) or f'{OPT} is not set'})"

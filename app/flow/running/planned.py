@@ -16,7 +16,7 @@ from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts, unheard
 from app.flow.deciding.marks import leaving
 from app.flow.ids import action_id
-from app.flow.people import approve
+from app.flow.people import approval_request, approve
 from app.flow.running import journal
 from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
@@ -24,7 +24,8 @@ from app.flow.services import Services
 from app.flow.undoing import holding
 from app.kube.hands import Hand, resized
 from app.policy.model import Policy, Rule
-from app.store import incidents, runs
+from app.store import facts as counts
+from app.store import incidents, runs, work
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import JournalEntry, Run
 from app.store.tx import PreImageUnreadable, Tx, Vault
@@ -145,8 +146,7 @@ def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -
 
 async def look_asked(services: Services, run: Run) -> Look:
     """How the approval request stands, and whether there is still something to ask: it is withdrawn when somebody else has changed what the
-    plan would change, for a yes would be refused, and ends when its alert's source has that no more. What changed by our own doing is told
-    when it is answered."""
+    plan would change, or another run of ours, for a yes would be refused, and ends when its alert's source has that no more."""
     stands = await approve.look(services, run)
     gone, silenced = await _unheard(services, run)
     try:
@@ -178,14 +178,16 @@ async def _unheard(services: Services, run: Run) -> tuple[str, str]:
 
 
 async def _moved_on(services: Services, run: Run) -> str:
-    """Whose hand has been on the object since it was asked, where it is gone, is being deleted, or is not as the plan's first action expects it;
-    empty otherwise."""
+    """Whose hand has been on the object since it was asked, where it is gone, is being deleted, is kept from us by its owners, or is not as the
+    plan's first action expects it; empty otherwise."""
     vault = services.store.vault
     planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
     if planned.fault:
         return ""
     if gone := await leaving(services.cluster, planned.action.target):
         return f"{gone} while the question stood"
+    if off := await approval_request.kept_off(services, run):
+        return f"{off} since the question was put"
     if hand := await _resized(services, run.step):
         return f"{hand.text} while the question stood"
     if not planned.action.changes:
@@ -196,7 +198,18 @@ async def _moved_on(services: Services, run: Run) -> str:
     if checked.code == ObjectMissing.code:
         return f"{checked.text} while the question stood"
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
-    return f"{hand.text} while the question stood: {checked.text}" if hand is not None else ""
+    if hand is not None:
+        return f"{hand.text} while the question stood: {checked.text}"
+    key, since = planned.action.target.key, run.requested_at
+    ours, busy = await services.store.read(
+        lambda conn: (
+            counts.written_at(conn, key, since),
+            work.busy_with_plan(conn, run.target_key, run.step.actions, excluding=run.id),
+        )
+    )
+    if busy:
+        return ""  # at work still: decided now it would only be in its way
+    return f"another run of this service changed it while the question stood: {checked.text}" if ours else ""
 
 
 async def _resized(services: Services, step: Step) -> Hand | None:

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from app.domain.alert_report import Reported, silence
 from app.domain.cluster import PodUsage, measured_lately
-from app.domain.errors import RemediatorError
+from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.plan import Action, Step
 from app.domain.target import Target
 from app.domain.units import say_memory
@@ -44,8 +44,14 @@ def sizes(conn: Connection, run_id: str) -> list[Action]:
 
 async def needed(services: Services, run: Run) -> str | None:
     """Why the run's temporary change is still needed, or that nobody can tell; None when the size before would carry today's
-    load and no alert fires on the target."""
+    load and no alert fires on the target, or nothing of the change stands."""
     firing, actions = await services.store.read(lambda conn: (_firing(conn, run), sizes(conn, run.id)))
+    try:
+        stands = [action for action in actions if await _stands(services, action)]
+    except RemediatorError as error:
+        return f"{BLIND}: {error.message}"
+    if not stands:
+        return None  # its end finds that out for people: nothing is taken back from whose it is by now
     return f"{', '.join(firing)} fires on the target" if firing else await _used(services, run, actions)
 
 
@@ -86,6 +92,17 @@ async def gone(services: Services, run: Run) -> bool:
     if incident.manual is not None:
         return False
     return all(report.state is Reported.GONE for report in await reported.reports(services, alerts))
+
+
+async def _stands(services: Services, action: Action) -> bool:
+    """Is anything of it still as we set it? Not where the object is gone, made anew, or set otherwise by somebody. Raises the port's read errors."""
+    ref = action.object
+    try:
+        found = await services.cluster.get(ref.kind, ref.namespace, ref.name)
+    except ObjectMissing:
+        return False
+    ours = (manifest.same(c.path, manifest.value_at(found, c.path), c.after) for c in action.changes)
+    return found["metadata"].get("uid") == ref.uid and any(ours)
 
 
 def _firing(conn: Connection, run: Run) -> list[str]:

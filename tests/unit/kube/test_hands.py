@@ -212,10 +212,20 @@ def test_d_of_a_whole_and_of_what_we_left_as_it_was_nobody_tells(after: Any) -> 
 
 
 def test_d_an_object_that_was_created_anew_has_nothing_of_ours() -> None:
-    found = hand_after_ours(deployment(), OURS, Ours(T0), "another")
+    (change,) = OURS
+    other = FieldChange(change.path, change.before, "another")
+    found = hand_after_ours(deployment(), [other], Ours(T0), "another")
     assert found is not None
     assert found.took_back
     assert "deleted and created again" in found.text
+
+
+def test_d_who_creates_it_anew_with_what_we_had_set_took_nothing_back() -> None:
+    """As `kubectl replace --force` does with the object as it stands."""
+    found = hand_after_ours(deployment(), OURS, Ours(T0), "another")
+    assert found is not None
+    assert not found.took_back
+    assert found.text == "somebody changed web by deleting and creating it again, with what we had set"
 
 
 def test_d_hidden_and_whole_values_are_not_compared() -> None:

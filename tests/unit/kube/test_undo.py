@@ -226,7 +226,20 @@ async def test_an_object_that_is_gone_took_our_change_with_it(gone: str) -> None
         cluster.objects.clear()
     else:
         cluster.edit(D, NAME)["metadata"]["uid"] = "another"
+        cluster.of(D, NAME)["spec"]["replicas"] = 3
     assert (await _undo(cluster, action)).result is UndoResult.NOTHING
+
+
+async def test_who_creates_an_object_anew_with_what_we_had_set_has_it() -> None:
+    """It stands, so that `nothing to undo` would be false."""
+    cluster, action = await _scaled()
+    cluster.edit(D, NAME)["metadata"]["uid"] = "another"
+    done = await _undo(cluster, action)
+    assert done.result is UndoResult.CONFLICT
+    assert done.text.startswith(
+        "left as it is: rag7/Deployment/langgraph was created anew by somebody with what we had set"
+    )
+    assert (cluster.of(D, NAME)["spec"]["replicas"], real_writes(cluster)) == (5, ["patch"])
 
 
 async def test_a_refusal_is_a_failed_undo() -> None:
