@@ -41,10 +41,10 @@ from app.flow.people.operations import Operations
 from app.flow.readiness.access import AccessCheck
 from app.flow.readiness.health import Health
 from app.flow.running.advance import workflow_of as run_workflow
-from app.flow.services import FiringAlerts, Gone, Reach, Services
+from app.flow.services import FiringAlerts, Reach, Services
 from app.flow.upkeep import views
 from app.flow.upkeep.loops import Loops
-from app.flow.upkeep.policies import Before, PolicyKeeper
+from app.flow.upkeep.policies import PolicyKeeper
 from app.flow.upkeep.supervisor import Supervisor, Task
 from app.notify.client import MessageClient
 from app.notify.groups import Groups
@@ -64,7 +64,7 @@ from app.settings import Settings
 from app.store import last_policy, work
 from app.store.audit import NO_KEYS, AuditKeys
 from app.store.database import Store, StoreOptions
-from app.store.presence import Presence, keep_watch
+from app.store.presence import Presence, away_now, keep_watch
 from app.store.tx import AuditRecord, Tx, VaultKeys
 from app.store.writer import StoreHooks
 from app.web.app import create_app
@@ -141,7 +141,7 @@ class Service:
     def _tasks(self) -> Iterator[Task]:
         store, nudge = self.services.store, self.services.decide_nudge
         yield from self.loops.tasks()
-        yield Task("policy", lambda: self.keeper.look(store, nudge), _POLICY)
+        yield Task("policy", lambda: self.keeper.look(store, nudge, self.services.absent), _POLICY)
         yield Task("cluster", self.access.look, _CLUSTER)
         if self.socket is not None:
             yield Task("slack-socket", self.socket.look, _SOCKET)
@@ -223,11 +223,14 @@ def _metrics(settings: Settings) -> Metrics:
     return made
 
 
+def _several(settings: Settings) -> bool:
+    """Whether there may be other replicas on the store."""
+    return settings.store_url.startswith("postgresql://")
+
+
 async def _keeper(settings: Settings, store: Store, metrics: Metrics) -> PolicyKeeper:
-    name, key = replica_name(settings), store.vault.key
-    before = await store.read(
-        lambda conn: Before(name, last_policy.find(conn, key), last_policy.told_by(conn, name))
-    )
+    name, key, several = replica_name(settings), store.vault.key, _several(settings)
+    before = await store.read(lambda conn: last_policy.before(conn, key, name, several=several))
     return PolicyKeeper(settings.policy_dir, CATALOGUE, metrics, before)
 
 
@@ -266,7 +269,7 @@ async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> S
         reach=Reach(*settings.reach),
         tracer=tracer,
     )
-    services = replace(services, presence=_presence(settings, services.replica, closing))
+    services = _with_presence(settings, services, closing)
     engine = (parts.make_engine or _durable(settings, services, parts.speed))(run_workflow(services))
     services.engine.current = engine
     messages = _deliver_services(settings, services, parts, http)
@@ -313,21 +316,21 @@ def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine
     """SQLite: a file of its own beside the store. Postgres: the same database, a schema of its own."""
 
     def make(timeline: Workflow) -> Engine:
-        on_postgres = settings.store_url.startswith("postgresql://")
         file = Path(settings.store_url.removeprefix("sqlite:///"))
-        where = settings.store_url if on_postgres else file.with_name(f"{file.stem}-engine.sqlite")
+        where = settings.store_url if _several(settings) else file.with_name(f"{file.stem}-engine.sqlite")
         return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make
 
 
-def _presence(settings: Settings, replica: str, closing: AsyncExitStack) -> Gone | None:
+def _with_presence(settings: Settings, services: Services, closing: AsyncExitStack) -> Services:
     """On Postgres each replica holds a lock under its name, and hears from it which others are gone."""
-    if not settings.store_url.startswith("postgresql://"):
-        return None
-    presence = Presence(settings.store_url.replace("postgresql://", "postgresql+psycopg://", 1), replica)
+    if not _several(settings):
+        return services
+    url = settings.store_url.replace("postgresql://", "postgresql+psycopg://", 1)
+    presence = Presence(url, services.replica)
     closing.callback(presence.close)
-    return lambda others: keep_watch(presence, others)
+    return replace(services, presence=partial(keep_watch, presence), absent=partial(away_now, presence))
 
 
 def _deliver_services(

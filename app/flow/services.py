@@ -166,6 +166,7 @@ class Services:
     engine: EngineSlot = field(default_factory=EngineSlot)
     rights: RightsSlot = field(default_factory=RightsSlot)
     presence: Gone | None = None
+    absent: Gone | None = None
     on_call: OnCall | None = None
     reach: Reach = Reach()
     tracer: Tracer = NO_TRACER

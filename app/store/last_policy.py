@@ -36,10 +36,27 @@ class LastPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """What the files of one replica say: the digest of those that are valid, and whether refused ones beside them say `mode: observe`."""
+    """What the files of one replica say: the digest of those that are valid, and whether any of them, refused ones too, says `mode: observe`."""
 
     files: str
     braked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What the store has at a start: what was in force last, what this replica, by its name, told of its own files, and which others' files
+    said `mode: observe`."""
+
+    replica: str = ""
+    last: LastPolicy | None = None
+    own: Own | None = None
+    braked_by: tuple[str, ...] = ()
+
+
+def before(conn: Connection, key: DigestKey, replica: str, *, several: bool) -> Before:
+    """What a start of this replica finds; of others nothing where there are not `several`."""
+    others = braked_by(conn, replica) if several else ()
+    return Before(replica, find(conn, key), told_by(conn, replica), others)
 
 
 def told_by(conn: Connection, replica: str) -> Own | None:
@@ -52,6 +69,17 @@ def told_by(conn: Connection, replica: str) -> Own | None:
         return Own(str(body["files"]), bool(body["braked"]))
     except (ValueError, TypeError, LookupError):
         return None
+
+
+def braked_by(conn: Connection, but: str) -> tuple[str, ...]:
+    """The other replicas whose own files said `mode: observe` when they told of them last."""
+    rows = conn.execute(
+        select(installation).where(installation.c.name.startswith(_OF, autoescape=True))
+    ).all()
+    names = [
+        str(row.name).removeprefix(_OF) for row in rows if '"braked":true' in str(row.value).replace(" ", "")
+    ]
+    return tuple(sorted(name for name in names if name != but))
 
 
 def tell(tx: Tx, replica: str, own: Own) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from threading import Lock
 
 import sqlalchemy as sa
 
@@ -27,17 +28,30 @@ class Presence(NamedLock):
     def __init__(self, url: str, name: str) -> None:
         super().__init__(url, name, _CLASS, "presence")
         self._missed: frozenset[str] = frozenset()
+        self._one_at_a_time = Lock()  # several loops ask, on threads, by one session
+
+    def hold(self) -> bool:
+        """As `NamedLock.hold`."""
+        with self._one_at_a_time:
+            return super().hold()
 
     def gone(self, others: Sequence[str]) -> tuple[str, ...]:
         """Those of `others` whose lock nobody held at this look nor at the
         one before it: a broken session, or a restart, is no death. Raises StoreUnavailable."""
-        with answering():
-            if self.session is None:
-                return ()
-            missed = frozenset(self.session.execute(_GONE, {**self.key, "others": list(others)}).scalars())
+        missed = self.absent(others)
         dead = missed & self._missed
-        self._missed = missed
+        self._missed = (
+            self._missed - frozenset(others)
+        ) | missed  # whom another loop asked about is its matter
         return tuple(sorted(dead))
+
+    def absent(self, others: Sequence[str]) -> frozenset[str]:
+        """Those of `others` whose lock nobody holds at this moment, which alone is no death. Raises StoreUnavailable."""
+        with self._one_at_a_time, answering():
+            if self.session is None:
+                return frozenset()
+            found = self.session.execute(_GONE, {**self.key, "others": list(others)}).scalars()
+            return frozenset(str(name) for name in found)
 
 
 async def keep_watch(presence: Presence, others: Sequence[str]) -> tuple[str, ...]:
@@ -48,3 +62,8 @@ async def keep_watch(presence: Presence, others: Sequence[str]) -> tuple[str, ..
         return presence.gone(others)
 
     return await asyncio.to_thread(look)
+
+
+async def away_now(presence: Presence, others: Sequence[str]) -> tuple[str, ...]:
+    """Which of the others' names nobody holds at this moment; for the event loop. Raises StoreUnavailable."""
+    return tuple(sorted(await asyncio.to_thread(presence.absent, others)))

@@ -76,6 +76,8 @@ async def test_each_replica_finds_what_it_told_of_its_own_files(store: Store) ->
     assert await store.read(told("a")) == Own("3")
     assert await store.read(told("a_%")) == Own("2", braked=True)
     assert await found(store) is None, "that is no policy"
+    assert await store.read(lambda conn: last_policy.braked_by(conn, "a")) == ("a_%",)
+    assert await store.read(lambda conn: last_policy.braked_by(conn, "a_%")) == ()
 
 
 async def test_names_of_replicas_are_no_endless_list(store: Store, clock: HandClock) -> None:

@@ -83,6 +83,23 @@ def test_nobody_is_gone_for_itself_or_unasked(join: Join) -> None:
     assert [presence.gone(["replica-1"]), presence.gone(["replica-1"]), presence.gone([])] == [(), (), ()]
 
 
+def test_who_is_away_at_one_look_is_told_and_is_nobodys_death(join: Join) -> None:
+    first, second = join("replica-0"), join("replica-1")
+    assert first.hold()
+    assert second.hold()
+    assert second.absent(["replica-0", "replica-9"]) == {"replica-9"}
+    first.close()
+    assert second.absent(["replica-0"]) == second.absent(["replica-0"]) == {"replica-0"}
+    assert second.gone(["replica-0"]) == ()
+
+
+def test_what_one_loop_asks_about_one_replica_is_not_forgotten_for_another_ones_question(join: Join) -> None:
+    presence = join("replica-1")
+    assert presence.hold()
+    assert [presence.gone(["replica-0"]), presence.gone(["replica-9"])] == [(), ()]
+    assert presence.gone(["replica-0"]) == ("replica-0",)
+
+
 def test_a_broken_session_is_replaced(database: str, join: Join) -> None:
     first, second = join("replica-0"), join("replica-0")
     assert first.hold()

@@ -14,10 +14,10 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final, overload
+from typing import Final, TypeAlias, overload
 
 import structlog
 
@@ -25,13 +25,14 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.remediation import AnyRemediation
+from app.domain.units import few
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
 from app.store import facts, last_policy, people
 from app.store.database import Store
-from app.store.last_policy import LastPolicy, Own
+from app.store.last_policy import Before, LastPolicy, Own
 from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
@@ -39,16 +40,10 @@ log = structlog.get_logger(__name__)
 _BRAKE: Final = re.compile(
     r"^\ufeff?[\"']?mode[\"']?[ \t]*:[ \t]*[\"']?observe[\"']?[ \t]*(?:#.*)?\r?$", re.MULTILINE
 )
+_GONE_AFTER: Final = 30
+"""Looks in a row, two seconds apart, at which a replica was away that is taken for gone: a broken session, or a restart, is no end."""
+Absent: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 _FROM_THERE: Final = "was brought into force by another replica; the files of this one are others, and count again once they change"
-
-
-@dataclass(frozen=True, slots=True)
-class Before:
-    """What the store has at a start: what was in force last, and what this replica, by its name, told of its own files."""
-
-    replica: str = ""
-    last: LastPolicy | None = None
-    own: Own | None = None
 
 
 class PolicyKeeper:
@@ -73,18 +68,21 @@ class PolicyKeeper:
         # What another replica brought into force, where our files say something else; and that this version cannot read it.
         self._of_other: LastPolicy | None = None
         self._unread = False
+        self._braked_by = before.braked_by  # other replicas whose own files say observe
+        self._missed: dict[str, int] = {}  # at how many looks in a row each of them was away
         texts, found = self._read()
         if isinstance(found, Policy):
             self._files: Mapping[str, str] = texts
             self._own_policy: Policy | None = found
             self._texts, self._policy, self._in_force = texts, found, found
             self._own = before.own
-            if last is not None and before.own == _own(texts):
+            if last is not None and before.own == self._now():
                 # A start is no change: another replica may have brought newer files into force.
                 same = last.texts == self._texts
                 self._take_over(last, self._policy if same else self._readable(last.texts))
             else:
-                self._changed(braked=False)
+                self._changed()
+                self._put_in_force()
             self._tell(EventKind.POLICY_LOADED, {"version": self._in_force.version, **self._from()})
             metrics.policy_reload_ok.set(1)
             return
@@ -103,6 +101,8 @@ class PolicyKeeper:
     @property
     def problems(self) -> Mapping[str, str]:
         """Under `policy`, that the files are not what is in force; under a pause's scope, that no rule has its name any more."""
+        if self._refused is None and self._braked_by and self._policy.mode is not Mode.OBSERVE:
+            return {**self._nameless, "policy": _held_by(self._braked_by)}
         if self._refused is None and self._of_other is None:
             return self._nameless
         if self._refused is None:
@@ -112,9 +112,9 @@ class PolicyKeeper:
             "policy": f"the policy files were refused; version {self._in_force.version}{self._since} stays in force",
         }
 
-    async def look(self, store: Store, nudge: Callable[[], None]) -> int:
+    async def look(self, store: Store, nudge: Callable[[], None], absent: Absent | None = None) -> int:
         """Look at the files once and bring into force what changed; then tell the audit trail, and hear what the other replicas
-        have brought into force. Returns 1 when it told the trail something. Raises StoreUnavailable when it could not be told, which the next look does again."""
+        have brought into force; `absent` says which of some are away, None where there are no others. Returns 1 when it told the trail something. Raises StoreUnavailable when it could not be told, which the next look does again."""
         texts, found = await asyncio.to_thread(self._load)
         if isinstance(found, Policy):
             self._take(texts, found)
@@ -124,6 +124,8 @@ class PolicyKeeper:
             await self._forget_lifted(store)
         told = await self._tell_all(store, nudge)
         await self._hear(store)
+        if absent is not None:
+            await self._hear_brakes(store, absent)
         return int(await self._tell_all(store, nudge) or told)
 
     async def _tell_all(self, store: Store, nudge: Callable[[], None]) -> bool:
@@ -149,13 +151,27 @@ class PolicyKeeper:
         )
         before = self._in_force.version
         self._take_over(last, policy)
-        if self._in_force.version != before:
-            log.info("policy_heard", version=self._in_force.version, before=before)
-            self._tell(
-                EventKind.POLICY_LOADED, {"version": self._in_force.version, "before": before, **self._from()}
-            )
-            self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
-            self._untold.append(self._name_pauses)
+        self._told_of(before)
+
+    async def _hear_brakes(self, store: Store, absent: Absent) -> None:
+        """A brake counts for all until it leaves the very files in which it stands, or their replica is gone."""
+        names = await store.read(lambda conn: last_policy.braked_by(conn, self._replica))
+        away = await absent(names) if names else ()
+        self._missed = {name: self._missed.get(name, 0) + 1 for name in away}
+        self._braked_by = tuple(name for name in names if self._missed.get(name, 0) < _GONE_AFTER)
+        before = self._in_force.version
+        self._put_in_force()
+        self._told_of(before)
+
+    def _told_of(self, before: str) -> None:
+        """What another replica did to what is in force here."""
+        if self._in_force.version == before:
+            return
+        log.info("policy_heard", version=self._in_force.version, before=before)
+        data = {"version": self._in_force.version, "before": before, "from": "another replica"}
+        self._tell(EventKind.POLICY_LOADED, data)
+        self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+        self._untold.append(self._name_pauses)
 
     def _take_over(self, last: LastPolicy, policy: Policy | None) -> None:
         self._unread = policy is None
@@ -168,17 +184,24 @@ class PolicyKeeper:
     def _from(self) -> Mapping[str, str]:
         return {"from": "another replica"} if self._of_other is not None else {}
 
-    def _changed(self, *, braked: bool) -> None:
-        """Our files say something else than this replica told last: that is in force for all from now on, and nothing else is."""
-        own = (
-            _own(self._files, braked=braked)
-            if self._files or self._own is None
-            else replace(self._own, braked=braked)
+    def _now(self) -> Own:
+        """What our own files say by now."""
+        policy = self._own_policy
+        braked = self._braked or (
+            self._refused is None and policy is not None and policy.mode is Mode.OBSERVE
         )
+        if not self._files and self._own is not None:
+            return replace(self._own, braked=braked)  # never read since this start
+        told = json.dumps(sorted(self._files.items()))
+        return Own(hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest(), braked)
+
+    def _changed(self) -> None:
+        """Our files say something else than this replica told last: that is in force for all from now on, and nothing else is."""
+        own = self._now()
         if own == self._own:
             return
         self._own, texts = own, self._of_other.texts if self._of_other else dict(self._texts)
-        braked = braked or bool(self._of_other and self._of_other.braked)
+        braked = self._braked or bool(self._of_other and self._of_other.braked)
         self._untold.append(lambda tx: last_policy.keep(tx, texts, braked=braked))
         self._untold.append(lambda tx: last_policy.tell(tx, self._replica, own))
 
@@ -247,18 +270,19 @@ class PolicyKeeper:
         before = self._in_force.version
         self._files, self._own_policy = dict(texts), policy
         self._refused, self._since, self._braked = None, "", False
-        if self._of_other is not None and _own(texts) == self._own:
+        if self._of_other is not None and self._now() == self._own:
             # They are as they were before they were refused, and that is no change.
             self._take_over(self._of_other, None if self._unread else self._policy)
         else:
-            self._texts, self._policy, self._in_force = self._files, policy, policy
+            self._texts, self._policy = self._files, policy
             self._of_other, self._unread = None, False
+            self._put_in_force()
         version = self._in_force.version
         self._metrics.policy_reload_ok.set(1)
         self._metrics.policy_reloads.labels("loaded").inc()
         log.info("policy_loaded", version=version, before=before)
         self._tell(EventKind.POLICY_LOADED, {"version": version, "before": before, **self._from()})
-        self._changed(braked=False)
+        self._changed()
         self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
         self._untold.append(self._name_pauses)
 
@@ -277,15 +301,16 @@ class PolicyKeeper:
         log.error("policy_refused", code=error.code, error=str(error), kept=self._in_force.version)
         data = {"error": str(error), "kept": self._in_force.version}
         self._tell(EventKind.POLICY_REFUSED, data)
-        self._changed(braked=observe)
+        self._changed()
 
     def _put_in_force(self) -> None:
         """Only ever downwards: what cannot be read in full may take rights away and never give any."""
         other, own = self._of_other, self._own_policy
         by_own = other is not None and own is not None and own.mode is Mode.OBSERVE
-        if self._braked or self._unread or by_own or (other is not None and other.braked):
-            held = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
-            self._in_force = self._policy.model_copy(update=held)
+        held = bool(self._braked or self._unread or by_own or (other is not None and other.braked))
+        if held or (self._braked_by and self._policy.mode is not Mode.OBSERVE):
+            update = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
+            self._in_force = self._policy.model_copy(update=update)
         else:
             self._in_force = self._policy
 
@@ -293,9 +318,8 @@ class PolicyKeeper:
         self._untold.append(lambda tx: tx.audit(kind, data=data))
 
 
-def _own(texts: Mapping[str, str], *, braked: bool = False) -> Own:
-    told = json.dumps(sorted(texts.items()))
-    return Own(hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest(), braked)
+def _held_by(names: Sequence[str]) -> str:
+    return f"the files of {', '.join(few(names, 5))} say mode: observe, which holds all replicas until these say something else"
 
 
 def _holds_now(pause: people.Pause) -> str:

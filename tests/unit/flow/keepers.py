@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,11 +14,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.domain.errors import StoreUnavailable
-from app.flow.upkeep.policies import Before, PolicyKeeper
+from app.flow.upkeep.policies import PolicyKeeper
 from app.observe.metrics import Metrics
 from app.store import facts, last_policy, people
 from app.store.database import Store
-from app.store.last_policy import LastPolicy, Own
+from app.store.last_policy import Before, LastPolicy, Own
 from remediations import CATALOGUE
 
 AT = datetime(2026, 3, 4, 5, 6, tzinfo=UTC)
@@ -45,17 +45,23 @@ class Trail:
         self.texts: Mapping[str, str] = {}
         self.braked = False
         self.own: dict[str, Own] = {}
+        self.gone: set[str] = set()
         self.scopes: set[str] = set()
         self.vault = SimpleNamespace(key=None)
 
     def keep(self, texts: Mapping[str, str], braked: bool) -> None:
         self.texts, self.braked = dict(texts), braked
 
+    def braking(self, but: str) -> tuple[str, ...]:
+        return tuple(sorted(name for name, own in self.own.items() if own.braked and name != but))
+
     def row(self) -> str | None:
         return json.dumps([self.texts, self.braked], sort_keys=True) if self.texts else None
 
     async def read(self, fn: Callable[[Any], Any]) -> Any:
-        return self.row() if fn is last_policy.row else self.scopes
+        if fn is last_policy.row:
+            return self.row()
+        return fn(self) if fn.__qualname__.startswith("PolicyKeeper._hear_brakes") else self.scopes
 
     async def write(self, fn: Callable[[Any], Any]) -> None:
         if self.away:
@@ -68,6 +74,7 @@ def without_store(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
     monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
     monkeypatch.setattr(last_policy, "read", _read)
+    monkeypatch.setattr(last_policy, "braked_by", lambda trail, but: trail.braking(but))
     monkeypatch.setattr(last_policy, "tell", lambda tx, name, own: tx.trail.own.__setitem__(name, own))
     monkeypatch.setattr(last_policy, "keep", lambda tx, texts, braked=False: tx.trail.keep(texts, braked))
 
@@ -92,7 +99,10 @@ class Kept:
         self.file = next(f for f in sorted(folder.glob("*.yaml")) if "rules:" in f.read_text())
 
     async def look(self) -> int:
-        return await self.keeper.look(cast("Store", self.trail), lambda: None)
+        return await self.keeper.look(cast("Store", self.trail), lambda: None, self.absent)
+
+    async def absent(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(name for name in names if name in self.trail.gone)
 
     def edit(self, before: str, after: str) -> None:
         text = self.file.read_text()
@@ -103,7 +113,8 @@ class Kept:
         """Another process on the same files and the same store."""
         last = LastPolicy(self.trail.texts, AT, self.trail.braked) if self.trail.texts else None
         self.metrics = Metrics(CollectorRegistry())
-        before = Before(self.name, last, self.trail.own.get(self.name))
+        own = self.trail.own.get(self.name)
+        before = Before(self.name, last, own, self.trail.braking(self.name))
         self.keeper = PolicyKeeper(self.folder, CATALOGUE, self.metrics, before)
 
     @property

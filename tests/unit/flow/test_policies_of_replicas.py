@@ -163,18 +163,44 @@ async def test_a_restart_with_files_of_before_brings_no_older_policy_back(two: T
     assert (two.one.keeper.problems, two.other.keeper.problems) == ({}, {})
 
 
-async def test_a_replica_whose_own_file_says_observe_does_so_whatever_another_one_brings_into_force(
-    two: Two,
-) -> None:
+async def test_a_brake_counts_for_all_until_it_leaves_the_very_files_in_which_it_stands(two: Two) -> None:
+    """Whatever another replica loads meanwhile."""
     await two.look()
     two.other.edit(*BRAKE)
-    await two.look()
-    two.one.edit("limit: 10 per 1h", "limit: 9 per 1h")
     await two.look(2)
-    assert two.modes[1] is Mode.OBSERVE
+    two.one.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    await two.look(3)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    assert two.one.keeper.problems["policy"].startswith("the files of replica-1 say mode: observe")
+    two.one.restart()
+    assert two.one.keeper().mode is Mode.OBSERVE
+    await two.look(2)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
     two.other.edit(*reversed(BRAKE))
     await two.look(2)
     assert Mode.OBSERVE not in two.modes
+
+
+async def test_the_brake_of_a_replica_that_is_gone_holds_nobody_for_ever(two: Two) -> None:
+    """A broken session or a restart is no end; a replica that was scaled away is one."""
+    await two.look()
+    two.other.edit(*BRAKE)
+    await two.look(2)
+    two.one.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    two.one.trail.gone = {"replica-1"}
+    for _ in range(25):
+        await two.one.look()
+    assert two.one.keeper().mode is Mode.OBSERVE
+    two.one.trail.gone = set()
+    await two.one.look()
+    two.one.trail.gone = {"replica-1"}
+    for _ in range(25):
+        await two.one.look()
+    assert two.one.keeper().mode is Mode.OBSERVE, "it was there in between"
+    for _ in range(10):
+        await two.one.look()
+    assert two.one.keeper().mode is not Mode.OBSERVE
+    assert two.one.keeper.problems == {}
 
 
 async def test_a_broken_file_of_one_replica_changes_nothing_for_the_others(two: Two) -> None:
