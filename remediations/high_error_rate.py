@@ -216,7 +216,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
     cut_off = _cut_off(diagnosis)
-    if errors.none and not cut_off and not (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL:
+    if errors.none and not cut_off and not _fails(diagnosis):
         return refuse(
             ROLL_BACK, f"the logs have no errors that a deployment could have brought: {rollout.text}"
         )
@@ -348,16 +348,23 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     why = f"capacity problem: {'; '.join(signs)}"
     step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
     unmeasured = "" if limited else _not_measured(others, measures)
-    doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=_release_judged(diagnosis))
+    doubts = against_more(
+        diagnosis, strained=bool(limited), own_release_judged=_release_judged(diagnosis, errors)
+    )
     return asking(step, unmeasured, cause.perhaps, *doubts)
 
 
-def _release_judged(diagnosis: Diagnosis) -> bool:
+def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:
     """Whether the ladder's first step has asked if the last rollout brought the errors: not of somebody's return to another version,
-    and not of a rollout after the alert. Whoever made one of these is perhaps still at work."""
+    not of a rollout after the alert, whose maker is perhaps still at work, and not where there was no error to judge it by."""
     rollout = diagnosis.finding("rollout.recent")
     data = rollout.data if rollout is not None else {}
-    return not (data.get("restored") or (data.get("recent") and data.get("after_alert")))
+    unseen = data.get("recent") and errors.none and not _fails(diagnosis)
+    return not (unseen or data.get("restored") or (data.get("recent") and data.get("after_alert")))
+
+
+def _fails(diagnosis: Diagnosis) -> bool:
+    return (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL
 
 
 def _not_measured(signs: Sequence[str], measures: Sequence[str]) -> str:

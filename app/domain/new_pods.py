@@ -33,6 +33,7 @@ class Part(StrEnum):
     REFUSALS = "refused pods"
     ADMISSION = "admission"
     NODES = "nodes"
+    TRAFFIC = "services and network policies"
 
 
 @dataclass(frozen=True, slots=True)

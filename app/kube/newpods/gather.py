@@ -30,6 +30,7 @@ from app.kube.newpods.goal import (
     canonical,
     goal_of,
     keeps_apart,
+    meets_others,
     of_container,
     pod_amounts,
     pod_of,
@@ -44,6 +45,7 @@ from app.kube.newpods.obstacles import (
     refused_check,
     short_of_pods,
 )
+from app.kube.newpods.traffic import traffic_checks
 from app.kube.paths import RESOURCES
 from app.kube.read import pod_manifests, replica_sets_of
 
@@ -261,6 +263,7 @@ async def new_pods(cluster: Cluster, workload: Workload, actions: Sequence[Actio
     present = {m["metadata"]["name"]: m["spec"] for m in pods}
     if not makes_pods(goal, len(present)):
         return NewPods()
+    traffic = await traffic_checks(cluster, goal) if meets_others(goal) else []
     references, room, refused, admitted, nodes = await asyncio.gather(
         reference_checks(cluster, goal),
         _room(cluster, goal, present),
@@ -268,7 +271,7 @@ async def new_pods(cluster: Cluster, workload: Workload, actions: Sequence[Actio
         _admitted(cluster, goal),
         _nodes(cluster, goal, pods),
     )
-    checks = [*references, *room, refused, admitted, *nodes]
+    checks = [*references, *room, refused, admitted, *nodes, *traffic]
     order = list(Part)
     checks.sort(key=lambda c: order.index(c.part))
     return NewPods(tuple(checks), _all_down(goal))

@@ -356,3 +356,16 @@ def keeps_apart(spec: Mapping[str, Any]) -> bool:
     """Whether a template may say anything of its pods beside each other, so that a look at them is worth its reads."""
     rules = (spec.get("affinity") or {}).get("podAntiAffinity")
     return bool(rules or host_ports(spec) or claims_of(spec))
+
+
+def ports_of(template: Obj) -> frozenset[str]:
+    """The ports that its containers declare, each by its number and by its name."""
+    ports = [p for c in all_containers(template.get("spec") or {}) for p in c.get("ports") or ()]
+    return frozenset(str(p[field]) for p in ports for field in ("name", "containerPort") if p.get(field))
+
+
+def meets_others(goal: Goal) -> bool:
+    """Whether the step changes labels or ports of the pods, by which others find them, so that a look at these is worth its reads."""
+    now = goal.workload.manifest["spec"]["template"]
+    before, after = ((t.get("metadata") or {}).get("labels") or {} for t in (now, goal.template))
+    return before != after or not ports_of(now) <= ports_of(goal.template)

@@ -154,6 +154,8 @@ ERRORS: dict[str, tuple[Callable[[], World], str, str]] = {
     "a ConfigMap edited 6 min ago": (lambda: saying(configured(BUSY(), 6), QUEUE), "asks", "ConfigMap web-config changed"),
     "used up, among others": (lambda: saying(BUSY(), *[QUEUE] * 9, "FATAL: sorry, too many clients already"), "asks", "used up"),
     "refused, among others": (lambda: saying(BUSY(), *[QUEUE] * 3, "connection refused"), "asks", "speak of something else"),
+    "a release 8 min ago, and no error that could be read": (lambda: saying(busy(released(8)), good=40), "asks", "revision 2 of web (v1 -> v2) deployed"),
+    "a release hours ago, and no error that could be read": (lambda: saying(busy(released(300)), good=40), "acts", ""),
 }  # fmt: skip
 
 
