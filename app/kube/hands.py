@@ -278,6 +278,14 @@ def _named(names: Collection[str]) -> str:
     return ", ".join(known or sorted(names)[:3]) or "its spec"
 
 
+def _only_noted(manifest: Obj, since: datetime) -> bool:
+    """Whether the newest write since then concerns nothing of the spec: an annotation counts as a generation, and a controller may be at it yet."""
+    entries = [e for e in manifest["metadata"].get("managedFields") or () if e.get("subresource") != "status"]
+    timed = [(at, e) for e in entries if (at := parse_time(e.get("time"))) is not None and at >= since]
+    newest = max(timed, key=lambda one: one[0], default=None)
+    return newest is not None and "f:spec" not in (newest[1].get("fieldsV1") or {})
+
+
 def hand_since(manifest: Obj, since: datetime, around: Around | None = None) -> Hand | None:
     """The newest change of the spec by somebody else after `since`, within the same second too; the cluster's own controllers are nobody.
     Who scaled at a moment that nobody can tell counts. A tool that has the template or the size among other fields, and changed
@@ -291,7 +299,8 @@ def hand_since(manifest: Obj, since: datetime, around: Around | None = None) -> 
     if template.happened and not any("template" in h.what for h in found):
         found.append(Hand("somebody", template.at, "template"))  # what only removes leaves no entry
     own = written_at(manifest, FIELD_MANAGER)
-    if not found and around is not None and not observed(manifest) and (own is None or own < since):
+    unseen = around is not None and not observed(manifest) and not _only_noted(manifest, since)
+    if not found and unseen and (own is None or own < since):
         found.append(Hand("somebody", None, "its spec"))  # so lately that nothing else tells of it yet
     if not found and (at := resumed_at(manifest, around, since)):
         found.append(Hand("somebody", at, "paused"))

@@ -10,8 +10,11 @@ from app.domain.decision import Code, Mode
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.policy.model import Otherwise
+from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
+    all_runs,
     born,
     decision,
     policy,
@@ -52,7 +55,7 @@ async def test_what_somebody_did_while_the_question_stood_calls_nobody_where_it_
     await rig.run(15)
     if answered:
         await says_yes(rig)
-    await rig.until(lambda: "while the question stood: noticed" in rig.notebook.text, 120)
+    await rig.until(lambda: "before our write: noticed" in rig.notebook.text, 120)
     assert (await decision(rig)).code is Code.TARGET_BUSY
     assert f"{manager} changed template" in (await decision(rig)).text
     await rig.run(600)
@@ -66,7 +69,7 @@ async def test_what_somebody_did_while_the_question_stood_calls_nobody_where_it_
 async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(tmp_path: Path) -> None:
     rig = await _asked(tmp_path)
     _deploys(rig, HOTFIX, "kubectl-set")
-    await rig.until(lambda: "while the question stood: noticed" in rig.notebook.text, 120)
+    await rig.until(lambda: "before our write: noticed" in rig.notebook.text, 120)
     fires_on(rig)
     await rig.run(240, alerts=False)
     assert await trail(rig, EventKind.ESCALATED) == []
@@ -74,4 +77,34 @@ async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     assert writes(rig) == []
+    await rig.close()
+
+
+API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
+
+
+@pytest.mark.parametrize("helps", [True, False])
+async def test_what_somebody_did_while_the_second_question_stood_has_its_time_too(
+    tmp_path: Path, *, helps: bool
+) -> None:
+    """An earlier step of ours stands: nothing of it is taken back under their hand, and nobody is called before their time is over."""
+    both = policy(mode=Mode.APPROVE, otherwise=(Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE))
+    rig = await born(tmp_path, rules=both, world=flood())
+    await rig.until(lambda: "WAITING FOR APPROVAL" in rig.notebook.text, 600)
+    await says_yes(rig)
+    await rig.run(60)
+    run = await the_run(rig)
+    while run.state is not RunState.WAITING or run.step_index == 0:
+        await rig.run(30)
+        run = await the_run(rig)
+    rig.cluster.scale(*API, 12, manager="kubectl")
+    if helps:
+        rig.cluster.traffic.set_rps("langgraph-api", 0.2)
+    await rig.run(240)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    first = (await all_runs(rig))[0]
+    assert (first.state, "kubectl changed replicas" in first.result) == (RunState.TAKEN_OVER, True)
+    await rig.run(2_400)
+    assert writes(rig) == ["patch langgraph-api"], "nothing is taken back under their hand"
+    assert len(await trail(rig, EventKind.ESCALATED)) == (0 if helps else 1)
     await rig.close()

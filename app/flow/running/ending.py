@@ -187,7 +187,11 @@ def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Inci
     that overrules us is, and whoever it was when it is not the first time. Nobody is for what is deleted: it has overruled no step, and what
     has its name next is decided anew."""
     gone = bool(run.life.get("gone"))
-    if incident.manual is None and (gone or incidents.firing_count(tx.conn, incident.id) == 0):
+    # While a question stood, or where nothing of ours is in place, no step was overruled: their change has its time to help, and it is decided
+    # anew whether a person is needed.
+    beside = run.state is RunState.WAITING or not journal.changed(tx.conn, run.id)
+    over = gone or beside or incidents.firing_count(tx.conn, incident.id) == 0
+    if incident.manual is None and over:
         _untouched(tx, incident, run, life.reason)
         return Ended(keeps={"gone": gone})
     times = len(counts.taken_over(tx.conn, run.target_key, tx.now - TAKEN_OVER_FOR))

@@ -47,7 +47,7 @@ class Event(StrEnum):
     NOT_FIXED = "not_fixed"
     INCONCLUSIVE = "inconclusive"
     PROBE_ERROR = "probe_error"
-    TAKEN_OVER = "taken_over"  # somebody else changed or deletes the target while it was verified, or right before our write
+    TAKEN_OVER = "taken_over"  # somebody else changed or deletes the target: their hand wins, nothing of ours is written over it
     STEP_FOUND = "step_found"  # the next step may be taken
     STEP_ASKS = "step_asks"  # the next step needs an approval
     NO_STEP = "no_step"
@@ -322,11 +322,12 @@ S, E = RunState, Event
 LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     # The engine has it. Whoever needs an approval waits from the start.
     (S.REQUESTED, E.BEGUN): act,
-    # A person is asked. The first step has nothing behind it; a later one goes on with the rest of the rule.
+    # A person is asked. The first step has nothing behind it; a later one goes on with the rest of the rule, or is theirs who came meanwhile.
     (S.WAITING, E.APPROVED): act,
     (S.WAITING, E.REJECTED): rest_of_otherwise(S.REJECTED),
     (S.WAITING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.WAITING, E.WITHDRAWN): rest_of_otherwise(S.ABANDONED),
+    (S.WAITING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.WAITING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
     # The step's actions, one after the other, each checked right before it is sent.
     (S.ACTING, E.APPLIED): next_action_or_verify,
@@ -344,7 +345,6 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.VERIFYING, E.NOT_FIXED): otherwise(S.NOT_FIXED),
     (S.VERIFYING, E.INCONCLUSIVE): finish(S.INCONCLUSIVE),
     (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),
-    # Their hand wins: nothing of ours is written over it, neither another step nor an undo.
     (S.VERIFYING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     # The next step of the ladder, decided anew like the first one.
     (S.CHOOSING, E.STEP_FOUND): act,

@@ -150,9 +150,9 @@ async def look_asked(services: Services, run: Run) -> Look:
     stands = await approve.look(services, run)
     gone, silenced = await _unheard(services, run)
     try:
-        why = "" if run.answer else await _moved_on(services, run)
+        why, theirs = ("", False) if run.answer else await _moved_on(services, run)
     except RemediatorError:
-        why = ""  # looked at again, and before anything is written in any case
+        why, theirs = "", False  # looked at again, and before anything is written in any case
 
     def found(tx: Tx, held: Run) -> Found:
         told = stands(tx, held)
@@ -161,7 +161,11 @@ async def look_asked(services: Services, run: Run) -> Look:
         if told.event is Event.EXPIRED and silenced and not journal.changed(tx.conn, held.id):
             text = f"{told.text}, and nobody is called for it, as its alert is {silenced}: it is decided anew"
             return replace(told, event=Event.WITHDRAWN, text=text)
-        return Found(Event.WITHDRAWN, why) if why and told.event is None and not held.answer else told
+        if not why or told.event is not None or held.answer:
+            return told
+        # Where an earlier step stands, what somebody does beside it has its time to help: nothing is taken back under their hand.
+        over = theirs and journal.changed(tx.conn, held.id)
+        return Found(Event.TAKEN_OVER if over else Event.WITHDRAWN, why)
 
     return found
 
@@ -177,29 +181,29 @@ async def _unheard(services: Services, run: Run) -> tuple[str, str]:
     return await unheard(services, incident, alerts) if alerts and incident.manual is None else ("", "")
 
 
-async def _moved_on(services: Services, run: Run) -> str:
+async def _moved_on(services: Services, run: Run) -> tuple[str, bool]:
     """Whose hand has been on the object since it was asked, where it is gone, is being deleted, is kept from us by its owners, or is not as the
-    plan's first action expects it; empty otherwise."""
+    plan's first action expects it; empty otherwise. And whether it is theirs by now."""
     vault = services.store.vault
     planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
     if planned.fault:
-        return ""
+        return "", False
     if gone := await leaving(services.cluster, planned.action.target):
-        return f"{gone} while the question stood"
+        return f"{gone} while the question stood", False
     if off := await approval_request.kept_off(services, run):
-        return f"{off} since the question was put"
+        return f"{off} since the question was put", False
     if hand := await _resized(services, run.step):
-        return f"{hand.text} while the question stood"
+        return f"{hand.text} while the question stood", True
     if not planned.action.changes:
-        return ""
+        return "", False
     checked = await planned.actuator.check(services.clients, planned.action)
     if checked.ref is not None:
-        return ""
+        return "", False
     if checked.code == ObjectMissing.code:
-        return f"{checked.text} while the question stood"
+        return f"{checked.text} while the question stood", False
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
     if hand is not None:
-        return f"{hand.text} while the question stood: {checked.text}"
+        return f"{hand.text} while the question stood: {checked.text}", True
     key, since = planned.action.target.key, run.requested_at
     ours, busy = await services.store.read(
         lambda conn: (
@@ -208,8 +212,11 @@ async def _moved_on(services: Services, run: Run) -> str:
         )
     )
     if busy:
-        return ""  # at work still: decided now it would only be in its way
-    return f"another run of this service changed it while the question stood: {checked.text}" if ours else ""
+        return "", False  # at work still: decided now it would only be in its way
+    return (
+        f"another run of this service changed it while the question stood: {checked.text}" if ours else "",
+        False,
+    )
 
 
 async def _resized(services: Services, step: Step) -> Hand | None:

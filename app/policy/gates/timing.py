@@ -257,7 +257,7 @@ def _given_time(case: Case) -> GateResult | None:
     facts = case.facts
     done = [
         (facts.mended_at, "another run mended it"),
-        (facts.theirs_since, f"{facts.changed_by}, while the question stood: noticed"),
+        (facts.theirs_since, f"{facts.changed_by}, before our write: noticed"),
     ]
     for at, what in done:
         if at is not None and facts.now < (end := at + case.rule.verify.timeout):
