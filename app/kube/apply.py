@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from app.domain import half_way
 from app.domain.actuator import Applied, CheckResult, Mark, Sleep, Undone
-from app.domain.cluster import FIELD_MANAGER, Cluster
+from app.domain.cluster import FIELD_MANAGER, OPT, Cluster
 from app.domain.errors import (
     ClusterRefused,
     DisruptionBlocked,
@@ -176,7 +176,7 @@ async def _dry_run_result(
             raise ObjectChanged(no, where=str(ref))
         if no := _marked(looked_at, manifest, ref):
             raise TryLater(no, where=str(ref))
-        if no := _newer_spec(manifest, ref):
+        if no := _newer_spec(looked_at, manifest, ref):
             raise ObjectChanged(no, where=str(ref))
         patch = operations(manifest, action.changes, action_id)
         try:
@@ -239,7 +239,7 @@ async def _patch(
         no = obstacle(manifest, action)
         if not no and (marked := _marked(looked_at, manifest, ref)):  # the gates have to hear of it
             return Applied(ActionResult.REFUSED, marked, code=ObjectChanged.code, passing=True)
-        if no := no or _newer_spec(manifest, ref):
+        if no := no or _newer_spec(looked_at, manifest, ref):
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
@@ -257,21 +257,25 @@ async def _patch(
 
 
 def _marked(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
-    """That it became somebody's since it was looked at, or was given other annotations: these count as a generation too, where its kind is
-    a Deployment, and may be a mark that the gates go by. Empty for neither."""
+    """That it became somebody's since it was looked at, or that its owners have set or lifted their mark; empty for neither."""
     if owner := new_owner(looked_at, manifest, ref):
         return owner
-    same_spec = looked_at is not manifest and looked_at.get("spec") == manifest.get("spec")
-    if same_spec and generation_of(looked_at) == ref.generation != generation_of(manifest):
-        return f"the annotations of {ref} changed since it was looked at"
-    return ""
+    before, now = _opted(looked_at), _opted(manifest)
+    return f"{OPT} of {ref} changed since it was looked at" if before != now else ""
 
 
-def _newer_spec(manifest: Obj, ref: ObjectRef) -> str:
+def _opted(manifest: Obj) -> tuple[object, ...]:
+    meta = manifest["metadata"]
+    return tuple((meta.get(part) or {}).get(OPT) for part in ("labels", "annotations"))
+
+
+def _newer_spec(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
+    """Annotations of a Deployment count as a generation too: what was looked at tells whether its spec changed."""
     generation = generation_of(manifest)
-    if generation != ref.generation:
-        return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
-    return ""
+    known = looked_at is not manifest and generation_of(looked_at) == ref.generation
+    if generation == ref.generation or (known and looked_at.get("spec") == manifest.get("spec")):
+        return ""
+    return f"the spec of {ref} changed since the check (generation {generation}, was {ref.generation})"
 
 
 async def _found(

@@ -98,7 +98,8 @@ _BEGUN = select(func.min(run_journal.c.begun_at)).where(run_journal.c.run_id == 
 _PLACES = select(runs.c.id, runs.c.requested_at, _BEGUN.label("begun")).where(_CHANGES)
 _SPENT = select(func.count(), func.min(ledger.c.at)).where(
     ledger.c.scope == bindparam("scope"),
-    ledger.c.at > _SINCE,  # what is as old as the window has left it, as the moment says at which it is tried again
+    ledger.c.at
+    > _SINCE,  # what is as old as the window has left it, as the moment says at which it is tried again
     ledger.c.spent.is_(True),
     ~((ledger.c.run_id == bindparam("run")) & (ledger.c.step_index == bindparam("step"))),
 )

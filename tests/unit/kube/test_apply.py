@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from app.domain.cluster import MARKER
+from app.domain.cluster import MARKER, OPT
 from app.domain.errors import (
     AccessDenied,
     ClusterThrottled,
@@ -119,7 +119,8 @@ async def test_an_object_that_moved_since_it_was_checked_is_looked_at_anew(
     action = scaling(cluster)
     found = await apply.check(cluster, action)
     assert found.ref is not None
-    cluster.edit(D, NAME, spec=spec)
+    live = cluster.edit(D, NAME, spec=spec)
+    live["spec"] |= {"minReadySeconds": 9} if spec else {}
     cluster.gets.clear()
     done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
     assert (done.result, len(cluster.gets)) == (result, gets)  # each patch looks, and one look between two
@@ -164,19 +165,36 @@ async def test_a_spec_that_changed_since_the_check_is_left_alone(field: str, val
     assert (done.result, done.text, real_writes(cluster)) == (ActionResult.REFUSED, why, [])
 
 
-async def test_annotations_that_changed_since_the_check_are_for_the_gates() -> None:
-    """A Deployment counts them as a generation; a mark may be among them."""
+async def test_the_mark_of_the_owners_that_changed_since_the_check_is_for_the_gates() -> None:
     cluster = FakeCluster(m.deployment())
     action = scaling(cluster)
     found = await apply.check(cluster, action)
     assert found.ref is not None
-    cluster.edit(D, NAME)["metadata"]["annotations"] = {"team": "search"}
+    cluster.edit(D, NAME)["metadata"]["annotations"] = {OPT: "false"}
     cluster.before = [lambda: cluster.edit(D, NAME, spec=False)]
-    with pytest.raises(TryLater, match="the annotations of rag7/Deployment/langgraph changed"):
+    with pytest.raises(TryLater, match="enabled of rag7/Deployment/langgraph changed"):
         await apply.dry_run(cluster, action, ID, found.ref, found.seen)
     done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
     assert (done.result, done.passing, real_writes(cluster)) == (ActionResult.REFUSED, True, [])
-    assert "the annotations of rag7/Deployment/langgraph changed since it was looked at" in done.text
+    assert "changed since it was looked at" in done.text
+
+
+async def test_other_annotations_are_nobodys_hand_however_often_they_change() -> None:
+    """A Deployment counts them as a generation, and tools annotate several times a second."""
+    cluster = FakeCluster(m.deployment())
+    action = scaling(cluster)
+    found = await apply.check(cluster, action)
+    assert found.ref is not None
+
+    def noted() -> None:
+        meta = cluster.edit(D, NAME)["metadata"]
+        meta["annotations"] = {**(meta.get("annotations") or {}), "note": meta["resourceVersion"]}
+
+    cluster.before = [noted] * 3
+    assert await apply.dry_run(cluster, action, ID, found.ref, found.seen) == "the dry run was accepted"
+    cluster.before = [noted] * 3
+    done = await apply.apply(cluster, action, ID, found.ref, found.seen, sleep=Naps())
+    assert (done.result, real_writes(cluster)) == (ActionResult.APPLIED, ["patch"])
 
 
 async def test_a_namesake_is_never_touched() -> None:

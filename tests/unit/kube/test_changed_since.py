@@ -86,3 +86,21 @@ def test_a_template_that_nobody_has_written_is_somebodys_unless_it_is_ours(
     wrote = [T0 + timedelta(seconds=s) for s in ours]
     found = hand_since(manifest, T0, Around(T0 + timedelta(seconds=200), stored, NEW, events=[], ours=wrote))
     assert (found.text if found else "") == told
+
+
+@pytest.mark.parametrize(("noted", "told"), [(True, ""), (False, "somebody changed its spec")])
+def test_an_annotation_that_the_controller_has_not_looked_at_yet_is_no_change_of_the_spec(
+    *, noted: bool, told: str
+) -> None:
+    """What only takes away leaves no entry: without any that explains the generation it is asked about."""
+    found = web()
+    fields = [found["metadata"]["managedFields"][1]]
+    if noted:
+        fields.append(
+            {"manager": "kubectl-annotate", "time": at(80), "fieldsV1": {"f:metadata": {"f:annotations": {}}}}
+        )
+    found["metadata"] |= {"generation": 4, "managedFields": fields}
+    hand = hand_since(
+        found, T0, Around(T0 + timedelta(seconds=100), [replica_set(NEW, -900, -60, 4)], NEW, events=[])
+    )
+    assert (hand.text if hand else "") == told
