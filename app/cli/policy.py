@@ -184,7 +184,7 @@ def or_faults(read: Callable[[], T], *, as_json: bool) -> T:
         else:
             for fault in error.faults:
                 write(str(fault))
-            say(f"{len(error.faults)} faults")
+            say(counted(len(error.faults), "fault"))
         raise typer.Exit(1) from error
 
 

@@ -28,7 +28,7 @@ from app.policy.escalation import EscalationPolicy
 from app.policy.matchers import NEVER
 from app.policy.schedule import Schedule
 from app.policy.units import LabelMapping
-from app.policy.values import Duration, Matcher, Percentage, RateLimits, WallTime, Zone
+from app.policy.values import Duration, Matcher, NamespacePattern, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 """Never touched, whatever a policy says: what runs there keeps the cluster alive."""
@@ -49,8 +49,8 @@ class Scope(Block):
     at, to tell which one is missing. Rules name more Secrets in their params, for logins and keys; `remediator rbac` prints the rights on all of
     them."""
 
-    namespaces: tuple[str, ...] = Field(min_length=1)
-    exclude_namespaces: tuple[str, ...] = ()
+    namespaces: tuple[NamespacePattern, ...] = Field(min_length=1)
+    exclude_namespaces: tuple[NamespacePattern, ...] = ()
     secrets: tuple[Annotated[str, Field(pattern=f"^{OBJECT_NAME}$")], ...] = ()
     opt: Opt = Opt.OUT
     protected_kinds: tuple[Kind, ...] = ()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
 from app.policy import units
 from app.policy.matchers import When, parse_when
@@ -46,3 +47,18 @@ Matcher = Annotated[
         {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]},
     ),
 ]
+
+
+_NAMESPACE = re.compile(r"[-a-z0-9*?!\[\]]{1,63}")
+
+
+def _namespace(text: str) -> str:
+    if not _NAMESPACE.fullmatch(text):
+        raise ValueError(
+            "no namespace is called so: small letters, digits and -, at most 63 (* stands for any)"
+        )
+    return text
+
+
+NamespacePattern = Annotated[str, AfterValidator(_namespace)]
+"""A namespace's name, in which `*` and the like stand for more."""

@@ -302,3 +302,15 @@ def test_a_fault_is_data_too() -> None:
         "message": 'unknown key "x"',
         "allowed": ["mode", "scope"],
     }
+
+
+@pytest.mark.parametrize("name", ["Rag_7", "a b", "", "x" * 64, "rag7/"])
+def test_a_namespace_that_cannot_be_is_a_slip_of_the_pen(name: str) -> None:
+    (fault,) = faults_of(f'version: 1\nscope: {{namespaces: [rag7, "{name}"]}}\nrules: []\n')
+    assert fault.startswith("a.yaml:2:28: ")
+    assert "no namespace is called so" in fault
+
+
+def test_namespaces_may_be_patterns() -> None:
+    head = 'version: 1\nscope: {namespaces: ["*", "team-?", "[ab]-x"], exclude_namespaces: ["kube-*"]}\nrules: []\n'
+    assert load_policy({"a.yaml": head}, CATALOGUE).scope.covers("rag7")
