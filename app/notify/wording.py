@@ -76,7 +76,9 @@ NOTHING_DONE = "NOTHING DONE"
 
 RESOLVED_ALONE = "the alert resolved without our doing"
 RESOLVED_AFTER = "the alert resolved after something had been written for it"
-"""Reasons of an incident that ended with its alert, as nothing and as something of ours was written for it."""
+RESOLVED_BESIDE = "the alert resolved after another run of this service had mended its target"
+"""Reasons of an incident that ended with its alert: as nothing, as something was written for it, and as something was for another one on its
+target."""
 
 
 class Written(StrEnum):
@@ -107,7 +109,9 @@ _WENT_AWAY = {
 
 def went_away(timeline: Timeline) -> str:
     """How an incident ended whose alert went away without a run that says it helped; its reason where that says more."""
-    told = timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER)
+    if timeline.reason == RESOLVED_BESIDE and written(timeline) is Written.NOTHING:
+        return f"{RESOLVED_BESIDE[:1].upper()}{RESOLVED_BESIDE[1:]}"
+    told = timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER, RESOLVED_BESIDE)
     return _WENT_AWAY[written(timeline)] + ("" if told else f": {timeline.reason}")
 
 

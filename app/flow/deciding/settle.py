@@ -26,7 +26,7 @@ from app.flow.people import approval_request
 from app.flow.services import Services
 from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
-from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
+from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE, RESOLVED_BESIDE
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, may_act
 from app.policy.match import ledger_keys
@@ -361,10 +361,17 @@ def resolved(tx: Tx, incident: Incident) -> None:
     """Close an incident whose alerts are gone before anything was decided."""
     held = incidents.hold(tx, incident.id)
     if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
-        alone = RESOLVED_AFTER if counts.written_for(tx.conn, incident.id) else RESOLVED_ALONE
-        reason = history.source_gone(tx.conn, incident.id) or alone
+        reason = history.source_gone(tx.conn, incident.id) or _with_its_alert(tx, held)
         move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
     incidents.schedule(tx, incident.id, None)
+
+
+def _with_its_alert(tx: Tx, incident: Incident) -> str:
+    if counts.written_for(tx.conn, incident.id):
+        return RESOLVED_AFTER
+    target, opened = incident.target_key, incident.opened_at
+    beside = bool(target) and counts.mended_at(tx.conn, str(target), incident.id, opened)
+    return RESOLVED_BESIDE if beside else RESOLVED_ALONE
 
 
 OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})
