@@ -282,7 +282,7 @@ def _value_before(line: str, at: int, *, bare: bool) -> Span | None:
     """`"V" is not a valid password`, `V was rejected as token`."""
     words = list(_SPACED.finditer(line, max(0, at - _BEFORE_LINKS), at))
     links: list[str] = []
-    while words and words[-1][0].lower() in _LINKS and len(links) < _MOST_LINKS:
+    while words and words[-1][0].lower() in _LINKS and len(links) < _MAX_LINKS:
         links.insert(0, words.pop()[0].lower())
     if not links or not words or not _is_said_of_it(links, words):
         return None
@@ -308,7 +308,7 @@ def _is_said_of_it(links: list[str], words: list[re.Match[str]]) -> bool:
 
 _MARKS = "\"'`[](){}<>\\\u201c\u201d"
 _SPACED = re.compile(r"\S+")
-_LONGEST, _FEW, _CODE, _SHORT, _BEFORE_LINKS, _MOST_LINKS, _READ_AT_ONCE, _NEAR = 200, 4, 6, 6, 160, 8, 32, 32
+_LONGEST, _FEW, _CODE, _SHORT, _BEFORE_LINKS, _MAX_LINKS, _READ_AT_ONCE, _NEAR = 200, 4, 6, 6, 160, 8, 32, 32
 
 
 Sentence = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
