@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 import re2
@@ -153,7 +154,7 @@ def refused_beside(match: Any, text: str) -> list[Span]:
     for word in _WORD_OF_A_NAME.finditer(line):
         if begin + word.start() >= read:
             break
-        if begin + word.end() <= match.start():
+        if begin + word.end() <= match.start() or not _may_be_noun(word[0]):
             continue
         for start, stop in _beside(line, word):
             if not found or begin + start >= found[-1][1]:
@@ -166,7 +167,7 @@ def _beside(line: str, word: re.Match[str]) -> Iterator[Span]:
     name = word[0].strip("-.:")
     before = _KIND_BEFORE.search(line, max(0, word.start() - 16), word.start())
     kind, begin = (before[0], before.start()) if before else ("", word.start())
-    if not _is_noun(name, kind):
+    if name.lower() in _KEYS and (not kind or kind.split(maxsplit=1)[0].lower() in _OF_DATA):
         return
     sure = bool(kind) or (name.lower().rstrip("s") not in ("secret", "token", "credential"))
     another = _OF_ANOTHER.match(line, word.end()) is not None
@@ -202,13 +203,17 @@ def _leads_on(line: str, leads: re.Match[str], *, alone: bool) -> bool:
 _UNEXPECTED = re.compile(r"\bunexpected token\Z", re.IGNORECASE)
 
 
-def _is_noun(name: str, kind: str) -> bool:
-    if name.lower() in ("key", "keys"):
-        return kind.split(maxsplit=1)[0].lower() not in _OF_DATA if kind else False
-    if _NOUN_ALONE.fullmatch(name):
+@lru_cache(maxsize=1_024)
+def _may_be_noun(word: str) -> bool:
+    """Whether a word is the noun for a secret, alone or behind another."""
+    name = word.strip("-.:")
+    if name.lower() in _KEYS or _NOUN_ALONE.fullmatch(name):
         return True
     several = "_" in name or "." in name or "-" in name or name[1:].lower() != name[1:]
     return several and is_name(name)
+
+
+_KEYS = ("key", "keys")
 
 
 def _held_at(line: str, at: int) -> tuple[int, int, bool] | None:
