@@ -196,7 +196,7 @@ def _quoted_in(text: str, begin: int, end: int) -> list[Span]:
             found.append(value)
     told = len(found)
     for said in _SAID_OF.finditer(text, begin, end):
-        other = is_name(said["value"]) or _of_another(text, begin, said.start())
+        other = is_name(said["value"]) or is_of_another(text, begin, said.start())
         if not other and not _overlaps(found[:told], (said.start("value"), said.start("value") + 1)):
             found.append(said.span("value"))
     return sorted(
@@ -218,7 +218,7 @@ _LOOKED_UP = re.compile(rf"\$[{{(]|\{{\{{|{_FILE}\Z")
 """What is no value itself: a template, a file."""
 
 
-def _of_another(text: str, begin: int, at: int) -> bool:
+def is_of_another(text: str, begin: int, at: int) -> bool:
     """Whether what is quoted at `at` is the name of something else."""
     before = text[max(begin, at - _BEFORE) : at].rstrip("\\")
     words = before.rstrip(" \t:=").removesuffix(" is")
@@ -289,7 +289,7 @@ def _may_be(told: _Sentence, value: Span, opened: int) -> bool:
     if opened < 0:
         return not word.startswith("-")
     before = text[max(told.begin, opened - _BEFORE) : opened]
-    return not _of_another(text, told.begin, opened) and _PAIRED.search(before) is None
+    return not is_of_another(text, told.begin, opened) and _PAIRED.search(before) is None
 
 
 def is_no_value(text: str, value: Span) -> bool:
@@ -304,7 +304,7 @@ def _is_told_alone(told: _Sentence, value: Span, opened: int) -> bool:
     before = told.text[max(told.begin, opened - _BEFORE) : opened]
     last = not told.text[value[1] : told.end].strip("\\.,;:!?)]} \r" + _CLOSING)
     return _THING_BEFORE.search(before) is not None or (
-        last and before.endswith(": ") and not _of_another(told.text, told.begin, opened)
+        last and before.endswith(": ") and not is_of_another(told.text, told.begin, opened)
     )
 
 

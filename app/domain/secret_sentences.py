@@ -17,7 +17,7 @@ import re2
 from app.domain import secret_places as places
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import READ
-from app.domain.secret_refusals import is_name, is_no_value
+from app.domain.secret_refusals import is_name, is_no_value, is_of_another
 from app.domain.secret_values import read_quoted
 from app.domain.secret_words import CHANGED, THING, is_address, made_up
 
@@ -66,7 +66,7 @@ NOUN = r"(?i)(?:pass|pwd|secret|token|key|cred|otp\b|\bpin\b|jwt)"
 """What is in each noun of a sentence that `refused_beside` reads."""
 _REFUSES: Any = re2.compile(  # type: ignore[no-untyped-call]
     r"(?i)\b(?:in(?:valid|correct|compatible|sufficient)|illegal|mal?formed|wrong|bad|weak|un(?:expected|known|recogni[sz]ed|supported|acceptable|authori[sz]ed|able)|reject\w*|refus\w*|decline\w*|den(?:y|ied|ies)"
-    r"|(?:dis|not )allow\w*|forbid\w*|prohibit\w*|fail\w*|expire\w*|revoked?|leaked|compromised|breach\w*|mis?match\w*|match\w*|differ\w*|not|no such|cannot|can't|could\s?n[o']t|\w{1,8}n't|pars(?:e|ed|ing)|decod\w+|verif\w+|validat\w+"
+    r"|(?:dis|not )allow\w*|forbid\w*|prohibit\w*|fail\w*|expire\w*|revoked?|leaked|compromised|breach\w*|blocked|banned|disabled|forbidden|unauthorized|mis?match\w*|match\w*|differ\w*|not|no such|cannot|can't|could\s?n[o']t|\w{1,8}n't|pars(?:e|ed|ing)|decod\w+|verif\w+|validat\w+"
     r"|accept\w*|expect\w*|receiv\w*|got|given|provided|supplied|must|should|too (?:short|long|weak)|violat\w*|already|duplicate)\b"
 )
 """A verb or a word by which a sentence refuses."""
@@ -86,10 +86,10 @@ _OF_DATA = frozenset({"user", "service", "session", "app", "storage", "id", "bot
 """A key of these finds data as often as it opens something."""
 _FILL = (
     r"value|string|text|provided|supplied|given|received|presented|used|sent|entered|got|found|actual|was|is|of|format|length|header|parameter|argument|field|rejected|refused|in(?:valid|correct)|illegal|wrong|bad|expired|revoked|mismatch|denied"
-    r"|not|valid|accepted|allowed|recogni[sz]ed|unauthorized|verification|validation|check|failed|must|be|cannot|does|match(?:es)?|too|short|long|weak|contains?|characters?|you|it|but|which|that|has|been|an?|the|error"
+    r"|not|valid|accepted|allowed|recogni[sz]ed|unauthorized|verification|validation|check|failed|must|be|cannot|does|match(?:es)?|too|short|long|weak|contains?|characters?|you|it|but|which|that|has|been|an?|the"
 )
 _LEADS = re.compile(
-    rf"['\"`\])]{{0,2}}(?P<words>(?:[ \t:,(]{{1,3}}(?:{_FILL})(?=[ \t:,(])){{0,8}})(?P<mark>[ \t]*(?:[:=,(]|[-=]>)[ \t]*|[ \t]+)",
+    rf"['\"`\])]{{0,2}}(?P<words>(?:[ \t:,;(]{{1,3}}(?:{_FILL})(?=[ \t:,(])){{0,8}})(?P<mark>[ \t]*(?:[:=,]|[!.;]?[ \t]*\(|[-=]>)[ \t]*|[ \t]+[-\u2013\u2014][ \t]+|[ \t]+)",
     re.IGNORECASE,
 )
 """What stands between a noun and a value in a sentence: words that name nothing else."""
@@ -107,7 +107,7 @@ _NUMBERED = re.compile(r"[a-z]+\d")
 _OF_AN_OBJECT = re.compile(r"[a-z0-9](?:[a-z0-9./-]*[a-z0-9])?")
 _VERDICT = re.compile(
     r"[\"'`\])>}\\]{0,3}(?:[:,]|,? which)?[ \t]+(?:(?:is|was|has|does|are|were)[ \t]+)?(?:(?:not?|an?|been|too|already)[ \t]+){0,2}(?:(?:in)?(?:valid|correct)|rejected|refused|expired|revoked|match\w*|mismatch\w*|accepted|allowed|recogni[sz]ed"
-    r"|weak|short|long|wrong|malformed|denied|unauthorized|leaked|compromised|isn't|doesn't match|but (?:it )?(?:expected|wanted|needs?|was expected|expects)|instead of)\b",
+    r"|weak|short|long|wrong|malformed|denied|unauthorized|leaked|compromised|blocked|banned|disabled|failed(?=[.,;:)]?(?:$|[ \t]?\n))|isn't|doesn't match|but (?:it )?(?:expected|wanted|needs?|was expected|expects)|instead of)\b",
     re.IGNORECASE,
 )
 _REFUSED_AS = re.compile(
@@ -151,15 +151,59 @@ def refused_beside(match: Any, text: str) -> list[Span]:
     if _REFUSES.search(line) is None:
         return [(read, read)]
     found: list[Span] = []
+    nouns: list[int] = []
     for word in _WORD_OF_A_NAME.finditer(line):
         if begin + word.start() >= read:
             break
         if begin + word.end() <= match.start() or not _may_be_noun(word[0]):
             continue
-        for start, stop in _beside(line, word):
-            if not found or begin + start >= found[-1][1]:
-                found.append((begin + start, begin + stop))
+        if _is_sure(line, word):
+            nouns.append(word.end())
+        found += ((begin + start, begin + stop) for start, stop in _beside(line, word))
+    found += ((begin + start, begin + stop) for start, stop in _told(line, nouns))
+    found.sort()
     return [*found, (max(read, found[-1][1]) if found else read,) * 2]
+
+
+def _is_sure(line: str, word: re.Match[str]) -> bool:
+    """Whether a noun can be nothing but a secret's."""
+    name = word[0].strip("-.:").lower()
+    return name not in _OFTEN_ELSE or (
+        _KIND_BEFORE.search(line, max(0, word.start() - 16), word.start()) is not None
+    )
+
+
+_OFTEN_ELSE = frozenset({"key", "keys", "token", "tokens", "secret", "secrets", "credential", "credentials"})
+
+
+def _told(line: str, nouns: list[int]) -> Iterator[Span]:
+    """What is told as the value further away from a noun in the same sentence: `wrong password for bob: "V"`, `value "V": not the password`."""
+    for led in _TOLD.finditer(line) if nouns else ():
+        held = _held_at(line, led.end())
+        if held is None:
+            continue
+        start, stop, quoted = held
+        word = line[start:stop]
+        near = any(stop < noun < start + _BEFORE_IT or start - _OPEN_END < noun < start for noun in nouns)
+        mixed = any(c.isdigit() for c in word) and any(c.isalpha() for c in word) and " " not in word
+        if not near or not mixed or len(word) < _SHORT or not (quoted or led["word"]):
+            continue
+        other = _OF_ANOTHER_KIND.fullmatch(word) or _NUMBERED.fullmatch(word) if not quoted else None
+        ended = quoted or _ENDED.match(line, stop) is not None
+        if (
+            ended
+            and not other
+            and not (is_no_value(line, (start, stop)) or is_of_another(line, 0, led.end()))
+        ) and (made_up(word) or not _is_a_way(word)):
+            yield start, stop
+
+
+_TOLD = re.compile(
+    r"\b(?P<word>value|got|received|given|provided|supplied|refused|rejected)\b(?:[ \t]*[:=,][ \t]*|[ \t]+)|(?:(?<![\"'`\\])[:;]|[ \t][-\u2013\u2014])[ \t]+(?=[\"'`\\\u201c\u2018\u00ab])",
+    re.IGNORECASE,
+)
+_ENDED = re.compile(r"[.:!?]?(?:$|[,;)\]}\"'\\])|:[ \t]|[ \t]+(?:rejected|refused|is|was|instead|but)\b")
+_BEFORE_IT = 80
 
 
 def _beside(line: str, word: re.Match[str]) -> Iterator[Span]:
@@ -193,7 +237,7 @@ def _leads_on(line: str, leads: re.Match[str], *, alone: bool) -> bool:
         return bool(leads["words"]) or _VERDICT.search(line, leads.end(), leads.end() + _OPEN_END) is not None
     return (
         not mark
-        or mark == "("
+        or mark.endswith("(")
         or bool(leads["words"])
         or not alone
         or _UNEXPECTED.search(line, 0, leads.start()) is not None
@@ -278,7 +322,7 @@ def _of_no_object(line: str, word: str, *, told: bool, refused: bool, name: str)
 
 
 _OF_ANOTHER = re.compile(
-    r"[ \t]+(?!(?:for|because|in|at|on|and|any|of|by|to|here|from|since|as|with|but)\b)[a-z]"
+    r"[ \t]+(?!(?:for|because|in|at|on|and|any|of|by|to|here|from|since|as|with|but|is|was|are|were|has|does|must|cannot|will|or)\b)[a-z]"
 )
 """A noun behind which goes on what it belongs to: `token client`."""
 

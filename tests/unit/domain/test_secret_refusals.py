@@ -74,6 +74,20 @@ def test_a_refused_value_right_beside_its_noun_is_hidden_whatever_the_verb_the_o
     assert [line for line in lines if any(each in redact(line) for each in MADE)] == []
 
 
+FURTHER_AWAY = (
+    '{n} for app shop was rejected: "{s}"', '{n} for user bob rejected (got "{s}")', "wrong {n} for user bob, got {s}", 'failed to parse {n} from env: "{s}"',
+    '{n} of client web rejected: value "{s}"', 'rejected value "{s}": not the {n}', "value {s} rejected: {n} mismatch", 'got "{s}" instead of the {n}',
+    '{n} rejected by upstream with 401: "{s}"', "the {n} that was sent for bob is wrong: '{s}'",
+)  # fmt: skip
+"""With other words between the noun and the value."""
+
+
+@pytest.mark.parametrize("noun", [noun for noun in NOUNS if noun != "token"])
+def test_a_refused_value_further_away_from_its_noun_is_hidden_where_the_sentence_tells_it(noun: str) -> None:
+    lines = [told.format(n=noun, s=each) for told in FURTHER_AWAY for each in MADE]
+    assert [line for line in lines if any(each in redact(line) for each in MADE)] == []
+
+
 @pytest.mark.parametrize("name", [name for name in (*NOUNS, "passcode", "REDIS_PASSWORD") if name != "token"])
 def test_what_was_not_expected_under_the_name_of_a_secret_is_its_value(name: str) -> None:
     lines = [f"{lead}{name}: {each}" for lead in ("unexpected ", "error: unexpected ") for each in MADE]
