@@ -17,7 +17,7 @@ from app.domain import secret_statements as statements
 from app.domain.secret_commands import TOOL, secrets_of_command
 from app.domain.secret_forms import FORMS
 from app.domain.secret_refusals import refused
-from app.domain.secret_sentences import SENTENCES
+from app.domain.secret_sentences import SENTENCES, refused_beside
 from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
 from app.domain.secret_values import read_quoted, read_tuples, read_value
@@ -56,7 +56,7 @@ _TONGUES = r"(?:contrase\x{f1}a|\x{43f}\x{430}\x{440}\x{43e}\x{43b}\x{44c}|\x{5b
 _PASSWORD_IN_URL = r"(?:[^\s\"'\\<>]|[\"'<>\\][A-Za-z0-9])*"
 
 
-_FAR = frozenset({refused, statements.told_of, secrets_of_command})
+_FAR = frozenset({refused, refused_beside, statements.told_of, secrets_of_command})
 """Readers that bound what they read themselves."""
 
 

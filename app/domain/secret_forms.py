@@ -14,9 +14,9 @@ from app.domain import secret_statements as statements
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_refusals import A_TYPE, REFUSED_VALUE, refused
-from app.domain.secret_statements import TOLD_OF, beside_path, told_of, unless_said
+from app.domain.secret_statements import TOLD_OF, beside_path, given, told_of, unless_said
 from app.domain.secret_values import read_in_quote, read_line, read_quoted, read_value, read_word
-from app.domain.secret_words import CHANGED, THING, made_up
+from app.domain.secret_words import CHANGED, THING, is_id, made_up
 
 Span = tuple[int, int]
 Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
@@ -94,6 +94,15 @@ def _named_beside(match: Any, text: str) -> Span | None:
     return (
         None if not word or is_secret_name(word) or (match[0][0] != "{" and word.isalpha()) else (start, end)
     )
+
+
+def _lettered(match: Any, text: str) -> Span | None:
+    """A word of letters and digits behind a noun that only a value follows; no length, and no way of keeping one."""
+    start, end, _ = read_word(text, match.end())
+    word = text[start:end].rstrip(".,;:!?)")
+    mixed = len(word) >= 6 and any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
+    other = _A_VERSION.fullmatch(word) or places.ALGORITHM.search(word) or "=" in word or "/" in word
+    return (start, start + len(word)) if mixed and not other and not is_id(word) else None
 
 
 def _of_a_login(match: Any, text: str) -> Span | None:
@@ -345,6 +354,10 @@ FORMS: tuple[Form, ...] = (
     ("long word", r"(?:^|[^A-Za-z0-9+/=_.-])(?P<secret>[A-Za-z0-9+/]{40})(?:$|[^A-Za-z0-9+/=_.-])", statements.long_word),
     ("word of a tool", rf"(?m)^[ \t+$]*(?:ENV|ARG|setenv|setx|set[ \t]+-\w+)[ \t]+{_NAME}[ \t]+", _named_word),
     ("word of a file", r"(?m)(?:^|[ \t])(?:bindpw|rootpw|rootbindpw|olcRootPW|r[ow]community6?)[ \t]+", unless_said),
+    ("word of a file", r"(?i)\bcommunity[ -]string:?[ \t]+(?:is[ \t]+)?", given),
+    ("sentence", r"(?i)\b(?:totp|hotp|otp|mfa|2fa|authenticator|wallet) seed(?: is)?[ \t]*[:=]?[ \t]+", given),
+    ("sentence", r"(?i)\b(?:unlock|unseal|recovery|activation|backup)[ -](?:key|code)(?: \d)?[ \t]+", _lettered),
+    ("sentence", r"(?i)\b(?:passphrase|passcode)[ \t]+", _lettered),
     ("word of a tool", r"(?i)\b(?:cargo\s+login|nuget\s+setapikey)\s+(?:--\S+\s+)*", unless_said),
     ("word of a tool", r"(?i)\bnet\s+use\s+(?:[a-z*]:?\s+)?\\\\\S+\s+(?:/\S+\s+)*(?P<secret>[^\s/*]\S*)", places.whole),
     ("word of a tool", r"(?i)\bsecrets?\s+(?:set|put|import|create|add)\s+(?:--?\S+\s+)*[\w.-]+=", lambda match, text: read_value(text, match.end(), alone=True)),

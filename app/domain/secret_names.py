@@ -18,7 +18,7 @@ _WORDS = re.compile(
     r"|cert|certificate|server|unseal|unlock|wrapping|recovery|consumer|instrumentation|write|ingest|publishable"
     r"|sharedaccess|integration|subscription|ca)[_.-]?key(?:[_.-]?data)?(?!s?[_.-]?(?:name|ref|file|path|id)\b)|session[_.-]?id|sessid|\bsid\b"
     r"|(?:device|user|authorization|auth|recovery|backup|activation)[_.-]?codes?$|code[_.-]?verifier|oauth[_.-]?verifier|client[_.-]?assertion|id[_.-]?token[_.-]?hint"
-    r"|saml[_.-]?(?:response|request|assertion)|dockerconfigjson|dockercfg|id_(?:rsa|dsa|ecdsa|ed25519)$|client-principal$|webhook[_.-]?url$|remember[_.-]?me$|(?:^|[_.-])pepper$"
+    r"|(?:totp|hotp|otp|mfa|2fa|wallet)[_.-]?seed|saml[_.-]?(?:response|request|assertion)|dockerconfigjson|dockercfg|id_(?:rsa|dsa|ecdsa|ed25519)$|client-principal$|webhook[_.-]?url$|remember[_.-]?me$|(?:^|[_.-])pepper$"
     r"|^stringData$|\.(?:jks|p12|pfx)$|(?:^|[_.-])(?:nt[_.-]?hash|ntlm|netrc|pgpass|htpasswd)$",
     re.IGNORECASE,
 )
@@ -75,7 +75,7 @@ _HARMLESS = re.compile(
     r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|secrets$"
     r"|token[_.-]?(?:review|izer|ize|ization|type|count|limit|bucket|s?[_.-]?(?:used|left|per))"
     r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|(?:min|max)(?:imum)?[_.-]?(?:len(?:gth)?|age|size)|age|ttl|expiry|expires\w*|url|uri"
-    r"|endpoint|hint|type|mode|method|mechanism|methods|mechanisms|encryption|algorithm|enabled|disabled|required|provider|plugin|realm|version|database|db|source|format|rotation|reset|duration|timeout|header|backend|server|stdin)$"
+    r"|endpoint|hint|type|mode|method|mechanism|methods|mechanisms|encryption|algorithm|enabled|disabled|required|provider|plugin|realm|issuer|audience|host|port|domain|region|lifetime|validity|leeway|version|database|db|source|format|rotation|reset|duration|timeout|header|backend|server|stdin)$"
     r"|(?:^|[_.-])(?:pad|bos|eos|unk|mask|sep|cls|stop|special|next|prev|page|next[_.-]?page|continue|continuation)[_.-]?token(?:[_.-]?id)?s?$"
     r"|(?:failed|failure|error|exception|denied|mismatch|expired|rejected|revoked|missing|required)$"
     r"|(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|GROUP|IDEMPOTENCY|DEDUP|UNIQUE|SHARD|INDEX|LOOKUP|TRANSLATION|OBJECT|MESSAGE|I18N|LOCK|METRIC|ISSUE|ROW)_KEY$"
@@ -126,6 +126,12 @@ _REQUEST = re.compile(
     r"(?:Get|Head|Post|Put|Patch|Delete) \\{0,8}\"https?://|(?:dial|read|write) (?:tcp|udp|unix)\b"
 )
 """How Go's programs begin what they say of a request that failed."""
+_OF_ANOTHER = re.compile(
+    r"[A-Z]?[a-z]{2,16} (?:has|have|had|is|was|are|were|could|cannot|did|does|will|must|should) (?:not |been |no )?[a-z]{2,16}(?=$|[\s.,;:)\"'])"
+)
+"""A sentence about something else: `Session has expired`."""
+_A_PHRASE = re.compile(r"pass|pwd|phrase|secret|mnemonic|seed", re.IGNORECASE)
+"""Names of what may be a sentence itself."""
 _SIZE = re.compile(r"\d{1,9} (?:bytes|characters|chars|bits)\b")
 _PIN = re.compile(r"(?:GPIO|gpio|IO|[A-D])\d{1,3}\b")
 _COUNTED = re.compile(r"\d{1,5}(?:/\d{1,5}| of \d{1,5})(?:\s+[a-z]|$)|\d{1,4},?\s+[a-z]{1,14}(?:[\s:=,;.]|$)")
@@ -176,6 +182,8 @@ def says_state(name: str, line: str) -> bool:
         return not rest.strip() or _NEXT.match(rest.lstrip()) is not None
     if sentence := _SENTENCE.match(line):
         return not made_up(sentence["next"])
+    if _OF_ANOTHER.match(line) and _A_PHRASE.search(name) is None:
+        return True
     if _SIZE.match(line) or _REQUEST.match(line) or (name.lower() == "pin" and _PIN.match(line)):
         return True
     if name == "PASS" and _TEST.match(line):
@@ -251,3 +259,15 @@ _SENTENCE_BEHIND = re.compile(r"\w+\(\) |[a-z]{2,16} [a-z]")
 _A_PASSWORD = re.compile(r"pass|pwd|pin\b", re.IGNORECASE)
 _VERSIONS = re.compile(r"\d{1,5}(?:\.\d{1,6})*(?=$|[\s;,)\"'])")
 _NUMBER = re.compile(r"\(?\d{1,12}\)?(?=$|[\s.,;)])")
+
+
+def is_usage(flag: str, text: str, at: int) -> bool:
+    """Whether what stands behind a flag is a usage's word for its value: `[--db-password DB_PASSWORD]`, `--token string   the token`."""
+    if _OF_HELP.match(text, at):
+        return True
+    word = _META.match(text, at)
+    return word is not None and flag.upper().replace("-", "_").endswith(word[0].strip("<>").upper())
+
+
+_OF_HELP = re.compile(r"(?:string|strings|stringArray|file)(?:\]|[ \t]{2,}\w)")
+_META = re.compile(r"(?:[A-Z][A-Z_]{2,40}|<[a-z][a-z_-]{2,40}>)(?=[\s\],|)]|\Z)")

@@ -16,6 +16,7 @@ from app.domain.secret_names import (
     is_place,
     is_secret_name,
     is_told_of_another,
+    is_usage,
     says_state,
 )
 from app.domain.secret_quotes import end_of_line
@@ -59,15 +60,15 @@ def _counts(name: str) -> str:
     return "" if "token" not in name else "any" if "tokens" in name else "small"
 
 
-def _unexpected(text: str, at: int) -> bool:
+def _unexpected(name: str, text: str, at: int) -> bool:
     """A parser says what it did not want: `unexpected token: …`."""
-    return text[max(0, at - 11) : at].lower() == "unexpected "
+    return name.lower() == "token" and text[max(0, at - 11) : at].lower() == "unexpected "
 
 
 def named_value(match: Any, text: str) -> Span | None:
     """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
     name = match["name"]
-    if not is_secret_name(name) or _unexpected(text, match.start()):
+    if not is_secret_name(name) or _unexpected(name, text, match.start()):
         return None
     return read_value(text, match.end(), counts=_counts(name))
 
@@ -82,7 +83,7 @@ def assigned(match: Any, text: str) -> Span | None:
     if "[" in behind:
         inner = behind.partition("[")[2].partition("]")[0]
         name = inner if is_secret_name(inner) else name
-    if not is_secret_name(name) or _unexpected(text, start):
+    if not is_secret_name(name) or _unexpected(name, text, start):
         return None
     if ">" in behind and harmless_word(text[after : after + 64].partition(" ")[0].strip()):
         return None
@@ -108,6 +109,8 @@ def assigned(match: Any, text: str) -> Span | None:
         return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
     line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
+    if told and _GOT.match(line):
+        return None  # a sentence, as `refused_beside` reads it
     if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
         return None
     found = read_value(
@@ -140,6 +143,7 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
     return (after, end) if end > after and (found is None or end > found[1]) else found
 
 
+_GOT = re.compile(r"(?:got|received|given|found|actual|expected)\b:?\s")
 _PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
 _OAUTH = r"invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied"
 _PLAIN_VALUES = {
@@ -185,7 +189,9 @@ def flag_of(match: Any, text: str) -> Span | None:
     if spaced := match["spaced"]:
         mark = spaced[: spaced.index(" ") if " " in spaced else spaced.index("\t")]
         return read_in_quote(text, match.end(), mark) if spaced.endswith(mark) else None
-    if match[0][-1] in " \t" and _REQUIRES.match(text, match.end()):
+    if match[0][-1] in " \t" and (
+        _REQUIRES.match(text, match.end()) or is_usage(match["name"], text, match.end())
+    ):
         return None
     flow = match["flow"]
     before = text[max(0, match.start() - _LINE) : match.start()] if flow else ""
@@ -347,7 +353,7 @@ def mixed(match: Any, text: str) -> Span | None:
 def told(match: Any, text: str) -> Span | None:
     """Behind words and a colon, unless that is about the state."""
     if _NO_SUCH.search(text[max(0, match.start() - 20) : match.start()]):
-        return None
+        return None  # a name, unless `refused_beside` says more
     line = text[match.end() : match.end() + _LINE].partition("\n")[0]
     first = line.partition(" ")[0].rstrip(".,;:!")
     if says_state("", line) or harmless_word(first):

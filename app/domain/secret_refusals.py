@@ -196,7 +196,7 @@ def _quoted_in(text: str, begin: int, end: int) -> list[Span]:
             found.append(value)
     told = len(found)
     for said in _SAID_OF.finditer(text, begin, end):
-        other = _is_name(said["value"]) or _of_another(text, begin, said.start())
+        other = is_name(said["value"]) or is_of_another(text, begin, said.start())
         if not other and not _overlaps(found[:told], (said.start("value"), said.start("value") + 1)):
             found.append(said.span("value"))
     return sorted(
@@ -218,7 +218,7 @@ _LOOKED_UP = re.compile(rf"\$[{{(]|\{{\{{|{_FILE}\Z")
 """What is no value itself: a template, a file."""
 
 
-def _of_another(text: str, begin: int, at: int) -> bool:
+def is_of_another(text: str, begin: int, at: int) -> bool:
     """Whether what is quoted at `at` is the name of something else."""
     before = text[max(begin, at - _BEFORE) : at].rstrip("\\")
     words = before.rstrip(" \t:=").removesuffix(" is")
@@ -247,7 +247,7 @@ def _loose(told: _Sentence) -> Iterator[Span]:
             yield value
     for stated in _OF_A_NAME.finditer(text, begin, end):
         value = stated.span("value")
-        if _is_name(stated["name"].strip("-.:")) and not _is_no_value(text, value):
+        if is_name(stated["name"].strip("-.:")) and not is_no_value(text, value):
             yield value
     for bracket in _IN_BRACKETS.finditer(text, begin, end):
         if _is_right_behind_a_name(told, bracket.start()) and _may_be(
@@ -265,7 +265,7 @@ def _bare(told: _Sentence, pattern: Gated) -> Iterator[Span]:
         start, stop = given.span("value")
         at = given.start() + 1
         stop = start + len(told.text[start:stop].rstrip(".,;:!?)]}"))
-        named = pattern is not _BEHIND_NAME or _is_name(given["name"].strip("-.:"))
+        named = pattern is not _BEHIND_NAME or is_name(given["name"].strip("-.:"))
         if named and stop > start and _may_be(told, (start, stop), -1):
             yield start, stop
             at = stop
@@ -278,7 +278,7 @@ def _may_be(told: _Sentence, value: Span, opened: int) -> bool:
     """Whether what stands there may be a value; `opened` is where its quote or bracket does, -1 where it has none."""
     text = told.text
     word = text[slice(*value)]
-    if _is_no_value(text, value):
+    if is_no_value(text, value):
         return False
     if opened >= 0 and _is_right_behind_a_name(told, opened):
         return True
@@ -289,10 +289,10 @@ def _may_be(told: _Sentence, value: Span, opened: int) -> bool:
     if opened < 0:
         return not word.startswith("-")
     before = text[max(told.begin, opened - _BEFORE) : opened]
-    return not _of_another(text, told.begin, opened) and _PAIRED.search(before) is None
+    return not is_of_another(text, told.begin, opened) and _PAIRED.search(before) is None
 
 
-def _is_no_value(text: str, value: Span) -> bool:
+def is_no_value(text: str, value: Span) -> bool:
     """Whether it is a type, a flag, a name, a place or a word about the state."""
     word = text[slice(*value)]
     about = says_state("", word) or harmless_word(word) or _A_FLAG.match(word) or _PLACE.fullmatch(word)
@@ -304,7 +304,7 @@ def _is_told_alone(told: _Sentence, value: Span, opened: int) -> bool:
     before = told.text[max(told.begin, opened - _BEFORE) : opened]
     last = not told.text[value[1] : told.end].strip("\\.,;:!?)]} \r" + _CLOSING)
     return _THING_BEFORE.search(before) is not None or (
-        last and before.endswith(": ") and not _of_another(told.text, told.begin, opened)
+        last and before.endswith(": ") and not is_of_another(told.text, told.begin, opened)
     )
 
 
@@ -314,7 +314,7 @@ def _is_right_behind_a_name(told: _Sentence, at: int) -> bool:
     bare = before.rstrip(" \t:=")
     bare = bare[: len(bare) - (bare[-1:] in tuple("])\"'`"))]
     name = bare[len(bare.rstrip(_SIGNS)) :].strip("-.:")
-    return len(before) - len(bare) <= _APART and _SEVERAL.search(name) is not None and _is_name(name)
+    return len(before) - len(bare) <= _APART and _SEVERAL.search(name) is not None and is_name(name)
 
 
 _LONGEST, _APART = 160, 6
@@ -325,7 +325,7 @@ _A_FLAG = re.compile(r"--?[A-Za-z][\w-]*(?:$|[,=/ ])")
 def _names_alone(text: str, value: Span) -> bool:
     """`cannot parse 'Password' as int`: what is quoted is the name."""
     word = text[slice(*value)].lstrip("-")
-    return _NAME_ALONE.fullmatch(word) is not None and _is_name(word) and not made_up(word)
+    return _NAME_ALONE.fullmatch(word) is not None and is_name(word) and not made_up(word)
 
 
 _NAME_ALONE = re.compile(r"[A-Za-z_][\w.:/-]*(?:\[\w*\])?")
@@ -341,7 +341,7 @@ def _names(told: _Sentence, values: list[Span]) -> Iterator[Span]:
         if _overlaps(values, (start, start + 1)):
             continue
         word = name.strip("-.:")
-        if not _is_name(word):
+        if not is_name(word):
             continue
         if _OF_AN_OBJECT.search(line, max(0, found.start() - 24), found.start()):
             continue
@@ -371,14 +371,14 @@ def _by_a_name(text: str, begin: int, end: int) -> bool:
         for each in _BOUND.finditer("\n".join(before))
         if each["of"] or each["in"] or each.start() >= len("\n".join(before[:-3]))
     ]
-    return any(_is_name(_bound_name(each)) for each in (*near, *_BOUND.finditer(behind)))
+    return any(is_name(_bound_name(each)) for each in (*near, *_BOUND.finditer(behind)))
 
 
 def _bound_name(found: re.Match[str]) -> str:
     return next(word for word in found.groups() if word)
 
 
-def _is_name(word: str) -> bool:
+def is_name(word: str) -> bool:
     """Whether it names a secret itself, unlike `token-service` and `AuthFilter`, which name what deals with one."""
     if len(word) > 128 or "tokens" in word.lower() or not is_secret_name(word):
         return word in _OTHERS

@@ -47,11 +47,14 @@ def compared(match: Any, text: str) -> Span | None:
 def sql_literal(match: Any, text: str) -> Span | None:
     """The literal behind `PASSWORD` or `IDENTIFIED BY`, which a statement about a user holds."""
     before = text[max(0, match.start() - 300) : match.start()]
-    if match[0][:1] in "iI" and _STATEMENT.search(before) is None:
+    own_line = not before[before.rfind("\n") + 1 :].strip()  # of a statement of several
+    begins = own_line and _BY.match(match[0]) is not None
+    if match[0][:1] in "iI" and not begins and _STATEMENT.search(before) is None:
         return None
     return read_quoted(text, place(match, "open")[0])
 
 
+_BY = re.compile(r"identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)\b", re.IGNORECASE)
 _STATEMENT = re.compile(r"\b(?:create|alter|grant|user|role|link|identified)\b", re.IGNORECASE)
 
 
@@ -133,6 +136,9 @@ def column_of_two(match: Any, text: str) -> Span | None:
         return None
     if is_id(word):
         return None
+    if (held := _HELD.fullmatch(word)) and _SURE.search(match["name"]) and _SEVERAL.search(match["name"]):
+        said = held["value"]
+        return None if is_secret_name(said) or harmless_word(said) else (start + 1, end - 1)
     if match["between"] == " ":
         strange = made_up(word) and word != word.lower()
         return (
@@ -144,6 +150,8 @@ def column_of_two(match: Any, text: str) -> Span | None:
     return (start, end) if _strange_word(word) or plain else None
 
 
+_HELD = re.compile(r"(?P<mark>[\"'])(?P<value>[^\"']{4,200})(?P=mark)")
+_SEVERAL = re.compile(r"\w[_.-]\w")
 _SURE = re.compile(r"pass|pwd|secret", re.IGNORECASE)
 """What only a secret's own name holds: a token or a key may be another's."""
 _BEHIND_LOGIN = re.compile(r"(?:^|\n)[ \t]*(?:login|user|username|account)[ \t]+\S{1,120}[ \t]*\r?\n\Z")

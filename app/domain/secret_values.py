@@ -40,6 +40,11 @@ _EMPTY = re.compile(
     rf"(?:null|none|nil|<(?:nil|none|unset|empty|missing|omitted|hidden|redacted|not set)>|<set to the key '[^'>\n]{{1,253}}' (?:in|of) [^>\n]{{1,300}}>|true|false|undefined|\*{{3,}}|\[[ ]?\]|\{{[ ]?\}}|\([ ]?\)){_BEHIND}",
     re.IGNORECASE,
 )
+_REFERS = re.compile(
+    rf"(?P<quote>\\{{0,16}}[\"'])?(?:\$\{{(?:[A-Z_][A-Z0-9_]{{0,80}}|[a-z]{{1,24}}(?:[._][a-z]{{1,24}}){{0,8}})\}}|\$\([A-Z_][A-Z0-9_]{{0,80}}\)|\{{\{{-? ?[A-Za-z_.$][A-Za-z_. |]{{0,80}}-?\}}\}}"
+    rf"|(?:get|read|load|fetch|find|create|generate|new|make|build|issue|sign|parse|resolve|lookup)(?:[A-Z]|_[a-z])[A-Za-z_]{{0,40}}\((?:[a-z][A-Za-z_.]{{0,40}}(?:, ?(?=[a-z]))?){{0,4}}\))(?(quote)(?P=quote)){_BEHIND}"
+)
+"""What stands for a value that is elsewhere: a template's or a shell's name for it, a call of a function with names alone."""
 _COUNT = re.compile(rf"(?P<quote>[\"'])?\d{{1,9}}(?:\.\d{{1,9}})?(?(quote)(?P=quote)){_BEHIND}")
 _SMALL = re.compile(rf"(?P<quote>[\"'])?\d{{1,5}}(?(quote)(?P=quote)){_BEHIND}")
 _AFTER_EMPTY = re.compile(r"[\w<>*]+[,;&]\s*(?P<word>[^\s,;&\"']+)")
@@ -74,6 +79,8 @@ def read_value(text: str, at: int, *, counts: str = "", alone: bool = False) -> 
     if _EMPTY.match(text, at):
         behind = _AFTER_EMPTY.match(text, at)
         return None if behind is None or not made_up(behind["word"]) else (at, behind.end())
+    if _REFERS.match(text, at):
+        return None
     if continued := _CONTINUED.match(text, at):
         at = continued.end()
     start = at

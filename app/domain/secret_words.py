@@ -38,13 +38,23 @@ def is_id(word: str) -> bool:
     return _ID.fullmatch(word.rstrip(".,;:")) is not None
 
 
+_ADDRESS = re.compile(r"[{(\[&*]{0,4}0x[0-9a-f]{1,16}[?})\]]{0,5}")
+
+
+def is_address(word: str) -> bool:
+    """Whether it is an address in the memory, as traces print them."""
+    return _ADDRESS.fullmatch(word) is not None
+
+
 def made_up(word: str) -> bool:
     """Whether a word is rather a secret than said about one: digits between letters, or with letters of both cases. Of a long one the
     beginning tells that, so that a word which is looked at and declined costs no more than a short one."""
     word = word[:_TELLING]
     if len(word) < 8 or _DIGIT.search(word) is None or "://" in word:
         return False
-    return (of_both_cases(word) or _DIGIT_WITHIN.search(word) is not None) and not is_id(word)
+    return (of_both_cases(word) or _DIGIT_WITHIN.search(word) is not None) and not (
+        is_id(word) or is_address(word)
+    )
 
 
 _TELLING = 512

@@ -143,6 +143,7 @@ _HOSTILE = [
     *("db.password must be a1, not b2 ", 'expected "a1b" for DB_PASSWORD ', "db.password [a1b2] ", "got a1b2 ", "value a1b2 of a.token ", "failed: '", "invalid 'a1\n'", "error [a1b2] ", "DB_PASSWORD\nmust 'a1'\n"),
     *("tokens:\n a: b1\n", "- tokens:\n", '"mysql" "-pa" ', '"--token" "a" ', "mysql\n- -pa # b\n", '{"token" "a" ', "assertion=a1b2c3d4 ", "set $token a;\n", 'variable "token" { default = ', "login failed for a:b1 "),
     *("sip:a:", "passwords:\n- - - ", "token=Just ", "A1/" * 13 + "b ", "ExpiredToken: The ", "auth: a b "),
+    *("not api key a1b2c3 ", "a1b2c3d4 is not a token ", 'token got ("', "bad secret [", "is not a key ", "passphrase a1b2c3 ", "community string a1 ", "token: got "),
 ]  # fmt: skip
 
 

@@ -48,6 +48,62 @@ def test_a_refused_value_before_its_name_is_hidden_whatever_the_verb(name: str) 
     assert [line for line in lines if any(secret in redact(line) for secret in SECRETS)] == []
 
 
+NOUNS = (
+    "password", "passphrase", "PIN", "API key", "api_key", "access token", "client secret", "webhook secret", "signing key", "DB_PASSWORD", "clientSecret", "--api-key", "token",
+)  # fmt: skip
+MADE = ("Xq7#vLp2mZ", "sunflower-4412", "tulip77")
+BEHIND_A_NOUN = (
+    '{n} "{s}" is invalid', 'cannot parse {n} "{s}"', "bad {n} '{s}'", 'invalid {n} "{s}"', "{n} [{s}] refused", "unknown {n}: `{s}`", "{n} \u201c{s}\u201d is wrong",
+    "rejected {n} value {s}", "{n}: got {s}", "{n} got {s}", "Incorrect {n} provided: {s}.", "failed to verify {n} {s}", "{n} {s} is not valid", "no such {n}: {s}",
+    "received {n} {s} but expected another", "{n} was rejected: {s}", "{n} does not match: {s}", 'duplicate {n} "{s}"', "the {n} you entered ({s}) is wrong", "no {n} matches {s}",
+    "{n} {s} has expired", '{n} must not be "{s}"', "{n} is too weak: {s}", "{n} verification failed: {s}", 'compromised {n} "{s}"', "{n} {s}: not accepted",
+)  # fmt: skip
+"""The noun, then the value: in quotes, in brackets and bare."""
+BEFORE_A_NOUN = (
+    '"{s}" is not a valid {n}', "{s} is not a valid {n}", "'{s}' was rejected as {n}", "{s} rejected as {n}", "cannot use {s} as {n}", 'value "{s}" for {n} is invalid',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("noun", NOUNS)
+@pytest.mark.parametrize("around", ["{}", "2026-11-27T10:00:00Z ERROR app: {}", '{{"msg":"{}"}}'])
+def test_a_refused_value_right_beside_its_noun_is_hidden_whatever_the_verb_the_order_and_the_quotes(
+    noun: str, around: str
+) -> None:
+    said = [told.format(n=noun, s=each) for told in (*BEHIND_A_NOUN, *BEFORE_A_NOUN) for each in MADE]
+    lines = [around.format(each.replace('"', '\\"') if around.startswith("{{") else each) for each in said]
+    assert [line for line in lines if any(each in redact(line) for each in MADE)] == []
+
+
+FURTHER_AWAY = (
+    '{n} for app shop was rejected: "{s}"', '{n} for user bob rejected (got "{s}")', "wrong {n} for user bob, got {s}", 'failed to parse {n} from env: "{s}"',
+    '{n} of client web rejected: value "{s}"', 'rejected value "{s}": not the {n}', "value {s} rejected: {n} mismatch", 'got "{s}" instead of the {n}',
+    '{n} rejected by upstream with 401: "{s}"', "the {n} that was sent for bob is wrong: '{s}'",
+)  # fmt: skip
+"""With other words between the noun and the value."""
+
+
+@pytest.mark.parametrize("noun", [noun for noun in NOUNS if noun != "token"])
+def test_a_refused_value_further_away_from_its_noun_is_hidden_where_the_sentence_tells_it(noun: str) -> None:
+    lines = [told.format(n=noun, s=each) for told in FURTHER_AWAY for each in MADE]
+    assert [line for line in lines if any(each in redact(line) for each in MADE)] == []
+
+
+@pytest.mark.parametrize("name", [name for name in (*NOUNS, "passcode", "REDIS_PASSWORD") if name != "token"])
+def test_what_was_not_expected_under_the_name_of_a_secret_is_its_value(name: str) -> None:
+    lines = [f"{lead}{name}: {each}" for lead in ("unexpected ", "error: unexpected ") for each in MADE]
+    assert [line for line in lines if any(each in redact(line) for each in MADE)] == []
+
+
+def test_a_value_in_one_of_many_sentences_of_a_long_line_is_hidden() -> None:
+    for number in range(0, 60, 3):
+        line = (
+            "the api key is not set; " * number
+            + 'client secret "sunflower-4412" was rejected'
+            + " and so on" * 80
+        )
+        assert "sunflower-4412" not in redact(line)
+
+
 @pytest.mark.parametrize(
     "written",
     [
