@@ -156,7 +156,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         app(arguments)
     except RemediatorError as error:
+        from app.domain.redact import redact  # a command that ends well does without it
+
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            give({"error": {"code": error.code, "message": error.message, "where": error.where}})
-        say(f"error: {error} [{error.code}]")
+            told = {"message": redact(error.message), "where": redact(error.where)}
+            give({"error": {"code": error.code, **told}})
+        say(f"error: {redact(str(error))} [{error.code}]")
         sys.exit(2 if isinstance(error, BadInput) else 1)

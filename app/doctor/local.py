@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import Iterator
@@ -157,7 +158,7 @@ async def store(patient: Patient) -> list[Finding]:
     if not _there(given.store_url):
         return [*found, _STORE.ok("store_new", "there is no store yet; the first start makes it")]
     try:
-        opened = open_store(given, migrate=False)
+        opened = await asyncio.to_thread(open_store, given, migrate=False)  # what is asked beside goes on
     except RemediatorError as error:
         fix = "look at REMEDIATOR_DATABASE_URL"
         if error.code == "schema_old":

@@ -16,6 +16,7 @@ from typing import Any, Final
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt
 
+from app.domain.free_text import one_line
 from app.domain.json import JsonValue, decoded
 from app.domain.pieces import PIECE
 from app.domain.ports import Clock
@@ -28,6 +29,7 @@ from app.notify.wording import standing_lines, to_look_at
 SUMMARY: Final = 1_024
 """Characters in `payload.summary`."""
 _DETAIL: Final = 4_000  # our own: keeps an event far below the 512 KB limit
+_LONGEST_REASON: Final = 300
 _ATTEMPTS: Final = 3
 _LONGEST_WAIT: Final = 30.0
 _SEVERITIES: Final = {
@@ -228,7 +230,7 @@ class PagerDutyClient:
             if what == "page"
             else "REMEDIATOR_PAGERDUTY_API_TOKEN and _FROM"
         )
-        return f"PagerDuty refused the {what} with HTTP {answer.status_code} ({shorten(clean(told), 300)}): check {name}"
+        return f"PagerDuty refused the {what} with HTTP {answer.status_code} ({one_line(told, _LONGEST_REASON)}): check {name}"
 
 
 def _wait(state: RetryCallState) -> float:

@@ -1,16 +1,18 @@
 """What Slack's errors mean for us: later, never (with a hint for people), find out first, or post anew.
 
 Called by `app.notify.slack`. Source: Slack's method pages for chat.postMessage, chat.update and conversations.*; the
-words of an error are Slack's own, tokens and bodies never get into the texts made here.
+words of an error are Slack's own, without what looks like a secret; tokens and bodies never get into the texts made here.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from app.domain.free_text import one_line
 from app.notify.client import Away, BadToken, Misfit, Never, NoAccess, PostAnew, Retry, Unclear
 
 _RETRY: Final = frozenset({"ratelimited", "rate_limited", "service_unavailable", "team_added_to_org"})
+_LONGEST: Final = 80
 _UNCLEAR: Final = frozenset({"internal_error", "fatal_error", "request_timeout"})
 _ANEW: Final = frozenset(
     {"message_not_found", "cant_update_message", "edit_window_closed", "thread_not_found"}
@@ -49,7 +51,8 @@ def classify(
     error: str, *, what: str, retry_after: float | None = None
 ) -> Retry | Never | Unclear | PostAnew:
     """The failure for an `ok: false` answer with this error word. An unknown word is final: it is a refusal."""
-    text = f"Slack answered {error[:80]} to {what}"
+    error = one_line(error, _LONGEST)
+    text = f"Slack answered {error} to {what}"
     if error in _RETRY:
         return Away(text, code=error, retry_after=retry_after)
     if error in _UNCLEAR:
@@ -57,13 +60,13 @@ def classify(
     if error in _ANEW:
         return PostAnew(text, code=error)
     if hint := _hint(_TOKEN, error):
-        return BadToken(f"{text}; {hint}", code=error[:80])
+        return BadToken(f"{text}; {hint}", code=error)
     if hint := _hint(_ACCESS, error):
-        return NoAccess(f"{text}; {hint}", code=error[:80])
+        return NoAccess(f"{text}; {hint}", code=error)
     if hint := _hint(_MISFIT, error):
-        return Misfit(f"{text}; {hint}", code=error[:80])
+        return Misfit(f"{text}; {hint}", code=error)
     hint = _hint(_HINTS, error)
-    return Never(f"{text}; {hint}" if hint else text, code=error[:80])
+    return Never(f"{text}; {hint}" if hint else text, code=error)
 
 
 def _hint(hints: dict[str, str], error: str) -> str:

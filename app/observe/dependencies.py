@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 import psycopg
 
 from app.domain.errors import BadInput, ProbeUnavailable
+from app.domain.free_text import one_line
 from app.domain.ports import Clock, DependencyResult, SlowQuery
 from app.domain.redact import redact
 
@@ -62,7 +63,7 @@ class _Dsn:
         line = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
         for secret in sorted(self._secrets, key=len, reverse=True):
             line = line.replace(secret, "[redacted]")
-        return redact(line)[:_LONGEST]
+        return one_line(line, _LONGEST)
 
 
 class ConfiguredDependencies:

@@ -49,6 +49,8 @@ from sqlalchemy.types import Text
 
 from app.domain.database import APPLICATION
 from app.domain.errors import BadInput, CommitUnclear, RemediatorError, StoreUnavailable
+from app.domain.free_text import one_line
+from app.store.answering import ANSWER, connected
 
 # How values stand in the database: times as microseconds since the epoch, JSON and text in a storable form.
 #
@@ -130,8 +132,9 @@ def object_or_none(value: Mapping[str, Any] | None) -> str | None:
 # Foreign errors of the store: what SQLAlchemy and the drivers raise becomes `app.domain.errors`.
 #
 # Called by the writer, the readers and `open`. Never swallows anything: the cause is kept, its parameters (label
-# values, connection strings) stay out of the message.
+# values, connection strings) stay out of the message, and so does what looks like a secret in a server's own words.
 
+_LONGEST = 300  # characters of what a server or a driver says
 _RETRY_AFTER = 2.0  # seconds; Alertmanager's own back-off is of that order
 _COLLISIONS = frozenset({"40001", "40P01"})  # serialization failure, deadlock: Postgres undid it, try again
 _GONE = frozenset({"57", "08", "53"})  # classes: shutting down, connection, out of resources
@@ -226,7 +229,8 @@ def _reason(error: SQLAlchemyError) -> str:
         return str(error) if isinstance(error, NoResultFound) else type(error).__name__
     # First line only: Postgres puts the offending values into the lines after it.
     lines = str(original).strip().splitlines()
-    return f"{type(original).__name__}: {lines[0]}" if lines else type(original).__name__
+    said = one_line(lines[0], _LONGEST) if lines else ""
+    return f"{type(original).__name__}: {said}" if said else type(original).__name__
 
 
 # Engines: how SQLite and Postgres are opened. Owns URLs, pragmas and time-outs.
@@ -250,7 +254,7 @@ _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA c
 _NAME = f"{APPLICATION}-store"
 ENCODING = "UTF8"
 """Of a Postgres database, and said when connecting, which counts before what the database or the role says."""
-_POSTGRES_CONNECTION = {"connect_timeout": 5, "client_encoding": ENCODING}
+_POSTGRES_CONNECTION = {"connect_timeout": ANSWER, "client_encoding": ENCODING}
 # A replica that stops in the middle of a transaction holds the audit head; the server frees it.
 _POSTGRES_WRITER = (
     "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=30000"
@@ -278,9 +282,7 @@ def writer_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         _private(Path(url.database or "").resolve())
         return _sqlite(url, _PRAGMAS, begin="BEGIN IMMEDIATE", poolclass=NullPool)
-    return create_engine(
-        url, poolclass=NullPool, connect_args={**_POSTGRES_CONNECTION, "options": _POSTGRES_WRITER}
-    )
+    return _postgres(url, _POSTGRES_WRITER, poolclass=NullPool)
 
 
 def _private(path: Path) -> None:
@@ -298,13 +300,13 @@ def reader_engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url, _READER_PRAGMAS, begin="BEGIN", poolclass=QueuePool, pool_size=READERS)
     options = f"-c default_transaction_read_only=on -c statement_timeout=30000 -c application_name={_NAME}"
-    return create_engine(
-        url,
-        pool_size=READERS,
-        pool_pre_ping=True,
-        isolation_level="REPEATABLE READ",
-        connect_args={**_POSTGRES_CONNECTION, "options": options},
-    )
+    return _postgres(url, options, pool_size=READERS, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+
+
+def _postgres(url: URL, options: str, **pool: Any) -> Engine:
+    engine = create_engine(url, connect_args={**_POSTGRES_CONNECTION, "options": options}, **pool)
+    event.listen(engine, "do_connect", connected)
+    return engine
 
 
 def _sqlite(url: URL, pragmas: tuple[str, ...], *, begin: str, **pool: Any) -> Engine:

@@ -12,10 +12,12 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.errors import BadInput, StoreUnavailable
+from app.domain.free_text import one_line
 from app.store.connection import ENCODING as _UTF8
 from app.store.connection import parse, translate, writer_engine
 
 _SCRIPTS = Path(__file__).parent / "migrations"
+_LONGEST = 200  # characters of what stands in the database, or is said of it
 LOCK = 7_136_094_401
 """Key of the Postgres advisory lock under which one process migrates at a time."""
 
@@ -62,7 +64,8 @@ def _migrate(engine: Engine) -> str:
             command.upgrade(config, "head")
             return revision(conn)
     except CommandError as error:
-        raise StoreUnavailable(f"the schema cannot be upgraded: {error}", code="schema_unknown") from error
+        told = f"the schema cannot be upgraded: {one_line(str(error), _LONGEST)}"
+        raise StoreUnavailable(told, code="schema_unknown") from error
     except SQLAlchemyError as error:
         raise translate(error) from error
 
@@ -93,7 +96,7 @@ def require_utf8(conn: Connection) -> None:
     encoding = str(conn.execute(text("SELECT current_setting('server_encoding')")).scalar())
     if encoding != _UTF8:
         raise BadInput(
-            f"the database has the encoding {encoding}, and not every name can be kept in it: "
+            f"the database has the encoding {one_line(encoding, _LONGEST)}, and not every name can be kept in it: "
             "make one with TEMPLATE template0 ENCODING 'UTF8'",
             code="bad_setting",
             where="DATABASE_URL",
@@ -138,7 +141,9 @@ def revision(conn: Connection) -> str:
     require_sight(conn)
     if not inspect(conn).has_table("alembic_version"):
         return ""
-    return conn.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+    return one_line(
+        str(conn.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""), _LONGEST
+    )
 
 
 def newest() -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from threading import Event, Thread
 
 Row = Sequence[str]
 Answer = Sequence[Row] | tuple[str, str]
@@ -30,6 +31,32 @@ async def serving(
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+@contextmanager
+def beside(
+    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> Iterator[int]:
+    """`serving` in a thread of its own, for who blocks meanwhile."""
+    loop, ready = asyncio.new_event_loop(), Event()
+    ports: list[int] = []
+    ended = asyncio.Event()
+
+    async def serve() -> None:
+        async with serving(talk) as port:
+            ports.append(port)
+            ready.set()
+            await ended.wait()
+
+    thread = Thread(target=loop.run_until_complete, args=(serve(),))
+    thread.start()
+    try:
+        assert ready.wait(10)
+        yield ports[0]
+    finally:
+        loop.call_soon_threadsafe(ended.set)
+        thread.join(10)
+        loop.close()
 
 
 class FakePostgres:

@@ -64,7 +64,7 @@ async def test_a_postgres_that_answers_is_healthy_and_is_asked_read_only() -> No
 @pytest.mark.parametrize(
     ("refuse", "healthy", "text"),
     [
-        (("53300", "sorry, too many clients already"), False, "FATAL:  sorry, too many clients already"),
+        (("53300", "sorry, too many clients already"), False, "FATAL: sorry, too many clients already"),
         (("57P03", "the database system is starting up"), False, "the database system is starting up"),
         (
             ("28P01", 'password authentication failed for user "langgraph"'),

@@ -1,0 +1,53 @@
+"""How a connection to Postgres begins: with a first word of the server within a few seconds, and without our password in what it says.
+
+Called by SQLAlchemy for each new connection of the engines of `app.store.connection`.
+"""
+
+from __future__ import annotations
+
+from threading import Event, Timer
+from typing import Any, Final
+
+from sqlalchemy import Dialect
+
+from app.domain.hang_up import hang_up
+
+ANSWER: Final = 5
+"""Seconds for the login, and as many for the first answer after it."""
+_REDACTED: Final = "[redacted]"
+
+
+def connected(dialect: Dialect, _record: Any, arguments: Any, options: dict[str, Any]) -> Any:
+    """A connection that has answered. Raises what the driver does."""
+    faults: Any = dialect.loaded_dbapi
+    try:
+        connection: Any = dialect.connect(*arguments, **options)
+    except faults.Error as error:
+        raise type(error)(_without(str(error), str(options.get("password") or ""))) from None
+    # A server, or a pooler in front of it, may take the login and then say nothing: the driver would wait for ever.
+    late = Event()
+
+    def end() -> None:
+        late.set()
+        hang_up(connection.fileno())
+
+    timer = Timer(ANSWER, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.execute("SELECT 1")
+        connection.rollback()
+    except faults.Error as error:
+        connection.close()
+        if late.is_set():
+            told = f"the server takes the login, and gave no answer within {ANSWER} s"
+            raise faults.OperationalError(told) from None
+        raise type(error)(_without(str(error), str(options.get("password") or ""))) from None
+    finally:
+        timer.cancel()
+    return connection
+
+
+def _without(text: str, password: str) -> str:
+    """What a server repeats of our own login is known to be a secret, in whatever sentence."""
+    return text.replace(password, _REDACTED) if password else text
