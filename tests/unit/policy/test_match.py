@@ -154,7 +154,9 @@ def test_a_default_target_is_a_guess_that_a_person_is_asked_about(
     assert matched is not None
     assert matched.rule.mode is mode
     guess = "no label names the workload, and langgraph is the rule's default"
-    assert guessed(matched.rule, labels) == (guess if mode is Mode.APPROVE or rule.startswith("mode: obs") else "")
+    assert guessed(matched.rule, labels) == (
+        guess if mode is Mode.APPROVE or rule.startswith("mode: obs") else ""
+    )
 
 
 DEFAULTING = "target: {name: {label: deployment, default: langgraph}, pod: {label: pod}, on_default: act}\n"
