@@ -31,20 +31,58 @@ Drizzle, Knex, Sequelize, TypeORM, MikroORM, Umzug, Entity Framework, DbUp, grat
 Atlas, sqitch, Skeema, sqldef, yoyo, Aerich, pgroll, gh-ost, pt-online-schema-change, Bytebase, Hasura, Supabase, Mongock and their like, and
 a database's own client that is given a file or a statement that changes something. A word too many only makes us ask."""
 
+_VERSION = r"(?:(?:schema )?(?:version|revision)\b|(?:group|batch) #?\d|v?\d)"
+_OF_A_DATABASE = r"(?:the|its|your|all|database|db|schema|tables?|keyspace|collections?|postgres\w{0,10}|mysql|mariadb|sqlite|mongo\w{0,4})"
+_NAMED = r"(?:\\?[\"'`][\w.:/\\ -]{1,160}|#?[\w.:/\\-]{0,120}[1-9])"
 MIGRATED = re.compile(
-    r"\bRunning (?:upgrade|stamp_revision) \S{0,64} ?-> ?\w|\bSuccessfully applied [1-9]\d{0,5} migrations?\b|\bMigrating schema .{1,120} to version\b"
-    r"|== ?\d{6,}[ -][\w-]{1,120}: migrated\b|\bApplying [\w.]{1,80}\.\d{4}_\w{1,120}\.\.\.|\bChangeSet \S{1,200} ran successfully"
-    r"|\bRun: +[1-9]\d{0,5}\b|\bmigration\(s\) have been applied|\bApplying migration '|\bsuccessfully migrated (?:the )?(?:database|schema)"
+    r"\bRunning (?:upgrade|downgrade|stamp_revision) \S{0,64} ?-> ?\w|\bSuccessfully applied [1-9]\d{0,5} migrations?\b|\bMigrating (?:schema|keyspace) .{1,120} (?:to version|with repeatable)\b"
+    r"|== ?\d{6,}[ _-][\w-]{1,120}: migrat(?:ed|ing)\b|\bApplying [\w.]{1,80}\.\d{4}_\w{1,120}\.\.\.|\bChangeSet \S{1,200} ran successfully|\bRunning Changeset: \S"
+    r"|(?<!Previously )\bRun: +[1-9]\d{0,5}\b|\bmigration\(s\) have been applied|\bAll migrations have been successfully applied|\bYour database is now in sync\b"
+    r"|\bsuccessfully migrated (?:the )?(?:database|schema)|\bSuccess(?:ful(?:ly)?)? upgrad\w{1,3} (?:to )?\d+_\d"
     r"|\bOK +\d{3,}_[\w-]{1,120}\.(?:sql|go)\b|\bBatch \d+ run: [1-9]\d{0,5} migrations?\b|\bMigration \S{1,120} has been executed successfully"
-    r"|\bMigrat(?:ed|ing):? +\d{4}_\d\d_\d\d_|\b\d{4}_\d\d_\d\d_\d{6}_\w{1,120} \.{3,}.{0,40}\bDONE\b|\b\d{1,14}/u [\w-]{1,120} \("
-    r"|== Migrated \d{6,} in\b|== Running \d{6,} .{1,120} forward\b|\bAppl(?:ied|ying):? +\d{8,}[_/]|\bRunning migration \d{4,}"
-    r"|\bmigrations? (?:were |was )?(?:applied|executed|completed|ran) successfully\b"
-    r"|\b(?:applied|ran|executed|completed) [1-9]\d{0,5} (?:new |pending |database |schema |db )?migrations?\b"
-    r"|\b(?:database|schema|db)\b.{0,40}\b(?:migrated|upgraded)\b.{0,24}\bto (?:version|revision)\b",
+    r"|\bMigrat(?:ed|ing)(?: up)?: +\d{4}[\d_-]{4}|\b\d{4}_\d\d_\d\d_\w{1,120} \.{2,}.{0,40}\bDONE\b|\b\d{1,14}/u [\w-]{1,120} \("
+    r"|== Migrated \d{6,} in\b|== Running \d{6,} .{1,120} forward\b|\bAppl(?:ied|ying):? +\d{8,}[_/]|\bMigrating to [A-Z]\w{1,120} \(\d{6,}\)"
+    r"|\bMigrating (?:up|forwards) to \S{0,120}\d|\*\*\* appl(?:ied|ying) m\d{6}|### MIGRATION \S{1,160} \((?:UP|DOWN)\)|-- migrating version \d"
+    r"|\bDeploying changes to db:|\bexecuting \d{3,}_\S{1,120}\.sql (?:up|down)\b|\bExecuting Database Server script\b|\bRunning (?:script )?\d{3,}[\w-]{1,120}\.sql\b"
+    r"|\b\d{1,14}: [A-Z]\w{1,120} migrat(?:ed|ing)\b|\bMigration\[\d{1,6}\]: |(?-i:(?<![\w-])(?:RE-)?APPLIED - \S)|\[ChangeSet: id=.{1,200}\] applied\b"
+    r"|\bevent[\"']?: ?[\"']migrat(?:ed|ing)\b|\bProcessing 'Migration\d|\bApplied 'Migration\d|\byoyo\b.{0,60}\bApplying \S|\bmigrations completed\b.{0,12}\bperformed=[1-9]"
+    r"|\bUpdating database\b.{0,12}\bchangelog\b|\bExecuting migration\b.{0,4}\bid=|(?m:^ {0,8}-- (?:add|create|change|remove|rename|drop)_\w{1,40}\()"
+    # What programs write in words of their own.
+    r"|\bmigrations? (?:(?:were|was|have been|has been) )?(?:applied|executed|completed|ran) successfully\b|(?<!all )(?<!no )(?<!not )(?<![\d] )\bmigrations applied\b(?! (?:already|earlier|before|so far))(?!: ?[0\[])"
+    r"|\b(?:applied|ran|executed|completed|performed) [1-9]\d{0,5} (?:new |pending |database |schema |db )?migrations?\b"
+    r"|(?<![\w.])[1-9]\d{0,5} (?:new |pending |database |schema |db )?(?:migration(?:s|\(s\))?|change ?sets?) (?:(?:was|were|has been|have been) )?(?:successfully )?(?:applied|executed|run|ran|completed|performed)\b"
+    r"(?!.{0,40}\b(?:0|no|none|nothing)\b.{0,12}\bpending\b)(?!.{0,60}\bup[- ]to[- ]date\b)"
+    rf"|\b(?:appl(?:ied|ying)|ran|running|execut(?:ed|ing)|perform(?:ed|ing)|complet(?:ed|ing)) (?:the )?(?:new |pending |database |schema |db |sql )?(?:migration|change ?set|evolution):? {_NAMED}"
+    r"|\bmigration:? \\?[\"'`]?(?=[\w.:/-]{0,120}\d)[\w.:/-]{1,160}\\?[\"'`]? (?:(?:was|has been) )?(?:successfully )?(?:applied|executed|completed|finished|succeeded|done)\b"
+    r"|\b(?:database|schema|db)\b.{0,40}(?<!already )(?<!not )(?<!never )\b(?:migrated|upgraded)\b(?:.{0,24}\bto (?:version|revision)\b| from v?\d[\w.]{0,20} to v?\d)"
+    rf"|(?<!already )(?<!not )(?<!cannot be )\b(?:migrat|upgrad)(?:ed|ing)(?: {_OF_A_DATABASE}){{1,4}}(?: version)?(?: up)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
+    rf"|(?<!already )(?<!not )\bmigrat(?:ed|ing)(?: up)?(?: from (?:version |revision )?v?\d[\w.]{{0,40}})? to (?:(?:schema )?(?:version|revision):? {_NAMED}|(?:group|batch) #?\d)"
+    rf"|\b(?:updat(?:ed|ing)|bump(?:ed|ing)|chang(?:ed|ing)) (?:the )?(?:database |db )?schema(?: version)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
+    r"|\b(?:schema|database|db) (?:version|revision):? v?\d[\w.]{0,20} ?(?:->|=>|→) ?v?\d",
     re.IGNORECASE,
 )
-"""What programs write when they have changed a database: Alembic, Flyway, Rails, Sequelize, Django, Liquibase, Prisma, Entity Framework, goose, Knex,
-TypeORM, Laravel, golang-migrate, Ecto, dbmate, sqlx, Diesel, Drizzle. Nothing of a start at which there was nothing to do."""
+"""What programs write when they have changed a database, or begin to: Alembic, Flyway, Rails, Sequelize, Umzug, Django, South, Liquibase, Prisma, Entity
+Framework, DbUp, FluentMigrator, goose, tern, Knex, node-pg-migrate, TypeORM, MikroORM, Laravel, Doctrine, Phinx, Yii, golang-migrate, Bun, Ecto, dbmate,
+sqlx, Diesel, Drizzle, Atlas, sqitch, yoyo, Aerich, Mongock, migrate-mongo. Nothing of a start at which there was nothing to do."""
+
+_NAME = r"[\w.$@\[\]\"'`\\]{1,160}"
+STATEMENT = re.compile(
+    rf"\balter\s{{1,9}}(?:table|type|keyspace|(?:materialized )?view|sequence|index)\s{{1,9}}(?:if exists\s{{1,9}})?(?:only\s{{1,9}})?{_NAME}\s{{1,9}}"
+    r"(?:add|drop|rename|alter|modify|change|set|convert|attach|detach|validate|with|to)\b"
+    rf"|\bcreate\s{{1,9}}table\s{{1,9}}(?!if not exists)(?!#){_NAME}\s{{0,9}}\(|\bcreate\s{{1,9}}type\s{{1,9}}(?!if not exists){_NAME}\s{{1,9}}as\b"
+    rf"|\bcreate\s{{1,9}}(?:unique\s{{1,9}})?index\s{{1,9}}(?:concurrently\s{{1,9}})?(?!if not exists){_NAME}\s{{1,9}}on\s"
+    rf"|\bdrop\s{{1,9}}(?:table|index|type|(?:materialized )?view|sequence|keyspace)\s{{1,9}}(?:concurrently\s{{1,9}})?(?:if exists\s{{1,9}})?{_NAME}(?=\s{{0,4}}(?:;|$|\[took)|\s{{1,4}}(?:cascade|restrict)\b|,? args=)"
+    rf"|\brename\s{{1,9}}table\s{{1,9}}{_NAME}\s{{1,9}}to\s|\bsp_rename\s",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A statement that changes a schema, as Hibernate, SQLAlchemy, Rails, TypeORM, MikroORM, GORM, Ent and their like show the ones they send. Nothing of
+one that has nothing to do where the table is there already."""
+NOT_SENT = re.compile(
+    r"\b(?:please|should|must|needs?|needed|hint|would|dry|skip\w{0,5}|ignor\w{1,4}|already|not|cannot|can't|couldn't|fail\w{0,4}|error\w{0,2}|unable|denied|rejected|invalid|syntax|\w{0,60}exception|to fix|example|e\.g|refus\w{1,3}|without|forbidden|disabled)\b|\bn[o']t\b",
+    re.IGNORECASE,
+)
+"""Words in front of a statement on its line by which it was not sent, or not taken: an advice, an error."""
+_COLOUR = re.compile(r"\x1b\[[\d;]{0,20}m")
 
 IN_DOUBT = re.compile(
     r"\bmigration checksum mismatch\b|\bMigrations have failed validation\b|\bDetected (?:failed migration|applied migration not resolved)"
@@ -58,12 +96,30 @@ IN_DOUBT = re.compile(
 Knex, Alembic, sqlx, Django. Nothing of migrations that have not run yet: then the older version has the schema that it knows."""
 
 _QUOTED = 100
+_BEFORE = 200  # characters of a line before a statement
 
 
 def of_the_schema(text: str) -> str:
     """What a program says of the migrations of its database, as the end of a sentence; empty when it says nothing."""
-    if told := MIGRATED.search(text):
-        return f'migrated when it started ("{told[0][:_QUOTED]}"), and an older version may not work with what it changed'
+    text = _COLOUR.sub("", text)
+    if told := MIGRATED.search(text) or _sent(text):
+        return f'migrated when it started ("{_quoted(told)}"), and an older version may not work with what it changed'
     if told := IN_DOUBT.search(text):
-        return f'says of its database\'s migrations "{told[0][:_QUOTED]}", and whether an older version works with it is not known'
+        return f'says of its database\'s migrations "{_quoted(told)}", and whether an older version works with it is not known'
     return ""
+
+
+def _sent(text: str) -> re.Match[str] | None:
+    """The first statement that changes a schema and was sent."""
+    found = STATEMENT.finditer(text)
+    return next(
+        (m for m in found if not NOT_SENT.search(text, _line_before(text, m.start()), m.start())), None
+    )
+
+
+def _line_before(text: str, at: int) -> int:
+    return max(text.rfind("\n", 0, at) + 1, at - _BEFORE)
+
+
+def _quoted(told: re.Match[str]) -> str:
+    return " ".join(told[0].split())[:_QUOTED]

@@ -174,15 +174,15 @@ def match_rule(policy: Policy, labels: Mapping[str, str]) -> Matched | None:
 
 
 def _as_named(rule: Rule, labels: Mapping[str, str]) -> Rule:
-    """The rule, at most in mode approve where no label names the workload and the default does: a guess is asked about unless the
-    rule says `on_default: act`."""
+    return at_most_asking(rule) if guessed(rule, labels) else rule
+
+
+def guessed(rule: Rule, labels: Mapping[str, str]) -> str:
+    """That no label names the workload and the default does, which is asked about unless the rule says `on_default: act`; else empty."""
     spec = rule.target
-    if spec.on_default is OnDefault.ACT:
-        return rule
-    _, name, _ = _named(spec, rule.labels.names.subject(labels))
-    if name or not spec.name.default or not (spec.name.label or spec.pod):
-        return rule
-    return at_most_asking(rule)
+    guesses = spec.on_default is not OnDefault.ACT and spec.name.default and (spec.name.label or spec.pod)
+    named = not guesses or _named(spec, rule.labels.names.subject(labels))[1]
+    return "" if named else f"no label names the workload, and {spec.name.default} is the rule's default"
 
 
 def at_most_asking(rule: Rule) -> Rule:

@@ -35,6 +35,7 @@ from app.policy.facts import NOT_READ, may_act
 from app.policy.match import (
     NoHint,
     at_most_asking,
+    guessed,
     match_rule,
     own_target,
     rule_for_order,
@@ -53,7 +54,8 @@ FOUND_BY_NAME = "target.by_name"
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What an incident is about: its labels, the rule for them and, for a manual request, its order."""
+    """What an incident is about: its labels, the rule for them and, for a manual request, its order. `doubt`: why the target may be another one,
+    so that each of its steps asks; empty for none."""
 
     incident: Incident
     labels: Mapping[str, str]
@@ -61,6 +63,7 @@ class Subject:
     rule: Rule
     remediation: AnyRemediation
     params: Params
+    doubt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,15 +250,17 @@ async def find_target(services: Services, policy: Policy, rule: Rule, named: Tar
 
 
 async def at_one(cluster: Cluster, subject: Subject, found: Found) -> tuple[Subject, Found]:
-    """The subject, at most asking where its labels name something beside the workload that is another's: one of the two names is wrong. Raises
-    TryLater when the cluster cannot be asked."""
+    """The subject, at most asking where its labels name something beside the workload that is another's: one of the two names is wrong; or where
+    they name none, and the rule's default is a guess. Raises TryLater when the cluster cannot be asked."""
     if subject.incident.manual is not None:
         return subject, found
+    if told := guessed(subject.rule, subject.labels):
+        return replace(subject, doubt=told), found
     how = await named_beside(cluster, subject.rule, subject.labels, found.target)
     if not how:
         return subject, found
     told = "; ".join(filter(None, (found.how, how)))
-    return replace(subject, rule=at_most_asking(subject.rule)), Found(found.target, told)
+    return replace(subject, rule=at_most_asking(subject.rule), doubt=how), Found(found.target, told)
 
 
 async def look_at(services: Services, subject: Subject, target: Target, history: History) -> Seen:
@@ -281,13 +286,19 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         counted = (replace(step, troubles=step.troubles or there) for step in ladder)
         chosen = tuple(_chosen(subject.rule, step, history, ordered=ordered) for step in counted)
         full = await with_servers(services.cluster, services.policy().scope, services.databases, chosen)
-        steps = await _permitted(services, subject.rule, target, full)
+        allowed = await _permitted(services, subject.rule, target, full)
+        steps = tuple(_asking(step, subject.doubt) for step in allowed)
         return Seen(subject, target, workload, diagnosis, steps)
 
     def failed(why: str) -> Seen:
         return _blind(subject, target, workload, f"the diagnosis failed: {why}")
 
     return await guarded(looked(), failed, handler.name, target.key)
+
+
+def _asking(step: Step, doubt: str) -> Step:
+    """The step, with the doubt in front of what is unsure about itself."""
+    return replace(step, asks="; ".join(filter(None, (doubt, step.asks)))) if doubt and step.applies else step
 
 
 async def guarded(asked: Awaitable[_T], failed: Callable[[str], _T], remediation: str, target: str) -> _T:

@@ -12,8 +12,10 @@ from dataclasses import replace
 from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError
 from app.domain.events import EventKind
+from app.domain.evidence import Diagnosis
 from app.domain.json import JsonValue
 from app.domain.plan import Step
+from app.domain.remediation import History
 from app.domain.target import Target
 from app.flow.deciding import decide, facts, investigate, settle
 from app.flow.deciding.history import history_of, rotating
@@ -24,6 +26,7 @@ from app.flow.running import journal
 from app.flow.running.life import Event, Found, Look, last_attempt
 from app.flow.services import Services
 from app.flow.undoing import holding
+from app.kube.owners import Found as Named
 from app.kube.read import View
 from app.notify.timeline import Topic
 from app.policy.facts import NOT_READ
@@ -73,7 +76,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         if await off_limits(view, policy.scope, target):
             seen = investigate.unread(subject, target)
         else:
-            seen = await investigate.look_at(looking, subject, target, history)
+            seen = await _seen(looking, subject, target, history)
         if not last:
             seen = investigate.look_again_first(seen, view.transient_errors)
         workload, actions = (
@@ -85,6 +88,18 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
     except (RemediatorError, BadInput) as error:
         return str(error)
     return decide.Case(policy, incident, alerts, seen, around)
+
+
+async def _seen(
+    services: Services, subject: investigate.Subject, target: Target, history: History
+) -> investigate.Seen:
+    """The target looked at. A doubt whether it is the one that is meant asks anew: who approved the step before did so for that one."""
+    try:
+        subject, _ = await investigate.at_one(services.cluster, subject, Named(target))
+    except RemediatorError as error:
+        fault = f"whether the labels name the target could not be read: {error}"
+        return investigate.Seen(subject, target, None, Diagnosis(fault, ()), (), fault)
+    return await investigate.look_at(services, subject, target, history)
 
 
 def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bool) -> Found:

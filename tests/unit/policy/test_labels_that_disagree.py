@@ -355,6 +355,7 @@ async def test_what_belongs_to_another_workload_beside_the_name_makes_it_a_quest
     judged, found = await at_one(world.cluster, subject, Found(Target(SPACE, Kind.DEPLOYMENT, WEB)))
 
     assert judged.rule.mode is (Mode.APPROVE if told else Mode.AUTO)
+    assert judged.doubt == found.how
     assert found.how == (f"a label names Deployment web, and {told}" if told else "")
 
 

@@ -9,7 +9,7 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.subject import UNREAD
 from app.domain.target import Kind
-from app.policy.match import Hint, NoHint, match_rule, rule_for_order, target_hint
+from app.policy.match import Hint, NoHint, guessed, match_rule, rule_for_order, target_hint
 from tests.unit.policy.cases import policy_of
 
 MORE = dedent(
@@ -153,6 +153,10 @@ def test_a_default_target_is_a_guess_that_a_person_is_asked_about(
     matched = match_rule(policy, {"alertname": "HighErrorRate", **labels})
     assert matched is not None
     assert matched.rule.mode is mode
+    guess = "no label names the workload, and langgraph is the rule's default"
+    assert guessed(matched.rule, labels) == (
+        guess if mode is Mode.APPROVE or rule.startswith("mode: obs") else ""
+    )
 
 
 DEFAULTING = "target: {name: {label: deployment, default: langgraph}, pod: {label: pod}, on_default: act}\n"
