@@ -246,11 +246,11 @@ _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",  # a commit is on disk before it is answered
     "PRAGMA temp_store=MEMORY",
-    "PRAGMA cache_size=-16384",  # 16 MiB: the hot end of every index; the operating system keeps the rest of the file
+    "PRAGMA cache_size=-4096",  # 4 MiB: the operating system keeps the file, and memory is counted for each connection
     "PRAGMA wal_autocheckpoint=4000",  # 16 MiB of log, so that a checkpoint writes each hot page once for many commits
     "PRAGMA journal_size_limit=67108864",
 )
-_READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-4096")
+_READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-1024")
 _NAME = f"{APPLICATION}-store"
 ENCODING = "UTF8"
 """Of a Postgres database, and said when connecting, which counts before what the database or the role says."""
