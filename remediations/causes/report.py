@@ -191,7 +191,9 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
-    if word is not None and word.rollout:
+    if last is not None and last.previous is None and (word is None or word.rollout):
+        text = f"No version is known before the one that has the errors, which is {span(last.age)} old"
+    elif word is not None and word.rollout:
         text += f", which is not sure: {word.asks}"
     elif word is None and last is not None and last.previous is not None:
         text += f": {_why(found, log, measured, last)}"
