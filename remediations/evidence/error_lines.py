@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
@@ -257,7 +257,7 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
             return _typed("panic" if pattern is words.PANIC else "Exception", found["text"], None)
-    at = records.time_in(line)
+    at = _time(line)
     if level := words.LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
             return None
@@ -296,7 +296,7 @@ def said_in(line: str) -> str:
 def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
     if not records.is_error(record):
         return None
-    at, detail = records.time_of(record), records.detail_of(record)
+    at, detail = records.time_of(record, _time), records.detail_of(record)
     text = records.text_of(record, records.MESSAGE)
     if detail and detail not in text and words.TRACE not in text and words.TRACE not in detail:
         text = f"{text}: {detail}" if text else detail
@@ -324,13 +324,24 @@ def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     return ErrorLine(best["name"], said, at, named=True, package=found[0] if found else "")
 
 
+def _time(text: str) -> datetime | None:
+    found = words.TIME.search(text[:80])
+    if found is None:
+        return None
+    try:
+        at = datetime.fromisoformat(found[0].replace(",", "."))
+    except ValueError:
+        return None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
 def first_time(text: str) -> datetime | None:
     """The time of the first of a log's first lines that tells one."""
     for line in text[: records.LONGEST].splitlines()[:10]:
         if "{" in line[:48] and (record := records.record_in(line)) is not None:
-            at = records.time_of(record)
+            at = records.time_of(record, _time)
         else:
-            at = records.time_in(line)
+            at = _time(line)
         if at is not None:
             return at
     return None

@@ -6,7 +6,7 @@ Quarkus and OpenTelemetry. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -65,9 +65,13 @@ def is_error(record: Mapping[str, Any]) -> bool:
     return str(level).lower() in _BAD or (level is None and bool(detail_of(record)))
 
 
-def time_of(record: Mapping[str, Any]) -> datetime | None:
-    """When it was written, as text, or as seconds or milliseconds since 1970."""
-    return next((t for f in _TIMES if (t := _stamp(record.get(f))) is not None), None)
+def time_of(record: Mapping[str, Any], read: Callable[[str], datetime | None]) -> datetime | None:
+    """When it was written, as text, which `read` reads, or as seconds or milliseconds since 1970."""
+    for value in (record.get(name) for name in _TIMES):
+        at = read(value) if isinstance(value, str) else _stamp(value)
+        if at is not None:
+            return at
+    return None
 
 
 def text_of(record: Mapping[str, Any], fields: Sequence[str]) -> str:
@@ -105,16 +109,4 @@ def detail_of(record: Mapping[str, Any]) -> str:
 def _stamp(value: Any) -> datetime | None:
     if isinstance(value, int | float) and 1e9 <= value < 1e13:
         return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
-    return time_in(value) if isinstance(value, str) else None
-
-
-def time_in(text: str) -> datetime | None:
-    """The time that a line or a field begins with."""
-    found = words.TIME.search(text[:80])
-    if found is None:
-        return None
-    try:
-        at = datetime.fromisoformat(found[0].replace(",", "."))
-    except ValueError:
-        return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
+    return None
