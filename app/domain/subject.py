@@ -246,6 +246,11 @@ _NEUTRAL, _NEUTRAL_ENDS = frozenset(_WHOLE.split()), frozenset(_ENDS.split())
 _PLACES = frozenset({"env", "environment", "stage", "cluster"})
 _HERE = frozenset({"prod", "production", "prd", "live"})
 """Values of such labels that name no other place than the one where the default runs."""
+_PATHS = frozenset({"handler", "uri", "path", "route", "target", "url", "endpoint"})
+"""Last words of labels that name a part of one server by its path, where the value is one."""
+_FOLDER = "grafana_folder"
+"""On every alert that Grafana manages: where its rule is kept, which is only by chance called as a workload can be."""
+_CALLABLE = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", re.ASCII)
 _CALLERS = ("source", "client")
 """First words of labels about who calls, such as Istio's."""
 _PORTS = frozenset({"http", "https", "web", "http-web", "grpc", "metrics", "http-metrics", "https-metrics"})
@@ -299,6 +304,10 @@ def could_name(label: str, value: str) -> bool:
     if label in MEASURED_BY and is_exporter(SCRAPED_BY, value):
         return False
     if label == "endpoint" and value in _PORTS:
+        return False
+    if (value.startswith("/") and _last_word(label) in _PATHS) or (
+        label == _FOLDER and not _CALLABLE.fullmatch(value)
+    ):
         return False
     return bool(_named_by(label)) and not _NUMBER.fullmatch(value) and not _is_ip(host_of(value))
 

@@ -170,11 +170,8 @@ def match_rule(policy: Policy, labels: Mapping[str, str]) -> Matched | None:
     found = [rule for rule in policy.rules if rule.when.matches(read)]
     if not found:
         return None
-    return Matched(_as_named(found[0], labels), tuple(rule.name for rule in found[1:]))
-
-
-def _as_named(rule: Rule, labels: Mapping[str, str]) -> Rule:
-    return at_most_asking(rule) if guessed(rule, labels) else rule
+    rule = at_most_asking(found[0]) if guessed(found[0], labels) else found[0]
+    return Matched(rule, tuple(later.name for later in found[1:]))
 
 
 def guessed(rule: Rule, labels: Mapping[str, str]) -> str:
@@ -345,7 +342,8 @@ def _about_something_else(
         return ""
     if lost := labels.get(UNREAD):
         return _no_stand_in(lost, spec.name.default)
-    pinned = rule.when.pinned(rule.labels.names.read(labels))
+    ours = clusters_named(labels) if rule.labels.clusters else []
+    pinned = {**rule.when.pinned(rule.labels.names.read(labels)), **dict(ours)}
     if another := names_another(labels, namespace, spec.name.default, pinned):
         return f"{another}, so the rule's default {spec.name.default} is not meant, and no label names a workload"
     return ""

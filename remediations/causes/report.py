@@ -191,9 +191,11 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
-    if word is not None and word.rollout:
+    if last is not None and last.previous is None and (word is None or word.rollout):
+        text = f"No version is known before the one that has the errors, which is {span(last.age)} old"
+    elif word is not None and word.rollout:
         text += f", which is not sure: {word.asks}"
-    elif word is None and last is not None and last.previous is not None:
+    elif word is None and last is not None:
         text += f": {_why(found, log, measured, last)}"
     elif word is not None:
         text = f"The last rollout did not bring the errors: {word.why}"
@@ -218,7 +220,6 @@ def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
 
 
 # Findings of an investigation, and what handlers ask of them. Pure.
-#
 # A handler decides from these findings alone, so that people see why. Data of `cause.first`: `code`, `object`,
 # `sureness`, `text`, `advice`, `rollout` (can the last rollout have brought it), `rollout_why`, `asks` (what of that only
 # a person may say), `instead` (the change that fits better), `rest` (why nothing is to be done now).

@@ -13,17 +13,27 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
-from app.domain.json import decoded
 from app.domain.text import bounded
+from remediations.evidence import error_records as records
 from remediations.evidence import error_words as words
 from remediations.evidence.error_signs import CAUSE, CAUSES, LEVEL, NUMBERED
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import Sign, is_consequence, judged
 from remediations.evidence.usage import short
 
-TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]")
+TOKENS = (
+    "ERROR",
+    "CRITICAL",
+    "FATAL",
+    "SEVERE",
+    "[error]",
+    "[crit]",
+    "[critical]",
+    "[fatal]",
+    "[alert]",
+    "[emerg]",
+)
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_RECORD = 16_000  # characters of a JSON line, decoded as a whole
 _LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
 _LONGEST_SAME = 500  # characters by which errors are told apart
 _LONGEST_KEY = 160
@@ -34,13 +44,6 @@ _BEHIND = 8  # lines after an error that may name what it tells
 _PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
 _BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
-_LEVEL_FIELDS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel")
-_MESSAGE_FIELDS = ("message", "msg", "event", "error", "exception", "err")
-_DETAIL_FIELDS = ("error", "err", "exception", "cause", "error.message", "exception.message")
-_STACK_FIELDS = ("stack", "stacktrace", "stack_trace", "error.stack_trace", "errorVerbose", "exc_info")
-_TYPE_FIELDS = ("exc_type", "error.type", "exception.type", "error_type", "exception_class")
-_TRACE_FIELDS = ("exc_info", "exception", "stack", *_MESSAGE_FIELDS)
-_TIME_FIELDS = ("timestamp", "time", "ts", "@timestamp", "asctime")
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +103,7 @@ def entries_in(lines: Iterable[str], tokens: Sequence[str] = TOKENS) -> Iterator
     """The errors, and as `plain` the other lines between them that are no part of an error."""
     reader = _Reader(tokens)
     for line in lines:
-        yield from reader.feed(line[:_LONGEST_RECORD].rstrip())
+        yield from reader.feed(line[: records.LONGEST].rstrip())
     if reader.pending:
         yield reader.pending
 
@@ -145,7 +148,10 @@ class _Reader:
 
     def __init__(self, tokens: Sequence[str]) -> None:
         self.pending: ErrorLine | None = None
-        self._word = re.compile(rf"(?<![\w-])(?:{'|'.join(re.escape(t) for t in tokens)})(?![\w-])")
+        # Levels in brackets are padded by loggers that write in columns.
+        each = "|".join(re.escape(t).replace(r"\]", r" *\]") for t in tokens)
+        self._word = re.compile(rf"(?<![\w-])(?:{each})(?![\w-])")
+        self._headed = False
         self._in_trace = False
         self._traced = False
         self._chained = False
@@ -154,7 +160,7 @@ class _Reader:
     def feed(self, line: str) -> Iterator[ErrorLine]:
         """Take one line; gives the error before it once that is complete."""
         if not line.startswith("{"):
-            line = bounded(line, _LONGEST_TEXT)
+            line = words.COLOUR.sub("", bounded(line, _LONGEST_TEXT))
         if line.strip() == words.TRACE:
             self._in_trace = True
             return
@@ -172,6 +178,7 @@ class _Reader:
         if error is not None and error.text.endswith(words.TRACE):
             return  # a logger that prefixes each line of a traceback: the line with the exception follows
         yield from self._turn(error)
+        self._headed = error is not None and words.DOTNET.match(line) is not None
         if error is None:
             yield ErrorLine("", line, None, plain=True)
 
@@ -184,12 +191,25 @@ class _Reader:
             self._listed = True
             return True
         indented = line[0] in " \t"
-        if indented and self._in_trace:
+        if indented and (self._in_trace or (self._headed and self._under_head(line.strip()))):
             return True
         found = (NUMBERED.match(line) if self._listed else None) or CAUSE.match(line)
         if found is not None and (indented or self.pending is not None):
             self._below(found["text"])
         return indented or (found is not None and self.pending is not None)
+
+    def _under_head(self, text: str) -> bool:
+        """Is this what a head of .NET has below it: its message, then its exception?"""
+        pending = self.pending
+        if pending is None or text.startswith(("=> ", "at ", "-")):  # scopes, frames, and what CAUSE reads
+            return False
+        if pending.text == "":
+            self.pending = replace(_typed(pending.type, text, pending.at), chain=pending.chain)
+            return True
+        if words.DOTNET_THROWN.match(text) and not pending.named:
+            self.pending = replace(_typed(pending.type, text, pending.at), chain=(pending.words,))
+            return True
+        return False
 
     def _below(self, text: str, name: str = "") -> None:
         """What lies below an exception is where it began, and the others are told with it."""
@@ -231,9 +251,9 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
 
 
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
-    if "{" in line[:48] and (record := _json(line)) is not None:
+    if "{" in line[:48] and (record := records.record_in(line)) is not None:
         return _from_json(record)
-    line = bounded(line, _LONGEST_TEXT)
+    line = words.PHP_TIME.sub("", bounded(line, _LONGEST_TEXT))
     for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
             return _typed("panic" if pattern is words.PANIC else "Exception", found["text"], None)
@@ -247,17 +267,23 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         return _typed("ERROR", line[klog.end() :], at)
     if found := word.search(line):
         return _typed(found[0], line[found.end() :].lstrip(" \t]:|-"), at)
+    if head := words.DOTNET.match(line):
+        return _typed("fail", head["text"], at) if head["text"] else ErrorLine("fail", "", at)
+    if level := words.LEVEL_AT.match(line):
+        return _typed("ERROR", line[level.end() :], at)
     if bare := words.BARE.match(line):
         name = re.split(r"[.\\]", bare["name"])[-1]
         package = bare["name"].removesuffix(name)
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
+    if php := words.PHP.match(line):
+        return _typed("PHP", php["text"], at)
     return None
 
 
 def said_in(line: str) -> str:
     """What a line of any level says, without its time and its level."""
-    if "{" in line[:48] and (record := _json(line)) is not None:
-        text, detail = _text(record, _MESSAGE_FIELDS), _detail(record)
+    if "{" in line[:48] and (record := records.record_in(line)) is not None:
+        text, detail = records.text_of(record, records.MESSAGE), records.detail_of(record)
         both = text if not detail or detail in text else f"{text}: {detail}"
         return bounded(both or line, _LONGEST_TEXT)
     line = bounded(line, _LONGEST_TEXT)
@@ -267,64 +293,24 @@ def said_in(line: str) -> str:
     return LEVEL.sub("", line)
 
 
-def _json(line: str) -> Mapping[str, Any] | None:
-    try:
-        record = decoded(words.STAMPED.sub(r'{"asctime":"\1",', line))
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
 def _from_json(record: Mapping[str, Any]) -> ErrorLine | None:
-    level: Any = next((record[f] for f in _LEVEL_FIELDS if f in record), None)
-    log = record.get("log")
-    if level is None and isinstance(log, dict):
-        level = log.get("level")
-    bad = level >= 50 if isinstance(level, int | float) else str(level).lower() in _BAD_LEVELS
-    detail = _detail(record)
-    if not bad and not (level is None and detail):
+    if not records.is_error(record):
         return None
-    at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
-    text = _text(record, _MESSAGE_FIELDS)
+    at, detail = records.time_of(record, _time), records.detail_of(record)
+    text = records.text_of(record, records.MESSAGE)
     if detail and detail not in text and words.TRACE not in text and words.TRACE not in detail:
         text = f"{text}: {detail}" if text else detail
-    kind = _text(record, _TYPE_FIELDS)
-    chain = tuple(_causes(record))[-_MAX_LEVELS:][::-1]
+    kind = records.text_of(record, records.TYPES)
+    chain = tuple(records.causes_of(record))[-_MAX_LEVELS:][::-1]
     if kind:
         package, dot, kind = kind[-_LONGEST_KEY:].rpartition(".")
         return ErrorLine(
             kind, bounded(text, _LONGEST_TEXT), at, named=True, chain=chain, package=package + dot
         )
-    trace = next((x for f in _TRACE_FIELDS if words.TRACE in (x := _text(record, (f,)))), "")
+    trace = next((x for f in records.TRACES if words.TRACE in (x := records.text_of(record, (f,)))), "")
     last = bounded(trace.strip().splitlines()[-1], _LONGEST_TEXT) if trace else ""
     found = replace(_typed("ERROR", text.partition(words.TRACE)[0].rstrip(), at), chain=chain)
     return replace(_raised(last, found), at=found.at) if last and words.RAISED.match(last) else found
-
-
-def _causes(record: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
-    """What a record says of the causes of its error, the outermost first: lines of a stack trace, and errors inside of errors."""
-    for name in (*_DETAIL_FIELDS, *_STACK_FIELDS):
-        value = record.get(name)
-        if isinstance(value, dict) and depth < _MAX_LEVELS:
-            yield from (bounded(x, _LONGEST_TEXT) for x in (_text(value, ("message", "msg")),) if x)
-            yield from _causes(value, depth + 1)
-        if isinstance(value, str):
-            lines = value[:_LONGEST_RECORD].splitlines()
-            head = [bounded(lines[0], _LONGEST_TEXT)] if lines and (depth or name in _STACK_FIELDS) else []
-            yield from head
-            found = (words.CAUSED.match(line) or CAUSE.match(line) for line in lines)
-            yield from (bounded(m[0].strip(), _LONGEST_TEXT) for m in found if m)
-
-
-def _detail(record: Mapping[str, Any]) -> str:
-    """What the error's own field says, behind a message such as "request failed"."""
-    for name in _DETAIL_FIELDS:
-        value = record.get(name)
-        if isinstance(value, dict):
-            value = value.get("message") or value.get("msg")
-        if isinstance(value, str) and value.strip():
-            return value.strip().splitlines()[0] if words.TRACE not in value else ""
-    return ""
 
 
 def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
@@ -336,18 +322,6 @@ def _typed(word: str, text: str, at: datetime | None) -> ErrorLine:
     said = best["text"] if best["rest"] else text.replace(best[0], "").strip()
     found = _PACKAGE.search(text[max(0, best.start("name") - _LONGEST_KEY) : best.start("name")])
     return ErrorLine(best["name"], said, at, named=True, package=found[0] if found else "")
-
-
-def _text(record: Mapping[str, Any], fields: Sequence[str]) -> str:
-    values = (record.get(f) for f in fields)
-    return next((v for v in values if isinstance(v, str) and v), "")
-
-
-def _stamp(value: Any) -> datetime | None:
-    """A time as text, or as seconds or milliseconds since 1970."""
-    if isinstance(value, int | float) and 1e9 <= value < 1e13:
-        return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
-    return _time(value) if isinstance(value, str) else None
 
 
 def _time(text: str) -> datetime | None:
@@ -363,9 +337,9 @@ def _time(text: str) -> datetime | None:
 
 def first_time(text: str) -> datetime | None:
     """The time of the first of a log's first lines that tells one."""
-    for line in text[:_LONGEST_RECORD].splitlines()[:10]:
-        if "{" in line[:48] and (record := _json(line)) is not None:
-            at = next((t for f in _TIME_FIELDS if (t := _stamp(record.get(f))) is not None), None)
+    for line in text[: records.LONGEST].splitlines()[:10]:
+        if "{" in line[:48] and (record := records.record_in(line)) is not None:
+            at = records.time_of(record, _time)
         else:
             at = _time(line)
         if at is not None:
@@ -376,7 +350,7 @@ def first_time(text: str) -> datetime | None:
 def spanned(text: str) -> float | None:
     """Seconds from the first to the last line of a log; None where they do not tell their times."""
     first = first_time(text)
-    ends = (first_time(line) for line in reversed(text[-_LONGEST_RECORD:].splitlines()[-10:]))
+    ends = (first_time(line) for line in reversed(text[-records.LONGEST :].splitlines()[-10:]))
     last = next((at for at in ends if at is not None), None)
     return None if first is None or last is None else max(1.0, (last - first).total_seconds())
 

@@ -179,6 +179,16 @@ ANSWER: Final = _words(
     r"(?:broker|leader|service|server|host|node|database|coordinator|backend|upstream|registry|bucket)\b.{0,60} (?:is |are )?(?:currently |temporarily )*(?:not available|unavailable|unreachable|down|offline)(?! (?:in|on|for) this)",
     r"timeout of \d+ ?ms exceeded", r"HttpClient\.Timeout", r"operation (?:has )?timed out", r"exceeded (?:the )?(?:timeout|time limit)", r"time ?limit exceeded", r"socket\.timeout", r"unexpected response code:? 5\d\d", r"(?:no|empty) (?:response|reply) from (?:the )?\w+", r"(?:read|write) timed out", r"MaxTimeMSExpired",
 )  # fmt: skip
+OWN_FULL: Final = _words(
+    r"worker_connections are not enough", r"reached (?:pm\.)?max_children", r"(?:server )?reached MaxRequestWorkers", r"(?:all|no free) (?:\d{1,6} )?(?:worker )?threads?(?: \(\d{1,6}\))? (?:are )?(?:currently )?busy",
+    r"listen queue of socket\b.{0,80}full", r"exceeded concurrency limit", r"thread ?pool starvation", r"asyncio\.QueueFull", r"queue\.Full",
+)  # fmt: skip
+"""Servers' own words that they take no more, whatever else stands in the line."""
+OWN_QUEUE: Final = _words(
+    r"queue (?:is |was )?full", r"full queue", r"no (?:free|available|idle) (?:worker|thread|slot)s?", r"thread ?pool .{0,60}exhausted", r"thread ?pool (?:is )?full",
+    r"(?:queue|executor|worker|thread|server)s? (?:is |are |was )?saturated", r"load shed(?:ding)?", r"RejectedExecutionException",
+)  # fmt: skip
+"""What a program says of its own queue and workers, unless it speaks of somebody else's."""
 CAPACITY: Final = _words(
     r"too many requests", r"service (?:temporarily )?unavailable", r"(?:server|service|system|worker|we|is|are|currently|node) overload(?:ed)?", r"overloaded", r"queue (?:is |was )?full", r"full queue",
     r"(?:queue|executor|pool|worker|thread|server)s? (?:is |are |was )?saturated", r"backpressure", r"no (?:free|available|idle) (?:worker|thread|slot)s?", r"worker timeout",
@@ -327,7 +337,25 @@ _STAMP = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)
 _STREAM = r"(?:std(?:out|err) [FP] )?"
 STAMPED = re.compile(rf"^({_STAMP}) {_STREAM}\{{(?=\s{{0,9}}\")")
 """A record of JSON behind the time that a runtime or a collector writes before each line."""
-KLOG = re.compile(rf"^(?:{_STAMP} {_STREAM})?[EF]\d{{4}} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{{1,80}}\] ")
+KLOG = re.compile(rf"^(?:{_STAMP} {_STREAM})?[EF]\d{{4,8}} \d\d:\d\d:\d\d\.\d+ +\d+ [^\]]{{1,80}}\] ")
+COLOUR = re.compile(r"\x1b\[[\d;]{0,20}m")
+"""What a logger that takes its output for a terminal writes around its words."""
+PHP_TIME = re.compile(r"^\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?(?: [\w/+:-]{1,40})?\] ")
+PHP = re.compile(
+    r"^(?:(?:NOTICE|WARNING): )?(?:\[pool [\w.-]{1,60}\] child \d{1,9} said into stderr: \"(?:NOTICE: )?)?(?:PHP message: )?(?:PHP )?(?:(?:Fatal|Parse|Compile|Core|(?:Recoverable|Catchable) fatal) error|Parse error): {1,2}(?:Uncaught )?(?P<text>\S.*)"
+)
+"""PHP's own errors, as its log and FPM have them."""
+_CLOCKED = r"(?:\d{4}[-/]\d\d[-/]\d\d[T ])?\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AP]M)?(?:Z|[ ]?[+-]\d\d:?\d\d)?"
+LEVEL_AT = re.compile(
+    rf"^\[?{_CLOCKED}\]?(?:[ \t|]{{1,4}}(?:- )?)(?:(?-i:ERR|FTL|EROR|CRT|PNC)(?=[\s\]|:])\]?|[\[(<]?(?:error|err|fatal|critical|crit|panic|severe)(?: *[\])>|]|[:\t]|  (?=\S)))[\s|:-]*",
+    re.IGNORECASE,
+)
+"""A level in small letters or shortened behind the time: Serilog, zerolog, winston, spdlog, Vapor."""
+DOTNET = re.compile(
+    rf"^(?:\[?{_CLOCKED}\]? {{1,3}})?(?:fail|crit): [A-Za-z_][\w.+`<>,\[\] -]{{0,160}}\[-?\d{{1,10}}\](?: =>[^\n]{{0,200}})?(?: {{1,8}}(?P<text>\S.*))?$"
+)
+"""The head of an error of .NET's console; its message stands below it, or behind it where all is on one line."""
+DOTNET_THROWN = re.compile(r"(?:[A-Za-z_]\w{0,80}\.){1,12}\w{1,80}(?:Exception|Error)\b")
 TYPE = re.compile(
     r"(?<![\w/.])(?:[A-Za-z_]\w*\.)*(?P<name>[A-Z]\w{0,60}(?:Error|Exception|Timeout|Failure|Refused|Fault)|"
     r"(?:Key|System|Generator|Keyboard)(?:Interrupt|Exit))\b(?:\s*\([\w.]{1,80}\))?(?P<rest>:\s*(?P<text>.*))?"

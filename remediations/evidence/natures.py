@@ -138,17 +138,26 @@ def nature_of(type_: str, text: str) -> Nature:
         return Nature.DEPENDENCY if _OF_A_CALL.search(parts.hard) else Nature.CODE
     if parts.kind in (ErrorKind.RATE_LIMIT, ErrorKind.LOGIN):
         return _BY_KIND[parts.kind]
+    if _own_queue(parts):
+        return Nature.CAPACITY
     if words.SCHEMA.search(parts.hard):
         return Nature.CODE
     if parts.kind is not ErrorKind.UNKNOWN and signs.MISSING.search(parts.hard):
         return Nature.CODE
     if (hard := _hard(parts)) is not None:
-        # What waits in our own queue comes too late, whatever its exception is called.
-        own_queue = hard is Nature.ANSWER and _soft(parts) is Nature.CAPACITY
-        return Nature.CAPACITY if own_queue else hard
+        # What waits in our own queue comes too late.
+        return Nature.CAPACITY if hard is Nature.ANSWER and _soft(parts) is Nature.CAPACITY else hard
     if parts.kind is ErrorKind.VALUE:
         return Nature.CODE
     return _by_status(parts) or _BY_KIND.get(parts.kind) or _soft(parts)
+
+
+def _own_queue(parts: _Parts) -> bool:
+    """Does it say that our own queue or workers are full? Then that is it, whatever its exception is called: most raise one for a timeout."""
+    if words.OWN_FULL.search(parts.hard):
+        return True
+    late = parts.kind is ErrorKind.ANSWER and not parts.remote and _hard(parts) in (None, Nature.ANSWER)
+    return late and words.OWN_QUEUE.search(parts.soft) is not None
 
 
 def judged(texts: Iterable[str]) -> tuple[Sign, Nature]:

@@ -19,6 +19,7 @@ from remediations.causes.sizes import of_container
 from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
+from tests.unit.causes.test_errors import NPE, told
 from tests.unit.causes.world import SPACE, V2, World, at
 
 READY: Obj = {"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 5}}
@@ -256,6 +257,16 @@ async def test_what_no_release_brought_is_told_with_its_own_advice(handler: AnyR
     steps = await handler.ladder(scene, params, await handler.diagnose(scene, params))
     assert steps[0].advice.lower().startswith("create secret web-env")
     assert not any("known good version" in s.advice for s in steps)
+
+
+async def test_no_rollout_is_accused_where_no_version_is_known_before_the_one_with_the_errors() -> None:
+    world = told(NPE, 240, 240, deployed=6 * 24 * 60)
+    scene = await world.scene()
+    del world.cluster.objects["ReplicaSet", SPACE, "web-r1"]
+    diagnosis = await HighErrorRate().diagnose(scene, HighErrorRate.params())
+    origin = diagnosis.finding("errors.origin")
+    assert origin is not None
+    assert origin.text == "No version is known before the one that has the errors, which is 6 d old"
 
 
 async def test_where_pods_of_an_older_revision_are_broken_of_something_else_only_a_person_accuses_the_release() -> (

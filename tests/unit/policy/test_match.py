@@ -243,6 +243,13 @@ def test_no_default_stands_in_for_what_the_labels_name(labels: dict[str, str], w
     [
         {"service": "langgraph", "app": "rag7", "job": "rag7/langgraph", "container": "langgraph"},
         {
+            "handler": "/v1/chat",
+            "uri": "/runs",
+            "http_route": "/api/{id}",
+            "path": "/billing",
+            "grafana_folder": "RAG7 alerts",
+        },
+        {
             "instance": "10.0.0.4:8080",
             "cluster": "prod",
             "env": "Production",
@@ -373,3 +380,14 @@ def test_a_policy_can_read_the_labels_of_the_scrape_only() -> None:
     found = target_hint(policy.rules[0], labels)
     assert isinstance(found, Hint)
     assert (found.namespace, found.kind, found.name) == ("rag7", Kind.POD, "web-0")
+
+
+def test_our_own_cluster_keeps_no_default_from_standing_in() -> None:
+    rule = (
+        "target: {name: {label: deployment, default: web}, namespace: {label: namespace}, on_default: act}\n"
+    )
+    ours = policy_of("labels: {our_cluster: eu-1}\n", rule=rule).rules[0]
+    labels = {"namespace": "rag7", "cluster": "eu-1"}
+    assert isinstance(target_hint(ours, labels), Hint)
+    assert isinstance(target_hint(ours, {**labels, "redis_cluster": "cache"}), NoHint)
+    assert isinstance(target_hint(policy_of(rule=rule).rules[0], labels), NoHint)

@@ -1,0 +1,112 @@
+"""Records of JSON in logs: which of their fields tell the level, the message, the exception, its stack and the time.
+
+Used by `remediations.evidence.error_lines`. Knows the fields of pino, bunyan, zap, slog, structlog, ECS, Google, Serilog, .NET, NLog, Monolog, GELF, tracing,
+Quarkus and OpenTelemetry. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from app.domain.json import decoded
+from app.domain.text import bounded
+from remediations.evidence import error_words as words
+from remediations.evidence.error_signs import CAUSE
+
+LONGEST = 16_000  # characters of a JSON line, decoded as a whole
+_LONGEST_TEXT = 4_000
+_MAX_LEVELS = 8
+
+MESSAGE = ("message", "msg", "event", "error", "exception", "err", "short_message", "body", "textpayload", "@message", "@m", "renderedmessage", "@mt", "messagetemplate")  # fmt: skip
+TYPES = ("exc_type", "error.type", "exception.type", "error_type", "exception_class", "exceptiontype")
+TRACES = ("exc_info", "exception", "stack", *MESSAGE)
+_LEVELS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel", "severity_text", "severitytext", "@l")  # fmt: skip
+_NUMBERS = ("severity_number", "severitynumber")
+_BAD = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
+_DETAILS = ("error", "err", "exception", "cause", "error.message", "exception.message", "@x")
+_STACKS = ("stack", "stacktrace", "stack_trace", "error.stack_trace", "exception.stacktrace", "errorVerbose", "exc_info", "@x")  # fmt: skip
+_TIMES = ("timestamp", "time", "ts", "@timestamp", "asctime", "@t")
+_HOLDERS = ("fields", "attributes")
+"""Fields that hold those of the event itself: Rust's tracing, OpenTelemetry."""
+_MONOLOG, _PINO, _OTEL, _SYSLOG = 400, 50, 17, 3
+"""From which number on a level is an error: Monolog's begin with 100, GELF's are syslog's, where less is worse."""
+
+
+def record_in(line: str) -> Mapping[str, Any] | None:
+    """The record that a line is, also behind a time stamp; None for any other line. Its fields are there by their own names and in small letters, and
+    so are those of the event that it holds in a field of its own."""
+    try:
+        record = decoded(words.STAMPED.sub(r'{"asctime":"\1",', line))
+    except ValueError:
+        return None
+    if not isinstance(record, dict):
+        return None
+    held = [x for name in _HOLDERS if isinstance(x := record.get(name), dict)]
+    folded = {name.lower(): value for one in (*held, record) for name, value in one.items()}
+    return {**folded, **record}
+
+
+def is_error(record: Mapping[str, Any]) -> bool:
+    """Does its level say so, or without a level a field that only an error has?"""
+    level: Any = next((record[f] for f in _LEVELS if f in record), None)
+    log = record.get("log")
+    if level is None and isinstance(log, dict):
+        level = log.get("level")
+    if isinstance(level, dict):
+        level = level.get("levelStr") or level.get("name")
+    if level is None and (number := next((record[f] for f in _NUMBERS if f in record), None)) is not None:
+        return isinstance(number, int) and number >= _OTEL
+    if isinstance(level, int | float):
+        if "short_message" in record:
+            return level <= _SYSLOG
+        return level >= (_MONOLOG if level >= 100 else _PINO)
+    return str(level).lower() in _BAD or (level is None and bool(detail_of(record)))
+
+
+def time_of(record: Mapping[str, Any], read: Callable[[str], datetime | None]) -> datetime | None:
+    """When it was written, as text, which `read` reads, or as seconds or milliseconds since 1970."""
+    for value in (record.get(name) for name in _TIMES):
+        at = read(value) if isinstance(value, str) else _stamp(value)
+        if at is not None:
+            return at
+    return None
+
+
+def text_of(record: Mapping[str, Any], fields: Sequence[str]) -> str:
+    """The first of these fields that is a text."""
+    values = (record.get(f) for f in fields)
+    return next((v for v in values if isinstance(v, str) and v), "")
+
+
+def causes_of(record: Mapping[str, Any], depth: int = 0) -> Iterator[str]:
+    """What a record says of the causes of its error, the outermost first: lines of a stack trace, and errors inside of errors."""
+    for name in dict.fromkeys((*_DETAILS, *_STACKS)):
+        value = record.get(name)
+        if isinstance(value, dict) and depth < _MAX_LEVELS:
+            yield from (bounded(x, _LONGEST_TEXT) for x in (text_of(value, ("message", "msg")),) if x)
+            yield from causes_of(value, depth + 1)
+        if isinstance(value, str):
+            lines = value[:LONGEST].splitlines()
+            head = [bounded(lines[0], _LONGEST_TEXT)] if lines and (depth or name in _STACKS) else []
+            yield from head
+            found = (words.CAUSED.match(line) or CAUSE.match(line) for line in lines)
+            yield from (bounded(m[0].strip(), _LONGEST_TEXT) for m in found if m)
+
+
+def detail_of(record: Mapping[str, Any]) -> str:
+    """What the error's own field says, behind a message such as "request failed"."""
+    for name in _DETAILS:
+        value = record.get(name)
+        if isinstance(value, dict):
+            value = value.get("message") or value.get("msg")
+        if isinstance(value, str) and value.strip():
+            return value.strip().splitlines()[0] if words.TRACE not in value else ""
+    return ""
+
+
+def _stamp(value: Any) -> datetime | None:
+    if isinstance(value, int | float) and 1e9 <= value < 1e13:
+        return datetime.fromtimestamp(value / 1000 if value >= 1e11 else value, UTC)
+    return None
