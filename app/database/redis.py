@@ -28,7 +28,7 @@ _PORT = 6379
 _SCHEMES: Final = {"redis": CacheTls.DISABLE, "rediss": CacheTls.VERIFY_FULL}
 _ORDER = tuple(CacheTls)
 _LONGEST = 64
-_MOST = 2**64
+_MAX_NUMBER = 2**64
 
 Options = dict[str, Any]
 
@@ -158,7 +158,7 @@ def _state(info: Mapping[str, Any], milliseconds: float) -> CacheState:
 
 def _number(value: Any) -> int:
     """Raises ValueError for what no server counts."""
-    if not isinstance(value, int) or not 0 <= value < _MOST:
+    if not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
         raise ValueError
     return value
 

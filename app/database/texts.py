@@ -48,7 +48,7 @@ def raw(expression: LiteralString) -> LiteralString:
     return f"replace(({expression})::text, chr(92), chr(92) || chr(92))::bytea"
 
 
-_MOST: Final = 2**63
+_MAX_NUMBER: Final = 2**63
 """Beyond what a whole number of a server can be."""
 
 
@@ -58,7 +58,7 @@ def row_of(values: Sequence[Any], *types: type | UnionType) -> Sequence[Any]:
     if len(values) < len(types):
         raise TypeError
     for value, type_ in zip(values, types, strict=False):
-        odd = isinstance(value, int) and abs(value) >= _MOST
+        odd = isinstance(value, int) and abs(value) >= _MAX_NUMBER
         odd = odd or (isinstance(value, float) and math.isnan(value))
         if odd or not isinstance(value, type_) or (isinstance(value, datetime) and value.tzinfo is None):
             raise TypeError
