@@ -341,8 +341,12 @@ def test_a_store_that_is_not_reached_and_a_login_without_a_key_are_told_apart(
         for name in given:
             monkeypatch.delenv(name, raising=False)
         with pytest.raises(BackupFailed) as failed:
-            bucket = Bucket(place, {name: value for name, value in given.items() if value})
-            bucket._store = bucket._reading  # without another try
-            bucket.size("key")
+            _once(place, {name: value for name, value in given.items() if value})
     assert told in str(failed.value)
     assert "canary" not in str(failed.value)
+
+
+def _once(place: Place, login: dict[str, str]) -> None:
+    bucket = Bucket(place, login)
+    bucket._store = bucket._reading  # without another try
+    bucket.size("key")
