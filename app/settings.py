@@ -28,8 +28,8 @@ from app.notify.pagerduty import PagerDutyAccess
 from app.setting_texts import PREFIX, SettingsInvalid, dsns_in, fault_of, in_files, listed, revealed
 
 _HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
-_SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
-_MEMBER = re.compile(rf"[A-Za-z0-9._-]{{1,64}}|slack:[UW][A-Z0-9]{{2,30}}|{OIDC_NAME}", re.ASCII)
+SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
+MEMBER = re.compile(rf"[A-Za-z0-9._-]{{1,64}}|slack:[UW][A-Z0-9]{{2,30}}|{OIDC_NAME}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9_-]{1,100}\s*=\s*[\x21-\x7e][\x20-\x7e]{0,4000}", re.ASCII)
 _BARE = (
     "slack_bot_token",
@@ -237,7 +237,7 @@ class Settings(BaseSettings):
     @field_validator("slack_operators")
     @classmethod
     def _slack_ids(cls, value: str) -> str:
-        if wrong := [n for n, part in enumerate(listed(value), 1) if _SLACK_ID.fullmatch(part) is None]:
+        if wrong := [n for n, part in enumerate(listed(value), 1) if SLACK_ID.fullmatch(part) is None]:
             # By its number: what stands there instead may be a token.
             raise ValueError(f"entry {wrong[0]} is no id of a Slack user (U...) or user group (S...)")
         return value
@@ -246,7 +246,7 @@ class Settings(BaseSettings):
     @classmethod
     def _known_people(cls, value: str) -> str:
         members = [member.strip() for person in listed(value) for member in person.split("+")]
-        if not all(_MEMBER.fullmatch(member) for member in members):
+        if not all(MEMBER.fullmatch(member) for member in members):
             raise ValueError("expected name+name+slack:U...+oidc:NAME, separated by commas")
         if len(set(members)) < len(members):
             raise ValueError("a token's name, a Slack user or an OpenID name stands there twice")

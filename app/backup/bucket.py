@@ -50,6 +50,16 @@ _STATUS = re.compile(r"\b([45]\d\d) (?:[A-Z][a-z]+|status)|status(?: code)?:? ([
 _FULL = re.compile(r"No space left on device|StorageFull|Disk quota exceeded|os error (?:28|122)\b")
 _PASSING = ("408", "425", "429")
 _SILENT = re.compile(r"kind: Timeout|TimedOut|operation timed out")
+_LACKS = re.compile(r"Missing ?(AccessKeyId|SecretAccessKey)\b")
+_KEYS = {"AccessKeyId": "AWS_ACCESS_KEY_ID", "SecretAccessKey": "AWS_SECRET_ACCESS_KEY"}
+_UNREACHED = re.compile(r"kind: Connect\b")
+_WHY = (
+    (re.compile("dns error"), "the name of its endpoint cannot be resolved"),
+    (re.compile("[Cc]ertificate|UnknownIssuer"), "the certificate of its endpoint is not trusted"),
+    (re.compile("ConnectionRefused|Connection refused"), "nothing listens at its endpoint"),
+    (re.compile("InvalidContentType|corrupt message"), "its endpoint does not speak TLS"),
+)
+"""What the library says of a connection that was not made, in words of ours."""
 _MAX_OBJECTS = 100_000  # hourly backups with their manifests for five years
 MANIFEST = ".manifest.json"
 
@@ -349,6 +359,13 @@ def worded(limit: timedelta = _ANSWER) -> Iterator[None]:
             ) from None
         if not code and _SILENT.search(str(error)):
             text = f"a request to the store took longer than {limit.total_seconds():g} s"
+            raise MayPass(text, code="store_failed") from None
+        if not code and (key := _LACKS.search(str(error))):
+            text = f"the store's login lacks {_KEYS[key[1]]}: add this key to the Secret of the store's login"
+            raise BackupFailed(text, code="store_refused") from None
+        if not code and _UNREACHED.search(str(error)):
+            why = next((words for sign, words in _WHY if sign.search(str(error))), "no connection is made")
+            text = f"the store cannot be reached: {why}; look at its endpoint and the network policy"
             raise MayPass(text, code="store_failed") from None
         told = f"HTTP {code}" if code else type(error).__name__
         failed = BackupFailed if code.startswith("4") and code not in _PASSING else MayPass

@@ -25,6 +25,7 @@ from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told
 from app.backup.pruning import prune
 from app.backup.source import Source, connected, rows_of, scratch
+from app.backup.waiting import lock_waits_told
 from app.database.login import Options, with_authority
 from app.domain.json import digest
 from app.domain.ports import Clock
@@ -59,7 +60,8 @@ def back_up(parts: Parts) -> str:
             bucket = Bucket(order.place)
             try:
                 stored = _Stored(parts, pipes, bucket, source)
-                manifest = stored.make(client)
+                with lock_waits_told(complete, parts.say):
+                    manifest = stored.make(client)
                 if order.scratch:
                     _try_restore(stored, complete, logins, manifest)
                 stored.publish(manifest)

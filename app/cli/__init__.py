@@ -158,8 +158,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except RemediatorError as error:
         from app.domain.redact import redact  # a command that ends well does without it
 
+        message, where = redact(error.message), redact(error.where)
         if "--json" in (sys.argv[1:] if arguments is None else arguments):
-            told = {"message": redact(error.message), "where": redact(error.where)}
-            give({"error": {"code": error.code, **told}})
-        say(f"error: {redact(str(error))} [{error.code}]")
+            give({"error": {"code": error.code, "message": message, "where": where}})
+        # Each for itself: a name in front of a sentence makes it look like a header with its value.
+        say(f"error: {RemediatorError(message, where=where)} [{error.code}]")
         sys.exit(2 if isinstance(error, BadInput) else 1)

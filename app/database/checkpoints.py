@@ -17,11 +17,13 @@ from typing import Any, Final, LiteralString
 import psycopg
 
 from app.database import checkpoint_queries as queries
-from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.connect import FAULTS, TIMEOUT, Connection, Connections, failed, kind
+from app.database.texts import row_of
 from app.domain.checkpoints import UNKNOWN_SCHEMA, VERSIONS, Amount, Key, Page, Survey, Tally, cutoff, id_at
 from app.domain.cluster import Cluster
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
+from app.domain.odd_servers import Within
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
 
@@ -56,25 +58,25 @@ class PostgresCheckpoints:
     async def denied(self, cluster: Cluster, at: DatabaseAddress) -> Sequence[str]:
         """See the port."""
         try:
-            async with asyncio.timeout(TIMEOUT), self.connections.look(cluster, at) as connection:
+            async with self.connections.look(cluster, at) as connection, Within(TIMEOUT, connection):
                 await _known_version(connection, at)
                 (denied,) = await _one(connection, queries.DENIED)
-        except (psycopg.Error, TimeoutError) as error:
+                return list(denied)
+        except FAULTS as error:
             raise failed(at, error) from None
-        return list(denied)
 
     async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
         """See the port."""
         try:
             async with (
-                asyncio.timeout(_COUNTING + _COUNT / 1000),
                 self.connections.look(cluster, at, _COUNT) as connection,
+                Within(_COUNTING + _COUNT / 1000, connection),
             ):
                 version = await _known_version(connection, at)
-                now, about, sizes = await _one(connection, queries.SERVER)
+                now, about, sizes = row_of(await _one(connection, queries.SERVER), datetime)
                 old = cutoff(now, before)
                 counted = await self._count(connection, old)
-        except (psycopg.Error, TimeoutError) as error:
+        except FAULTS as error:
             raise failed(at, error, _COUNT / 1000) from None
         return Survey(old, version, about, counted, sizes)
 
@@ -108,7 +110,7 @@ class PostgresCheckpoints:
             try:
                 async with asyncio.timeout(_TRANSACTION):
                     return await self._remove(connection, at, (before, after), values)
-            except (psycopg.Error, TimeoutError) as error:
+            except FAULTS as error:
                 text = f"nothing of this page is known to be removed: {_why(error)}"
                 if isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
                     text += _long(values)

@@ -20,12 +20,16 @@ from app.database.texts import ADAPTERS, ENCODING, NOT_UTF8
 from app.domain.cluster import Cluster
 from app.domain.database import NO_ROOM, DatabaseAddress
 from app.domain.errors import ProbeUnavailable
+from app.domain.odd_servers import ODD, Within
 from app.domain.ports import Clock
 
 TIMEOUT: Final = 5.0
 """Seconds for connecting, and as many for all statements of a look."""
 STATEMENT: Final = 3_000
 """Milliseconds for one statement of a look."""
+FAULTS: Final = (psycopg.Error, TimeoutError, *ODD)
+"""What asking a server, and reading its answer, may raise."""
+_OTHER_FORM: Final = "the answer has another form than expected"
 _ATTEMPTS, _PAUSE = 3, 0.3  # for a free connection: they come and go
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
@@ -71,7 +75,7 @@ _TOO_SHORT: Final = (
 _BY_STATE: Final[Mapping[str, str]] = {
     "08": "the connection was lost",
     "0A": "the server does not know how to do this: its version may be too old",
-    "21": "the answer has another form than expected",
+    "21": _OTHER_FORM,
     "22": "a value in it is not what is expected",
     "22021": NOT_UTF8,
     "22P05": NOT_UTF8,
@@ -121,9 +125,10 @@ class Connections:
         async with self.open(cluster, at) as connection:
             try:
                 # SET LOCAL rather than startup options: poolers such as PgBouncer refuse options they do not know.
-                await connection.execute("SET TRANSACTION READ ONLY")
-                await connection.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
-            except (psycopg.Error, TimeoutError) as error:
+                async with Within(TIMEOUT, connection):
+                    await connection.execute("SET TRANSACTION READ ONLY")
+                    await connection.execute(f"SET LOCAL statement_timeout = {milliseconds:d}")
+            except FAULTS as error:
                 raise failed(at, error) from None
             yield connection
 
@@ -161,6 +166,9 @@ class Connections:
                     # The cause would show the login: libpq repeats user and host.
                     raise ProbeUnavailable(words, code=code, where=str(at)) from None
                 await self._clock.sleep(_PAUSE)
+            except ODD:
+                text = f"what answers there is no PostgreSQL: {_OTHER_FORM}"
+                raise ProbeUnavailable(text, code="unreachable", where=str(at)) from None
         raise AssertionError("the loop above returns or raises")
 
 
@@ -175,6 +183,8 @@ def kind(error: Exception, seconds: float = TIMEOUT) -> str:
     """What kind of failure it was, without the server's text; `seconds` are what a statement had."""
     if isinstance(error, TimeoutError | psycopg.errors.QueryCanceled):
         return f"no answer within {seconds:g} s"
+    if isinstance(error, ODD) and not isinstance(error, psycopg.Error):
+        return _OTHER_FORM
     state = error.sqlstate if isinstance(error, psycopg.Error) else None
     if state is None:
         return next((words for type_, words in _BY_TYPE if isinstance(error, type_)), type(error).__name__)

@@ -16,7 +16,7 @@ from typing import Any, Final, LiteralString
 import psycopg
 from psycopg import sql
 
-from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.connect import FAULTS, TIMEOUT, Connection, Connections, failed, kind
 from app.database.login import read_login
 from app.database.texts import foreign, raw, text
 from app.domain.cluster import Cluster
@@ -33,6 +33,7 @@ from app.domain.copies import (
 )
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable
+from app.domain.odd_servers import Within
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
 
@@ -150,41 +151,25 @@ class PostgresCopies:
         options, _ = await read_login(cluster, at)
         values = {"ours": [f"{name}%" for name in OURS]}
         try:
-            async with self._connections.look(cluster, replace(at, database=entry)) as conn:
-                async with asyncio.timeout(TIMEOUT):
-                    await conn.execute(_AS_LOGIN)
-                    ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
-                    powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
-                    rows = await _rows(conn, DATABASES)
-                    sessions = await _rows(conn, CLIENTS, values)
-                    unendable, kept_back = await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)
-                    held = await _rows(conn, HELD, ())
-        except (psycopg.Error, TimeoutError) as error:
+            async with (
+                self._connections.look(cluster, replace(at, database=entry)) as conn,
+                Within(TIMEOUT, conn),
+            ):
+                await conn.execute(_AS_LOGIN)
+                ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
+                powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
+                rows = await _rows(conn, DATABASES)
+                sessions = await _rows(conn, CLIENTS, values)
+                found = _databases(
+                    rows,
+                    sessions,
+                    (await _rows(conn, FOREIGN), await _rows(conn, KEPT_BACK)),
+                    await _rows(conn, HELD, ()),
+                )
+                login_is = (superuser, may_create, found, login, powers_of(powers))
+                return Server(text(version), int(major), options["dbname"], *login_is, _wal(wal))
+        except FAULTS as error:
             raise failed(at, error) from None
-        clients = _counted([(name, app or "no application name", number) for name, app, number in sessions])
-        others = _counted(unendable)
-        found = tuple(
-            Found(
-                name,
-                size,
-                mark if (mark or "").startswith(APPLICATION) else "",
-                owned,
-                open_,
-                clients.get(name, {}),
-                id=number,
-                owner=owner,
-                foreign=others.get(name, {}),
-                kept_back=tuple(_setting(what, role) for of, what, role in kept_back if of == name),
-                in_the_way=_held(held, name, _IN_THE_WAY),
-                left_behind=_held(held, name, _LEFT_BEHIND),
-                limit=limit,
-            )
-            for name, size, mark, owned, open_, number, owner, limit in rows
-        )
-        named = powers_of(powers)
-        return Server(
-            text(version), major, options["dbname"], superuser, may_create, found, login, named, _wal(wal)
-        )
 
     async def rename(
         self,
@@ -203,13 +188,14 @@ class PostgresCopies:
         ):
             await ask()
             try:
-                await other.execute(_AS_LOGIN)
+                async with Within(TIMEOUT, other):
+                    await other.execute(_AS_LOGIN)
                 async with asyncio.timeout(_WITHIN), self._nobody_in(other, names), conn.transaction():
                     await _rename(conn, names, closed, number)
             except psycopg.errors.ObjectInUse:
                 text = f"{await _why_in_use(other, [old for old, _ in names])}; nothing was renamed"
                 raise ProbeUnavailable(text, code=IN_USE, where=str(at)) from None
-            except (psycopg.Error, TimeoutError) as error:
+            except FAULTS as error:
                 text = f"the renaming failed: {kind(error, _WITHIN)}"
                 if getattr(error, "sqlstate", None):  # the server said no, and took all of it back
                     raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
@@ -223,7 +209,7 @@ class PostgresCopies:
             yield
         finally:
             ending.cancel()
-            with suppress(asyncio.CancelledError, psycopg.Error):
+            with suppress(asyncio.CancelledError, *FAULTS):
                 await ending
 
     async def _end(self, conn: Connection, names: list[str]) -> None:
@@ -231,6 +217,36 @@ class PostgresCopies:
         while True:
             await conn.execute(END, {"names": names})
             await self._clock.sleep(_AGAIN)
+
+
+def _databases(
+    rows: Sequence[tuple[Any, ...]],
+    sessions: Sequence[tuple[Any, ...]],
+    not_ours: tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]],
+    held: Sequence[tuple[Any, ...]],
+) -> tuple[Found, ...]:
+    """The databases with who is in each. `not_ours`: sessions that the login may not end, settings that it may not give."""
+    unendable, kept_back = not_ours
+    clients = _counted([(name, app or "no application name", number) for name, app, number in sessions])
+    others = _counted(unendable)
+    return tuple(
+        Found(
+            name,
+            size,
+            mark if (mark or "").startswith(APPLICATION) else "",
+            owned,
+            open_,
+            clients.get(name, {}),
+            id=number,
+            owner=owner,
+            foreign=others.get(name, {}),
+            kept_back=tuple(_setting(what, role) for of, what, role in kept_back if of == name),
+            in_the_way=_held(held, name, _IN_THE_WAY),
+            left_behind=_held(held, name, _LEFT_BEHIND),
+            limit=limit,
+        )
+        for name, size, mark, owned, open_, number, owner, limit in rows
+    )
 
 
 async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str, number: int) -> None:
@@ -259,8 +275,8 @@ async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: st
 async def _why_in_use(conn: Connection, names: Sequence[str]) -> str:
     """What is in these databases besides sessions; where nothing is, it is a session."""
     held: list[tuple[Any, ...]] = []
-    with suppress(psycopg.Error, TimeoutError):
-        async with asyncio.timeout(TIMEOUT):
+    with suppress(*FAULTS):
+        async with Within(TIMEOUT, conn):
             held = await _rows(conn, HELD, ())
     if found := [words for name in names for words in _held(held, name, _IN_THE_WAY)]:
         return f"a database cannot get another name while in it is {'; '.join(found)}"

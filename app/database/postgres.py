@@ -6,20 +6,19 @@ says nothing about the server.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 
 from app.database import queries
 from app.database.checkpoints import PostgresCheckpoints
-from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
+from app.database.connect import FAULTS, TIMEOUT, Connection, Connections, failed, kind
 from app.database.copies import PostgresCopies
 from app.database.login import read_login
 from app.database.tables import PostgresTables
-from app.database.texts import foreign, text
+from app.database.texts import foreign, row_of, text
 from app.domain.cluster import Cluster
 from app.domain.database import (
     OURS,
@@ -35,11 +34,16 @@ from app.domain.database import (
     Standby,
 )
 from app.domain.errors import OutcomeUnclear
+from app.domain.odd_servers import Within
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line, redact
 from app.domain.sql_text import shortened
 
 _LONGEST, _LONGEST_GID = 64, 200
+_MAYBE: Final = datetime | None
+_TEXT: Final = bytes | None
+_SESSION: Final = (int, _MAYBE, _TEXT, _TEXT, _TEXT, str, str, _MAYBE, _MAYBE, _MAYBE, list, _TEXT, str, bool)
+"""What `queries.SESSIONS` gives."""
 
 
 class PostgresDatabases:
@@ -62,12 +66,12 @@ class PostgresDatabases:
         async with self._connections.look(cluster, at) as connection:
             spent = (self._clock.monotonic() - began) * 1000
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with Within(TIMEOUT, connection):
                     (now, version, database, most, usable, used), rows, size = await _look(connection)
                     replication = await _replication(connection)
                     sessions = tuple(map(_session, rows))
                     prepared = await _prepared(connection, sessions)
-            except (psycopg.Error, TimeoutError) as error:
+            except FAULTS as error:
                 raise failed(at, error) from None
         return Activity(
             now=now,
@@ -101,13 +105,12 @@ class PostgresDatabases:
         async with self._connections.look(cluster, at) as connection:
             await ask()
             try:
-                async with asyncio.timeout(TIMEOUT):
+                async with Within(TIMEOUT, connection):
                     cursor = await connection.execute(queries.TERMINATE[condition.why], values)
-                    rows = await cursor.fetchall()
-            except (psycopg.Error, TimeoutError) as error:
+                    return [_id(*row_of(row, int, datetime)) for row in await cursor.fetchall()]
+            except FAULTS as error:
                 text = f"the answer of {at} was lost ({kind(error)})"
                 raise OutcomeUnclear(text, where=str(at)) from None
-        return [_id(pid, started) for pid, started in rows]
 
 
 async def _look(connection: Connection) -> tuple[tuple[Any, ...], list[tuple[Any, ...]], int | None]:
@@ -118,7 +121,8 @@ async def _look(connection: Connection) -> tuple[tuple[Any, ...], list[tuple[Any
     sessions = await (await connection.execute(queries.SESSIONS, ours)).fetchall()
     if server is None:
         raise psycopg.DataError
-    return server, sessions, await _size(connection)
+    row_of(server, datetime, str, str, int, int, int)
+    return tuple(server), sessions, await _size(connection)
 
 
 async def _size(connection: Connection) -> int | None:
@@ -128,7 +132,7 @@ async def _size(connection: Connection) -> int | None:
             row = await (await connection.execute(queries.SIZE)).fetchone()
     except psycopg.Error:
         return None
-    return None if row is None else int(row[0])
+    return None if row is None else row_of(row, int | None)[0]
 
 
 async def _prepared(connection: Connection, sessions: Sequence[Session]) -> tuple[PreparedTransaction, ...]:
@@ -138,7 +142,7 @@ async def _prepared(connection: Connection, sessions: Sequence[Session]) -> tupl
     rows = await (await connection.execute(queries.PREPARED)).fetchall()
     return tuple(
         PreparedTransaction(redact(foreign(name), longest=_LONGEST_GID), _clean(foreign(owner)), since)
-        for name, owner, since in rows
+        for name, owner, since in (row_of(row, bytes, bytes, datetime) for row in rows)
     )
 
 
@@ -153,13 +157,20 @@ async def _replication(connection: Connection) -> Replication | None:
         return None
     if recovery is None:
         return None
+    standby, behind_by = row_of(recovery, bool, float | None)
     return Replication(
-        recovery[0],
-        recovery[1],
+        standby,
+        behind_by,
         tuple(
-            Standby(_clean(foreign(name)), _clean(text(state)), *behind) for name, state, *behind in standbys
+            Standby(_clean(foreign(name)), _clean(text(state)), *behind)
+            for name, state, *behind in (
+                row_of(row, bytes, str, int | None, float | None) for row in standbys
+            )
         ),
-        tuple(Slot(_clean(foreign(name)), *state) for name, *state in slots),
+        tuple(
+            Slot(_clean(foreign(name)), *state)
+            for name, *state in (row_of(row, bytes, bool, int | None, bool) for row in slots)
+        ),
     )
 
 
@@ -168,6 +179,7 @@ def _id(pid: int, started: datetime) -> SessionId:
 
 
 def _session(row: tuple[Any, ...]) -> Session:
+    row_of(row, *_SESSION)
     pid, started, database, user, application, client, state, since, began, waits, blockers, query = row[:12]
     protected, endable = row[12:]
     return Session(

@@ -18,6 +18,7 @@ from app.database.secret import missing, values_of
 from app.domain.cache import CacheAddress, CacheState, CacheTls
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable
+from app.domain.odd_servers import ODD
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
 
@@ -27,6 +28,7 @@ _PORT = 6379
 _SCHEMES: Final = {"redis": CacheTls.DISABLE, "rediss": CacheTls.VERIFY_FULL}
 _ORDER = tuple(CacheTls)
 _LONGEST = 64
+_MAX_NUMBER = 2**64
 
 Options = dict[str, Any]
 
@@ -50,7 +52,7 @@ class RedisCaches:
         spent = (self._clock.monotonic() - began) * 1000
         try:
             return _state(info, round(spent, 1))
-        except (KeyError, TypeError, ValueError):
+        except ODD:
             text = "the server answers, and its INFO lacks what is looked for"
             raise ProbeUnavailable(text, code="query_failed", where=str(at)) from None
 
@@ -109,10 +111,12 @@ async def _info(at: CacheAddress, options: Options) -> Mapping[str, Any]:
         words, code = "the server answers, and refuses the login of the Secret", "login_refused"
     except faults.BusyLoadingError:
         words, code = "the server is reading its data into memory", "loading"
-    except (faults.ConnectionError, faults.TimeoutError, OSError, ssl.SSLError, ValueError) as error:
-        words, code = _said(error)
+    except (faults.ConnectionError, faults.TimeoutError, OSError, ssl.SSLError, UnicodeError) as error:
+        words, code = _said(error)  # a UnicodeError: the name is none that can be resolved
     except faults.RedisError as error:
         words, code = f"the server answers, and INFO failed ({type(error).__name__})", "query_failed"
+    except ODD:
+        words, code = "what answers there is no Redis", "query_failed"
     finally:
         with suppress(faults.RedisError, OSError):
             await client.aclose()
@@ -136,21 +140,27 @@ def _said(error: Exception) -> tuple[str, str]:
 
 
 def _state(info: Mapping[str, Any], milliseconds: float) -> CacheState:
-    """Raises KeyError, TypeError or ValueError when INFO is not that of a Redis."""
-    most = info.get("maxclients")
+    """Raises one of `ODD` when INFO is not that of a Redis."""
     return CacheState(
         version=_clean(info["redis_version"]),
-        uptime=float(info["uptime_in_seconds"]),
-        used_memory=int(info["used_memory"]),
-        max_memory=int(info["maxmemory"]),
+        uptime=float(_number(info["uptime_in_seconds"])),
+        used_memory=_number(info["used_memory"]),
+        max_memory=_number(info["maxmemory"]),
         policy=_clean(info["maxmemory_policy"]),
-        hits=int(info["keyspace_hits"]),
-        misses=int(info["keyspace_misses"]),
-        evicted=int(info["evicted_keys"]),
-        clients=int(info["connected_clients"]),
-        max_clients=None if most is None else int(most),
+        hits=_number(info["keyspace_hits"]),
+        misses=_number(info["keyspace_misses"]),
+        evicted=_number(info["evicted_keys"]),
+        clients=_number(info["connected_clients"]),
+        max_clients=None if info.get("maxclients") is None else _number(info["maxclients"]),
         milliseconds=milliseconds,
     )
+
+
+def _number(value: Any) -> int:
+    """Raises ValueError for what no server counts."""
+    if not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
+        raise ValueError
+    return value
 
 
 def _clean(text: Any) -> str:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import sql
 
-from app.database.connect import TIMEOUT, Connection, Connections, failed, kind
-from app.database.texts import foreign, raw, text
+from app.database.connect import FAULTS, TIMEOUT, Connection, Connections, failed, kind
+from app.database.texts import foreign, raw, row_of, text
 from app.domain.cluster import Cluster
 from app.domain.database import APPLICATION, NO_ROOM, DatabaseAddress
+from app.domain.odd_servers import Within
 from app.domain.redact import in_one_line
 from app.domain.tables import Holder, Look, Table, TableId, Vacuum
 
@@ -96,22 +97,23 @@ class PostgresTables:
     async def look(self, cluster: Cluster, at: DatabaseAddress) -> Look:
         """See the port."""
         try:
-            async with self._connections.look(cluster, at) as connection, asyncio.timeout(TIMEOUT):
-                ((now, database, freeze, size),) = await _rows(connection, SERVER)
+            async with self._connections.look(cluster, at) as connection, Within(TIMEOUT, connection):
+                (server,) = await _rows(connection, SERVER)
+                now, database, freeze, size = row_of(server, datetime, str, int, int | None)
                 tables = await _rows(connection, TABLES)
                 vacuums = await _rows(connection, VACUUMS, _VALUES)
                 holders = await _rows(connection, HOLDER, _VALUES)
-        except (psycopg.Error, TimeoutError) as error:
+                return Look(
+                    now=now,
+                    database=text(database),
+                    size=size,
+                    tables=tuple(_table(row) for row in tables),
+                    vacuums=tuple(_vacuum(row) for row in vacuums),
+                    holder=Holder(_clean(holders[0][0]), holders[0][1]) if holders else None,
+                    freeze=freeze,
+                )
+        except FAULTS as error:
             raise failed(at, error) from None
-        return Look(
-            now=now,
-            database=text(database),
-            size=size,
-            tables=tuple(Table(TableId(oid, schema, name), *rest) for oid, schema, name, *rest in tables),
-            vacuums=tuple(_vacuum(row) for row in vacuums),
-            holder=Holder(_clean(holders[0][0]), holders[0][1]) if holders else None,
-            freeze=freeze,
-        )
 
     async def vacuum(
         self,
@@ -127,9 +129,11 @@ class PostgresTables:
             opened = self._connections.open(cluster, at, f"vacuum {name}", autocommit=True)
             connection = await stack.enter_async_context(opened)
             try:
-                await connection.execute(f"SET lock_timeout = {_LOCK}")
-                await connection.execute(f"SET statement_timeout = {int(longest.total_seconds() * 1000):d}")
-            except psycopg.Error as error:
+                async with Within(TIMEOUT, connection):
+                    await connection.execute(f"SET lock_timeout = {_LOCK}")
+                    limit = int(longest.total_seconds() * 1000)
+                    await connection.execute(f"SET statement_timeout = {limit:d}")
+            except FAULTS as error:
                 raise failed(at, error) from None
             await ask()
             self._faults.pop(name, None)
@@ -160,8 +164,14 @@ async def _rows(
     return await (await connection.execute(statement, values)).fetchall()
 
 
+def _table(row: tuple[Any, ...]) -> Table:
+    maybe = datetime | None
+    oid, schema, name, *rest = row_of(row, int, str, str, int, int, int, maybe, maybe, int, bool)
+    return Table(TableId(oid, schema, name), *rest)
+
+
 def _vacuum(row: tuple[Any, ...]) -> Vacuum:
-    oid, pid, user, ours, phase, scanned, blocks = row
+    oid, pid, user, ours, phase, scanned, blocks = row_of(row, int, int, bytes, str, str, int, int)
     name = text(ours).removeprefix(f"{_OURS}vacuum ")
     return Vacuum(oid, pid, _clean(user), name, text(phase), scanned, blocks)
 

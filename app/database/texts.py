@@ -7,6 +7,10 @@ as bytes and decoded with replacements, so that one of them hides nothing else. 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from types import UnionType
 from typing import Any, Final, LiteralString
 
 import psycopg
@@ -42,6 +46,23 @@ ADAPTERS: Final = _adapters()
 def raw(expression: LiteralString) -> LiteralString:
     """SQL for the bytes of a text as the server holds them: they are neither checked nor converted on their way."""
     return f"replace(({expression})::text, chr(92), chr(92) || chr(92))::bytea"
+
+
+_MAX_NUMBER: Final = 2**63
+"""Beyond what a whole number of a server can be."""
+
+
+def row_of(values: Sequence[Any], *types: type | UnionType) -> Sequence[Any]:
+    """A row, or what it begins with, whose values are of these types. Raises TypeError for another one: a server, or what stands in front of it, may
+    answer with anything."""
+    if len(values) < len(types):
+        raise TypeError
+    for value, type_ in zip(values, types, strict=False):
+        odd = isinstance(value, int) and abs(value) >= _MAX_NUMBER
+        odd = odd or (isinstance(value, float) and math.isnan(value))
+        if odd or not isinstance(value, type_) or (isinstance(value, datetime) and value.tzinfo is None):
+            raise TypeError
+    return values
 
 
 def text(value: Any) -> str:

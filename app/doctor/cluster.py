@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from app.doctor import reads
 from app.doctor.findings import Area, Finding, Voice
-from app.doctor.patient import Patient
+from app.doctor.patient import Patient, proxy_before
 from app.domain.errors import (
     AccessDenied,
     ClusterRefused,
@@ -42,7 +42,7 @@ async def cluster(patient: Patient) -> list[Finding]:
     try:
         server = await kube.server()
     except RemediatorError as error:
-        return [_away(error)]
+        return [_away(error, proxy_before(kube.address))]
     found = [_SAY.ok("cluster_answers", f"{kube.name} answers, Kubernetes {server.version}")]
     if server.date is not None:
         found += _skew((patient.clock.now() - server.date).total_seconds())
@@ -58,8 +58,8 @@ async def cluster(patient: Patient) -> list[Finding]:
     return found
 
 
-def _away(error: RemediatorError) -> Finding:
-    """Why the API server tells nothing of itself: who answers there, or what is wrong with the way."""
+def _away(error: RemediatorError, proxy: str) -> Finding:
+    """Why the API server tells nothing of itself: who answers there, or what is wrong with the way. `proxy`: the variable that puts one before it."""
     if error.code == "not_authenticated":
         fix = "renew the token or certificate of the kubeconfig's user; in a pod, look at its service account's token"
         return _SAY.fail("cluster_away", error.message, fix)
@@ -72,7 +72,11 @@ def _away(error: RemediatorError) -> Finding:
         )
         return _SAY.fail("cluster_away", text, "look at the kubeconfig's server, and the proxy before it")
     fix = "look at REMEDIATOR_CLUSTER, the kubeconfig's server or the pod's token, and the network policy"
-    return _SAY.fail("cluster_away", f"the API server does not answer: {error.message}", fix)
+    text = f"the API server does not answer: {error.message}"
+    if proxy:
+        text += f"; requests to it go through the proxy that {proxy} names"
+        fix = f"look at that proxy, or name the API server in NO_PROXY; then {fix}"
+    return _SAY.fail("cluster_away", text, fix)
 
 
 def _skew(seconds: float) -> list[Finding]:

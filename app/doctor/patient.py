@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies_environment, proxy_bypass
 
 import httpx
 
@@ -56,7 +59,7 @@ async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
     except TimeoutError as error:
         raise ProbeUnavailable(f"it gave no whole answer within {TIMEOUT:g} s") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise ProbeUnavailable(f"it could not be reached ({_why(error)})") from error
+        raise ProbeUnavailable(f"it could not be reached ({_why(error)}{_through(url)})") from error
     if raw is None:
         raise ProbeUnavailable(f"it answered with more than {LIMIT // 1024 // 1024} MiB")
     try:
@@ -64,6 +67,24 @@ async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
     except ValueError:
         body = None
     return Reply(answer.status_code, answer.headers, body)
+
+
+def proxy_before(url: str) -> str:
+    """The variable that puts a proxy before this address, empty without one; never what it says, which may hold a password."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        return ""
+    if parts.scheme not in getproxies_environment() or proxy_bypass(host):
+        return ""
+    name = f"{parts.scheme}_proxy"
+    return name if name in os.environ else name.upper()
+
+
+def _through(url: str) -> str:
+    name = proxy_before(url)
+    return f", through the proxy that {name} names" if name else ""
 
 
 def _why(error: Exception) -> str:

@@ -85,7 +85,7 @@ class KubeCluster:
         """`renew` fetches fresh credentials into the configuration when the API server no longer takes ours. `sleep` waits out
         what a throttled read is told to wait."""
         configuration.retries = None
-        self.name = name
+        self.name, self.address = name, str(configuration.host)
         self._api = ApiClient(configuration)
         self._api.user_agent = FIELD_MANAGER
         self._renew = renew

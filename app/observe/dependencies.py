@@ -17,11 +17,13 @@ import psycopg
 
 from app.domain.errors import BadInput, ProbeUnavailable
 from app.domain.free_text import one_line
+from app.domain.odd_servers import ODD, Within
 from app.domain.ports import Clock, DependencyResult, SlowQuery
 from app.domain.redact import redact
 
 TIMEOUT = 3.0
-"""Seconds for one whole check: connect, ask, answer."""
+"""Seconds for the login of a check, and as many for the answer."""
+_OTHER_FORM = "what answers there answers in another form than expected"
 POSTGRES, REDIS = "postgres", "redis"
 _KINDS = {"postgres": POSTGRES, "postgresql": POSTGRES, "redis": REDIS, "rediss": REDIS}
 _LONGEST = 200
@@ -83,8 +85,8 @@ class ConfiguredDependencies:
         if dsn is None or dsn.kind != POSTGRES:
             raise ProbeUnavailable(f"{name} is not a configured Postgres", where=name)
         try:
-            async with asyncio.timeout(TIMEOUT):
-                rows = await _ask(dsn, _SLOWEST, (limit,))
+            rows = await _ask(dsn, _SLOWEST, (limit,))
+            return [SlowQuery(_statement(str(q)), int(calls), float(mean)) for q, calls, mean in rows]
         except TimeoutError as e:
             raise ProbeUnavailable(f"{name} did not answer within {TIMEOUT:g} s", where=name) from e
         except psycopg.errors.UndefinedTable as e:
@@ -95,7 +97,8 @@ class ConfiguredDependencies:
             raise ProbeUnavailable(text, where=name) from e
         except psycopg.Error as e:
             raise ProbeUnavailable(f"{name}: {dsn.clean(e)}", where=name) from e
-        return [SlowQuery(_statement(str(q)), int(calls), float(mean)) for q, calls, mean in rows]
+        except ODD as e:
+            raise ProbeUnavailable(f"{name}: {_OTHER_FORM}", where=name) from e
 
     async def _check(self, name: str) -> DependencyResult:
         dsn = self._dsns.get(name)
@@ -103,8 +106,7 @@ class ConfiguredDependencies:
             return DependencyResult(name, "unknown", None, f"no dependency {name} is configured")
         began = self._clock.monotonic()
         try:
-            async with asyncio.timeout(TIMEOUT):
-                healthy, text = await (_select_one(dsn) if dsn.kind == POSTGRES else _ping(dsn))
+            healthy, text = await (_select_one(dsn) if dsn.kind == POSTGRES else _ping(dsn))
         except _Unreachable as away:
             return DependencyResult(name, dsn.kind, None, str(away), unreachable=True)
         except TimeoutError:
@@ -127,14 +129,21 @@ async def _select_one(dsn: _Dsn) -> tuple[bool | None, str]:
         if e.sqlstate is None and not _SERVER_SAID.search(str(e)):
             raise _Unreachable(text) from e
         return False, text
+    except ODD:
+        return None, _OTHER_FORM
     return True, "answers SELECT 1"
 
 
 async def _ask(dsn: _Dsn, query: str, values: tuple[int, ...]) -> list[tuple[Any, ...]]:
-    connection = await psycopg.AsyncConnection.connect(
-        dsn.text, connect_timeout=int(TIMEOUT), application_name="alert-remediator", client_encoding="UTF8"
-    )
-    async with connection:
+    """Within `TIMEOUT` to the login, and as much for the rest. Raises psycopg.Error, TimeoutError, one of `ODD`."""
+    async with asyncio.timeout(TIMEOUT):
+        connection = await psycopg.AsyncConnection.connect(
+            dsn.text,
+            connect_timeout=int(TIMEOUT),
+            application_name="alert-remediator",
+            client_encoding="UTF8",
+        )
+    async with Within(TIMEOUT, connection), connection:
         # SET LOCAL rather than a startup option: poolers such as PgBouncer refuse options they do not know.
         await connection.execute("SET TRANSACTION READ ONLY")
         await connection.execute(f"SET LOCAL statement_timeout = {int(TIMEOUT * 1000)}")
@@ -157,18 +166,26 @@ async def _ping(dsn: _Dsn) -> tuple[bool | None, str]:
                 NoBackoff(), 0
             ),  # the library repeats three times by default; a check wants the first word
         )
+    except ValueError as e:  # an option that the library does not know
+        raise _Unreachable(dsn.clean(e)) from e
+    try:
         try:
-            await client.ping()
+            async with asyncio.timeout(TIMEOUT):
+                await client.ping()
         finally:
             await client.aclose()
     except (faults.AuthenticationError, faults.AuthorizationError, faults.NoPermissionError) as e:
         return None, f"answers, but refuses the login of this check: {dsn.clean(e)}"
-    except (faults.ConnectionError, faults.TimeoutError, OSError, ValueError) as e:
+    except TimeoutError:
+        raise  # of ours; it is an OSError too
+    except (faults.ConnectionError, faults.TimeoutError, OSError, UnicodeError) as e:
         if isinstance(e, faults.BusyLoadingError) or "max number of clients" in str(e):
             return False, dsn.clean(e)
         raise _Unreachable(dsn.clean(e)) from e
     except faults.RedisError as e:
         return False, dsn.clean(e)
+    except ODD:
+        return None, _OTHER_FORM
     return True, "answers PING"
 
 

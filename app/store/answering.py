@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Dialect
 
-from app.domain.hang_up import hang_up
+from app.domain.odd_servers import hang_up
 
 ANSWER: Final = 5
 """Seconds for the login, and as many for the first answer after it."""

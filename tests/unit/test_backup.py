@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+import socket
 from collections.abc import Iterator
 from contextlib import nullcontext, suppress
 from datetime import UTC, datetime, timedelta
@@ -319,3 +320,33 @@ def test_only_the_custom_format_reaches_pg_restore(text: bytes) -> None:
     with pytest.raises(BackupFailed, match="custom format"):
         list(archive([text[:1], text[1:]]))
     assert b"".join(archive([b"P", b"GDMP", b"x", b"y"])) == b"PGDMPxy"
+
+
+@pytest.mark.parametrize(
+    ("login", "endpoint", "told"),
+    [
+        ({}, "http://127.0.0.1:{port}", "cannot be reached: nothing listens at its endpoint"),
+        ({}, "http://no-such-host.invalid:9", "the name of its endpoint cannot be resolved"),
+        ({"AWS_SECRET_ACCESS_KEY": ""}, "http://127.0.0.1:{port}", "lacks AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ACCESS_KEY_ID": ""}, "http://127.0.0.1:{port}", "lacks AWS_ACCESS_KEY_ID"),
+    ],
+)
+def test_a_store_that_is_not_reached_and_a_login_without_a_key_are_told_apart(
+    login: dict[str, str], endpoint: str, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        place = Place("s3://bucket/folder", endpoint.format(port=closed.getsockname()[1]))
+        given = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "canary", **login}
+        for name in given:
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(BackupFailed) as failed:
+            _once(place, {name: value for name, value in given.items() if value})
+    assert told in str(failed.value)
+    assert "canary" not in str(failed.value)
+
+
+def _once(place: Place, login: dict[str, str]) -> None:
+    bucket = Bucket(place, login)
+    bucket._store = bucket._reading  # without another try
+    bucket.size("key")

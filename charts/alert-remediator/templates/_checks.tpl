@@ -53,8 +53,8 @@
 {{- if and (eq $v.store.kind "sqlite") $v.secret.keys.DATABASE_URL -}}
 {{- fail "secret.keys.DATABASE_URL: store.kind is sqlite, whose file on the volume would stay unused; set store.kind to postgres, or leave the key out" -}}
 {{- end -}}
-{{- if not (or $v.secret.keys.TOKENS $v.settings.OIDC_ISSUER) -}}
-{{- fail "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER nobody could be told from anybody, and the service refuses to listen for more than its own machine; name the key of the Secret" -}}
+{{- if not $v.secret.keys.TOKENS -}}
+{{- fail "secret.keys.TOKENS: without tokens nobody could be told from anybody, with settings.OIDC_ISSUER too, and the service refuses to start; name the key of the Secret" -}}
 {{- end -}}
 {{- range $name, $value := $v.settings -}}
 {{- $better := ternary (printf "name the key of the Secret that has the URL in secret.keys.%s" $name) "let it answer the service without a login, inside the cluster by a network policy" (has $name (list "PROMETHEUS_URL" "ALERTMANAGER_URL")) -}}

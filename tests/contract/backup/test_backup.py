@@ -260,3 +260,18 @@ def test_what_a_store_has_altered_is_not_published(database: str, tmp_path: Path
         assert ended.codes["upload"] == 1
         assert [name for name in store.objects if "/incomplete/" not in name] == []
         assert store.objects == {}
+
+
+def test_a_backup_that_waits_for_a_lock_tells_on_what_and_for_whom(database: str, tmp_path: Path) -> None:
+    with psycopg.connect(make_conninfo(database, application_name="nightly import")) as holder:
+        holder.execute("SET idle_in_transaction_session_timeout = '20s'")  # nobody waits for ever
+        holder.execute("LOCK TABLE stock IN ACCESS EXCLUSIVE MODE")
+        processes = pod_for(database, tmp_path).start()
+        printed = processes["upload"].stdout
+        assert printed is not None
+        told = next((line for line in printed if b"waits for a lock" in line), b"").decode()
+    assert "waits for a lock on stock, which nightly import of tester, pid " in told
+    assert "idle in transaction" in told
+    for process in processes.values():
+        process.communicate(timeout=60)
+    assert [p.returncode for p in processes.values()] == [0, 0], "once it is free, the backup goes on"

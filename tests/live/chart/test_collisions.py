@@ -28,6 +28,12 @@ def _strict(text: str) -> list[Any]:
     return [one for one in yaml.load_all(text, Loader=Strict) if one]
 
 
+_LOGIN = (
+    "secret.keys.OIDC_CLIENT_SECRET=o,settings.OIDC_ISSUER=https://id.example.org,settings.OIDC_CLIENT_ID=x,"
+    'settings.OIDC_GROUPS=\\{"sre":"read"\\},settings.EXTERNAL_URL=https://r.example.org'
+)
+
+
 @pytest.mark.parametrize("name", ["REMEDIATOR_MODE", "REMEDIATOR_PROMETHEUS_URL", "REMEDIATOR_TOKENS_FILE"])
 def test_a_setting_is_no_extra_variable(helm: Helm, name: str) -> None:
     told = helm.refuses("--set", f"extraEnv[0].name={name},extraEnv[0].value=x")
@@ -146,7 +152,11 @@ _CONFIG = (
             "resources.requests.cpu: 1. is more than resources",
         ),
         ("secret.keys.DATABASE_URL=u", "secret.keys.DATABASE_URL: store.kind is sqlite"),
-        ("secret.keys.TOKENS=null", "secret.keys.TOKENS: without tokens or settings.OIDC_ISSUER"),
+        ("secret.keys.TOKENS=null", "secret.keys.TOKENS: without tokens"),
+        (
+            f"secret.keys.TOKENS=null,{_LOGIN}",
+            "secret.keys.TOKENS: without tokens",
+        ),
         (
             "settings.PROMETHEUS_URL=http://u:geheim@prometheus:9090",
             "name the key of the Secret that has the URL in secret.keys.PROMETHEUS_URL",
@@ -183,10 +193,7 @@ def test_what_cannot_work_together_is_refused_with_its_key(helm: Helm, given: st
             "extraContainers[0].volumeMounts[0].mountPath=/policies"
         ),
         "podDisruptionBudget.maxUnavailable=2",
-        (
-            "secret.keys.TOKENS=null,secret.keys.OIDC_CLIENT_SECRET=o,settings.OIDC_ISSUER=https://id.example.org,"
-            "settings.OIDC_CLIENT_ID=x,settings.OIDC_GROUPS=sre=read,settings.EXTERNAL_URL=https://r.example.org"
-        ),
+        _LOGIN,
     ],
     ids=lambda v: v[:50],
 )

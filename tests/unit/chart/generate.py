@@ -17,9 +17,10 @@ import yaml
 from pydantic.fields import FieldInfo
 
 from app.domain.decision import Mode
+from app.intake.auth import Scope
 from app.policytools.rbac import rights_table
 from app.policytools.schema import json_schema
-from app.settings import CREDENTIALS, FILES, URLS, Settings
+from app.settings import CREDENTIALS, FILES, MEMBER, SLACK_ID, URLS, Settings
 from remediations import CATALOGUE
 from tests.unit.chart.kinds import DEFS, PORT
 
@@ -28,6 +29,63 @@ SCHEMA, RIGHTS, REFERENCE = CHART / "values.schema.json", CHART / "files" / "rig
 OURS = frozenset({"state_dir", "policy_dir", "cluster", "kube_context", "port", "replica"})
 """Settings that the chart sets itself, from other values."""
 _HOST = r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
+_HERE = r"(localhost|127(\.[0-9]{1,3}){3}|\[::1\])"
+"""Plain http is for a loopback address only: a provider in a container beside."""
+PLACE = f"^(https://{_HOST}(:{PORT})?|http://{_HERE}(:{PORT})?)"
+"""How the address of a provider or of ours begins, as `app.intake.oidc` takes it."""
+_MEMBER = f"({MEMBER.pattern})"
+_SCOPES = "|".join(scope.value for scope in Scope if scope is not Scope.INGEST)
+_GROUP = rf'"([^"\\]|\\.)+"\s*:\s*"({_SCOPES})(\+({_SCOPES}))*"'
+
+
+def _list(entry: str) -> str:
+    """Entries between commas, with blanks and empty ones, as `listed` takes them apart."""
+    return f"^ *({entry})? *(, *({entry})? *)*$"
+
+
+_FORMS = {
+    "slack_operators": _list(SLACK_ID.pattern),
+    "people": _list(rf"{_MEMBER}( *\+ *{_MEMBER})*"),
+    "oidc_issuer": rf"{PLACE}(/[^ ?#]*)?$|^$",
+    "oidc_groups": rf"^\s*(\{{\s*{_GROUP}(\s*,\s*{_GROUP})*\s*\}}\s*)?$",
+}
+"""Forms of single settings that the service refuses at its start; Go's expressions look neither ahead nor back."""
+_WITH_ISSUER = {
+    "properties": {
+        "settings": {"properties": {"OIDC_ISSUER": {"minLength": 1}}, "required": ["OIDC_ISSUER"]}
+    },
+    "required": ["settings"],
+}
+_LOGIN = [
+    {
+        "if": _WITH_ISSUER,
+        "then": {
+            "properties": {
+                "settings": {
+                    "required": ["OIDC_CLIENT_ID", "OIDC_GROUPS", "EXTERNAL_URL"],
+                    "properties": {
+                        "OIDC_CLIENT_ID": {"minLength": 1},
+                        "OIDC_GROUPS": {"minLength": 1},
+                        "EXTERNAL_URL": {"pattern": f"{PLACE}/*$"},
+                        "OIDC_SCOPES": {"pattern": "^(.*\\s)?openid(\\s.*)?$"},
+                    },
+                },
+                "secret": {
+                    "properties": {"keys": {"required": ["OIDC_CLIENT_SECRET"]}},
+                    "required": ["keys"],
+                },
+            },
+            "required": ["secret"],
+        },
+        "else": {
+            "properties": {
+                "settings": {"properties": {n: {"maxLength": 0} for n in ("OIDC_CLIENT_ID", "OIDC_GROUPS")}},
+                "secret": {"properties": {"keys": {"properties": {"OIDC_CLIENT_SECRET": False}}}},
+            }
+        },
+    }
+]
+"""What a login at an OpenID provider needs, and what means nothing without one."""
 
 
 def values() -> dict[str, Any]:
@@ -43,6 +101,7 @@ def schema_text() -> str:
         n.upper(): _setting(n, f) for n, f in Settings.model_fields.items() if n not in {*CREDENTIALS, *OURS}
     }
     keys = {name.upper(): {"$ref": "#/$defs/key", "description": _text(name)} for name in FILES}
+    schema["allOf"] = [part for part in schema["allOf"] if "OIDC" not in json.dumps(part)] + _LOGIN
     schema["$defs"] = {
         **DEFS,
         "settings": _object(
@@ -84,7 +143,9 @@ def _setting(name: str, field: FieldInfo) -> dict[str, Any]:
             "0.0.0.0",
             "::",
         ]  # nobody reaches a pod that listens on loopback, and no other address of its is known before
-    if name in URLS:
+    if name in _FORMS:
+        found["pattern"] = _FORMS[name]
+    elif name in URLS:
         found["pattern"] = f"^(https?://([^/?# ]*@)?{_HOST}(:{PORT})?([/?][^ ]*)?)?$"
     return found
 

@@ -54,7 +54,7 @@ RULE = {
 class Kube:
     """A cluster that answers and grants everything but what no remediation needs."""
 
-    name = "double"
+    name, address = "double", "https://10.96.0.1:443"
 
     def __init__(self) -> None:
         self.denied: set[tuple[str, Kind]] = set()

@@ -57,6 +57,20 @@ async def test_an_answer_without_end_is_not_read_whole(monkeypatch: pytest.Monke
     assert await told(lambda _: httpx.Response(200, content=body)) == "it answered with more than 1 MiB"
 
 
+async def test_what_a_dead_proxy_hides_is_told_with_the_variable_that_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refused(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("geheim")
+
+    for name in ("https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", "http://user:geheim@127.0.0.1:1")
+    assert "through the proxy that HTTPS_PROXY names" in await told(refused)
+    monkeypatch.setenv("NO_PROXY", "there.example.org")
+    assert "proxy" not in await told(refused)
+
+
 def failing(cause: Exception) -> Any:
     """A handler that fails as httpx does, above what the socket said."""
 

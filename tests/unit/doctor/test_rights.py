@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -119,6 +120,25 @@ async def test_an_api_server_that_refuses_to_tell_of_itself_is_told_by_why(
     assert (failed.code, failed.level) == ("cluster_away", Level.FAIL)
     assert words in failed.text
     assert fix in failed.fix
+
+
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy"])
+async def test_an_api_server_behind_a_proxy_that_does_not_answer_is_told_with_the_proxy(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for other in ("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, "http://user:canary@127.0.0.1:1")
+    clinic = clinic_of(tmp_path)
+    clinic.kube.away = True
+    async with admitted(clinic) as patient:
+        (failed,) = await cluster(patient)
+        assert f"through the proxy that {name} names" in failed.text
+        assert "NO_PROXY" in failed.fix
+        assert "canary" not in failed.text + failed.fix
+        monkeypatch.setenv("NO_PROXY", urlsplit(clinic.kube.address).hostname or "")
+        (failed,) = await cluster(patient)
+    assert "proxy" not in failed.text
 
 
 async def test_a_namespace_in_which_nothing_is_granted_is_told_as_one_that_may_not_be_there(

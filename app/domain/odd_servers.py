@@ -1,6 +1,6 @@
-"""Ending the connection to a server that has stopped answering.
+"""Servers that stop answering, or answer in another form than expected: how the connection is ended, and what reading raises.
 
-Called by the clients of databases. A library that is to give up asks the server first, and waits for its answer; this waits for nobody.
+Used by the clients of databases. A library that is to give up asks the server first, and waits for its answer; `Within` waits for nobody.
 """
 
 from __future__ import annotations
@@ -10,7 +10,19 @@ import os
 from contextlib import suppress
 from socket import SHUT_RDWR, socket
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
+
+ODD: Final = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ArithmeticError,
+    RecursionError,
+    AssertionError,
+    EOFError,
+)
+"""What client libraries, and who reads what they give, raise of an answer that has another form than expected."""
 
 
 def hang_up(handle: int) -> None:
