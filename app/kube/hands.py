@@ -119,7 +119,7 @@ def hand_after_ours(
     if uid and meta.get("uid") != uid:
         at, name = parse_time(meta.get("creationTimestamp")), meta.get("name")
         wanted = list(expected)
-        if wanted and all(_in_place(manifest, c, key) for c in wanted):
+        if wanted and all(_comparable(c, key) and _in_place(manifest, c, key) for c in wanted):
             return Hand("somebody", at, f"{name} by deleting and creating it again, with what we had set")
         return Hand("somebody", at, f"{name} was deleted and created again", took_back=True)
     lost = [c for c in expected if not _in_place(manifest, c, key)]
@@ -211,6 +211,13 @@ def _changed(
     who = _writer_of(manifest, names, after - timedelta(seconds=1))
     fits = who is not None and names & who.fields
     return Hand(who.who if who and fits else "somebody", who.at if who and fits else None, _named(names))
+
+
+def _comparable(change: FieldChange, key: DigestKey | None) -> bool:
+    """Whether it can be told that the value is the one that we had set."""
+    if is_hidden(change.after):
+        return key is not None and change.path.startswith("/data/")
+    return not isinstance(change.after, Mapping | list)
 
 
 def _in_place(manifest: Obj, change: FieldChange, key: DigestKey | None) -> bool:

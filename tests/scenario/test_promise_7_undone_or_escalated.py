@@ -139,14 +139,19 @@ async def test_an_undo_that_meets_a_passing_fault_is_done_all_the_same(
     await rig.close()
 
 
-async def test_an_undo_whose_object_is_gone_has_nothing_to_undo(tmp_path: Path) -> None:
-    """Our change went with it."""
+@pytest.mark.parametrize(("size", "result"), [(2, "nothing_to_undo"), (8, "conflict")])
+async def test_an_undo_whose_object_was_made_anew_has_nothing_to_undo_unless_our_value_is_in_the_new_one(
+    tmp_path: Path, size: int, result: str
+) -> None:
+    """Our change went with the old one; what somebody made with it is theirs, and stands."""
     rig = await _before_its_undo(tmp_path)
     rig.cluster.recreate(*API)
+    rig.cluster.scale(*API, size)
     await rig.operations.resume("all", "kim")
     await _ended(rig)
     (undone,) = await trail(rig, EventKind.UNDO_ENDED)
-    assert undone.data["result"] == "nothing_to_undo"
+    assert undone.data["result"] == result
+    assert _replicas(rig) == size
     await rig.close()
 
 

@@ -63,7 +63,9 @@ class PolicyKeeper:
         self._refused: tuple[Mapping[str, str], BadInput] | None = None  # the texts and why they were refused
         self._untold: list[Callable[[Tx], None]] = [self._name_pauses]
         self._nameless: Mapping[str, str] = {}
-        self._since, self._braked = "", False
+        self._since = ""
+        # Whether our own files say observe; where they cannot be read it stays as it was.
+        self._says = before.own.braked if before.own else bool(last and last.braked)
         self._heard: str | None = None  # the store's row, as it was looked at last
         # What another replica brought into force, where our files say something else; and that this version cannot read it.
         self._of_other: LastPolicy | None = None
@@ -73,7 +75,7 @@ class PolicyKeeper:
         texts, found = self._read()
         if isinstance(found, Policy):
             self._files: Mapping[str, str] = texts
-            self._own_policy: Policy | None = found
+            self._says = found.mode is Mode.OBSERVE
             self._texts, self._policy, self._in_force = texts, found, found
             self._own = before.own
             if last is not None and before.own == self._now():
@@ -89,9 +91,8 @@ class PolicyKeeper:
         if last is None:
             raise found
         self._texts, self._policy = last.texts, self._of_before(last, found)
-        self._files, self._own_policy, self._own = {}, None, before.own
+        self._files, self._own = {}, before.own
         self._since = f", as it was kept at {last.at:%Y-%m-%d %H:%M} UTC,"
-        self._braked = last.braked
         self._refuse(texts, found, self._held_back())
 
     def __call__(self) -> Policy:
@@ -101,16 +102,14 @@ class PolicyKeeper:
     @property
     def problems(self) -> Mapping[str, str]:
         """Under `policy`, that the files are not what is in force; under a pause's scope, that no rule has its name any more."""
-        if self._refused is None and self._braked_by and self._policy.mode is not Mode.OBSERVE:
-            return {**self._nameless, "policy": _held_by(self._braked_by)}
-        if self._refused is None and self._of_other is None:
-            return self._nameless
-        if self._refused is None:
-            return {**self._nameless, "policy": f"version {self._in_force.version} {_FROM_THERE}"}
-        return {
-            **self._nameless,
-            "policy": f"the policy files were refused; version {self._in_force.version}{self._since} stays in force",
-        }
+        held = _held_by(self._braked_by) if self._braked_by and not self._says else ""
+        version, told = self._in_force.version, ""
+        if self._refused is not None:
+            told = f"the policy files were refused; version {version}{self._since} stays in force"
+        elif self._of_other is not None and not held:
+            told = f"version {version} {_FROM_THERE}"
+        why = "; ".join(part for part in (told, held) if part)
+        return {**self._nameless, "policy": why} if why else self._nameless
 
     async def look(self, store: Store, nudge: Callable[[], None], absent: Absent | None = None) -> int:
         """Look at the files once and bring into force what changed; then tell the audit trail, and hear what the other replicas
@@ -177,8 +176,7 @@ class PolicyKeeper:
         self._unread = policy is None
         if policy is not None:
             self._texts, self._policy = last.texts, policy
-        as_here = last.texts == self._files and (self._braked or not last.braked)
-        self._of_other = None if as_here else last
+        self._of_other = None if last.texts == self._files else last
         self._put_in_force()
 
     def _from(self) -> Mapping[str, str]:
@@ -186,14 +184,10 @@ class PolicyKeeper:
 
     def _now(self) -> Own:
         """What our own files say by now."""
-        policy = self._own_policy
-        braked = self._braked or (
-            self._refused is None and policy is not None and policy.mode is Mode.OBSERVE
-        )
         if not self._files and self._own is not None:
-            return replace(self._own, braked=braked)  # never read since this start
+            return replace(self._own, braked=self._says)  # never read since this start
         told = json.dumps(sorted(self._files.items()))
-        return Own(hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest(), braked)
+        return Own(hashlib.sha256(told.encode(errors="surrogatepass")).hexdigest(), self._says)
 
     def _changed(self) -> None:
         """Our files say something else than this replica told last: that is in force for all from now on, and nothing else is."""
@@ -201,7 +195,7 @@ class PolicyKeeper:
         if own == self._own:
             return
         self._own, texts = own, self._of_other.texts if self._of_other else dict(self._texts)
-        braked = self._braked or bool(self._of_other and self._of_other.braked)
+        braked = self._says
         self._untold.append(lambda tx: last_policy.keep(tx, texts, braked=braked))
         self._untold.append(lambda tx: last_policy.tell(tx, self._replica, own))
 
@@ -218,13 +212,13 @@ class PolicyKeeper:
         observe = await asyncio.to_thread(self._held_back)
         if found is not None:
             self._refuse(texts, found, observe)
-        elif self._refused is not None and observe is not self._braked:
+        elif self._refused is not None and observe is not self._says:
             self._refuse(*self._refused, observe)
 
     def _held_back(self) -> bool:
         """Whether a file says so; what cannot be read lifts no brake."""
         said = _says_observe(self._folder)
-        return self._braked if said is None else said
+        return self._says if said is None else said
 
     async def _forget_lifted(self, store: Store) -> None:
         there = await store.read(people.scopes_in_force)
@@ -268,8 +262,8 @@ class PolicyKeeper:
 
     def _take(self, texts: Mapping[str, str], policy: Policy) -> None:
         before = self._in_force.version
-        self._files, self._own_policy = dict(texts), policy
-        self._refused, self._since, self._braked = None, "", False
+        self._files, self._says = dict(texts), policy.mode is Mode.OBSERVE
+        self._refused, self._since = None, ""
         if self._of_other is not None and self._now() == self._own:
             # They are as they were before they were refused, and that is no change.
             self._take_over(self._of_other, None if self._unread else self._policy)
@@ -294,7 +288,7 @@ class PolicyKeeper:
             log.warning("pause_of_no_rule", scope=scope, text=text)
 
     def _refuse(self, texts: Mapping[str, str], error: BadInput, observe: bool) -> None:
-        self._refused, self._braked = (texts, error), observe
+        self._refused, self._says = (texts, error), observe
         self._put_in_force()
         self._metrics.policy_reload_ok.set(0)
         self._metrics.policy_reloads.labels("refused").inc()
@@ -305,10 +299,8 @@ class PolicyKeeper:
 
     def _put_in_force(self) -> None:
         """Only ever downwards: what cannot be read in full may take rights away and never give any."""
-        other, own = self._of_other, self._own_policy
-        by_own = other is not None and own is not None and own.mode is Mode.OBSERVE
-        held = bool(self._braked or self._unread or by_own or (other is not None and other.braked))
-        if held or (self._braked_by and self._policy.mode is not Mode.OBSERVE):
+        braked = self._says or bool(self._braked_by)
+        if self._unread or (braked and self._policy.mode is not Mode.OBSERVE):
             update = {"mode": Mode.OBSERVE, "version": f"{self._policy.version}+observe"}
             self._in_force = self._policy.model_copy(update=update)
         else:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import pytest
 
 from app.domain.decision import Mode
 from app.store import last_policy
-from tests.unit.flow.keepers import BROKEN, HALF, Kept, without_store
+from tests.unit.flow.keepers import BROKEN, HALF, SHIPPED, Kept, without_store
 
 
 @pytest.fixture(autouse=True)
@@ -150,7 +152,7 @@ async def test_a_restart_with_files_of_before_brings_no_older_policy_back(two: T
     assert two.one.keeper().mode is Mode.OBSERVE, "from the start"
     await two.look(3)
     assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
-    assert "another replica" in two.one.keeper.problems["policy"]
+    assert "the files of replica-1 say mode: observe" in two.one.keeper.problems["policy"]
     two.one.edit(*BRAKE)
     two.one.restart()
     await two.look(2)
@@ -228,3 +230,94 @@ async def test_a_row_that_nobody_wrote_with_our_key_brings_nothing_into_force(
     kept.trail.texts = {"planted.yaml": "version: 1\n"}
     await kept.look()
     assert (kept.keeper().version, kept.keeper.problems) == (before, {})
+
+
+async def test_a_folder_that_vanishes_lifts_no_brake_for_the_others(two: Two) -> None:
+    """Nobody can tell any more what its files say."""
+    await two.look()
+    two.one.edit(*BRAKE)
+    await two.look(2)
+    two.other.edit("limit: 10 per 1h", "limit: 9 per 1h")
+    await two.look(2)
+    away = two.one.folder.with_name("away")
+    two.one.folder.rename(away)
+    await two.look(3)
+    two.one.restart()
+    two.other.restart()
+    await two.look(3)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    away.rename(two.one.folder)
+    two.one.edit(*reversed(BRAKE))
+    await two.look(3)
+    assert Mode.OBSERVE not in two.modes
+
+
+async def test_the_brake_in_a_refused_file_goes_with_its_replica_or_with_its_line(two: Two) -> None:
+    await two.look()
+    before = two.modes
+    (two.one.folder / "zz.yaml").write_text("mode: observe\n" + BROKEN)
+    await two.look(2)
+    two.one.restart()
+    await two.look(2)
+    assert two.modes == (Mode.OBSERVE, Mode.OBSERVE)
+    (two.one.folder / "zz.yaml").write_text(BROKEN)
+    await two.look(2)
+    assert two.modes == before, "its line is gone, although the file is refused still"
+    (two.one.folder / "zz.yaml").write_text("mode: observe\n" + BROKEN)
+    await two.look(2)
+    two.one.trail.gone = {"replica-0"}
+    for _ in range(35):
+        await two.other.look()
+    assert (two.other.keeper().mode, two.other.keeper.problems) == (before[1], {})
+
+
+EVENTS = ("auto", "observe", "broken", "broken, observe", "vanishes", "restarts", "goes or comes")
+
+
+def _happens(two: Two, side: Kept, event: str, number: int) -> None:
+    gone, broken = side.trail.gone, side.folder / "zz.yaml"
+    if event == "goes or comes":
+        gone.symmetric_difference_update({side.name})
+    if side.name not in gone and event in ("restarts", "goes or comes"):
+        side.restart()
+    if event in ("restarts", "goes or comes"):
+        return
+    shutil.rmtree(side.folder, ignore_errors=True)
+    if event == "vanishes":
+        return
+    shutil.copytree(SHIPPED, side.folder)
+    if event.startswith("broken"):
+        broken.write_text(("mode: observe\n" if "observe" in event else "") + BROKEN)
+    else:
+        mode = "\nmode: observe\n" if event == "observe" else "\nmode: auto\n"
+        side.file.write_text(side.file.read_text().replace("\nmode: auto\n", mode) + f"# {number}\n")
+
+
+@pytest.mark.long
+async def test_whatever_happens_to_two_replicas_a_brake_holds_both_as_long_as_it_stands_and_no_longer(
+    tmp_path: Path,
+) -> None:
+    """All pairs of happenings, against what people mean: whose files say so, or said so when they were last seen."""
+    moves = [(side, event) for side in (0, 1) for event in EVENTS]
+    for number, sequence in enumerate(product(moves, repeat=2)):
+        (tmp_path / f"{number}").mkdir()
+        for name in ("one", "other"):
+            (tmp_path / f"{number}" / name).mkdir()
+        one = Kept(tmp_path / f"{number}" / "one")
+        two = Two(one, Kept(tmp_path / f"{number}" / "other", one.trail, "replica-1"))
+        sides, says = (two.one, two.other), {"replica-0": False, "replica-1": False}
+        await two.look(2)
+        for at, event in sequence:
+            side = sides[at]
+            _happens(two, side, event, number)
+            says[side.name] = {"auto": False, "broken": False, "observe": True, "broken, observe": True}.get(
+                event, says[side.name]
+            )
+            living = [s for s in sides if s.name not in one.trail.gone]
+            for _ in range(35 if one.trail.gone else 4):
+                for living_one in living:
+                    await living_one.look()
+            held = any(says[s.name] for s in living)
+            newest = "\nmode: observe\n" in "".join(one.trail.texts.values())
+            modes = {s.keeper().mode is Mode.OBSERVE for s in living}
+            assert modes <= {held or newest}, (sequence, event, [s.keeper.problems for s in living])
