@@ -144,8 +144,8 @@ async def dry_run(
 ) -> str:
     """Send the very patch as a server-side dry run, admission included; returns a sentence when it is accepted.
 
-    Raises ClusterRefused when the server refuses it, when the object is not as in `ref` any more, or when an admission
-    rule would turn our values into others (ObjectInvalid, `admission_changed`). Raises TryLater.
+    Raises ClusterRefused when the server refuses it, or when an admission rule would turn our values into others (ObjectInvalid,
+    `admission_changed`). Raises TryLater, also when the object is not as in `ref` any more.
     """
     require_values(action)
     if action.kind in POD_KINDS:
@@ -167,17 +167,19 @@ async def _dry_run_result(
     no reason against it, as in `apply`."""
     looked_at = seen
     for _ in range(_ATTEMPTS):
-        manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
+        try:
+            manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
+        except ObjectMissing as error:
+            raise TryLater(f"{ref} is gone", where=str(ref)) from error
         seen = None  # it is as it was looked at only once
         looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
-        if no := obstacle(manifest, action):
-            raise ObjectChanged(no, where=str(ref))
-        if no := _marked(looked_at, manifest, ref):
-            raise TryLater(no, where=str(ref))
-        if no := _newer_spec(looked_at, manifest, ref):
-            raise ObjectChanged(no, where=str(ref))
+        moved_on = obstacle(manifest, action) or _marked(looked_at, manifest, ref)
+        if no := moved_on or _newer_spec(looked_at, manifest, ref):
+            raise TryLater(
+                no, where=str(ref)
+            )  # the cluster refused nothing: whose it is by now is looked at anew
         patch = operations(manifest, action.changes, action_id)
         try:
             return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)

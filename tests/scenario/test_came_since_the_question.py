@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from app.domain.decision import Mode
+from app.domain.decision import Code, Decision, GateResult, Mode, Verdict
 from app.domain.outcome import RunState
 from app.domain.target import Kind
+from app.flow.people import approval_request
+from app.policy.model import Approval, OwnedMode, Ownership
+from app.store.runs import Run
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_run, writes
+from tests.scenario.test_waiting_plans import ordered
 
 WHERE = (Kind.DEPLOYMENT, "rag7", "langgraph")
 
@@ -80,3 +86,74 @@ async def test_an_approval_of_what_is_as_it_was_needs_no_second_word(tmp_path: P
     await rig.run(30)
     assert len(writes(rig)) == 1
     await rig.close()
+
+
+async def _ordered(rig: Rig) -> str:
+    """A question about a hotfix of three pods, that an order put."""
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    return waiting.id
+
+
+@pytest.mark.parametrize("later", [3, 40])
+async def test_promise_10_an_order_is_not_carried_out_on_more_pods_than_people_were_asked_about(
+    tmp_path: Path, later: float
+) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(order_counts=False)))
+    run_id = await _ordered(rig)
+    rig.cluster.scale(*WHERE, 30, manager="kubectl")
+    await rig.run(later, alerts=False)
+    run = next(r for r in await all_runs(rig) if r.id == run_id)
+    if run.state is RunState.WAITING:
+        await rig.operations.approve(run.id, "kim", run.plan_hash)
+    await rig.run(60, alerts=False)
+    assert writes(rig) == []
+    run = next(r for r in await all_runs(rig) if r.id == run_id)
+    assert (run.state, "kubectl changed replicas from 3 to 30" in run.result) == (RunState.ABANDONED, True)
+    await rig.close()
+
+
+async def test_promise_10_a_question_that_names_one_hand_is_not_blind_to_the_next(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.run(30)
+    rig.cluster.scale(*WHERE, 4, manager="kubectl")
+    await rig.run(150)
+    asked = (await all_runs(rig))[-1]
+    assert (asked.state, len(await all_runs(rig))) == (RunState.WAITING, 2)
+    rig.cluster.scale(*WHERE, 30, manager="terraform")
+    await rig.run(3)
+    await _approve(rig)
+    await rig.run(60)
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_promise_10_what_a_stricter_policy_asks_was_not_asked(tmp_path: Path) -> None:
+    """Whoever owns the target is told before a yes counts, also where the rule allowed it when the question was put."""
+    lax = policy(mode=Mode.APPROVE, ownership=Ownership(gitops=OwnedMode.ALLOW))
+    rig = await born(tmp_path, rules=lax)
+    _tracked(rig)
+    await rig.run(30)
+    assert (await the_run(rig)).state is RunState.WAITING
+    rig.policy = policy(mode=Mode.APPROVE, ownership=Ownership(gitops=OwnedMode.ASK))
+    await rig.run(3)
+    await _approve(rig)
+    await rig.run(60)
+    assert writes(rig) == []
+    assert "Argo CD" in (await all_runs(rig))[0].result
+    await rig.close()
+
+
+def test_numbers_and_notes_of_an_owner_are_no_news() -> None:
+    """A VPA's recommendation moves every minute: a yes that ends with each of them is never one."""
+
+    def asked(value: str) -> Decision:
+        gate = GateResult("ownership", Verdict.ASK, Code.OWNED, value, "", "")
+        return cast("Decision", SimpleNamespace(gates=(gate,)))
+
+    def run(value: str) -> Run:
+        return cast("Run", SimpleNamespace(settings=approval_request.asked_by(asked(value))))
+
+    first = "VerticalPodAutoscaler e sets memory (recommends e 1000 MiB)"
+    assert approval_request.came_since(run(first), asked(first.replace("1000", "1014"))) == ""
+    other = f"{first}; Argo CD owns the fields"
+    assert approval_request.came_since(run(first), asked(other)) == f"ownership: {other}"

@@ -83,13 +83,9 @@ async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(
 API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
 
 
-@pytest.mark.parametrize("helps", [True, False])
-async def test_what_somebody_did_while_the_second_question_stood_has_its_time_too(
-    tmp_path: Path, *, helps: bool
-) -> None:
-    """An earlier step of ours stands: nothing of it is taken back under their hand, and nobody is called before their time is over."""
+async def _second_question(path: Path) -> Rig:
     both = policy(mode=Mode.APPROVE, otherwise=(Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE))
-    rig = await born(tmp_path, rules=both, world=flood())
+    rig = await born(path, rules=both, world=flood())
     await rig.until(lambda: "WAITING FOR APPROVAL" in rig.notebook.text, 600)
     await says_yes(rig)
     await rig.run(60)
@@ -97,6 +93,42 @@ async def test_what_somebody_did_while_the_second_question_stood_has_its_time_to
     while run.state is not RunState.WAITING or run.step_index == 0:
         await rig.run(30)
         run = await the_run(rig)
+    return rig
+
+
+@pytest.mark.parametrize(
+    ("change", "answered"), [("env", True), ("deleted", True), ("deleted", False), ("kept away", False)]
+)
+async def test_what_became_of_the_target_beside_the_second_question_calls_nobody_at_once(
+    tmp_path: Path, change: str, *, answered: bool
+) -> None:
+    rig = await _second_question(tmp_path)
+    match change:
+        case "env":
+            value = [{"name": "A", "value": "1"}]
+            patch = {"op": "add", "path": "/spec/template/spec/containers/0/env", "value": value}
+            rig.cluster.edit(*API, [patch], manager="kubectl-set")
+        case "deleted":
+            rig.cluster.delete(*API)
+        case _:
+            mark = {"op": "add", "path": "/metadata/labels/alert-remediator.io~1enabled", "value": "false"}
+            rig.cluster.edit(*API, [mark], manager="kubectl-label")
+    await rig.run(3)
+    if answered:
+        await says_yes(rig)
+    await rig.run(200)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert (await all_runs(rig))[0].state is RunState.TAKEN_OVER
+    assert writes(rig) == ["patch langgraph-api"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("helps", [True, False])
+async def test_what_somebody_did_while_the_second_question_stood_has_its_time_too(
+    tmp_path: Path, *, helps: bool
+) -> None:
+    """An earlier step of ours stands: nothing of it is taken back under their hand, and nobody is called before their time is over."""
+    rig = await _second_question(tmp_path)
     rig.cluster.scale(*API, 12, manager="kubectl")
     if helps:
         rig.cluster.traffic.set_rps("langgraph-api", 0.2)

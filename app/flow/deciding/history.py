@@ -81,8 +81,7 @@ def theirs_since(
     """When the last plan for the incident came to nothing because somebody else changed the target, while its question stood or right before its
     write; None otherwise."""
     last = runs.newest_of(conn, incident_id)
-    asked = last is not None and last.state is RunState.ABANDONED and last.expires_at is not None
-    if last is None or not (asked or last.state is RunState.TAKEN_OVER):
+    if last is None or last.state not in (RunState.ABANDONED, RunState.TAKEN_OVER):
         return None
     before = changed_at is not None and changed_at < last.requested_at.replace(microsecond=0)
     return None if before or not changed_by or isinstance(changed_by, Unknown) else last.ended_at

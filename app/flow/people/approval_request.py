@@ -7,6 +7,7 @@ because things had changed meanwhile, the new question says what is different. S
 from __future__ import annotations
 
 import asyncio
+import re
 from contextlib import suppress
 from datetime import datetime
 from itertools import takewhile
@@ -81,10 +82,15 @@ def came_since(run: Run, decision: Decision) -> str:
     return "; ".join(f"{gate.gate}: {gate.value}" for gate in asks if _key(gate) not in run.settings[_ASKED])
 
 
+_NOTE = re.compile(r" ?\([^()]*\)|\d+")
+
+
 def _key(gate: GateResult) -> str:
-    """Whose it is counts by name: who knew of one owner knew nothing of another one."""
-    whose = f": {gate.value}" if gate.code is Code.OWNED else ""
-    return f"{gate.gate}/{gate.code.value}{whose}"
+    """What is asked counts by name, without its numbers and notes: who knew of one owner, or of one thing that cannot be read, knew nothing of
+    another one. Somebody's change counts with all that is told of it: each is another one."""
+    named = gate.code in (Code.OWNED, Code.POD_UNPROVEN)
+    whose = gate.value if gate.code is Code.CHANGED_SINCE else _NOTE.sub("", gate.value) if named else ""
+    return f"{gate.gate}/{gate.code.value}{f': {whose}' if whose else ''}"
 
 
 def _passed_over(seen: investigate.Seen) -> tuple[str, ...]:

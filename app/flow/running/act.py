@@ -1,8 +1,7 @@
 """Act: one planned mutation, checked again right before, sent once, and settled whatever happens to the process.
 
 Owns the order of an action: recorded before? -> already in place? -> object as planned, and nobody deletes it? -> dry run -> policy again ->
-intent on disk -> holds once more -> one write -> outcome on disk. Called by `advance`, so every path through it may be taken twice. Never says
-what follows from an outcome.
+intent on disk -> holds once more -> one write -> outcome on disk. Every path through it may be taken twice. Never says what follows from an outcome.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import structlog
@@ -28,22 +26,32 @@ from app.flow.deciding import facts
 from app.flow.deciding.marks import leaving
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
-from app.flow.people import approval_request, approve
+from app.flow.people import approve
 from app.flow.running.life import MAX_ATTEMPTS, Event, Found
-from app.flow.running.planned import Against, Planned, as_read_back, in_force_for, load_with_entry
+from app.flow.running.planned import (
+    Against,
+    Planned,
+    as_read_back,
+    came_since,
+    in_force_for,
+    load_with_entry,
+    sized_by_others,
+    theirs_by_now,
+    theirs_or,
+    written_by_a_lost_copy,
+)
 from app.flow.running.progress import TOLD_EVERY, Outcome, SoFar
 from app.flow.services import Services
 from app.flow.undoing import foreseen, held, holding
 from app.kube import read
 from app.kube.event import event_for
-from app.kube.hands import left_by
+from app.kube.hands import Hand, left_by
 from app.kube.read import View
 from app.notify.timeline import ActionDone, Topic
 from app.policy import decide as policy_decide
-from app.policy.facts import Facts
 from app.policy.holds import Hold
 from app.policy.match import ledger_keys
-from app.policy.model import Policy, Rule
+from app.policy.model import Rule
 from app.store import approvals, runs, work
 from app.store import facts as counts
 from app.store.runs import Run
@@ -51,7 +59,6 @@ from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
 
-_MEMORY = timedelta(minutes=15)
 _AGAIN = "checked again right before the write"
 
 
@@ -150,9 +157,12 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     if gone:
         return replace(await _settle(services, planned, Event.TAKEN_OVER, gone), keeps=holding.DELETED)
     if found.ref is None:
-        return await _settle(services, planned, Event.ABANDONED, found.text)
+        return await _not_as_planned(services, planned, found)
+    asked = planned.run.answer == approve.APPROVED and not begun
+    if asked and (hand := await sized_by_others(services, planned.run.step)):
+        return await _not_as_planned(services, planned, found, hand)
     planned = planned.by(found)
-    if stray := await _written_by_a_lost_copy(services, planned, found):
+    if stray := await written_by_a_lost_copy(services, planned, found):
         return await _settle(services, planned, Event.ABANDONED, stray)
     # Side by side: the dry run changes nothing, and both are needed before anybody says yes.
     refusal, around = await asyncio.gather(
@@ -168,18 +178,13 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
     return await _write(services, planned, found, judged)
 
 
-async def _written_by_a_lost_copy(services: Services, planned: Planned, found: CheckResult) -> str:
-    """Why not to touch an object whose last action is unknown here: the store is an older copy of itself, so that cooldown,
-    budgets and what was tried are forgotten as well. After the cooldown it is as good as any object."""
-    mark = found.mark
-    if mark is None or not (run_id := mark.action_id.partition("/")[0]):
-        return ""
-    if await services.store.read(lambda conn: runs.known(conn, run_id)):
-        return ""
-    at = mark.at
-    if at is None or services.clock.now() - at >= max(planned.rule.cooldown, _MEMORY):
-        return ""
-    return f"the object carries our action {mark.action_id} of {at:%H:%M:%S} UTC, which this store does not know: is it a restored copy?"
+async def _not_as_planned(
+    services: Services, planned: Planned, found: CheckResult, hand: Hand | None = None
+) -> Found:
+    theirs = await theirs_by_now(services, planned, found, hand)
+    if theirs is None:
+        return await _settle(services, planned, Event.ABANDONED, hand.text if hand else found.text)
+    return replace(await _settle(services, planned, Event.TAKEN_OVER, theirs[0]), keeps=theirs[1])
 
 
 async def _dry_run(services: Services, planned: Planned, found: CheckResult) -> str:
@@ -248,33 +253,26 @@ async def _judge_again(
             ground = facts.Ground(policy, rule)
             measured = facts.facts_in(tx, services, ground, around, planned.incident, mine)
             decision = policy_decide.decide(policy, rule, run.step, measured)
-            if decision.verdict is not Verdict.ALLOW:
+            yes = decision.verdict is Verdict.ALLOW
+            unasked = came_since(policy, rule, planned, measured) if yes else ""
+            if not yes or unasked:
                 break
-        yes = decision.verdict is Verdict.ALLOW
-        unasked = _came_since(policy, rule, planned, measured) if yes else ""
         tx.audit(
             EventKind.RECHECKED,
             incident_id=run.incident_id,
             run_id=run.id,
             data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
         )
-        if not yes or unasked:
-            return Against(f"{_AGAIN}: {unasked or decision.text}")
+        if unasked:
+            return Against(f"{_AGAIN}: {unasked}", theirs_or(tx, run))
+        if not yes:
+            return Against(f"{_AGAIN}: {decision.text}")
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)
         _intend(tx, planned)
         return holding.let_pass(tx, services, run, policy, (planned.rule.name, in_force.name))
 
     return await services.store.write(verdict)
-
-
-def _came_since(policy: Policy, rule: Rule, planned: Planned, measured: Facts) -> str:
-    """What nobody knew of who approved this plan, because it was not there when they were asked; empty for nothing, and once it is begun."""
-    if planned.run.answer != approve.APPROVED or planned.begun:
-        return ""
-    unapproved = policy_decide.decide(policy, rule, planned.run.step, replace(measured, approved_by=""))
-    since = approval_request.came_since(planned.run, unapproved)
-    return f"it was not so when it was asked, and has to be asked anew: {since}" if since else ""
 
 
 def _reserve(tx: Tx, planned: Planned, in_force: Rule) -> None:

@@ -187,9 +187,11 @@ def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Inci
     that overrules us is, and whoever it was when it is not the first time. Nobody is for what is deleted: it has overruled no step, and what
     has its name next is decided anew."""
     gone = bool(run.life.get("gone"))
-    # While a question stood, or where nothing of ours is in place, no step was overruled: their change has its time to help, and it is decided
+    # While a question stood, or where nothing of the step is in place, no step was overruled: their change has its time to help, and it is decided
     # anew whether a person is needed.
-    beside = run.state is RunState.WAITING or not journal.changed(tx.conn, run.id)
+    done = journal.changed(tx.conn, run.id)
+    of_step = any(entry.intent.get("step_index") == run.step_index for entry in done)
+    beside = not done or run.state is RunState.WAITING or (run.state is RunState.ACTING and not of_step)
     over = gone or beside or incidents.firing_count(tx.conn, incident.id) == 0
     if incident.manual is None and over:
         _untouched(tx, incident, run, life.reason)

@@ -3,13 +3,17 @@ a question that stands is still one. Reads the store, and for that the object; n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
 from app.domain import half_way
 from app.domain.actuator import Actuator, CheckResult
 from app.domain.errors import ObjectMissing, RemediatorError
+from app.domain.json import JsonValue
 from app.domain.plan import ROLLING, Action, Step
 from app.domain.target import Kind
 from app.flow.actuators import ACTUATORS, may_be_begun
@@ -23,6 +27,8 @@ from app.flow.running.progress import SoFar, so_far
 from app.flow.services import Services
 from app.flow.undoing import holding
 from app.kube.hands import Hand, resized
+from app.policy import decide as policy_decide
+from app.policy.facts import Facts
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
 from app.store import incidents, runs, work
@@ -150,9 +156,9 @@ async def look_asked(services: Services, run: Run) -> Look:
     stands = await approve.look(services, run)
     gone, silenced = await _unheard(services, run)
     try:
-        why, theirs = ("", False) if run.answer else await _moved_on(services, run)
+        why, theirs = ("", None) if run.answer else await _moved_on(services, run)
     except RemediatorError:
-        why, theirs = "", False  # looked at again, and before anything is written in any case
+        why, theirs = "", None  # looked at again, and before anything is written in any case
 
     def found(tx: Tx, held: Run) -> Found:
         told = stands(tx, held)
@@ -164,8 +170,9 @@ async def look_asked(services: Services, run: Run) -> Look:
         if not why or told.event is not None or held.answer:
             return told
         # Where an earlier step stands, what somebody does beside it has its time to help: nothing is taken back under their hand.
-        over = theirs and journal.changed(tx.conn, held.id)
-        return Found(Event.TAKEN_OVER if over else Event.WITHDRAWN, why)
+        if theirs is not None and journal.changed(tx.conn, held.id):
+            return Found(Event.TAKEN_OVER, why, keeps=theirs)
+        return Found(Event.WITHDRAWN, why)
 
     return found
 
@@ -181,29 +188,29 @@ async def _unheard(services: Services, run: Run) -> tuple[str, str]:
     return await unheard(services, incident, alerts) if alerts and incident.manual is None else ("", "")
 
 
-async def _moved_on(services: Services, run: Run) -> tuple[str, bool]:
+async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, JsonValue] | None]:
     """Whose hand has been on the object since it was asked, where it is gone, is being deleted, is kept from us by its owners, or is not as the
-    plan's first action expects it; empty otherwise. And whether it is theirs by now."""
+    plan's first action expects it; empty otherwise. And, where it is theirs by now, what the run keeps of that."""
     vault = services.store.vault
     planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
     if planned.fault:
-        return "", False
+        return "", None
     if gone := await leaving(services.cluster, planned.action.target):
-        return f"{gone} while the question stood", False
+        return f"{gone} while the question stood", holding.DELETED
     if off := await approval_request.kept_off(services, run):
-        return f"{off} since the question was put", False
-    if hand := await _resized(services, run.step):
-        return f"{hand.text} while the question stood", True
+        return f"{off} since the question was put", THEIRS
+    if hand := await sized_by_others(services, run.step):
+        return f"{hand.text} while the question stood", THEIRS
     if not planned.action.changes:
-        return "", False
+        return "", None
     checked = await planned.actuator.check(services.clients, planned.action)
     if checked.ref is not None:
-        return "", False
+        return "", None
     if checked.code == ObjectMissing.code:
-        return f"{checked.text} while the question stood", False
+        return f"{checked.text} while the question stood", holding.DELETED
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
     if hand is not None:
-        return f"{hand.text} while the question stood: {checked.text}", True
+        return f"{hand.text} while the question stood: {checked.text}", THEIRS
     key, since = planned.action.target.key, run.requested_at
     ours, busy = await services.store.read(
         lambda conn: (
@@ -212,14 +219,17 @@ async def _moved_on(services: Services, run: Run) -> tuple[str, bool]:
         )
     )
     if busy:
-        return "", False  # at work still: decided now it would only be in its way
+        return "", None  # at work still: decided now it would only be in its way
     return (
         f"another run of this service changed it while the question stood: {checked.text}" if ours else "",
-        False,
+        None,
     )
 
 
-async def _resized(services: Services, step: Step) -> Hand | None:
+THEIRS: Mapping[str, JsonValue] = {"by_hand": True}
+
+
+async def sized_by_others(services: Services, step: Step) -> Hand | None:
     """Who else gave another size to what the step sets a size of, or of which it replaces all pods: people were asked about so many. What
     stops or starts from any size has no such number."""
     for action in (one for one in step.actions if not half_way.goes_by_what_it_finds(one)):
@@ -230,3 +240,52 @@ async def _resized(services: Services, step: Step) -> Hand | None:
             if manifest is not None and (hand := resized(manifest, asked)):
                 return hand
     return None
+
+
+_MEMORY = timedelta(minutes=15)
+
+
+async def written_by_a_lost_copy(services: Services, planned: Planned, found: CheckResult) -> str:
+    """Why not to touch an object whose last action is unknown here: the store is an older copy of itself, so that cooldown,
+    budgets and what was tried are forgotten as well. After the cooldown it is as good as any object."""
+    mark = found.mark
+    if mark is None or not (run_id := mark.action_id.partition("/")[0]):
+        return ""
+    if await services.store.read(lambda conn: runs.known(conn, run_id)):
+        return ""
+    at = mark.at
+    if at is None or services.clock.now() - at >= max(planned.rule.cooldown, _MEMORY):
+        return ""
+    return f"the object carries our action {mark.action_id} of {at:%H:%M:%S} UTC, which this store does not know: is it a restored copy?"
+
+
+def came_since(policy: Policy, rule: Rule, planned: Planned, measured: Facts) -> str:
+    """What nobody knew of who approved this plan, because it was not there when they were asked; empty for nothing, and once it is begun."""
+    if planned.run.answer != approve.APPROVED or planned.begun:
+        return ""
+    unapproved = policy_decide.decide(policy, rule, planned.run.step, replace(measured, approved_by=""))
+    since = approval_request.came_since(planned.run, unapproved)
+    return f"it was not so when it was asked, and has to be asked anew: {since}" if since else ""
+
+
+async def theirs_by_now(
+    services: Services, planned: Planned, found: CheckResult, hand: Hand | None = None
+) -> tuple[str, Mapping[str, JsonValue]] | None:
+    """Where an earlier step stands, and nothing of this one: who has the object by now, in words, and what the run keeps of that; what they did has
+    its time to help. None where it is nobody's, or the step is begun."""
+    stands = await services.store.read(lambda conn: journal.changed(conn, planned.run.id))
+    if planned.begun or not stands:
+        return None
+    if found.code == ObjectMissing.code:
+        return found.text, holding.DELETED
+    if hand is None:
+        with suppress(RemediatorError):  # nobody's hand that can be told
+            hand = await holding.other_hand(services, planned.action, planned.run.requested_at, None)
+    if hand is None:
+        return None
+    return f"{hand.text}{'' if found.ref is not None else f': {found.text}'}", {"by_hand": hand.by_hand}
+
+
+def theirs_or(tx: Tx, run: Run) -> Event:
+    """What becomes of a plan beside which somebody else came: where an earlier step stands, it is left to them, and decided anew in any case."""
+    return Event.TAKEN_OVER if journal.changed(tx.conn, run.id) else Event.ABANDONED
