@@ -359,9 +359,18 @@ def keeps_apart(spec: Mapping[str, Any]) -> bool:
 
 
 def ports_of(template: Obj) -> frozenset[str]:
-    """The ports that its containers declare, each by its number and by its name."""
-    ports = [p for c in all_containers(template.get("spec") or {}) for p in c.get("ports") or ()]
-    return frozenset(str(p[field]) for p in ports for field in ("name", "containerPort") if p.get(field))
+    """The ports of its containers, each by its number and by its name, as far as a template tells: those that they declare, those that are asked
+    whether they are ready, and the value of `PORT` and the like."""
+    found: set[str] = set()
+    for container in all_containers(template.get("spec") or {}):
+        for port in container.get("ports") or ():
+            found |= {str(port[field]) for field in ("name", "containerPort") if port.get(field)}
+        for probe in (container.get("readinessProbe") or {}, container.get("startupProbe") or {}):
+            asked = [(probe.get(kind) or {}).get("port") for kind in ("httpGet", "tcpSocket", "grpc")]
+            found |= {str(port) for port in asked if port}
+        named = (e for e in container.get("env") or () if str(e.get("name", "")).upper().endswith("PORT"))
+        found |= {str(e["value"]) for e in named if str(e.get("value", "")).isdecimal()}
+    return frozenset(found)
 
 
 def meets_others(goal: Goal) -> bool:
