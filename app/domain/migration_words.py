@@ -37,18 +37,18 @@ _NAMED = r"(?:\\?[\"'`][\w.:/\\ -]{1,160}|#?[\w.:/\\-]{0,120}[1-9])"
 MIGRATED = re.compile(
     r"\bRunning (?:upgrade|downgrade|stamp_revision) \S{0,64} ?-> ?\w|\bSuccessfully applied [1-9]\d{0,5} migrations?\b|\bMigrating (?:schema|keyspace) .{1,120} (?:to version|with repeatable)\b"
     r"|== ?\d{6,}[ _-][\w-]{1,120}: migrat(?:ed|ing)\b|\bApplying [\w.]{1,80}\.\d{4}_\w{1,120}\.\.\.|\bChangeSet \S{1,200} ran successfully|\bRunning Changeset: \S"
-    r"|(?<!Previously )\bRun: +[1-9]\d{0,5}\b|\bmigration\(s\) have been applied|\bAll migrations have been successfully applied|\bYour database is now in sync\b"
+    r"|(?<!Previously )\bRun: {4,40}[1-9]\d{0,5}\b|\bmigration\(s\) have been applied|\bAll migrations have been successfully applied|\bYour database is now in sync\b"
     r"|\bsuccessfully migrated (?:the )?(?:database|schema)|\bSuccess(?:ful(?:ly)?)? upgrad\w{1,3} (?:to )?\d+_\d"
-    r"|\bOK +\d{3,}_[\w-]{1,120}\.(?:sql|go)\b|\bBatch \d+ run: [1-9]\d{0,5} migrations?\b|\bMigration \S{1,120} has been executed successfully"
+    r"|\bOK +\d{3,}_[\w-]{1,120}\.(?:sql|go)\b|\bBatch \d+ run: [1-9]\d{0,5} migrations?\b(?! skipped)|\bMigration \S{1,120} has been executed successfully"
     r"|\bMigrat(?:ed|ing)(?: up)?: +\d{4}[\d_-]{4}|\b\d{4}_\d\d_\d\d_\w{1,120} \.{2,}.{0,40}\bDONE\b|\b\d{1,14}/u [\w-]{1,120} \("
     r"|== Migrated \d{6,} in\b|== Running \d{6,} .{1,120} forward\b|\bAppl(?:ied|ying):? +\d{8,}[_/]|\bMigrating to [A-Z]\w{1,120} \(\d{6,}\)"
     r"|\bMigrating (?:up|forwards) to \S{0,120}\d|\*\*\* appl(?:ied|ying) m\d{6}|### MIGRATION \S{1,160} \((?:UP|DOWN)\)|-- migrating version \d"
     r"|\bDeploying changes to db:|\bexecuting \d{3,}_\S{1,120}\.sql (?:up|down)\b|\bExecuting Database Server script\b|\bRunning (?:script )?\d{3,}[\w-]{1,120}\.sql\b"
-    r"|\b\d{1,14}: [A-Z]\w{1,120} migrat(?:ed|ing)\b|\bMigration\[\d{1,6}\]: |(?-i:(?<![\w-])(?:RE-)?APPLIED - \S)|\[ChangeSet: id=.{1,200}\] applied\b"
-    r"|\bevent[\"']?: ?[\"']migrat(?:ed|ing)\b|\bProcessing 'Migration\d|\bApplied 'Migration\d|\byoyo\b.{0,60}\bApplying \S|\bmigrations completed\b.{0,12}\bperformed=[1-9]"
-    r"|\bUpdating database\b.{0,12}\bchangelog\b|\bExecuting migration\b.{0,4}\bid=|(?m:^ {0,8}-- (?:add|create|change|remove|rename|drop)_\w{1,40}\()"
+    r"|\b\d{1,14}: [A-Z]\w{1,120} migrat(?:ed|ing)\b|\bMigration\[\d{1,6}\]: |(?-i:(?<![\w-])(?:RE-)?APPLIED - (?:Change|\{))|\[ChangeSet: id=.{1,200}\] applied\b"
+    r"|\bevent[\"']?: ?[\"']migrat(?:ed|ing)[\"'],? ?[\"']?name\b|\bProcessing 'Migration\d|\bApplied 'Migration\d|\byoyo\b.{0,60}\bApplying \S|\bmigrations completed\b.{0,12}\bperformed=[1-9]"
+    r"|\bUpdating database\b.{0,12}\bchangelog\b|\bExecuting migration\b.{0,4}\bid=|(?m:^ {0,8}-- (?:(?:add|remove|rename|change)_(?:columns?|index|references?|foreign_key|timestamps|check_constraint|belongs_to|table|column_\w{1,10})|(?:create|drop)_(?:join_)?table)\()"
     # What programs write in words of their own.
-    r"|\bmigrations? (?:(?:were|was|have been|has been) )?(?:applied|executed|completed|ran) successfully\b|(?<!all )(?<!no )(?<!not )(?<![\d] )\bmigrations applied\b(?! (?:already|earlier|before|so far))(?!: ?[0\[])"
+    r"|(?<![\d.]0 )(?<!\b0 )(?<!no )(?<!live )(?<!pod )\bmigrations? (?:(?:were|was|have been|has been) )?(?:applied|executed|completed|ran) successfully\b(?!: ?0)|(?<!all )(?<!no )(?<!not )(?<![\d] )\bmigrations applied\b(?! (?:already|earlier|before|so far|successfully: ?0))(?!: ?[0\[])"
     r"|\b(?:applied|ran|executed|completed|performed) [1-9]\d{0,5} (?:new |pending |database |schema |db )?migrations?\b"
     r"|(?<![\w.])[1-9]\d{0,5} (?:new |pending |database |schema |db )?(?:migration(?:s|\(s\))?|change ?sets?) (?:(?:was|were|has been|have been) )?(?:successfully )?(?:applied|executed|run|ran|completed|performed)\b"
     r"(?!.{0,40}\b(?:0|no|none|nothing)\b.{0,12}\bpending\b)(?!.{0,60}\bup[- ]to[- ]date\b)"
@@ -58,7 +58,11 @@ MIGRATED = re.compile(
     rf"|(?<!already )(?<!not )(?<!cannot be )\b(?:migrat|upgrad)(?:ed|ing)(?: {_OF_A_DATABASE}){{1,4}}(?: version)?(?: up)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
     rf"|(?<!already )(?<!not )\bmigrat(?:ed|ing)(?: up)?(?: from (?:version |revision )?v?\d[\w.]{{0,40}})? to (?:(?:schema )?(?:version|revision):? {_NAMED}|(?:group|batch) #?\d)"
     rf"|\b(?:updat(?:ed|ing)|bump(?:ed|ing)|chang(?:ed|ing)) (?:the )?(?:database |db )?schema(?: version)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
-    r"|\b(?:schema|database|db) (?:version|revision):? v?\d[\w.]{0,20} ?(?:->|=>|→) ?v?\d",
+    r"|\b(?:schema|database|db) (?:version|revision):? v?\d[\w.]{0,20} ?(?:->|=>|→) ?v?\d"
+    # Structured: the words in one field, what was applied in the next one.
+    r"|\b(?:migration applied|(?:applied|applying|running|executing) (?:the )?migration|migrated (?:the )?(?:database|schema))\\?[\"'],? {0,2}\\?[\"']?(?:version|name|id|migration|file)\b"
+    r"|\bschema migrated: v?\d[\w.]{0,20} ?(?:->|=>) ?v?\d|\b(?:db|database|schema) migrated to v?\d|\b(?:executed|applied|applying) \d{2,14}_[\w-]{1,120}\.sql\b"
+    r"|\bupgrade database schema v?\d[\d.]{0,20} ?-> ?v?\d|\bdatabase upgraded successfully\b|\bfinished migration \w{1,100}\d{9,}\b|\bschema updated from v?\d[\d.]{0,20} to v?\d",
     re.IGNORECASE,
 )
 """What programs write when they have changed a database, or begin to: Alembic, Flyway, Rails, Sequelize, Umzug, Django, South, Liquibase, Prisma, Entity

@@ -53,9 +53,15 @@ MORE_MIGRATED = (
     'logger=migrator msg="Executing migration" id="add tenant column"', "Running downgrade 13 -> 12, drop", "CREATE UNIQUE INDEX CONCURRENTLY ix_orders ON orders (tenant)",
     "exec sp_rename 'orders.total', 'amount'", "INFO: Database schema upgraded from 11 to 12", "Migrations applied: 3", "1 changeset applied",
     "Hibernate: \n    alter table if exists orders \n       add column tenant varchar(255)",
+    '{"level":"info","msg":"migration applied","version":12}', '{"msg":"applied migration","name":"012_add_tenant"}', 'msg="running migration" version=12 name=add_tenant',
+    'msg="migrated database" version=12', "Schema migrated: 11 => 12", "DB migrated to v12", "Executed 12_add_tenant.sql", "applying 0012_add_tenant.sql",
+    "Upgrade database schema 11 -> 12 done", "Database upgraded successfully", "Finished migration AddTenant1700000000", "schema updated from 1.11 to 1.12",
+    "Run:                         12",
     '\x1b[1m\x1b[35m (12.3ms)\x1b[0m  \x1b[1m\x1b[35mALTER TABLE "orders" ADD "tenant" text\x1b[0m',
 )  # fmt: skip
 NOT_MIGRATED = (
+    "0 migrations applied successfully", "No migrations were applied successfully", "migrations applied successfully: 0", "Batch #3 run: 2 migrations skipped",
+    "Run: 7", "Tests Run: 12, Failures: 0", "Coupon APPLIED - SAVE10", "-- add_item(cart)", "-- change_password(user)", 'event: "migrated" user',
     "No migrations to apply.", "INFO  [alembic.runtime.migration] Context impl PostgresqlImpl.", 'Schema "public" is up to date. No migration necessary.',
     "applied 0 migrations", "Batch 0 run: 0 migrations", "there are 3 pending migrations", "migration guide: https://example.net", "user migrated to plan B",
     "Successfully validated 13 migrations (execution time 00:00.012s)",
