@@ -339,6 +339,8 @@ FORMS: tuple[Form, ...] = (
     ("scheme", r"(?i)\bSec-WebSocket-Protocol:[^\n]*?\bbearer[\s,.]+(?P<secret>[\w.~+/=-]{8,})|\bbearer,\s+(?P<listed>[\w.~+/=-]{8,})", lambda match, _text: places.place(match, "secret") if match["secret"] else places.place(match, "listed") if made_up(match["listed"]) else None),
     ("mail", r"(?i)\bUSER\s+\S+\r?\n(?:[^\n]*\n)?[^\n]{0,16}\bPASS\s+(?P<secret>\S+)|\buser\s+\S+\s+pass\s+(?P<alone>[^\s:=]\S*)", lambda match, _text: places.place(match, "secret" if match["secret"] else "alone")),
     ("mail", r"(?m)(?:>>>?|->|\bC:|^>)[ \t]*PASS\s+(?P<secret>\S+)", places.whole),
+    ("scheme", r"\bAUTH (?:PLAIN |LOGIN )?(?:[\w.@-]{1,64} )?(?P<secret>[^\s\"',;]{6,128})", places.made_up_behind),
+    ("scheme", r"(?i)\bAWS_?Secret_?(?:Access_?)?Key\s+(?P<secret>[^\s\"',;]{8,128})", places.made_up_behind),
     ("mail", r"\bAUTH (?:PLAIN|LOGIN|XOAUTH2|CRAM-MD5|OAUTHBEARER|NTLM)[ ]+(?P<secret>[\w+/=-]{8,})", lambda match, _text: None if match["secret"].isupper() else places.place(match, "secret")),
     ("mail", r"(?m)(?:^|[>:]\s*)(?:[A-Za-z]{0,4}\d+ )?LOGIN[ ]+(?:\"[^\"\n]+\"|[^\s\"]+)[ ]+", _login),
     ("link", r"(?i)/(?:reset[-_]?password|password[-_]?reset|magic[-_]?link|invite|invitation|verify[-_]?email|unsubscribe)/(?P<secret>[\w.~-]{8,})", _made),
