@@ -72,7 +72,7 @@ def test_an_alert_is_remediated_once_and_the_thread_tells_it(s: Scene, alertname
     assert run in s.shop.events[0]["note"]
     assert run in json.dumps(s.shop.get()["metadata"]["annotations"])
     yield s.last("Checked")
-    word = "CONTAINED" if alertname == "HighLatency" else "FIXED"
+    word = "CONTAINED" if alertname in ("HighLatency", "OOM") else "FIXED"
     yield s.says(word)
     _tells_the_story(s, word, words)
     if alertname == "HighErrorRate":
