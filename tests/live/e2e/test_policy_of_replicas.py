@@ -89,7 +89,7 @@ def test_a_brake_holds_both_replicas_until_it_leaves_the_files_in_which_it_stand
         assert [m for m in crowd.shop.written if m.target == "deployments"] == []
         _write(other, _text(note="another word"))
         _until(lambda: not _degraded(one) and not _degraded(other), lambda: (one.ready(), other.ready()))
-        fired(other, "acting", "fixed", "contained")
+        fired(other, "acting", "verifying", "fixed", "contained")
     finally:
         one.close()
         other.close()
