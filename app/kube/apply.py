@@ -175,11 +175,10 @@ async def _dry_run_result(
         looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return None
-        moved_on = obstacle(manifest, action) or _marked(looked_at, manifest, ref)
-        if no := moved_on or _newer_spec(looked_at, manifest, ref):
-            raise TryLater(
-                no, where=str(ref)
-            )  # the cluster refused nothing: whose it is by now is looked at anew
+        if no := _moved_on(
+            looked_at, manifest, action, ref
+        ):  # the cluster refused nothing: it is looked at anew
+            raise TryLater(no, where=str(ref))
         patch = operations(manifest, action.changes, action_id)
         try:
             return await cluster.patch(ref.kind, ref.namespace, ref.name, patch, dry_run=True)
@@ -238,10 +237,7 @@ async def _patch(
         looked_at = looked_at or manifest
         if manifest["metadata"].get("uid") == ref.uid and marker_of(manifest) == action_id:
             return _applied(action, manifest, "was applied already")
-        no = obstacle(manifest, action)
-        if not no and (marked := _marked(looked_at, manifest, ref)):  # the gates have to hear of it
-            return Applied(ActionResult.REFUSED, marked, code=ObjectChanged.code, passing=True)
-        if no := no or _newer_spec(looked_at, manifest, ref):
+        if no := _moved_on(looked_at, manifest, action, ref):  # the gates have to hear of it
             return Applied(ActionResult.REFUSED, no, code=ObjectChanged.code, passing=True)
         patch = operations(manifest, action.changes, action_id)
         try:
@@ -256,6 +252,15 @@ async def _patch(
             return await _found(cluster, action, action_id, (bound, error), sleep)
     text = f"{ref} changed again before each of {_ATTEMPTS} attempts"
     return Applied(ActionResult.REFUSED, text, code=ObjectChanged.code, passing=True)
+
+
+def _moved_on(looked_at: Obj, manifest: Obj, action: Action, ref: ObjectRef) -> str:
+    """Why it is not the object that was looked at any more: its fields, whose it is, its spec; empty while it is."""
+    return (
+        obstacle(manifest, action)
+        or _marked(looked_at, manifest, ref)
+        or _newer_spec(looked_at, manifest, ref)
+    )
 
 
 def _marked(looked_at: Obj, manifest: Obj, ref: ObjectRef) -> str:
