@@ -7,7 +7,7 @@ The row carries a keyed digest: who can write the database and has not the key o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -61,25 +61,33 @@ def before(conn: Connection, key: DigestKey, replica: str, *, several: bool) -> 
 
 def told_by(conn: Connection, replica: str) -> Own | None:
     """What this replica told last; None before the first."""
-    found = conn.execute(
-        select(installation.c.value).where(installation.c.name == f"{_OF}{replica}")
-    ).scalar()
+    name = f"{_OF}{replica}"
+    return _told(conn.execute(select(installation.c.value).where(installation.c.name == name)).scalar())
+
+
+def braked_by(conn: Connection, but: str) -> tuple[str, ...]:
+    """The other replicas whose own files said `mode: observe` when they told of them last."""
+    names = (str(row.name).removeprefix(_OF) for row in _every(conn) if _brakes(row.value))
+    return tuple(sorted(name for name in names if name != but))
+
+
+def _every(conn: Connection) -> Sequence[Any]:
+    return conn.execute(
+        select(installation).where(installation.c.name.startswith(_OF, autoescape=True))
+    ).all()
+
+
+def _told(text: str | None) -> Own | None:
     try:
-        body: Any = to_json(found or "")
+        body: Any = to_json(text or "")
         return Own(str(body["files"]), bool(body["braked"]))
     except (ValueError, TypeError, LookupError):
         return None
 
 
-def braked_by(conn: Connection, but: str) -> tuple[str, ...]:
-    """The other replicas whose own files said `mode: observe` when they told of them last."""
-    rows = conn.execute(
-        select(installation).where(installation.c.name.startswith(_OF, autoescape=True))
-    ).all()
-    names = [
-        str(row.name).removeprefix(_OF) for row in rows if '"braked":true' in str(row.value).replace(" ", "")
-    ]
-    return tuple(sorted(name for name in names if name != but))
+def _brakes(text: str) -> bool:
+    own = _told(text)
+    return own is not None and own.braked
 
 
 def tell(tx: Tx, replica: str, own: Own) -> None:
@@ -88,10 +96,9 @@ def tell(tx: Tx, replica: str, own: Own) -> None:
     value = to_text({"at": micros(tx.now), "files": own.files, "braked": own.braked})
     tx.conn.execute(delete(installation).where(installation.c.name == name))
     tx.conn.execute(insert(installation).values(name=name, value=value))
-    others = tx.conn.execute(
-        select(installation).where(installation.c.name.startswith(_OF, autoescape=True))
-    ).all()
-    newest = sorted(others, key=lambda row: str(row.value)[:40], reverse=True)
+    # A brake is never forgotten for the number of names.
+    free = [row for row in _every(tx.conn) if not _brakes(row.value)]
+    newest = sorted(free, key=lambda row: str(row.value)[:40], reverse=True)
     gone = [row.name for row in newest[MAX_REPLICAS:]]
     if gone:
         tx.conn.execute(delete(installation).where(installation.c.name.in_(gone)))

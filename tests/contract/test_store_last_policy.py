@@ -82,6 +82,7 @@ async def test_each_replica_finds_what_it_told_of_its_own_files(store: Store) ->
 
 async def test_names_of_replicas_are_no_endless_list(store: Store, clock: HandClock) -> None:
     """A process that is no replica of a set has a new name at each start."""
+    await store.write(lambda tx: last_policy.tell(tx, "held", Own("0", braked=True)))
     for n in range(last_policy.MAX_REPLICAS + 5):
         clock.forward(seconds=1)
         await store.write(partial(last_policy.tell, replica=f"host-{n}", own=Own(str(n))))
@@ -89,4 +90,7 @@ async def test_names_of_replicas_are_no_endless_list(store: Store, clock: HandCl
     assert await store.read(lambda conn: last_policy.told_by(conn, first)) is None
     assert await store.read(lambda conn: last_policy.told_by(conn, last)) is not None
     rows = await store.read(lambda conn: conn.execute(installation.select()).all())
-    assert sum(row.name.startswith("policy of ") for row in rows) == last_policy.MAX_REPLICAS
+    assert sum(row.name.startswith("policy of host-") for row in rows) == last_policy.MAX_REPLICAS
+    assert await store.read(lambda conn: last_policy.braked_by(conn, "")) == ("held",), (
+        "a brake is not forgotten"
+    )

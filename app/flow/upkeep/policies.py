@@ -14,10 +14,10 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Final, TypeAlias, overload
+from typing import Final, overload
 
 import structlog
 
@@ -26,6 +26,7 @@ from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.remediation import AnyRemediation
 from app.domain.units import few
+from app.flow.services import Gone
 from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
@@ -42,7 +43,6 @@ _BRAKE: Final = re.compile(
 )
 _GONE_AFTER: Final = 30
 """Looks in a row, two seconds apart, at which a replica was away that is taken for gone: a broken session, or a restart, is no end."""
-Absent: TypeAlias = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
 _FROM_THERE: Final = "was brought into force by another replica; the files of this one are others, and count again once they change"
 
 
@@ -111,7 +111,7 @@ class PolicyKeeper:
         why = "; ".join(part for part in (told, held) if part)
         return {**self._nameless, "policy": why} if why else self._nameless
 
-    async def look(self, store: Store, nudge: Callable[[], None], absent: Absent | None = None) -> int:
+    async def look(self, store: Store, nudge: Callable[[], None], absent: Gone | None = None) -> int:
         """Look at the files once and bring into force what changed; then tell the audit trail, and hear what the other replicas
         have brought into force; `absent` says which of some are away, None where there are no others. Returns 1 when it told the trail something. Raises StoreUnavailable when it could not be told, which the next look does again."""
         texts, found = await asyncio.to_thread(self._load)
@@ -141,18 +141,16 @@ class PolicyKeeper:
         row = await store.read(last_policy.row)
         if row == self._heard:
             return
-        self._heard = row
         last = last_policy.read(row, store.vault.key)
-        if last is None:
-            return
-        policy = (
-            self._policy if last.texts == self._texts else await asyncio.to_thread(self._readable, last.texts)
-        )
-        before = self._in_force.version
-        self._take_over(last, policy)
-        self._told_of(before)
+        if last is not None:
+            same = last.texts == self._texts
+            policy = self._policy if same else await asyncio.to_thread(self._readable, last.texts)
+            before = self._in_force.version
+            self._take_over(last, policy)
+            self._told_of(before)
+        self._heard = row  # only now: what could not be taken over is tried again, and loudly
 
-    async def _hear_brakes(self, store: Store, absent: Absent) -> None:
+    async def _hear_brakes(self, store: Store, absent: Gone) -> None:
         """A brake counts for all until it leaves the very files in which it stands, or their replica is gone."""
         names = await store.read(lambda conn: last_policy.braked_by(conn, self._replica))
         away = await absent(names) if names else ()
