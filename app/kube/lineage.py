@@ -22,7 +22,6 @@ from app.kube.parse import parse_time
 #
 # Called by `app.kube.actions.roll_back` and the handlers. A return to an older template reuses its ReplicaSet (or
 # ControllerRevision): the number is new and the creation time old, so neither says by itself what followed what.
-# Never reads the cluster, and knows nothing of who rolled back.
 
 
 def left_by_return(revisions: Sequence[Revision], *, before: bool = False) -> frozenset[str]:
@@ -273,6 +272,7 @@ def release_after(lives: Sequence[Life], revision: Revision) -> datetime | None:
 # none, and a time says that its manager wrote, not what. But each change makes a controller write something else.
 
 _SOON = timedelta(seconds=5)  # within this a controller follows a change
+_SAID_LATE = timedelta(minutes=1)  # after the last move of its pods, by a busy controller
 _OURS = timedelta(seconds=60)  # so far the clock of this service may be from the API server's
 _SCALED = re.compile(r"Scaled (?:up|down) replica set (\S+) from (\d+) to (\d+)")
 
@@ -301,10 +301,13 @@ class Change:
 
 
 def unchanged_since(manifest: Obj, since: datetime) -> bool:
-    """Its controller has seen the present generation, and has not written the status since: no later change of the spec is there."""
-    entries = manifest["metadata"].get("managedFields") or ()
+    """It is as it was made; or its controller has seen the present generation, and has not written the status since: no later change is there."""
+    meta = manifest["metadata"]
+    made, entries = parse_time(meta.get("creationTimestamp")), meta.get("managedFields") or ()
+    if meta.get("generation") == 1 and made and made < since:
+        return True
     known = [parse_time(e.get("time")) for e in entries if e.get("subresource") == "status"]
-    return observed(manifest) and all(at is not None and at < since for at in known) and bool(known)
+    return observed(manifest) and bool(known) and all(at is not None and at < since for at in known)
 
 
 def template_change(
@@ -363,9 +366,6 @@ def resumed_at(manifest: Obj, around: Around | None, since: datetime) -> datetim
     entries = [e for r in around.revisions or () for e in r["metadata"].get("managedFields") or ()]
     times = [parse_time(e.get("time")) for e in entries]
     return at if all(t is not None and t + late < at for t in times) else None
-
-
-_SAID_LATE = timedelta(minutes=1)  # after the last move of its pods, by a busy controller
 
 
 def _progress(manifest: Obj) -> tuple[str, datetime] | None:

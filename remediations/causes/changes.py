@@ -100,15 +100,11 @@ def _workload(seen: Snapshot) -> Iterator[Change]:
         writers = [by for by, _ in who_changed(manifest, "/spec/template") if by not in _NOBODY]
         word = "restored" if last.restored else "deployed"
         text = f"revision {last.revision.number} of {target.name} ({last.change}) {word}"
-        yield Change(
-            seen.now - timedelta(seconds=last.age),
-            target.kind,
-            target.name,
-            text,
-            writers[0] if writers else "",
-        )
+        moment, by = seen.now - timedelta(seconds=last.age), writers[0] if writers else ""
+        yield Change(moment, target.kind, target.name, text, by)
+    made = parse_time(manifest["metadata"].get("creationTimestamp"))
     for by, at in who_changed(manifest, "/spec/replicas")[:1]:
-        if at is not None and by not in _NOBODY:
+        if at is not None and at != made and by not in _NOBODY:  # what it was made with nobody changed
             text = f"replicas of {target.name} set to {seen.workload.desired}"
             yield Change(at, target.kind, target.name, text, by)
 

@@ -92,6 +92,15 @@ async def test_everything_that_changed_is_told_in_one_list_newest_first() -> Non
     )
 
 
+async def test_the_size_that_a_workload_was_made_with_is_no_change() -> None:
+    world = World()
+    world.fields.append({"manager": "ci", "time": at(minutes=12), "fieldsV1": {"f:spec": {"f:replicas": {}}}})
+    world.made = {"creationTimestamp": at(minutes=12)}
+    diagnosis, _ = await world.look()
+    changes = diagnosis.finding("changes.recent")
+    assert changes is None or not any("replicas of web" in told for told in changes.details)
+
+
 @pytest.mark.parametrize(
     ("kind", "code", "said"),
     [

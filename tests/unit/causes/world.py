@@ -58,6 +58,8 @@ class World:
         self.conditions: list[Obj] = []
         self.pods: dict[str, Obj] = {}
         self.fields: list[Obj] = []
+        self.made: Obj = {}
+        """When the Deployment was created, as its metadata have it."""
         self.by = "kubectl-set"
         self.spec: Obj = {}
         self.fired = 5.0
@@ -307,7 +309,7 @@ class World:
         return {
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {
-                "name": WEB, "namespace": SPACE, "uid": "web", "resourceVersion": "9", "generation": 2, "labels": {"app": WEB},
+                "name": WEB, "namespace": SPACE, "uid": "web", "resourceVersion": "9", "generation": 2, "labels": {"app": WEB}, **self.made,
                 "managedFields": [
                     {"manager": self.by, "time": at(minutes=self.deployed), "fieldsV1": {"f:spec": {"f:template": {}}}},
                     *self.fields,

@@ -19,6 +19,7 @@ from app.kube.hands import (
     set_again,
     taken_on,
 )
+from app.kube.lineage import Around
 
 T0 = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)
 REPLICAS: dict[str, Any] = {"f:spec": {"f:replicas": {}}}
@@ -366,6 +367,17 @@ def test_what_was_made_seconds_before_its_alert_is_still_being_made(
     manifest = deployment(written("kubectl-create", changed, TEMPLATE))
     manifest["metadata"]["creationTimestamp"] = stamp(made)
     assert (hand_since(manifest, T0 + timedelta(seconds=0.5)) is not None) is seen
+
+
+@pytest.mark.parametrize(("made", "generation", "seen"), [(-60, 1, False), (-60, 2, True), (5, 1, True)])
+def test_what_is_as_it_was_made_nobody_changed_however_late_its_controller_has_seen_it(
+    made: int, generation: int, seen: bool
+) -> None:
+    """A controller that is far behind has noted nothing yet, and that tells of a change only where there was one."""
+    manifest = deployment(generation=generation)
+    manifest["metadata"]["creationTimestamp"] = stamp(made)
+    found = hand_since(manifest, T0 + timedelta(seconds=0.5), Around(T0 + timedelta(seconds=20)))
+    assert (found is not None) is seen
 
 
 def test_an_object_without_a_spec_is_told_by_what_it_has() -> None:
