@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from app.domain.errors import PASSING
 from app.domain.json import JsonValue
 
 
@@ -17,6 +18,10 @@ class Certainty(StrEnum):
 
     KNOWN = "known"
     UNKNOWN = "unknown"
+
+
+MEASURED = "metrics."
+"""What the codes of the findings begin with that a source of measurements gave."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,11 @@ class Finding:
     certainty: Certainty = Certainty.KNOWN
     data: Mapping[str, JsonValue] = field(default_factory=dict)
     details: tuple[str, ...] = ()
+
+    @property
+    def away(self) -> bool:
+        """A server did not answer, which says nothing of it."""
+        return self.certainty is Certainty.UNKNOWN and self.data.get("code") in PASSING
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from app.domain.errors import (
     ClusterThrottled,
     ClusterUnavailable,
     ObjectMissing,
+    ProbeUnavailable,
     RemediatorError,
 )
 from app.domain.json import Obj
@@ -165,7 +166,8 @@ class View:
     def _heard(self, task: asyncio.Task[Any]) -> None:
         """Note a failure that may pass, and mark it as heard of, also when everybody who asked has gone."""
         error = None if task.cancelled() else task.exception()
-        if isinstance(error, ClusterThrottled | ClusterUnavailable):
+        why = error.__cause__ if isinstance(error, ProbeUnavailable) else error
+        if isinstance(why, ClusterThrottled | ClusterUnavailable):
             self.transient_errors.append(str(error))
 
 
@@ -239,10 +241,8 @@ async def autoscaler_manifest(cluster: Cluster, target: Target) -> Obj | None:
 
 
 async def _autoscalers(cluster: Cluster, target: Target) -> list[Obj]:
-    scaled = [
-        (m, m["spec"]["scaleTargetRef"]) for m in await cluster.list_objects(Kind.HPA, target.namespace)
-    ]
-    return [m for m, of in scaled if of["kind"] == target.kind and of["name"] == target.name]
+    every = ((m, m["spec"]["scaleTargetRef"]) for m in await cluster.list_objects(Kind.HPA, target.namespace))
+    return [m for m, of in every if of["kind"] == target.kind and of["name"] == target.name]
 
 
 _AT_ONCE = 25

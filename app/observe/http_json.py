@@ -103,7 +103,7 @@ class JsonSource:
             raise self.fault("gave an answer that is not JSON") from e
 
     def _transient(self, text: str) -> _Transient:
-        return _Transient(f"{self._name} {text}", where=self._name.lower())
+        return _Transient(f"{self._name} {text}", code="unreachable", where=self._name.lower())
 
 
 def _may_pass(status: int) -> bool:

@@ -1,5 +1,4 @@
-"""What a workload uses and what it depends on, as of now: CPU and memory against the limits, dependencies, and numbers as people read
-them. Called by the handlers; reads only."""
+"""What a workload uses and needs now: CPU and memory against the limits, dependencies, numbers as people read them. Reads only."""
 
 from __future__ import annotations
 
@@ -22,7 +21,6 @@ from remediations.evidence.error_words import Nature
 from remediations.shared import ANYTHING, PRESENCE, age_of, aim
 
 # Numbers as people read them at night: with a unit and no more digits than matter. Pure.
-
 __all__ = ["count", "joined", "memory", "millicores", "percent", "seconds", "short", "span"]
 
 memory = say_memory
@@ -161,10 +159,9 @@ def load_of(usage: PodUsage, pod: Pod) -> Load:
     used, cpu = usage.total_memory, sum(usage.cpu.values())
     memory_limit = _total([s.memory_limit for s in limits.values()])
     cpu_limit = _total([s.cpu_limit for s in limits.values()])
-    row = (
-        f"{usage.pod}: CPU {millicores(cpu)} of {millicores(cpu_limit) if cpu_limit else 'no limit'}, "
-        f"memory {memory(used)} of {memory(memory_limit) if memory_limit else 'no limit'}"
-    )
+    of_cpu = millicores(cpu_limit) if cpu_limit else "no limit"
+    of_memory = memory(memory_limit) if memory_limit else "no limit"
+    row = f"{usage.pod}: CPU {millicores(cpu)} of {of_cpu}, memory {memory(used)} of {of_memory}"
     fullest = (max(memory_shares, default=None), max(cpu_shares, default=None))
     return Load(usage.pod, used, cpu, *fullest, row, of_request)
 
@@ -341,12 +338,15 @@ async def metric_finding(scene: Scene, metric: Metric) -> Finding | None:
     try:
         rows = await scene.metrics.instant(aim(metric.query, scene.workload.target))
     except TryLater as e:
-        return Finding(metric.code, f"{metric.what} not measured: {short(e.message, 120)}", Certainty.UNKNOWN)
+        return _unmeasured(metric, short(e.message, 120), code=e.code)
     if not rows:
-        text = f"{metric.what} not measured: Prometheus has no value for this workload"
-        return Finding(metric.code, text, Certainty.UNKNOWN)
+        return _unmeasured(metric, "Prometheus has no value for this workload")
     value = max(v for _, v in rows)
     return Finding(metric.code, metric.say(value), data={"value": value})
+
+
+def _unmeasured(metric: Metric, why: str, **data: JsonValue) -> Finding:
+    return Finding(metric.code, f"{metric.what} not measured: {why}", Certainty.UNKNOWN, data)
 
 
 def latency_metric(query: str) -> Metric:

@@ -19,7 +19,7 @@ from app.domain.alert import ManualRequest, Source, not_measured
 from app.domain.cluster import Cluster
 from app.domain.decision import Code, Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
-from app.domain.evidence import Diagnosis, Finding
+from app.domain.evidence import MEASURED, Diagnosis, Finding
 from app.domain.param_form import form
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
@@ -49,6 +49,7 @@ log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=5)
+_UNASKED = timedelta(seconds=45)  # a step that a person may allow waits less long for what would make it sure
 FOUND_BY_NAME = "target.by_name"
 
 
@@ -272,11 +273,8 @@ async def look_at(services: Services, subject: Subject, target: Target, history:
         return _blind(subject, target, None, f"the target could not be read: {error}")
     if gone:  # what its pods do then is what deleting them does
         return Seen(subject, target, workload, Diagnosis(gone, ()), ())
-    scene = replace(
-        scene_of(services, workload, subject.incident, subject.fired_at),
-        labels=subject.labels,
-        history=history,
-    )
+    scene = scene_of(services, workload, subject.incident, subject.fired_at)
+    scene = replace(scene, labels=subject.labels, history=history)
     handler, ordered = subject.remediation, subject.incident.manual is not None
 
     async def looked() -> Seen:
@@ -338,8 +336,7 @@ async def _permitted(
     grant. Half of its steps would be worse than none."""
     if not any(step.applies for step in steps):
         return steps
-    planned = {action.kind for step in steps for action in step.actions}
-    disabled = await disabled_there(services, rule, target, planned)
+    disabled = await disabled_there(services, rule, target, {a.kind for step in steps for a in step.actions})
     if disabled is None:
         return steps
     why, advice = disabled
@@ -371,11 +368,14 @@ def told_how(seen: Seen, how: str) -> Seen:
 
 
 def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta = timedelta()) -> Seen:
-    """A look without a step in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
-    five minutes (`age`) what cannot be read is what the person has to hear of."""
-    if seen.fault or seen.step is not None or not transient_errors or age >= _PATIENCE:
+    """A look in which a read failed in passing, and that has no step or one that asks, calls no person yet: it is taken again. Not for
+    ever: what cannot be read for a while (`age`) is what the person has to hear of."""
+    patience = _PATIENCE if seen.step is None else _UNASKED if seen.step.asks else timedelta()
+    unmeasured = [f.text for f in seen.diagnosis.findings if f.code.startswith(MEASURED) and f.away]
+    failed = [*transient_errors, *(unmeasured if seen.step else ())]
+    if seen.fault or not failed or age >= patience:
         return seen
-    return replace(seen, ladder=(), fault=f"a read failed and is tried again: {transient_errors[0]}")
+    return replace(seen, ladder=(), fault=f"a read failed and is tried again: {failed[0]}")
 
 
 def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:

@@ -14,8 +14,6 @@ from typing import Any
 from zlib import crc32
 
 from app.domain.decision import FOLLOWS, Calls, Code, Decision, Mode, Verdict, calling
-from app.domain.errors import PASSING
-from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
@@ -250,13 +248,8 @@ def _failed_in_passing(
     what it was for, or no step was found for lack of it."""
     unseen = decision.code is Code.UNKNOWN_FACT and (seen is None or bool(seen.fault))
     unread = bool(passing) and blind(decision)
-    away = seen is not None and seen.step is None and any(_away(f) for f in seen.diagnosis.findings)
+    away = seen is not None and seen.step is None and any(f.away for f in seen.diagnosis.findings)
     return (unseen or unread or away) and tx.now - incident.opened_at < _PATIENCE
-
-
-def _away(finding: Finding) -> bool:
-    """A server did not answer, which says nothing of it."""
-    return finding.certainty is Certainty.UNKNOWN and finding.data.get("code") in PASSING
 
 
 _FOR_A_PERSON = {
@@ -306,7 +299,7 @@ def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: investiga
     order = incident.manual
     if order is None:
         return
-    away = seen is not None and any(map(_away, seen.diagnosis.findings))
+    away = seen is not None and any(f.away for f in seen.diagnosis.findings)
     if order.schedule and (blind(decision) or away):
         # Nobody waits for an answer, and nobody refused it: who would hear that it was not done?
         reason = f"what the schedule of rule {order.schedule} orders is not done: {decision.text}"
