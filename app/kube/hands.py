@@ -54,7 +54,7 @@ _PERIOD = timedelta(seconds=15)
 class Hand:
     """A change that is not ours: the field manager, when it wrote (None: nobody can tell), and which fields, for people.
     `took_back`: a value that we had set is not in place any more; `went_on`: it is none of ours any more, but further the same way;
-    `gone`: it was deleted, or is being, as `what` says."""
+    `gone`: it was deleted, or is being, as `what` says. `unseen`: only that its controller has not seen the newest change tells of it."""
 
     who: str
     at: datetime | None
@@ -62,6 +62,7 @@ class Hand:
     took_back: bool = False
     went_on: bool = False
     gone: bool = False
+    unseen: bool = False
 
     @property
     def by_hand(self) -> bool:
@@ -308,7 +309,9 @@ def hand_since(manifest: Obj, since: datetime, around: Around | None = None) -> 
     own = written_at(manifest, FIELD_MANAGER)
     unseen = around is not None and not observed(manifest) and not _only_noted(manifest, since)
     if not found and unseen and (own is None or own < since):
-        found.append(Hand("somebody", None, "its spec"))  # so lately that nothing else tells of it yet
+        found.append(
+            Hand("somebody", None, "its spec", unseen=True)
+        )  # so lately that nothing else tells of it yet
     if not found and (at := resumed_at(manifest, around, since)):
         found.append(Hand("somebody", at, "paused"))
     return max(found, key=lambda h: h.at or since, default=None)

@@ -34,9 +34,8 @@ from app.kube.limits import (
     quota_rooms,
 )
 from app.kube.lineage import Around, is_return
-from app.kube.owners import managers_of, resolve
+from app.kube.owners import managers_of
 from app.kube.parse import (
-    REVISION_HASH,
     controller_of,
     fingerprint,
     parse_autoscaler,
@@ -49,7 +48,6 @@ from app.kube.parse import (
     plain_template,
     selects,
 )
-from app.kube.rollout import rollout_status
 
 T = TypeVar("T")
 
@@ -69,6 +67,8 @@ class View:
         self._asked: dict[Hashable, asyncio.Task[Any]] = {}
         self.transient_errors: list[str] = []
         """Reads that failed in this look and may well work in the next: throttled, unreachable. Not what was refused."""
+        self.unanswered: list[str] = []
+        """The same of questions: whether we may, and whether a pod could be made."""
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """See the port."""
@@ -89,11 +89,7 @@ class View:
 
     async def logs(self, query: LogQuery) -> str:
         """See the port; not kept, a log may be large."""
-        try:
-            return await self._cluster.logs(query)
-        except (ClusterThrottled, ClusterUnavailable) as error:
-            self.transient_errors.append(str(error))
-            raise
+        return await _noting(self._cluster.logs(query), self.transient_errors)
 
     async def pod_usage(self, namespace: str, selector: str) -> list[PodUsage]:
         """See the port."""
@@ -106,11 +102,12 @@ class View:
         self, verb: str, kind: Kind, namespace: str, subresource: str = "", name: str = ""
     ) -> bool:
         """See the port."""
-        return await self._cluster.can_i(verb, kind, namespace, subresource, name)
+        asked = self._cluster.can_i(verb, kind, namespace, subresource, name)
+        return await _noting(asked, self.unanswered)
 
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
         """See the port: a question, which changes nothing."""
-        return await self._cluster.dry_run_pod(namespace, pod)
+        return await _noting(self._cluster.dry_run_pod(namespace, pod), self.unanswered)
 
     async def ahead(self, kind: Kind, namespace: str, name: str) -> None:
         """Begin to read what will be asked for; whoever asks for it hears what went wrong."""
@@ -171,23 +168,13 @@ class View:
             self.transient_errors.append(str(error))
 
 
-__all__ = [
-    "REVISION_HASH",
-    "ahead",
-    "around",
-    "default_limits",
-    "events_about",
-    "limit_ranges",
-    "pdbs_for",
-    "quota_headroom",
-    "read_autoscaler",
-    "read_pods",
-    "read_workload",
-    "resolve",
-    "revisions",
-    "rollout_status",
-    "surroundings_ahead",
-]
+async def _noting(asked: Awaitable[T], failures: list[str]) -> T:
+    try:
+        return await asked
+    except (ClusterThrottled, ClusterUnavailable) as error:
+        failures.append(str(error))
+        raise
+
 
 WARNINGS = "type=Warning"
 """Field selector of the Events that tell of trouble: what is normal is most of what a cluster records."""

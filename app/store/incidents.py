@@ -68,6 +68,11 @@ class Incident:
     manual: ManualRequest | None
     decided_at: datetime | None
 
+    @property
+    def ordered_at(self) -> datetime | None:
+        """When a person or the clock ordered it; None for what alerts began."""
+        return self.opened_at if self.manual is not None else None
+
 
 @dataclass(frozen=True, slots=True)
 class StoredAlert:
@@ -200,7 +205,7 @@ def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
 
 def firing_count(conn: Connection, incident_id: str) -> int:
     """How many alerts of the incident fire, as far as we were told."""
-    return _scalar_int(conn.execute(_FIRING, episodes_of(conn, incident_id)).scalar())
+    return int(conn.execute(_FIRING, episodes_of(conn, incident_id)).scalar() or 0)
 
 
 def open_named(conn: Connection, alertname: str) -> list[str]:
@@ -360,9 +365,8 @@ def set_thread(tx: Tx, incident_id: str, channel: str, ts: str) -> None:
 def _require_place(conn: Connection, before: Incident) -> None:
     other = conn.execute(select(incidents.c.id).where(OPEN, incidents.c.key == before.key)).scalar()
     if other is not None:
-        raise Refused(
-            "a newer incident is open for the same alerts", code="incident_open_elsewhere", where=other
-        )
+        text = "a newer incident is open for the same alerts"
+        raise Refused(text, code="incident_open_elsewhere", where=other)
 
 
 def incident_from(row: Row[Any]) -> Incident:
@@ -394,7 +398,3 @@ def _stored_alert(row: Row[Any]) -> StoredAlert:
         row.seen,
         row.late,
     )
-
-
-def _scalar_int(value: Any) -> int:
-    return int(value or 0)

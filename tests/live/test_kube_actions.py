@@ -25,6 +25,8 @@ from app.domain.workload import RolloutState
 from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
 from app.kube.event import event_for
+from app.kube.owners import resolve
+from app.kube.rollout import rollout_status
 from tests.live.stack import ControlPlane, wait_until
 from tests.live.workload import Shop, action_of, carry_out, workload_of
 
@@ -77,7 +79,7 @@ async def test_rolling_back_skips_restarts_and_can_be_undone(cluster: KubeCluste
     shop.settle()
     after = await workload_of(cluster, shop)
     assert after.containers[0].image == "registry.test/web:1"
-    assert read.rollout_status(after).state is RolloutState.COMPLETE
+    assert rollout_status(after).state is RolloutState.COMPLETE
     left = frozenset({str(action.params["left"])})
     second = actions.roll_back(after, await read.revisions(cluster, after), left)
     assert isinstance(second, actions.Impossible), second
@@ -246,7 +248,7 @@ async def test_events_logs_and_paging_work(
     shop.plane.set_logs(shop.namespace, pods[0].name, "main", ["one", "two"])
     assert "two" in await cluster.logs(LogQuery(shop.namespace, pods[0].name, "main"))
     assert await cluster.logs(LogQuery(shop.namespace, pods[0].name, "main", previous=True)) == ""
-    assert await read.resolve(cluster, shop.namespace, "Pod", pods[0].name) == workload.target
+    assert await resolve(cluster, shop.namespace, "Pod", pods[0].name) == workload.target
 
 
 @pytest.mark.parametrize("lost", [True, False])

@@ -12,6 +12,7 @@ from app.domain.target import Kind
 from app.domain.workload import RolloutState
 from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
+from app.kube.rollout import rollout_status
 from tests.live.stack import wait_until
 from tests.live.workload import KINDS, Shop, action_of, carry_out, workload_of
 
@@ -31,7 +32,7 @@ async def _rolled(cluster: KubeCluster, shop: Shop, kind: Kind, image: str) -> N
     shop.settle(PLURALS[kind])
     after = await workload_of(cluster, shop, kind)
     assert after.containers[0].image == image
-    assert read.rollout_status(after).state is RolloutState.COMPLETE, read.rollout_status(after)
+    assert rollout_status(after).state is RolloutState.COMPLETE, rollout_status(after)
 
 
 @pytest.mark.parametrize("kind", PLURALS)

@@ -83,7 +83,8 @@ async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(
 API = (Kind.DEPLOYMENT, "rag7", "langgraph-api")
 
 
-async def _second_question(path: Path) -> Rig:
+async def second_question(path: Path) -> Rig:
+    """A run whose first step did not help and whose second one is asked about."""
     both = policy(mode=Mode.APPROVE, otherwise=(Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE))
     rig = await born(path, rules=both, world=flood())
     await rig.until(lambda: "WAITING FOR APPROVAL" in rig.notebook.text, 600)
@@ -97,12 +98,18 @@ async def _second_question(path: Path) -> Rig:
 
 
 @pytest.mark.parametrize(
-    ("change", "answered"), [("env", True), ("deleted", True), ("deleted", False), ("kept away", False)]
+    ("change", "answered"),
+    [
+        *(("env", True), ("env", False)),
+        *(("deleted", True), ("deleted", False)),
+        *(("kept away", True), ("kept away", False)),
+        *(("out of scope", True), ("out of scope", False)),
+    ],
 )
 async def test_what_became_of_the_target_beside_the_second_question_calls_nobody_at_once(
     tmp_path: Path, change: str, *, answered: bool
 ) -> None:
-    rig = await _second_question(tmp_path)
+    rig = await second_question(tmp_path)
     match change:
         case "env":
             value = [{"name": "A", "value": "1"}]
@@ -110,6 +117,9 @@ async def test_what_became_of_the_target_beside_the_second_question_calls_nobody
             rig.cluster.edit(*API, [patch], manager="kubectl-set")
         case "deleted":
             rig.cluster.delete(*API)
+        case "out of scope":
+            scope = rig.policy.scope.model_copy(update={"namespaces": ("shop",)})
+            rig.policy = rig.policy.model_copy(update={"scope": scope})
         case _:
             mark = {"op": "add", "path": "/metadata/labels/alert-remediator.io~1enabled", "value": "false"}
             rig.cluster.edit(*API, [mark], manager="kubectl-label")
@@ -128,7 +138,7 @@ async def test_what_somebody_did_while_the_second_question_stood_has_its_time_to
     tmp_path: Path, *, helps: bool
 ) -> None:
     """An earlier step of ours stands: nothing of it is taken back under their hand, and nobody is called before their time is over."""
-    rig = await _second_question(tmp_path)
+    rig = await second_question(tmp_path)
     rig.cluster.scale(*API, 12, manager="kubectl")
     if helps:
         rig.cluster.traffic.set_rps("langgraph-api", 0.2)

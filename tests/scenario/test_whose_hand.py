@@ -4,6 +4,7 @@ what is nobody's hand holds nothing up."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.deciding.facts import Sight, outside
 from app.kube.parse import parse_ref
 from app.kube.read import read_workload
+from app.policy.facts import Unknown
 from app.policy.model import Otherwise, Policy
 from tests.crash.worlds import autoscaler, flood
 from tests.scenario.rig import Rig
@@ -281,4 +283,28 @@ async def test_a_hand_on_any_of_several_objects_of_one_kind_is_seen(tmp_path: Pa
     sight = Sight(workload.target, workload, actions)
     found = await outside(rig.services, rig.policy.rules[0], sight, alerts)
     assert "of HorizontalPodAutoscaler first" in str(found.changed_by)
+    await rig.close()
+
+
+async def test_a_change_that_its_controller_has_not_seen_yet_is_looked_at_again_and_not_asked_about(
+    tmp_path: Path,
+) -> None:
+    """An autoscaler's scaling has no time in managedFields: whose it was is told once the controller has seen it."""
+    rig = await born(tmp_path, rules=rules(), world=flood(), use_api=False)
+    await rig.run(90, alerts=False)
+    await rig.send(body(alert(rig, started=30, alertname="HighLatency", deployment="langgraph-api")))
+    (incident,) = await all_incidents(rig)
+    alerts = await rig.store.read(lambda conn: firing_alerts(conn, incident.id))
+    rig.cluster.scale(Kind.DEPLOYMENT, "rag7", "langgraph-api", 3, manager="kube-controller-manager")
+    workload = await read_workload(rig.cluster, Target("rag7", Kind.DEPLOYMENT, "langgraph-api"))
+    manifest = {**workload.manifest, "status": {**workload.manifest["status"], "observedGeneration": 1}}
+    late = replace(workload, manifest=manifest)
+    found = await outside(rig.services, rig.policy.rules[0], Sight(late.target, late), alerts)
+    assert found.changed_by == Unknown("its controller has not seen its newest change yet")
+    seen = {
+        **manifest,
+        "status": {**manifest["status"], "observedGeneration": manifest["metadata"]["generation"]},
+    }
+    sight = Sight(late.target, replace(workload, manifest=seen))
+    assert (await outside(rig.services, rig.policy.rules[0], sight, alerts)).changed_by == ""
     await rig.close()

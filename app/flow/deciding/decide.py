@@ -206,9 +206,9 @@ async def look_at_the_target(way: Way) -> Way:
 async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
-    workload = seen.workload or seen.fault or NOT_READ
-    actions = seen.step.actions if seen.step else ()
-    sight = facts.Sight(target, workload, actions, read=seen.read and not seen.apart)
+    workload, actions = seen.workload or seen.fault or NOT_READ, seen.step.actions if seen.step else ()
+    near, ordered = seen.read and not seen.apart, way.incident.ordered_at
+    sight = facts.Sight(target, workload, actions, near, ordered_at=ordered)
     around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 
@@ -349,7 +349,7 @@ async def _walk(way: Way) -> Case | Decision:
     except Exception as error:
         log.exception("investigation_failed")
         return _unknown(way, f"the investigation failed: {type(error).__name__}")
-    passing = next(iter(way.view.transient_errors), "")
+    passing = investigate.failed_in_passing(way.view, _known(way.seen))
     return Case(way.policy, way.incident, way.alerts, _known(way.seen), _known(way.outside), passing)
 
 

@@ -69,15 +69,16 @@ class Outside:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What was seen of the target: its snapshot or why there is none, and the actions, with their real values, of the step
-    that applies; `ahead` are those of them that are still to be carried out, where it is not all. `read` is False for a target that is
-    off limits."""
+    """What was seen of the target: its snapshot or why there is none, and the actions, with their real values, of the step that applies; `ahead`
+    are those still to be carried out, where it is not all. `read` is False for a target that is off limits. `ordered_at` is for an order of
+    which nothing is begun: whoever gave it knew of no change by others since."""
 
     target: Target
     workload: Workload | str
     actions: tuple[Action, ...] = ()
     read: bool = True
     ahead: tuple[Action, ...] = ()
+    ordered_at: datetime | None = None
 
     @property
     def touched(self) -> tuple[Target, ...]:
@@ -110,14 +111,14 @@ class Own:
 async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence[StoredAlert]) -> Outside:
     """Gather what only the cluster and the alerts' sources know."""
     target, workload = sight.target, sight.workload
-    known = workload if isinstance(workload, Workload) else None
+    known = None if isinstance(workload, str) else workload
     marked, reported, blocking, starting, owners, ((changed, at), leaving) = await asyncio.gather(
         _marks(services, sight, known),
         reports(services, alerts),
         blocking_alerts(services, rule),
         _new_pods(services, sight),
         _owners(services, sight),
-        asyncio.gather(_changed_by(services, sight, alerts), _leaving(services, sight)),
+        asyncio.gather(changed_by(services, sight, alerts), _leaving(services, sight)),
     )
     report = combined(reported)
     return Outside(
@@ -158,17 +159,16 @@ def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport
     return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
 
 
-async def _changed_by(
+async def changed_by(
     services: Services, sight: Sight, alerts: Sequence[StoredAlert]
 ) -> tuple[Fact[str], datetime | None]:
-    """Who else changed the target, or another object that the step changes, since the first of these alerts fired, and when last as far as
-    that can be told; an order has none."""
+    """Who else changed the target, or another object that the step changes, since the first of these alerts fired or it was ordered, and when last
+    as far as that can be told."""
     workload = sight.workload
     if isinstance(workload, str):
         return Unknown(workload), None
-    if not alerts:
+    if (since := min((a.starts_at for a in alerts), default=sight.ordered_at)) is None:
         return "", None
-    since = min(a.starts_at for a in alerts)
     others = {a.object.uid: a.object for a in sight.actions if a.changes and a.object.uid != workload.ref.uid}
     try:
         hands = [await _hand_on(services, workload, since)]
@@ -179,8 +179,11 @@ async def _changed_by(
     except RemediatorError as error:
         return Unknown(error.message), None
     seen = [hand for hand in hands if hand is not None]
+    if any(hand.unseen for hand in seen):  # by whom, an autoscaler perhaps, is told in a moment
+        return Unknown("its controller has not seen its newest change yet"), None
     at = max((hand.at for hand in seen if hand.at is not None), default=None)
-    return "; ".join(f"{hand.text}, after the alert fired" for hand in seen), at
+    after = "after the alert fired" if alerts else "after it was ordered"
+    return "; ".join(f"{hand.text}, {after}" for hand in seen), at
 
 
 async def _leaving(services: Services, sight: Sight) -> Fact[str]:
@@ -276,7 +279,7 @@ async def blocking_alerts(services: Services, rule: Rule) -> Fact[Mapping[str, t
     try:
         for when in rule.blocked_by:
             lists = [await services.firing_alerts.firing_matching(filters) for filters in when.filters]
-            names = {a.labels.get("alertname", "unnamed") for listed in lists for a in listed if not a.hidden}
+            names = {a.labels.get("alertname", "unnamed") for some in lists for a in some if not a.hidden}
             found[str(when)] = tuple(sorted(names))
     except RemediatorError as error:
         return Unknown(f"Alertmanager could not be asked: {error.message}")
@@ -349,8 +352,7 @@ def _in_flight(tx: Tx, target: Target, own: Own) -> int:
 
 
 def _replicas(workload: Workload) -> Replicas:
-    at_once = taken_down_at_once(workload)
-    return Replicas(workload.desired, workload.ready, workload.updated, at_once=at_once)
+    return Replicas(workload.desired, workload.ready, workload.updated, at_once=taken_down_at_once(workload))
 
 
 def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
@@ -394,7 +396,4 @@ def _last_seen(tx: Tx, seen: Outside, incident: Incident) -> Fact[datetime]:
 
 
 def _managers(workload: Workload) -> tuple[Manager, ...]:
-    managers = set(workload.managers)
-    if workload.autoscaler is not None:
-        managers.add(Manager.HPA)
-    return tuple(sorted(managers))
+    return tuple(sorted({*workload.managers, *([Manager.HPA] if workload.autoscaler else [])}))

@@ -30,6 +30,7 @@ from app.flow.services import Services
 from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.owners import Found, find
+from app.kube.read import View
 from app.policy import decide as policy_decide
 from app.policy.facts import NOT_READ, may_act
 from app.policy.match import (
@@ -49,7 +50,7 @@ log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 _PATIENCE = timedelta(minutes=5)
-_UNASKED = timedelta(seconds=45)  # a step that a person may allow waits less long for what would make it sure
+AGAIN = "a read failed and is tried again"
 FOUND_BY_NAME = "target.by_name"
 
 
@@ -182,11 +183,8 @@ def order_params(
         if name in fixed and value != getattr(standing, name, None):
             raise BadInput("only the rule sets this", code="param_fixed", where=f"params.{name}")
         if _number(value) and _number(limit) and value > limit:
-            raise BadInput(
-                f"the rule {own.name!r} lets an order ask for {limit} at most",
-                code="param_over_rule",
-                where=f"params.{name}",
-            )
+            text = f"the rule {own.name!r} lets an order ask for {limit} at most"
+            raise BadInput(text, code="param_over_rule", where=f"params.{name}")
     return rule, found
 
 
@@ -368,14 +366,17 @@ def told_how(seen: Seen, how: str) -> Seen:
 
 
 def look_again_first(seen: Seen, transient_errors: Sequence[str], age: timedelta = timedelta()) -> Seen:
-    """A look in which a read failed in passing, and that has no step or one that asks, calls no person yet: it is taken again. Not for
-    ever: what cannot be read for a while (`age`) is what the person has to hear of."""
-    patience = _PATIENCE if seen.step is None else _UNASKED if seen.step.asks else timedelta()
-    unmeasured = [f.text for f in seen.diagnosis.findings if f.code.startswith(MEASURED) and f.away]
-    failed = [*transient_errors, *(unmeasured if seen.step else ())]
-    if seen.fault or not failed or age >= patience:
+    """A look without a step in which a read failed in passing calls no person yet: it is taken again. Not for ever: after
+    five minutes (`age`) what cannot be read is what the person has to hear of."""
+    if seen.fault or seen.step is not None or not transient_errors or age >= _PATIENCE:
         return seen
-    return replace(seen, ladder=(), fault=f"a read failed and is tried again: {failed[0]}")
+    return replace(seen, ladder=(), fault=f"{AGAIN}: {transient_errors[0]}")
+
+
+def failed_in_passing(view: View, seen: Seen) -> str:
+    """A read, a question or a measurement of this look that had no answer and may well have one in the next; empty for none."""
+    unmeasured = (f.text for f in seen.diagnosis.findings if f.code.startswith(MEASURED) and f.away)
+    return next(iter([*view.transient_errors, *view.unanswered, *unmeasured]), "")
 
 
 def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:

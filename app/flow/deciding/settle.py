@@ -44,6 +44,8 @@ owner, blocking alert, blast radius). In between, after as long as the same answ
 WATCHED = timedelta(hours=6)
 """How often it is looked whether the alert of an incident is still there that waits for nothing else: one that is only observed,
 or a person's."""
+_UNASKED = timedelta(seconds=45)
+"""So long after an incident was opened what failed in passing is looked at again before people are asked."""
 _SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
@@ -93,7 +95,8 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
-    decision = decide_on(case.policy, seen, measured)
+    fresh = tx.now - incident.opened_at < _UNASKED
+    decision = decide_on(case.policy, seen, measured, case.passing if fresh else "")
     if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
         history.begin_trust(tx, rule, incident, case.outside.target)
     number = counts.count_of(tx.conn, incident.id) + 1
@@ -110,17 +113,20 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     return Settled(decision, None)
 
 
-def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts) -> Decision:
-    """The policy's word on what was seen."""
+def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts, passing: str = "") -> Decision:
+    """The policy's word on what was seen. Nobody is asked for want of what failed in `passing`: that is looked at again first."""
     rule = seen.subject.rule
+    unknown = Decision(
+        Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
+    )
     if seen.fault:
-        return Decision(
-            Verdict.DENY, Code.UNKNOWN_FACT, seen.fault, rule.name, rule.remediation, "", (), policy.version
-        )
+        return unknown
     if seen.step is None:
         word = policy_decide.decide_without_step(policy, rule, seen.ladder, measured, seen.diagnosis.rest)
         return seen.without_workload(word)
-    return policy_decide.decide(policy, rule, seen.step, measured)
+    word = policy_decide.decide(policy, rule, seen.step, measured)
+    asks = word.verdict is Verdict.ASK and bool(passing)
+    return replace(unknown, text=f"{investigate.AGAIN}: {passing}") if asks else word
 
 
 def _too_many(decision: Decision) -> Decision:

@@ -82,6 +82,13 @@ def came_since(run: Run, decision: Decision) -> str:
     return "; ".join(f"{gate.gate}: {gate.value}" for gate in asks if _key(gate) not in run.settings[_ASKED])
 
 
+def unknown_hand(run: Run, changed: str) -> bool:
+    """Whether this change by somebody else, in the words of the gate `hands`, was not told when the question was put."""
+    if not changed or _ASKED not in run.settings:
+        return False
+    return f"hands/{Code.CHANGED_SINCE.value}: {changed}" not in run.settings[_ASKED]
+
+
 _NOTE = re.compile(r" ?\([^()]*\)|\d+")
 
 

@@ -24,6 +24,7 @@ from app.domain.units import duration
 from app.flow.actuators import partly
 from app.flow.deciding import facts
 from app.flow.deciding.marks import leaving
+from app.flow.deciding.settle import OFF_LIMITS
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve
@@ -66,9 +67,8 @@ async def look(services: Services, run: Run) -> Found:
     """Carry out the present action of the run's step, once.
 
     `applied`: in place. `abandoned`: the check right before says no, nothing was sent. `refused`: the API server said no. What a long
-    action had done before one of these two stays, and is told. Without
-    an event nothing was sent, or it is not known whether it was: it is tried again, and at the last attempt it is `refused` or
-    `unclear`.
+    action had done before one of these two stays, and is told. Without an event nothing was sent, or it is not known whether it was: it is
+    tried again, and at the last attempt it is `refused` or `unclear`.
     """
     index = int(run.life.get("action", 0))
     if index >= len(run.step.actions):
@@ -219,7 +219,8 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
         workload = f"the target could not be read: {error.message}"
     # To start what the step stopped concerns what is started alone: what comes after it is judged by itself.
     ahead = (planned.action,) if planned.brings_back else planned.run.step.actions[planned.index :]
-    sight = facts.Sight(target, workload, (planned.action,), ahead=ahead)
+    ordered = None if planned.begun else planned.incident.ordered_at
+    sight = facts.Sight(target, workload, (planned.action,), ahead=ahead, ordered_at=ordered)
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 
@@ -257,16 +258,13 @@ async def _judge_again(
             unasked = came_since(policy, rule, planned, measured) if yes else ""
             if not yes or unasked:
                 break
-        tx.audit(
-            EventKind.RECHECKED,
-            incident_id=run.incident_id,
-            run_id=run.id,
-            data={"action": planned.id, "verdict": decision.verdict.value, "text": decision.text},
-        )
-        if unasked:
-            return Against(f"{_AGAIN}: {unasked}", theirs_or(tx, run))
-        if not yes:
-            return Against(f"{_AGAIN}: {decision.text}")
+        data = {"action": planned.id, "verdict": decision.verdict.value, "text": decision.text}
+        tx.audit(EventKind.RECHECKED, incident_id=run.incident_id, run_id=run.id, data=data)
+        if unasked or not yes:
+            # What its owners keep us off by now is theirs, like what they change.
+            kept = not planned.begun and not OFF_LIMITS.isdisjoint(gate.code for gate in decision.gates)
+            event = theirs_or(tx, run) if unasked or kept else Event.ABANDONED
+            return Against(f"{_AGAIN}: {unasked or decision.text}", event)
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)
         _intend(tx, planned)
@@ -369,8 +367,8 @@ def _record(tx: Tx, planned: Planned, outcome: Outcome) -> None:
     told = {"event": event.value, "text": text, "at": tx.now.isoformat()}
     parts = {"done": some.done, "left": some.left} if some else {}
     answer = {**told, **parts, "reached": outcome.reached, **outcome.how_left}
-    entry = {"entry": "none", "step": run.step.name, "step_index": run.step_index, "kind": action.kind.value}
-    runs.begin_entry(tx, run.id, planned.id, {**entry, "object": str(action.object)})
+    entry = {"step": run.step.name, "step_index": run.step_index, "object": str(action.object)}
+    runs.begin_entry(tx, run.id, planned.id, {**entry, "entry": "none", "kind": action.kind.value})
     runs.end_entry(tx, run.id, planned.id, {"result": outcome.result.value, "answer": answer})
     done = ActionDone(
         id=planned.id,

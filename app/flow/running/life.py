@@ -1,8 +1,7 @@
 """The life of a run, from its request to its end, as one table. Read it top to bottom.
 
-`LIFE` says what each event makes of a run in each state; nothing else in the program does. The modules beside this one find
-out what happened (`act`, `verify`, `next_step`, `undo`, `temporary`), `advance` asks this table and writes down the answer,
-and `ending` draws the consequences when a run has ended. Pure: no clock, no store, no cluster.
+`LIFE` alone says what each event makes of a run in each state. The modules beside this one find out what happened, `advance` asks this table
+and writes down the answer, and `ending` draws the consequences when a run has ended. Pure: no clock, no store, no cluster.
 
     requested ──> [waiting] ──> acting ──> verifying ──> fixed or contained ──> [undoing: its temporary change ends] ──> reverted
                       │            │           │
@@ -35,6 +34,9 @@ class Event(StrEnum):
     REJECTED = "rejected"
     EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
     ALERT_GONE = "alert_gone"  # while the approval request stood, by a message or its source's word
+    ASKED_ANEW = (
+        "asked_anew"  # the rule changed while people were asked about a later step: it is chosen again
+    )
     WITHDRAWN = "withdrawn"  # the rule was removed or lowered, the object changed by others, or the request expired under a silence
     APPLIED = "applied"  # one action is in place
     REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
@@ -55,9 +57,7 @@ class Event(StrEnum):
     ALL_UNDONE = "all_undone"
     UNDO_CONFLICT = "undo_conflict"  # all done that could be; somebody else had changed some of it
     UNDO_FAILED = "undo_failed"
-    NOT_WANTED = (
-        "not_wanted"  # while something held the undo its reason went away, or somebody has taken the incident
-    )
+    NOT_WANTED = "not_wanted"  # the reason for an undo that was held went away, or somebody has the incident
     UNDO_ORDERED = "undo_ordered"  # a person wants it taken back
     ORDER_OVER = "order_over"  # the undo that a person ordered was not begun: withdrawn, or too late
     REVERT_DUE = "revert_due"  # the time of a temporary change is over, and so is its reason
@@ -169,6 +169,11 @@ def wait(life: Life, _text: str) -> Life:
     return replace(life, state=RunState.WAITING, action=0)
 
 
+def choose(life: Life, _text: str) -> Life:
+    """The next step is decided anew."""
+    return replace(life, state=RunState.CHOOSING)
+
+
 def finish(state: RunState) -> Becomes:
     """It ends here: a person has to look before anything else is done."""
     return lambda life, text: end(life, state, text)
@@ -277,11 +282,6 @@ def not_undone(life: Life, text: str) -> Life:
     return end(kept, life.outcome or RunState.ABANDONED, text)
 
 
-def stay(life: Life, _text: str) -> Life:
-    """The same state goes on."""
-    return life
-
-
 def go_on(life: Life) -> Life:
     """The first thing left of what the rule says otherwise, or the end."""
     for number, word in enumerate(life.rest):
@@ -306,10 +306,8 @@ def end(life: Life, state: RunState, text: str) -> Life:
 def _noted(life: Life, outcome: RunState, text: str) -> Life:
     """An earlier step that acted and did not help stays the outcome where what follows did nothing: that only says why. One that helped in part is
     the outcome whatever earlier steps did not do, or later ones do: it is kept."""
-    stands = life.outcome is RunState.STILL_FIRING or outcome not in (
-        RunState.NOT_FIXED,
-        RunState.STILL_FIRING,
-    )
+    weak = (RunState.NOT_FIXED, RunState.STILL_FIRING)
+    stands = life.outcome is RunState.STILL_FIRING or outcome not in weak
     kept = life.outcome if life.outcome is not None and stands else outcome
     return replace(life, outcome=kept, reason=_joined(life.reason, text))
 
@@ -327,11 +325,13 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.WAITING, E.REJECTED): rest_of_otherwise(S.REJECTED),
     (S.WAITING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.WAITING, E.WITHDRAWN): rest_of_otherwise(S.ABANDONED),
+    (S.WAITING, E.ASKED_ANEW): choose,
     (S.WAITING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.WAITING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
     # The step's actions, one after the other, each checked right before it is sent.
     (S.ACTING, E.APPLIED): next_action_or_verify,
     (S.ACTING, E.REFUSED): otherwise(S.FAILED),
+    (S.ACTING, E.ASKED_ANEW): choose,
     (S.ACTING, E.ABANDONED): rest_of_otherwise(S.ABANDONED),
     (S.ACTING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.ACTING, E.UNCLEAR): finish(S.STUCK),
@@ -352,7 +352,7 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.CHOOSING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.CHOOSING, E.NO_STEP): lambda life, text: go_on(replace(life, reason=_joined(life.reason, text))),
     # Taking back, newest first: because the rule says so, a person ordered it, or a temporary change ends.
-    (S.UNDOING, E.ONE_UNDONE): stay,
+    (S.UNDOING, E.ONE_UNDONE): lambda life, _text: life,
     (S.UNDOING, E.ALL_UNDONE): after_undo,
     (S.UNDOING, E.UNDO_CONFLICT): after_conflict,
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
@@ -363,7 +363,7 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     # After its end.
     **{(state, E.REVERT_DUE): undo(Cause.REVERT) for state in (S.FIXED, S.CONTAINED)},
     **{(state, E.UNDO_ORDERED): undo(Cause.PERSON) for state in S if state.ended},
-    # An error that no attempt got past: nobody knows what is in place.
+    # No attempt got past an error: nobody knows what is in place.
     **{(state, E.BROKEN): finish(S.STUCK) for state in S if not state.ended},
 }
 

@@ -83,11 +83,12 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
             seen.workload or seen.fault or NOT_READ,
             seen.step.actions if seen.step else (),
         )
-        sight = facts.Sight(target, workload, actions, read=seen.read)
+        sight = facts.Sight(target, workload, actions, seen.read, ordered_at=incident.ordered_at)
         around = await facts.outside(looking, subject.rule, sight, alerts)
     except (RemediatorError, BadInput) as error:
         return str(error)
-    return decide.Case(policy, incident, alerts, seen, around)
+    passing = "" if last else investigate.failed_in_passing(view, seen)
+    return decide.Case(policy, incident, alerts, seen, around, passing)
 
 
 async def _seen(
@@ -108,7 +109,9 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, case.incident, facts.Own(run.id))
     # Its own runs before this one, still in the same incident, must not cool it down or count as flapping.
-    decision = decide.decide_on(case.policy, seen, replace(measured, last_action=None, results=()))
+    decision = decide.decide_on(
+        case.policy, seen, replace(measured, last_action=None, results=()), case.passing
+    )
     if not last and decide.blind(decision):
         return Found(seconds=_AGAIN, failed=True, waits_for=decision.text)
     once = f"{run.id}/{index}"

@@ -15,9 +15,10 @@ from app.domain.actuator import Actuator, CheckResult
 from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.json import JsonValue
 from app.domain.plan import ROLLING, Action, Step
-from app.domain.target import Kind
+from app.domain.target import Kind, Target
 from app.flow.actuators import ACTUATORS, may_be_begun
 from app.flow.deciding.decide import firing_alerts, unheard
+from app.flow.deciding.facts import Sight, changed_by
 from app.flow.deciding.marks import leaving
 from app.flow.ids import action_id
 from app.flow.people import approval_request, approve
@@ -26,9 +27,11 @@ from app.flow.running.life import Event, Found, Look
 from app.flow.running.progress import SoFar, so_far
 from app.flow.services import Services
 from app.flow.undoing import holding
+from app.kube import read
 from app.kube.hands import Hand, resized
 from app.policy import decide as policy_decide
-from app.policy.facts import Facts
+from app.policy.facts import Facts, Unknown
+from app.policy.gates.target import off_limits_by_name
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
 from app.store import incidents, runs, work
@@ -144,7 +147,8 @@ def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -
         return Against(in_force)
     ordered = planned.incident.manual is not None
     if why := approve.holds_no_more(run, in_force, begun=planned.begun, ordered=ordered):
-        return Against(why)
+        again = not planned.begun and journal.changed(tx.conn, run.id)
+        return Against(why, Event.ASKED_ANEW if again else Event.ABANDONED)
     if not planned.begun and approve.too_late(run, in_force, tx.now):
         return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
     return in_force
@@ -162,6 +166,10 @@ async def look_asked(services: Services, run: Run) -> Look:
 
     def found(tx: Tx, held: Run) -> Found:
         told = stands(tx, held)
+        if told.event is Event.WITHDRAWN and journal.changed(tx.conn, held.id):
+            return replace(
+                told, event=Event.ASKED_ANEW
+            )  # an earlier step stands: what is next is decided by the rule as it is
         if gone and (told.event is Event.EXPIRED or (told.event is None and not held.answer)):
             return Found(Event.ALERT_GONE, f"while the approval request stood: {gone}")
         if told.event is Event.EXPIRED and silenced and not journal.changed(tx.conn, held.id):
@@ -195,6 +203,8 @@ async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, Jso
     planned, _ = await services.store.read(lambda conn: load_with_entry(conn, vault, run, 0))
     if planned.fault:
         return "", None
+    if off_limits_by_name(services.policy().scope, planned.action.target.namespace):
+        return "its namespace is out of the policy's scope since the question was put", THEIRS
     if gone := await leaving(services.cluster, planned.action.target):
         return f"{gone} while the question stood", holding.DELETED
     if off := await approval_request.kept_off(services, run):
@@ -202,10 +212,10 @@ async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, Jso
     if hand := await sized_by_others(services, run.step):
         return f"{hand.text} while the question stood", THEIRS
     if not planned.action.changes:
-        return "", None
+        return await _changed_beside(services, planned)
     checked = await planned.actuator.check(services.clients, planned.action)
     if checked.ref is not None:
-        return "", None
+        return await _changed_beside(services, planned)
     if checked.code == ObjectMissing.code:
         return f"{checked.text} while the question stood", holding.DELETED
     hand = await holding.other_hand(services, planned.action, run.requested_at, None)
@@ -227,6 +237,17 @@ async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, Jso
 
 
 THEIRS: Mapping[str, JsonValue] = {"by_hand": True}
+
+
+async def _changed_beside(services: Services, planned: Planned) -> tuple[str, Mapping[str, JsonValue] | None]:
+    """Somebody's change of the target that stands in no way of the plan, and that nobody knew of when they were asked: a yes would be refused for it."""
+    run = planned.run
+    workload = await read.read_workload(services.cluster, Target.parse(run.target_key))
+    sight = Sight(workload.target, workload, run.step.actions, ordered_at=planned.incident.ordered_at)
+    changed, _ = await changed_by(services, sight, planned.alerts)
+    if isinstance(changed, Unknown) or not approval_request.unknown_hand(run, changed):
+        return "", None
+    return f"{changed}, while the question stood", THEIRS
 
 
 async def sized_by_others(services: Services, step: Step) -> Hand | None:

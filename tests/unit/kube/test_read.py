@@ -14,7 +14,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind, Target
 from app.domain.workload import Manager, Revision, Workload
 from app.kube import read
-from app.kube.owners import find
+from app.kube.owners import find, resolve
 from app.kube.parse import parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.fake import FakeCluster
@@ -266,7 +266,7 @@ def _resolving() -> FakeCluster:
     ],
 )
 async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str) -> None:
-    assert (await read.resolve(_resolving(), m.NAMESPACE, kind, name)).key == key
+    assert (await resolve(_resolving(), m.NAMESPACE, kind, name)).key == key
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str
 )
 async def test_what_is_no_workload_is_told_and_never_guessed(kind: str, name: str, why: str) -> None:
     with pytest.raises(ObjectMissing, match=why):
-        await read.resolve(_resolving(), m.NAMESPACE, kind, name)
+        await resolve(_resolving(), m.NAMESPACE, kind, name)
 
 
 @pytest.mark.parametrize(

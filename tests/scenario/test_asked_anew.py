@@ -1,0 +1,102 @@
+"""What is asked about a later step, or by an order, counts for what was so when it was asked: it is asked anew, and nobody is called for it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from app.domain.decision import Mode
+from app.domain.errors import Refused
+from app.domain.events import EventKind
+from app.domain.outcome import RunState
+from app.domain.target import Kind
+from app.policy.model import Approval, Otherwise
+from app.sim.faults import Fault, FaultKind, Verb
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import all_runs, born, policy, the_run, trail, writes
+from tests.scenario.test_their_change_gets_its_time import second_question
+from tests.scenario.test_waiting_plans import ordered
+
+BOTH = (Otherwise.NEXT, Otherwise.UNDO, Otherwise.ESCALATE)
+
+
+async def _yes(rig: Rig, *people: str) -> None:
+    for who in people:
+        run = (await all_runs(rig))[-1]
+        with suppress(Refused):
+            await rig.operations.approve(run.id, who, run.plan_hash)
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_promise_10_a_second_question_is_asked_anew_when_more_people_have_to_agree(
+    tmp_path: Path, *, answered: bool
+) -> None:
+    rig = await second_question(tmp_path)
+    first = await the_run(rig)
+    before = len(writes(rig))
+    rig.policy = policy(mode=Mode.APPROVE, otherwise=BOTH, approval=Approval(approvals=2))
+    if answered:
+        await _yes(rig, "kim")
+    await rig.run(120)
+    run = await the_run(rig)
+    assert (run.state, run.step_index > first.step_index, run.step.name) == (
+        RunState.WAITING,
+        True,
+        first.step.name,
+    ), run.result
+    assert "who may approve has changed" in rig.notebook.text
+    assert (await trail(rig, EventKind.ESCALATED), len(writes(rig))) == ([], before)
+    await _yes(rig, "kim")
+    await rig.run(60)
+    assert len(writes(rig)) == before, "one is not enough by now"
+    await _yes(rig, "ana")
+    await rig.run(60)
+    assert len(writes(rig)) == before + 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("gone", ["observes", "no rule"])
+async def test_a_second_question_ends_where_the_rule_lets_nothing_more_be_done(
+    tmp_path: Path, gone: str
+) -> None:
+    rig = await second_question(tmp_path)
+    found = policy(mode=Mode.OBSERVE if gone == "observes" else Mode.APPROVE, otherwise=BOTH)
+    rig.policy = found if gone == "observes" else found.model_copy(update={"rules": ()})
+    await rig.run(200)
+    assert (await the_run(rig)).state is not RunState.WAITING
+    await rig.close()
+
+
+@pytest.mark.parametrize("later", [3, 90])
+async def test_promise_10_an_order_is_not_carried_out_over_a_change_that_came_after_it(
+    tmp_path: Path, later: float
+) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(order_counts=False)))
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    value = [{"name": "A", "value": "1"}]
+    path = "/spec/template/spec/containers/0/env"
+    where = (Kind.DEPLOYMENT, "rag7", "langgraph")
+    rig.cluster.edit(*where, [{"op": "add", "path": path, "value": value}], manager="kubectl-set")
+    await rig.run(later, alerts=False)
+    run = next(r for r in await all_runs(rig) if r.id == waiting.id)
+    if run.state is RunState.WAITING:
+        await rig.operations.approve(run.id, "kim", run.plan_hash)
+    await rig.run(60, alerts=False)
+    assert writes(rig) == []
+    assert "kubectl-set changed template" in rig.notebook.text
+    await rig.close()
+
+
+@pytest.mark.parametrize("kind", [FaultKind.THROTTLED, FaultKind.LOST_BEFORE])
+@pytest.mark.parametrize("verb", ["create", "can_i"])
+async def test_promise_4_a_question_to_the_cluster_without_an_answer_is_put_again_before_a_person_is_asked(
+    tmp_path: Path, kind: FaultKind, verb: Verb
+) -> None:
+    rig = await born(tmp_path, "high-latency")
+    rig.cluster.faults.add(Fault(kind, verb=verb, times=1))
+    await rig.run(90)
+    assert writes(rig), rig.notebook.text
+    assert (await the_run(rig)).mode is Mode.AUTO
+    await rig.close()
