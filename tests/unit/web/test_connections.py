@@ -14,6 +14,7 @@ from prometheus_client import generate_latest
 from app.store import incidents
 from app.store.database import Store
 from app.web import health
+from app.web.connections import LIMITS as SHIPPED
 from app.web.connections import ConnectionLimits, GuardedProtocol, Waiting
 from app.web.services import Limits
 from tests.unit.web.rig import Rig, token
@@ -119,6 +120,16 @@ async def test_a_second_request_has_the_same_time_for_its_head(door: Door) -> No
     reader, _ = await door.connect(GET + b"GET /healthz HTTP/1.1\r\nA: ")
     answer = await rest(reader)
     assert answer.count(b"HTTP/1.1 200 OK") == 1
+
+
+async def test_the_limits_that_are_shipped_end_a_head_with_many_headers(rig: Rig) -> None:
+    """What a browser and a proxy send has place, and not much more."""
+    door = Door(rig, SHIPPED)
+    await door.start()
+    for count, status in ((60, b"HTTP/1.1 200 "), (200, b"HTTP/1.1 431 ")):
+        reader, _ = await door.connect(GET[:-2] + b"A: b\r\n" * count + b"Connection: close\r\n\r\n")
+        assert (await rest(reader)).startswith(status)
+    await door.stop()
 
 
 @pytest.mark.parametrize(
