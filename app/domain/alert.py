@@ -7,6 +7,7 @@ Never does I/O and never reads the clock.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -65,8 +66,8 @@ class Alert:
 
     @property
     def name(self) -> str:
-        """The label `alertname`, empty when the sender gave none."""
-        return self.labels.get("alertname", "")
+        """The label `alertname` (`short`), empty when the sender gave none."""
+        return short(self.labels.get("alertname", ""))
 
     @property
     def namespace(self) -> str:
@@ -213,4 +214,16 @@ def _owner_of(pod: str) -> str:
 def incident_key(alert: Alert, names: LabelNames = NAMES) -> str:
     """Alerts with the same key belong to one open incident: alert name, namespace and target hint."""
     subject = names.subject(alert.labels)
-    return f"{alert.name}|{subject.get(NAMESPACE, '')}|{target_hint(subject) or alert.fingerprint}"
+    about = short(target_hint(subject)) or alert.fingerprint
+    return f"{alert.name}|{short(subject.get(NAMESPACE, ''))}|{about}"
+
+
+_LONGEST_NAME = 256  # characters; Kubernetes has 253 at the most
+
+
+def short(name: str) -> str:
+    """A name as columns, keys and indexes hold it: a longer one than any that is real by its beginning and its digest, so that two stay two."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    return f"{name[: _LONGEST_NAME - 33]}…{digest[:32]}"

@@ -248,7 +248,7 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-4096",  # 4 MiB: the operating system keeps the file, and memory is counted for each connection
     "PRAGMA wal_autocheckpoint=4000",  # 16 MiB of log, so that a checkpoint writes each hot page once for many commits
-    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA journal_size_limit=16777216",  # what one large commit made it longer by is given back with the next one
 )
 _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-1024")
 _NAME = f"{APPLICATION}-store"
