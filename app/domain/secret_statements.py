@@ -179,7 +179,7 @@ def unless_said(match: Any, text: str) -> Span | None:
 
 
 _THEN_NAME = re.compile(
-    r"\\{0,31}[\"']?(?:\s*,?\s*|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property|setting|variable|option|param(?:eter)?|argument)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./-][\w./-]*)",
+    r"\\{0,31}[\"']?(?:\s*+,?\s*+|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property|setting|variable|option|param(?:eter)?|argument)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./-][\w./-]*)",
     re.IGNORECASE,
 )
 
@@ -274,7 +274,7 @@ TOLD_OF = rf"(?i){THING}s?(?:$|[^\w-])"
 """The noun of a sentence about a secret; `told_of` looks for its verb and for what it gives."""
 _VERB = re.compile(rf"\b(?:{REFUSED}|{CHANGED}|{TAKEN}|not)\b", re.IGNORECASE)
 _GIVEN = re.compile(
-    r"(?:\b(?P<sure>expected|expecting|expects|got|have|had|wanted|want|received|given|actual|provided|instead of|found)\b(?:[ \t]+(?:value|password|token|secret|key))?[ \t]*[:=]?|\b(?:vs\.?|versus|was|is)\b|!=|<>|==|:|\("
+    r"(?:\b(?P<sure>expected|expecting|expects|got|have|had|wanted|want|received|given|actual|provided|instead of|found)\b(?:[ \t]+(?:value|password|token|secret|key))?(?:[ \t]*[:=])?|\b(?:vs\.?|versus|was|is)\b|!=|<>|==|:|\("
     rf"|\b{THING})[ \t]+(?=\S)|\((?=\S)",
     re.IGNORECASE,
 )
@@ -285,7 +285,7 @@ _PASS = re.compile(
     re.IGNORECASE,
 )
 _OF_NAMES = re.compile(
-    r"[a-z0-9]+(?:[-.:][a-z0-9]+)+|[./~].*|[\w.-]+[:/].*|sha\d+.*|[\w.]+\(.*|\w+=.*", re.IGNORECASE
+    r"[a-z0-9]+(?:[-.:][a-z0-9]+)+|[./~].*|[\w.-]+[:/].*|sha\d.*|[\w.]+\(.*|\w+=.*", re.IGNORECASE
 )
 """Pods, files, images, addresses and digests, whose names have digits between letters too."""
 _SENTENCE_BEFORE, _SENTENCE_BEHIND = 120, 320
