@@ -81,7 +81,7 @@ _HARMLESS = re.compile(
     r"|(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|GROUP|IDEMPOTENCY|DEDUP|UNIQUE|SHARD|INDEX|LOOKUP|TRANSLATION|OBJECT|MESSAGE|I18N|LOCK|METRIC|ISSUE|ROW)_KEY$"
     r"|(?:changed|created|updated|modified|rotated|reset|expires|expired|issued|valid|last|used)[_.-]?(?:at|since|until|on)$|[_.-](?:count|total)$|(?:Key|Token|Secret|Password|Session)Count$"
     r"|^\w+\.(?:go|py|rb|rs|js|mjs|ts|tsx|java|kt|c|cc|cpp|cs|php|exs?|scala|swift)$"
-    r"|does(?:not|nt)match$|not[_.-]?found$|^secretsmanager$|^secretar(?:y|ies)$|^\.?(?:[\w-]+\.)+(?:com|net|org|io|dev|svc|local|internal|cloud)$"
+    r"|does(?:not|nt)match$|not[_.-]?found$|^secretsmanager$|^x509_check_private_?key$|^secretar(?:y|ies)$|^\.?(?:[\w-]+\.)+(?:com|net|org|io|dev|svc|local|internal|cloud)$"
     r"|^pass(?:ed|es|ing|ive|enger\w*|age\w*|port\w*|through)$|passfile$|pgsysconfdir$|(?:^|[_.-])rate[_.-]?limit",
     re.IGNORECASE,
 )
