@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, canonical
 from app.domain.subject import (
     NAMES,
     NAMESPACE,
@@ -227,3 +227,28 @@ def short(name: str) -> str:
         return name
     digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
     return f"{name[: _LONGEST_NAME - 33]}…{digest[:32]}"
+
+
+IN_TRAIL = 4_096
+"""Characters of an alert's annotations, as JSON, up to which its record in the trail holds them whole. The episode holds them whole in
+any case: what a sender writes at length is kept once."""
+_SHOWN = ("summary", "description", "runbook_url")
+_BEGINNINGS = (1_000, 150)  # characters of these that are kept where they are too long
+
+
+def as_many_as_fit(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Of annotations what a record in the trail holds: what the timeline shows, or its beginning, then what is short."""
+    told, left = dict[str, str](), IN_TRAIL
+    for name in sorted(annotations, key=lambda name: (name not in _SHOWN, len(annotations[name]))):
+        text = annotations[name]
+        for most in _BEGINNINGS if name in _SHOWN else ():
+            if _size(name, text) > left // 2:
+                text = f"{annotations[name][:most]}…"
+        if (size := _size(name, text)) <= left:
+            told[name] = text
+            left -= size
+    return told
+
+
+def _size(name: str, text: str) -> int:
+    return len(canonical({name: text}))

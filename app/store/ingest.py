@@ -13,6 +13,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, bindparam, select
 
 from app.domain.alert import (
+    IN_TRAIL,
     Acknowledgement,
     Alert,
     AlertStatus,
@@ -20,13 +21,14 @@ from app.domain.alert import (
     PageNews,
     Receipt,
     Source,
+    as_many_as_fit,
     ended_unmeasured,
 )
 from app.domain.errors import Refused, RemediatorError
 from app.domain.events import EventKind
 from app.store import escalations, people
 from app.store import ingest_rows as rows
-from app.store.connection import members, micros, moment, storable, to_json, to_text
+from app.store.connection import members, micros, moment, plain_text, storable, to_json, to_text
 from app.store.incident_grouping import (
     Identity,
     IncidentGrouping,
@@ -238,9 +240,7 @@ class _Batch:
         earlier = [k for at, k in self._firing.get(identity(alert), ()) if at <= ends and k != key]
         over = [k for k in earlier if self._fires(k)]
         if ended_unmeasured(alert.annotations):
-            self._ends |= dict.fromkeys(
-                (*over, *([key] if episode is not None else [])), rows.texts(alert)[1]
-            )
+            self._ends |= dict.fromkeys((*over, *([key] if episode is not None else [])), _texts(alert)[1])
         ended = [self._end(self._episodes[k], k, ends, delivery_id, received) for k in over]
         if episode is None:
             # It never fired for us, under this or another start; kept so that a straggling firing message is known.
@@ -284,7 +284,7 @@ class _Batch:
         self._incidents.wake(episode.incident_id)
         episode.status, episode.ends_at, episode.last_seen = _FIRING, None, received
         self._joined[episode.incident_id or ""] = None
-        self._fired(alert, delivery_id, rows.texts(alert), episode.incident_id or "")
+        self._fired(alert, delivery_id, _texts(alert), episode.incident_id or "")
         return episode.incident_id
 
     def _insert(
@@ -296,7 +296,7 @@ class _Batch:
         incident_id: str | None = None,
         ends_at: int | None = None,
     ) -> tuple[str, str]:
-        labels, annotations = rows.texts(alert)
+        labels, annotations = _texts(alert)
         status = _RESOLVED if alert.status is AlertStatus.RESOLVED else _FIRING
         # By position, in the order of the columns: names cost a third of the row.
         row = rows.EpisodeRow(
@@ -325,7 +325,7 @@ class _Batch:
         # Canonical JSON put together from parts that are canonical already: the labels are encoded once.
         labels, annotations = texts
         data = (
-            f'{{{rows.in_trail(alert, annotations)},"delivery":"{delivery_id}","episode":{to_text(self._keys[id(alert)])},'
+            f'{{{_in_trail(alert, annotations)},"delivery":"{delivery_id}","episode":{to_text(self._keys[id(alert)])},'
             f'"fingerprint":{to_text(alert.fingerprint)},"generator_url":{to_text(alert.generator_url)},'
             f'"labels":{labels},"source":"{alert.source}","starts_at":"{alert.starts_at.isoformat()}"}}'
         )
@@ -352,6 +352,20 @@ class _Batch:
                 "group": delivery.group_key,
             }
             self._tx.audit(EventKind.DELIVERY_TRUNCATED, data=data)
+
+
+def _texts(alert: Alert) -> tuple[str, str]:
+    """Labels and annotations as canonical JSON."""
+    return plain_text(dict(alert.labels)), plain_text(dict(alert.annotations))
+
+
+def _in_trail(alert: Alert, annotations: str) -> str:
+    """The annotations as members of a record's JSON, whose text is `annotations`; with the number of those that are not whole there."""
+    if len(annotations) <= IN_TRAIL:
+        return f'"annotations":{annotations}'
+    told = as_many_as_fit(alert.annotations)
+    cut = sum(told.get(name) != text for name, text in alert.annotations.items())
+    return f'"annotations":{plain_text(told)},"annotations_cut":{cut}'
 
 
 def _renewed(row: rows.EpisodeRow, e: _Episode) -> rows.EpisodeRow:

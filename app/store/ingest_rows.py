@@ -5,13 +5,11 @@ Each row class has exactly the columns of its table, in order (a test compares t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from sqlalchemy import bindparam, insert, select, update
 
-from app.domain.alert import Alert
-from app.store.connection import Prepared, among, plain_text
+from app.store.connection import Prepared, among
 from app.store.schema import HAS_DEDUPE_KEY, OPEN, deliveries, episodes, incidents, rejected_alerts
 
 
@@ -174,42 +172,3 @@ WAKE = Prepared(
     .values({"updated_at": bindparam("now"), "due_at": bindparam("due")}),
     ("now", "due", "incident"),
 )
-
-
-_IN_TRAIL = 4_096
-"""Characters of an alert's annotations, as JSON, up to which its record in the trail holds them whole. The episode holds them whole in
-any case: what a sender writes at length is kept once."""
-_SHOWN = ("summary", "description", "runbook_url")
-_BEGINNINGS = (1_000, 150)  # characters of these that are kept where they are too long
-
-
-def texts(alert: Alert) -> tuple[str, str]:
-    """Labels and annotations as canonical JSON."""
-    return plain_text(dict(alert.labels)), plain_text(dict(alert.annotations))
-
-
-def in_trail(alert: Alert, annotations: str) -> str:
-    """The annotations as members of a record's JSON, whose text is `annotations`; with the number of those that are not whole there."""
-    if len(annotations) <= _IN_TRAIL:
-        return f'"annotations":{annotations}'
-    told = _as_many_as_fit(alert.annotations)
-    cut = sum(told.get(name) != text for name, text in alert.annotations.items())
-    return f'"annotations":{plain_text(told)},"annotations_cut":{cut}'
-
-
-def _as_many_as_fit(annotations: Mapping[str, str]) -> dict[str, str]:
-    """What the timeline shows, or its beginning, then what is short."""
-    told, left = dict[str, str](), _IN_TRAIL
-    for name in sorted(annotations, key=lambda name: (name not in _SHOWN, len(annotations[name]))):
-        text = annotations[name]
-        for most in _BEGINNINGS if name in _SHOWN else ():
-            if _size(name, text) > left // 2:
-                text = f"{annotations[name][:most]}…"
-        if (size := _size(name, text)) <= left:
-            told[name] = text
-            left -= size
-    return told
-
-
-def _size(name: str, text: str) -> int:
-    return len(plain_text({name: text}))
