@@ -7,13 +7,14 @@ Never does I/O and never reads the clock.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, canonical
 from app.domain.subject import (
     NAMES,
     NAMESPACE,
@@ -65,8 +66,8 @@ class Alert:
 
     @property
     def name(self) -> str:
-        """The label `alertname`, empty when the sender gave none."""
-        return self.labels.get("alertname", "")
+        """The label `alertname` (`short`), empty when the sender gave none."""
+        return short(self.labels.get("alertname", ""))
 
     @property
     def namespace(self) -> str:
@@ -213,4 +214,41 @@ def _owner_of(pod: str) -> str:
 def incident_key(alert: Alert, names: LabelNames = NAMES) -> str:
     """Alerts with the same key belong to one open incident: alert name, namespace and target hint."""
     subject = names.subject(alert.labels)
-    return f"{alert.name}|{subject.get(NAMESPACE, '')}|{target_hint(subject) or alert.fingerprint}"
+    about = short(target_hint(subject)) or alert.fingerprint
+    return f"{alert.name}|{short(subject.get(NAMESPACE, ''))}|{about}"
+
+
+_LONGEST_NAME = 256  # characters; Kubernetes has 253 at the most
+
+
+def short(name: str) -> str:
+    """A name as columns, keys and indexes hold it: a longer one than any that is real by its beginning and its digest, so that two stay two."""
+    if len(name) <= _LONGEST_NAME:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+    return f"{name[: _LONGEST_NAME - 33]}…{digest[:32]}"
+
+
+IN_TRAIL = 4_096
+"""Characters of an alert's annotations, as JSON, up to which its record in the trail holds them whole. The episode holds them whole in
+any case: what a sender writes at length is kept once."""
+_SHOWN = ("summary", "description", "runbook_url")
+_BEGINNINGS = (1_000, 150)  # characters of these that are kept where they are too long
+
+
+def as_many_as_fit(annotations: Mapping[str, str]) -> dict[str, str]:
+    """Of annotations what a record in the trail holds: what the timeline shows, or its beginning, then what is short."""
+    told, left = dict[str, str](), IN_TRAIL
+    for name in sorted(annotations, key=lambda name: (name not in _SHOWN, len(annotations[name]))):
+        text = annotations[name]
+        for most in _BEGINNINGS if name in _SHOWN else ():
+            if _size(name, text) > left // 2:
+                text = f"{annotations[name][:most]}…"
+        if (size := _size(name, text)) <= left:
+            told[name] = text
+            left -= size
+    return told
+
+
+def _size(name: str, text: str) -> int:
+    return len(canonical({name: text}))

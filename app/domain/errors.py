@@ -92,7 +92,7 @@ class TryLater(RemediatorError):
 
 
 class StoreUnavailable(TryLater):
-    """The store could not commit. Nothing of the request was kept, unless it is CommitUnclear."""
+    """The store could not commit, be reached or be logged in to. Nothing of the request was kept, unless it is CommitUnclear."""
 
     code = "store_unavailable"
 

@@ -119,7 +119,7 @@ _LEADS = re.compile(
 )
 """What tokens of a kind begin with."""
 _ASSIGNED = re.compile(
-    r"\s*(?:(?:export|set|setx|env|let|const|var)\s+)?[\"']?\$?(?:env:)?(?:[A-Z_]{3,60}|[a-z][a-z_.-]{2,60})[\"']?\s*(?::?=|:\s)\s*(?P<value>(?=(?:\W*\w){4}|\W{5,}\Z)\S.{3,})|\{\s*[\"']?[A-Za-z_.-]{1,60}[\"']?\s*[:=]\s*(?P<member>.{4,}?)\s*\}",
+    r"\s*(?:(?:export|set|setx|env|let|const|var)\s+)?[\"']?\$?(?:env:)?(?:[A-Z_]{3,60}|[a-z][a-z_.-]{2,60})[\"']?\s*(?::?=|:\s)\s*+(?P<value>(?=(?:\W*\w){4}|\W{5,}\Z)\S.{3,})|\{\s*[\"']?[A-Za-z_.-]{1,60}[\"']?\s*[:=]\s*(?P<member>.{4,}?)\s*\}",
     re.DOTALL,
 )
 """The name of a variable before its value, as files and shells write it."""

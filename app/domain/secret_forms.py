@@ -332,6 +332,8 @@ FORMS: tuple[Form, ...] = (
     ("call", r"\b(?P<name>[A-Za-z_]\w*)\(\)[ \t]*(?:returned|returns|gave|gives|yielded|was|is|->|=>|={1,3}|:)[ \t]*", _named_strange_or_phrase),
     ("sentence", r"(?i)\b(?:credentials?|creds|login|account|user(?:name)?|(?:fail\w*|invalid|bad|rejected|denied|refused)\s+(?:for|of|as|with))\b:?\s+(?:user\s+)?['\"(]?[\w.@+-]{1,64}[ ]?[:/][ ]?(?P<secret>[^\s\"',;)]{6,})", places.made_up_behind),
     ("sentence", rf"(?i)\b{_THING} value\s+", places.made_up_word),
+    ("sentence", r"(?i)\b(?:token|(?:api|access|secret)[ _-]?key|pass(?:word|phrase|code))[ \t]+(?P<secret>[a-z]{4,32}[-_.]?\d{4,12})[ \t]+(?:(?:is|was|has been|could|does)[ \t]+)?(?:not[ \t]+(?:be[ \t]+)?(?:found|known|recogni[sz]ed|exist|match\w*|accepted)|unknown|rejected|revoked|expired)\b", places.whole),
+    ("assignment", r"(?i)\b[\w.-]*secrets[\"']?[ \t]*[:=][ \t]*\[?[ \t]*[\"']?(?P<secret>[^\s\"'\[\]{}<>,;$(]{8,200})", places.made_up_behind),
     ("sentence", rf"(?i)\b(?:tried|tries|trying|used|uses|using|entered|sent|typed|gave|given|with)\s+[\"'`]?(?P<secret>[^\s\"'`]{{4,}})[\"'`]?\s+(?:as|for)\s+(?:(?:the|a|an|his|her|their|its)\s+)?{_THING}\b", places.made_up_behind),
     # Schemes, mail and links
     ("scheme", r"\b(?:GenieKey|Api-Token|ApiToken|SSWS)\s+(?P<secret>[\w.~+/=-]{8,})", places.whole),
@@ -339,7 +341,7 @@ FORMS: tuple[Form, ...] = (
     ("scheme", r"(?i)\bSec-WebSocket-Protocol:[^\n]*?\bbearer[\s,.]+(?P<secret>[\w.~+/=-]{8,})|\bbearer,\s+(?P<listed>[\w.~+/=-]{8,})", lambda match, _text: places.place(match, "secret") if match["secret"] else places.place(match, "listed") if made_up(match["listed"]) else None),
     ("mail", r"(?i)\bUSER\s+\S+\r?\n(?:[^\n]*\n)?[^\n]{0,16}\bPASS\s+(?P<secret>\S+)|\buser\s+\S+\s+pass\s+(?P<alone>[^\s:=]\S*)", lambda match, _text: places.place(match, "secret" if match["secret"] else "alone")),
     ("mail", r"(?m)(?:>>>?|->|\bC:|^>)[ \t]*PASS\s+(?P<secret>\S+)", places.whole),
-    ("scheme", r"\bAUTH (?:PLAIN |LOGIN )?(?:[\w.@-]{1,64} )?(?P<secret>[^\s\"',;]{6,128})", places.made_up_behind),
+    ("scheme", r"\bAUTH (?:PLAIN |LOGIN )?(?:(?P<who>[\w.@-]{1,64}) )?(?P<secret>[^\s\"',;]{6,128})", statements.of_auth),
     ("scheme", r"(?i)\bAWS_?Secret_?(?:Access_?)?Key\s+(?P<secret>[^\s\"',;]{8,128})", places.made_up_behind),
     ("mail", r"\bAUTH (?:PLAIN|LOGIN|XOAUTH2|CRAM-MD5|OAUTHBEARER|NTLM)[ ]+(?P<secret>[\w+/=-]{8,})", lambda match, _text: None if match["secret"].isupper() else places.place(match, "secret")),
     ("mail", r"(?m)(?:^|[>:]\s*)(?:[A-Za-z]{0,4}\d+ )?LOGIN[ ]+(?:\"[^\"\n]+\"|[^\s\"]+)[ ]+", _login),

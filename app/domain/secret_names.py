@@ -72,7 +72,8 @@ _STRONG = frozenset(
 """What stands before `pass`, `pwd` or `pw` in one word; any other word before `pass` counts as well."""
 _ENVIRONMENT_KEY = re.compile(r"[A-Z0-9_]+_KEY")
 _HARMLESS = re.compile(
-    r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|secrets$"
+    r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|(?:^|[./:-])secrets$"
+    r"|(?:pull|registry|image|k8s|kube\w*|external|sealed|docker|config|watch\w*|list\w*|sync\w*|managed?|get|all|no|missing|num|number|of|mount\w*|projected|tls)[_.-]?secrets$"
     r"|token[_.-]?(?:review|izer|ize|ization|type|count|limit|bucket|s?[_.-]?(?:used|left|per))"
     r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|(?:min|max)(?:imum)?[_.-]?(?:len(?:gth)?|age|size)|age|ttl|expiry|expires\w*|url|uri"
     r"|endpoint|hint|type|mode|method|mechanism|methods|mechanisms|encryption|algorithm|enabled|disabled|required|provider|plugin|realm|issuer|audience|host|port|domain|region|lifetime|validity|leeway|version|database|db|source|format|rotation|reset|duration|timeout|header|backend|server|stdin)$"
@@ -81,7 +82,7 @@ _HARMLESS = re.compile(
     r"|(?:^|_)(?:PUBLIC|PRIMARY|FOREIGN|PARTITION|SORT|CACHE|GROUP|IDEMPOTENCY|DEDUP|UNIQUE|SHARD|INDEX|LOOKUP|TRANSLATION|OBJECT|MESSAGE|I18N|LOCK|METRIC|ISSUE|ROW)_KEY$"
     r"|(?:changed|created|updated|modified|rotated|reset|expires|expired|issued|valid|last|used)[_.-]?(?:at|since|until|on)$|[_.-](?:count|total)$|(?:Key|Token|Secret|Password|Session)Count$"
     r"|^\w+\.(?:go|py|rb|rs|js|mjs|ts|tsx|java|kt|c|cc|cpp|cs|php|exs?|scala|swift)$"
-    r"|does(?:not|nt)match$|not[_.-]?found$|^secretsmanager$|^secretar(?:y|ies)$|^\.?(?:[\w-]+\.)+(?:com|net|org|io|dev|svc|local|internal|cloud)$"
+    r"|does(?:not|nt)match$|not[_.-]?found$|^secretsmanager$|^x509_check_private_?key$|^secretar(?:y|ies)$|^\.?(?:[\w-]+\.)+(?:com|net|org|io|dev|svc|local|internal|cloud)$"
     r"|^pass(?:ed|es|ing|ive|enger\w*|age\w*|port\w*|through)$|passfile$|pgsysconfdir$|(?:^|[_.-])rate[_.-]?limit",
     re.IGNORECASE,
 )

@@ -144,7 +144,7 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
 
 
 _GOT = re.compile(r"(?:got|received|given|found|actual|expected)\b:?\s")
-_PATH = re.compile(r"/(?:[a-z._-]+/?)*(?=$|[\s:;,\"'])")
+_PATH = re.compile(r"/(?:[a-z._-]++/)*+[a-z._-]*+(?=$|[\s:;,\"'])")
 _OAUTH = r"invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied"
 _PLAIN_VALUES = {
     **dict.fromkeys(("pwd", "oldpwd"), _PATH),

@@ -50,7 +50,7 @@ _SAID_OF = re.compile(
     rf"(?P<mark>[{QUOTES}])(?P<value>[^{QUOTES}\n]{{1,400}})[{_CLOSING}] (?:is|was|are|cannot|could not|can't|should|must|does|doesn't|isn't|fails|violates|exceeds) "
 )
 _BARE_BEHIND = Gated(
-    rf"(?:{_TOLD}|\b(?:(?:not|non-?) ?(?:an? )?(?:valid )?(?:boolean|bool|integer|int|number|float|url|uuid|json))[ \t]*:?[ \t]+|\b(?:format|prefix|padding|length|choice|policy)[ \t]*:[ \t]+|\bfrom[ \t]+)"
+    rf"(?:{_TOLD}|\b(?:(?:not|non-?) ?(?:an? )?(?:valid )?(?:boolean|bool|integer|int|number|float|url|uuid|json))(?:[ \t]*:)?[ \t]+|\b(?:format|prefix|padding|length|choice|policy)[ \t]*:[ \t]+|\bfrom[ \t]+)"
     rf"(?P<value>(?![{QUOTES}\[({{<$%/])[^\s{QUOTES}]{{1,400}})"
 )
 _OF_A_NAME = re.compile(
@@ -121,7 +121,7 @@ _OF_AN_OBJECT = re.compile(
 _OF_ENV = re.compile(r"\benv\[\d{1,4}\]\.value\b")
 _BOUND = re.compile(
     r"(?m)^[ \t]*(?:(?:full_)?key|path|name|loc(?:ation)?|at): [\"'`]?(?P<full>[A-Za-z_][\w.-]{0,127})|reference chain: [^\n]{0,200}?\[\\{0,16}[\"'](?P<in>[A-Za-z_][\w.-]{0,127})\\{0,16}[\"']\]|\b(?:under|(?i:property|field|column|key|setting|variable|option|parameter)):? [\"'`]?(?P<of>[A-Za-z_][\w.:-]{0,127})|^[ \t]*(?P<alone>[A-Za-z_][\w.-]{0,127})[ \t]*$"
-    r"|^[ \t>]*(?:\d{1,5}[ \t]*\|)?[ \t]*[\"']?(?P<key>[A-Za-z_][\w.-]{0,127})[\"']?(?::|[ \t]*=>)|\[\\{0,16}[\"'](?P<at>[A-Za-z_][\w.-]{0,127})\\{0,16}[\"']\](?=:?[ \t]*$)"
+    r"|^[ \t>]*(?:\d{1,5}[ \t]*\|[ \t]*)?[\"']?(?P<key>[A-Za-z_][\w.-]{0,127})[\"']?(?::|[ \t]*=>)|\[\\{0,16}[\"'](?P<at>[A-Za-z_][\w.-]{0,127})\\{0,16}[\"']\](?=:?[ \t]*$)"
 )
 _LEAD, _REST, _AROUND, _FAR = 400, 1_000, 400, 240
 

@@ -89,7 +89,7 @@ _FILL = (
     r"|not|valid|accepted|allowed|recogni[sz]ed|unauthorized|verification|validation|check|failed|must|be|cannot|does|match(?:es)?|too|short|long|weak|contains?|characters?|you|it|but|which|that|has|been|an?|the"
 )
 _LEADS = re.compile(
-    rf"['\"`\])]{{0,2}}(?P<words>(?:[ \t:,;(]{{1,3}}(?:{_FILL})(?=[ \t:,(])){{0,8}})(?P<mark>[ \t]*(?:[:=,]|[!.;]?[ \t]*\(|[-=]>)[ \t]*|[ \t]+[-\u2013\u2014][ \t]+|[ \t]+)",
+    rf"['\"`\])]{{0,2}}(?P<words>(?:[ \t:,;(]{{1,3}}(?:{_FILL})(?=[ \t:,(])){{0,8}})(?P<mark>[ \t]*(?:[:=,]|(?:[!.;][ \t]*)?\(|[-=]>)[ \t]*|[ \t]+[-\u2013\u2014][ \t]+|[ \t]+)",
     re.IGNORECASE,
 )
 """What stands between a noun and a value in a sentence: words that name nothing else."""
@@ -99,7 +99,7 @@ _SURELY = re.compile(
 _HELD_IN = re.compile(r"[\[(<{](?P<value>[^\s\[\](){}<>\"'`]{4,200})[\])>}]")
 _ALONE = re.compile(r"[^\s\"'`,;()\[\]{}<>\\]{4,200}")
 _OF_ANOTHER_KIND = re.compile(
-    r"v?\d+(?:\.\d+)+[\w.+-]*|\d+(?:\.\d+)?[A-Za-z%]{1,5}|\w[\w.-]*=.*|[^@]+@[\w-]+\.[\w.-]+|[^/]*/.*|[\w.-]+:\d{1,5}|[\dT:.Z+-]+|(?:[\w-]+\.)+[a-z]{2,12}|.*\*{3,}.*"
+    r"v?\d+\.\d[\w.+-]*|\d+(?:\.\d+)?[A-Za-z%]{1,5}|\w[\w.-]*=.*|[^@]+@[\w-]+\.[\w.-]+|[^/]*/.*|[\w.-]+:\d{1,5}|[\dT:.Z+-]+|(?:[\w-]+\.)+[a-z]{2,12}|(?>.*?\*{3}).*"
 )
 """What stands there without quotes and is rather a version, a measure, an address, a path, a time or a name."""
 _NUMBERED = re.compile(r"[a-z]+\d")

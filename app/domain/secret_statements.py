@@ -12,7 +12,7 @@ from typing import Any
 import re2
 
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
-from app.domain.secret_places import place
+from app.domain.secret_places import made_up_behind, place
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_refusals import A_TYPE
 from app.domain.secret_values import read_line, read_quoted, read_tuples, read_value, read_word
@@ -73,11 +73,22 @@ def redis(match: Any, text: str) -> Span | None:
     if stop > second and (known is None or match[0].rstrip("\"', \t").endswith(("AUTH2", "AUTH"))):
         quoted = text[start - 1] in "\"'" and text[second - 1] in "\"'"
         ended = known is not None or quoted or _ends_line(text, after)
+        if text[start:end].lower() == "user" and _MAIL.fullmatch(text[second:stop]):
+            return None
         if ended and not harmless_word(text[second:stop]):
             return (start, stop) if known else (second, stop)
         return None
     about = text[start:end].isalpha() and text[start:end].isupper()
     return None if about or not _ends_line(text, behind) else (start, end)
+
+
+_MAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}(?:\.[\w-]{1,64}){1,5}")
+
+
+def of_auth(match: Any, text: str) -> Span | None:
+    """A word behind AUTH that nobody would say of it; whose login it is stays."""
+    mail = match["who"] == "user" and _MAIL.fullmatch(match["secret"].rstrip(".,;:!?"))
+    return None if mail else made_up_behind(match, text)
 
 
 def _ends_line(text: str, at: int) -> bool:
@@ -179,7 +190,7 @@ def unless_said(match: Any, text: str) -> Span | None:
 
 
 _THEN_NAME = re.compile(
-    r"\\{0,31}[\"']?(?:\s*,?\s*|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property|setting|variable|option|param(?:eter)?|argument)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./-][\w./-]*)",
+    r"\\{0,31}[\"']?(?:\s*+,?\s*+|[ \t]*,[^{}\[\]\n]{0,80}?,[ \t]*)\\{0,31}[\"']?\b(?:name|key|field|path|property|setting|variable|option|param(?:eter)?|argument)\\{0,31}[\"']?\s*[:=]\s*\\{0,31}[\"']?(?P<name>[A-Za-z_./-][\w./-]*)",
     re.IGNORECASE,
 )
 
@@ -253,7 +264,9 @@ _ATTRIBUTE = re2.compile(
 def of_a_scheme(match: Any, _text: str) -> Span | None:
     """What stands behind `Bearer` and its like; no `name=value` of its own."""
     word = match["secret"]
-    return None if len(word) < 8 or _A_PAIR.match(word) else place(match, "secret")
+    return (
+        None if len(word) < 8 or _A_PAIR.match(word) or word.startswith("HTTP/") else place(match, "secret")
+    )
 
 
 _A_PAIR = re.compile(r"[a-z]+(?:_[a-z]+)*=[^=]")
@@ -274,7 +287,7 @@ TOLD_OF = rf"(?i){THING}s?(?:$|[^\w-])"
 """The noun of a sentence about a secret; `told_of` looks for its verb and for what it gives."""
 _VERB = re.compile(rf"\b(?:{REFUSED}|{CHANGED}|{TAKEN}|not)\b", re.IGNORECASE)
 _GIVEN = re.compile(
-    r"(?:\b(?P<sure>expected|expecting|expects|got|have|had|wanted|want|received|given|actual|provided|instead of|found)\b(?:[ \t]+(?:value|password|token|secret|key))?[ \t]*[:=]?|\b(?:vs\.?|versus|was|is)\b|!=|<>|==|:|\("
+    r"(?:\b(?P<sure>expected|expecting|expects|got|have|had|wanted|want|received|given|actual|provided|instead of|found)\b(?:[ \t]+(?:value|password|token|secret|key))?(?:[ \t]*[:=])?|\b(?:vs\.?|versus|was|is)\b|!=|<>|==|:|\("
     rf"|\b{THING})[ \t]+(?=\S)|\((?=\S)",
     re.IGNORECASE,
 )
@@ -285,7 +298,7 @@ _PASS = re.compile(
     re.IGNORECASE,
 )
 _OF_NAMES = re.compile(
-    r"[a-z0-9]+(?:[-.:][a-z0-9]+)+|[./~].*|[\w.-]+[:/].*|sha\d+.*|[\w.]+\(.*|\w+=.*", re.IGNORECASE
+    r"[a-z0-9]+(?:[-.:][a-z0-9]+)+|[./~].*|[\w.-]+[:/].*|sha\d.*|[\w.]+\(.*|\w+=.*", re.IGNORECASE
 )
 """Pods, files, images, addresses and digests, whose names have digits between letters too."""
 _SENTENCE_BEFORE, _SENTENCE_BEHIND = 120, 320

@@ -57,7 +57,7 @@ _APPLIED = re.compile(r"[A-Z][A-Za-z]{1,30}[ \t](?=\\{0,31}[\"'])")
 """A constructor before what it holds: `Just "S"`."""
 _BLOCK = re.compile(r"[|>][+-]?\d?[+-]?[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?P<indent>[ \t]+)")
 _BELOW = re.compile(r"\s*\n(?P<indent>[ \t]{0,64})(?P<item>(?:-[ \t]+){1,8})?(?=[^\s-])")
-_HERE = re.compile(r"<<[-~]?\\?[\"']?(?P<word>\w+)[\"']?[^\n]*\n")
+_HERE = re.compile(r"<<[-~]?\\?[\"']?(?P<word>\w++)[\"']?[^\n]*\n")
 _MAPPING = re.compile(r"[\"']?[\w.$/-]+[\"']?\s*[:=](?:\s|$)")
 _REFERENCE = re.compile(
     r"\{\s*\\{0,31}[\"']?(?:secretName|path\\{0,31}[\"']?\s*:\s*\\{0,31}[\"']?token|expirationSeconds|defaultMode|audience)\b[^{}]*\}"

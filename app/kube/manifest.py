@@ -40,7 +40,8 @@ def parse_quantity(text: str | float) -> Decimal:
     """The exact value of a quantity. Raises BadInput (`bad_quantity`) for anything the API server would not take."""
     written = str(text).strip()
     if len(written) > _LONGEST or QUANTITY.fullmatch(written) is None:
-        raise BadInput(f"not a quantity: {written[:_LONGEST]!r}", code="bad_quantity")
+        told = repr(written[:_LONGEST])[: 2 * _LONGEST]  # of what is no text, a sign is up to ten
+        raise BadInput(f"not a quantity: {told}", code="bad_quantity")
     with localcontext(_EXACT):
         return max(-_MAX_INT64, min(_MAX_INT64, _parse(written)))
 

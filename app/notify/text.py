@@ -137,7 +137,7 @@ _MARKS = str.maketrans({"*": "\N{ASTERISK OPERATOR}", "`": "'"})
 _EDGE_MARKS = re.compile(r"[_~]+")
 _SEVERAL_MARKS = re.compile(r"[_~]{2,}")
 _NEUTRAL_EDGE = str.maketrans({"_": "\N{MODIFIER LETTER LOW MACRON}", "~": "\N{TILDE OPERATOR}"})
-_EMOJI = re.compile(r":(?=(?:[\w'+-]*[^\W\d][\w'+-]*|[+-]1|100|1234)(?:::skin-tone-\d)?:)")
+_EMOJI = re.compile(r":(?=(?:[\d'+-]*+[^\W\d][\w'+-]*|[+-]1|100|1234)(?:::skin-tone-\d)?:)")
 _CROWD = re.compile(r"@(?=(?:channel|here|everyone|group)\b)", re.IGNORECASE)
 _QUOTE = re.compile(r"^(\s*)&gt;")
 

@@ -216,6 +216,10 @@ def _grouped(last: Entry, one: Entry) -> Entry:
 def _fired(bare: Entry, data: Mapping[str, Any]) -> Entry:
     labels, notes = dict(data.get("labels") or {}), dict(data.get("annotations") or {})
     lines = [line(bold(str(k)), f": {v}") for k, v in sorted(notes.items())]
+    if cut := data.get("annotations_cut"):
+        lines.append(
+            line(f"{counted(cut, 'long annotation')} not whole or not at all here; the alert has all")
+        )
     if url := data.get("generator_url"):
         lines.append(line(Ref("Where it came from", str(url))))
     labelled = tuple(line(code(str(k)), f" = {v}") for k, v in sorted(labels.items()))

@@ -5,6 +5,7 @@ Called by SQLAlchemy for each new connection of the engines of `app.store.connec
 
 from __future__ import annotations
 
+import re
 from threading import Event, Timer
 from typing import Any, Final
 
@@ -51,3 +52,22 @@ def connected(dialect: Dialect, _record: Any, arguments: Any, options: dict[str,
 def _without(text: str, password: str) -> str:
     """What a server repeats of our own login is known to be a secret, in whatever sentence."""
     return text.replace(password, _REDACTED) if password else text
+
+
+_LOGIN = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects|role \"[^\"]*\" does not exist|not permitted to log in"
+    r"|database \"[^\"]*\" does not exist|permission denied for database"
+)
+_AWAY = re.compile(
+    r"connection (?:failed|refused|timeout|to server)|could not (?:connect|receive data|translate)|failed to resolve|timeout expired"
+    r"|name or service not known|unable to open database file",
+    re.IGNORECASE,
+)
+
+
+def not_begun(said: str, state: str) -> str:
+    """What a server or a driver says of a connection that did not come about, in words; empty for another fault. `state` is its SQLSTATE."""
+    said = said[:4_000]
+    if state[:2] == "28" or _LOGIN.search(said):
+        return "refused the login"
+    return "cannot be reached" if _AWAY.search(said) else ""

@@ -50,7 +50,7 @@ from sqlalchemy.types import Text
 from app.domain.database import APPLICATION
 from app.domain.errors import BadInput, CommitUnclear, RemediatorError, StoreUnavailable
 from app.domain.free_text import one_line
-from app.store.answering import ANSWER, connected
+from app.store.answering import ANSWER, connected, not_begun
 
 # How values stand in the database: times as microseconds since the epoch, JSON and text in a storable form.
 #
@@ -196,7 +196,7 @@ def translate(error: SQLAlchemyError) -> RemediatorError:
     """
     reason = _reason(error)
     if breaks_transaction(error) or is_collision(error):
-        return StoreUnavailable(f"the store could not commit: {reason}", retry_after=_RETRY_AFTER)
+        return StoreUnavailable(f"the store {_what_failed(error)}: {reason}", retry_after=_RETRY_AFTER)
     if isinstance(error, DataError):
         return BadInput(f"the store cannot hold a value: {reason}", code="unstorable")
     original = getattr(error, "orig", None) or error
@@ -205,6 +205,10 @@ def translate(error: SQLAlchemyError) -> RemediatorError:
     if state == _DENIED:
         return StoreUnavailable(f"the store may not do this: {reason}", retry_after=_RETRY_AFTER)
     return RemediatorError(f"the store refused a statement: {reason}", code="store_fault")
+
+
+def _what_failed(error: SQLAlchemyError) -> str:
+    return not_begun(str(getattr(error, "orig", None) or error), sqlstate(error)) or "could not commit"
 
 
 def _table(original: BaseException) -> str:
@@ -248,7 +252,7 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-4096",  # 4 MiB: the operating system keeps the file, and memory is counted for each connection
     "PRAGMA wal_autocheckpoint=4000",  # 16 MiB of log, so that a checkpoint writes each hot page once for many commits
-    "PRAGMA journal_size_limit=67108864",
+    "PRAGMA journal_size_limit=16777216",  # what one large commit made it longer by is given back with the next one
 )
 _READER_PRAGMAS = ("PRAGMA query_only=ON", "PRAGMA temp_store=MEMORY", "PRAGMA cache_size=-1024")
 _NAME = f"{APPLICATION}-store"

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection, Text, bindparam, select
 
-from app.domain.alert import Alert, AlertStatus, ManualRequest, incident_key, target_hint
+from app.domain.alert import Alert, AlertStatus, ManualRequest, incident_key, short, target_hint
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.domain.subject import NAMES, NAMESPACE, LabelNames
@@ -163,13 +163,12 @@ class IncidentGrouping:
                 self.wake(incident.id)
             return incident.id
         subject = self._names.get(id(alert), NAMES).subject(alert.labels)
-        namespace = subject.get(NAMESPACE, "")
+        namespace = short(subject.get(NAMESPACE, ""))
         words = (alert.name, namespace, target_hint(subject))
         title = alert.annotations.get("summary") or " ".join(filter(None, words))
+        severity = short(alert.labels.get("severity", ""))
         row = self._row(key, title, namespace)
-        return self._open(
-            row._replace(alertname=storable(alert.name), severity=storable(alert.labels.get("severity", "")))
-        )
+        return self._open(row._replace(alertname=storable(alert.name), severity=storable(severity)))
 
     def for_request(self, request: ManualRequest, delivery_id: str) -> str:
         """A new incident of its own for a person's order."""

@@ -13,6 +13,7 @@ from datetime import timedelta
 from sqlalchemy import Connection, bindparam, select
 
 from app.domain.alert import (
+    IN_TRAIL,
     Acknowledgement,
     Alert,
     AlertStatus,
@@ -20,6 +21,7 @@ from app.domain.alert import (
     PageNews,
     Receipt,
     Source,
+    as_many_as_fit,
     ended_unmeasured,
 )
 from app.domain.errors import Refused, RemediatorError
@@ -323,7 +325,7 @@ class _Batch:
         # Canonical JSON put together from parts that are canonical already: the labels are encoded once.
         labels, annotations = texts
         data = (
-            f'{{"annotations":{annotations},"delivery":"{delivery_id}","episode":{to_text(self._keys[id(alert)])},'
+            f'{{{_in_trail(alert, annotations)},"delivery":"{delivery_id}","episode":{to_text(self._keys[id(alert)])},'
             f'"fingerprint":{to_text(alert.fingerprint)},"generator_url":{to_text(alert.generator_url)},'
             f'"labels":{labels},"source":"{alert.source}","starts_at":"{alert.starts_at.isoformat()}"}}'
         )
@@ -355,6 +357,15 @@ class _Batch:
 def _texts(alert: Alert) -> tuple[str, str]:
     """Labels and annotations as canonical JSON."""
     return plain_text(dict(alert.labels)), plain_text(dict(alert.annotations))
+
+
+def _in_trail(alert: Alert, annotations: str) -> str:
+    """The annotations as members of a record's JSON, whose text is `annotations`; with the number of those that are not whole there."""
+    if len(annotations) <= IN_TRAIL:
+        return f'"annotations":{annotations}'
+    told = as_many_as_fit(alert.annotations)
+    cut = sum(told.get(name) != text for name, text in alert.annotations.items())
+    return f'"annotations":{plain_text(told)},"annotations_cut":{cut}'
 
 
 def _renewed(row: rows.EpisodeRow, e: _Episode) -> rows.EpisodeRow:

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 import psycopg
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from sqlalchemy import Connection
 
 from app.domain.events import EventKind
@@ -24,6 +26,7 @@ from app.kube.faults import Request as Asked
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient, note_for
 from app.notify.timeline import Escalation
 from app.observe.dependencies import _Dsn
+from app.observe.tracing import OpenTelemetryTracer
 from app.sim import SimCluster, load_scenario
 from app.sim.behaviour import Behaviour
 from app.sim.scenario import Scenario, Step
@@ -137,6 +140,20 @@ class FailingDependencies:
     async def slow_queries(self, name: str, limit: int) -> Any:
         """The real answer."""
         return await self._inner.slow_queries(name, limit)
+
+
+class Spans(OpenTelemetryTracer):
+    """Keeps all spans, to be read with their attributes, events and states."""
+
+    def __init__(self) -> None:
+        self._kept = InMemorySpanExporter()
+        super().__init__(SimpleSpanProcessor(self._kept), version="1", replica="rig")
+
+    def told(self) -> str:
+        """All of them, as an exporter sees them."""
+        told = "\n".join(span.to_json() for span in self._kept.get_finished_spans())
+        assert told
+        return told
 
 
 class Pages:

@@ -39,6 +39,7 @@ from tests.scenario.canaries import (
     FailingDependencies,
     Pages,
     RefusingCluster,
+    Spans,
     answers,
     notes,
     planted,
@@ -67,7 +68,7 @@ async def rig_of(
 ) -> AsyncIterator[Rig]:
     """A service on a scenario with canaries, whose databases quote their DSN, and which pages."""
     mode, pages = changes.pop("mode", Mode.AUTO), changes.pop("pages", Pages())
-    rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **changes)
+    rig = Rig(path / "rig.sqlite", world=planted(scenario, in_git=in_git), **{"tracer": Spans()} | changes)
     rig.policy = policy(mode=mode)
     rig.pager = pages.client(rig.clock)
     rig.reach = Reach(pages=True, notes=True)
@@ -84,7 +85,8 @@ async def expect_nothing(
     """The search, for `more` words besides. `kept`: the pre-images have values in the clear; `pages`: somebody was paged, and what was
     said."""
     words = (CANARY, ENCODED, *more)
-    places = {**await answers(rig), "messages": told(rig), "log": logged.getvalue()}
+    spans = rig.tracer.told() if isinstance(rig.tracer, Spans) else ""
+    places = {**await answers(rig), "messages": told(rig), "log": logged.getvalue(), "spans": spans}
     if pages is not None:
         assert pages.bodies
         places |= {"pages": "\n".join(pages.bodies), "notes": await notes(rig)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 from aiohttp import web as aio
@@ -223,3 +223,14 @@ async def test_metadata_that_does_not_fit_is_refused_before_anybody_is_sent_ther
         page = await browser.get("/login/oidc")
         assert (page.status, why(page)) == (503, "provider_unavailable"), name
         await browser.close()
+
+
+async def test_what_a_provider_says_beside_its_refusal_gets_out_nowhere(rig: Rig, person: Browser) -> None:
+    left = await person.http.get("/login/oidc")
+    (state,) = parse_qs(urlsplit(left.headers["location"]).query)["state"]
+    said = {"error": "password=hunter2-error", "error_description": "Bearer hunter2-token", "state": state}
+    with capture_logs() as logged:
+        page = await person.get(f"/login/oidc/callback?{urlencode(said)}")
+    assert any(entry["event"] in ("login_refused", "login_failed") for entry in logged)
+    assert "hunter2" not in page.text + json.dumps(logged, default=str)
+    assert not await trail(rig, EventKind.SESSION_BEGUN)

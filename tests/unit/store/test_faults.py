@@ -132,3 +132,27 @@ def test_of_a_commit_it_is_known_which_error_leaves_it_open(case: str) -> None:
     ours = commit_unclear(error)
     assert (ours.code, ours.retry_after) == ("commit_unclear", 2.0)
     assert "hunter2" not in str(ours)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('connection failed: FATAL:  password authentication failed for user "app"', "refused the login"),
+        ('connection failed: FATAL:  role "app" does not exist', "refused the login"),
+        ("FATAL:  no pg_hba.conf entry for host", "refused the login"),
+        ('connection failed: connection to server at "10.0.0.1", port 5432 failed: Connection refused', "cannot be reached"),
+        ("[Errno -2] Name or service not known", "cannot be reached"),
+        ("connection timeout expired", "cannot be reached"),
+        ("database or disk is full", "could not commit"),
+        ("server closed the connection unexpectedly", "could not commit"),
+    ],
+)  # fmt: skip
+def test_what_failed_is_said(said: str, told: str) -> None:
+    error = exc.OperationalError(None, None, psycopg.OperationalError(said))
+    assert translate(error).message.startswith(f"the store {told}: ")
+
+
+def test_a_login_is_known_by_its_state_whatever_the_language() -> None:
+    original = psycopg.errors.InvalidPassword("FATAL:  Passwort-Authentifizierung fehlgeschlagen")
+    error = exc.OperationalError(None, None, original)
+    assert translate(error).message.startswith("the store refused the login: ")
