@@ -44,7 +44,7 @@ from remediations.evidence.natures import (
 )
 from remediations.evidence.pods import log_queries
 from remediations.evidence.usage import count, short, span
-from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
+from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP, slow_query
 
 MAX_PODS = 12
 MAX_GROUPS = 5
@@ -229,9 +229,10 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     whole = 0
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
-        told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
+        slow = {n for n, line in enumerate(lines) if slow_query(line[:_LONGEST_LINE])}
+        told = [n for n in range(len(lines) - 1, -1, -1) if n in slow or may_tell(lines[n])]
         texts = [said_in(lines[n][:_LONGEST_LINE]) for n in told]
-        for place in unsettled(texts, said):
+        for place in sorted({*unsettled(texts, said), *(at for at, n in enumerate(told) if n in slow)}):
             number, shape = told[place], shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
