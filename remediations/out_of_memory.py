@@ -38,7 +38,7 @@ from remediations.evidence.leaks import (
 from remediations.evidence.pods import Fault, pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import count, joined, known, measured, memory, shown, span, usage_finding
-from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
+from remediations.shared import Bytes, Replicas, Seconds, act, asking, of_many, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
@@ -113,7 +113,8 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""
-        return (await _raise(scene, params, diagnosis), _scale_out(scene, params, diagnosis))
+        out = await of_many(_scale_out(scene, params, diagnosis), scene)
+        return (await _raise(scene, params, diagnosis), out)
 
 
 def _rest(looked: Investigation, found: Diagnosis) -> str:

@@ -40,11 +40,12 @@ from remediations.evidence.natures import (
     own_answer,
     shape_of,
     share_of,
+    slow_query,
     unsettled,
 )
 from remediations.evidence.pods import log_queries
 from remediations.evidence.usage import count, short, span
-from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP, slow_query
+from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
 
 MAX_PODS = 12
 MAX_GROUPS = 5
@@ -224,9 +225,8 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
     be over. The level only ranks: many libraries warn where they try again."""
     found: dict[str, ErrorGroup] = {}
-    keys, said = dict[str, str](), dict[str, Said]()
+    keys, said, whole = dict[str, str](), dict[str, Said](), 0
     places: dict[str, tuple[Sequence[str], int]] = {}
-    whole = 0
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
         slow = {n for n, line in enumerate(lines) if slow_query(line[:_LONGEST_LINE])}

@@ -2,7 +2,7 @@
 the pod's own memory is full.
 
 Used by `remediations.evidence.pods`, for a question and never for an action: a word too many asks once more. What our own threads and
-queues say is not here: of these more pods bring more. Pure.
+queues say is not here: of these more pods bring more. Pure tables.
 """
 
 from __future__ import annotations
@@ -73,25 +73,15 @@ STALLED: Final = _any(
 )
 """The database waits for itself, or is slow: more pods send it more to wait for."""
 
-_SLOW_QUERY = _any(*_SLOW)
-_TOOK = re.compile(
+SLOW_QUERY: Final = _any(*_SLOW)
+"""A program says that its database took long, in whatever level."""
+
+TOOK: Final = re.compile(
     r"(?<![\w.])(?P<long>\d{1,9}(?:\.\d{1,9})?)\s?(?P<unit>ms|msecs?|millis(?:econds?)?|s|secs?|seconds?)\b"
     r"|(?:duration|elapsed|took|time)_?(?P<of>ms|millis)[\"']?\s?[:=]\s?[\"']?(?P<told>\d{1,9})",
     re.IGNORECASE,
 )
-_SLOW_FROM = 2000.0  # milliseconds; of less many libraries warn every day
-
-
-def slow_query(line: str) -> bool:
-    """Does a program say here that its database took long, in whatever level? A shorter one is everyday."""
-    if not _SLOW_QUERY.search(line):
-        return False
-    took = [
-        float(m["told"] or m["long"]) * (1 if m["of"] or m["unit"].lower().startswith("m") else 1000)
-        for m in _TOOK.finditer(line)
-    ]
-    return not took or max(took) >= _SLOW_FROM
-
+"""How long something took."""
 
 MEMORY_FULL: Final = _any(
     r"GC overhead limit|java heap space|\bmetaspace\b|direct buffer memory|OutOfMemory(?:Error|Exception)|heap out of memory|reached heap limit|heap limit allocation failed",
