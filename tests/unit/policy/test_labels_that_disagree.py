@@ -276,10 +276,8 @@ def test_so_it_is_for_replica_sets_and_autoscalers(kind: Kind, name: str, *, cou
     assert could_be_its(Target("shop", Kind.DEPLOYMENT, "web"), kind, name) is could
 
 
-FRONTS = (
-    "app", "service", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "backend", "upstream", "label_app",
-    "application", "kube_service",
-)  # fmt: skip
+FRONTS = ("app", "service", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "backend",
+          "upstream", "label_app", "application", "kube_service")  # fmt: skip
 GROUPS = ("job", "release")
 APPS = (*FRONTS, *GROUPS)
 
@@ -321,8 +319,7 @@ def of_checkout() -> list[Obj]:
         *(({label: "of-none"}, "") for label in (*GROUPS, "cluster", "component", "app_kubernetes_io_instance", "source_app")),
         *(({label: "of-none"}, f'label "{label}" of-none, and nothing says that this is web') for label in FRONTS if "service" not in label),
         *(({label: name}, "") for label in FRONTS if "service" in label for name in ("of-none", "ksm", "http", "prometheus")),  # no Service here
-        ({"upstream_service": "checkout"}, ""),  # what it calls
-        ({"upstream_service_name": "web-canary"}, ""),
+        *(({label: "checkout"}, "") for label in ("upstream_service", "upstream_service_name")),  # what it calls
         ({"service": "front-door"}, ""),  # it chooses the pods
         ({"service": "web-canary"}, 'label "service" web-canary, a Service that chooses no pod of web'),
         ({"job": "web-canary"}, 'label "job" web-canary, a Service that chooses no pod of web'),
