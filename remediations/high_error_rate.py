@@ -69,6 +69,7 @@ from remediations.shared import (
     cause_counted,
     errors_counted,
     no_way_back,
+    of_many,
     pods_counted,
     refuse,
 )
@@ -126,7 +127,7 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
         back = replace(await _roll_back(scene, params, diagnosis), troubles=_failing(diagnosis))
-        steps = (back, _scale_up(scene, params, diagnosis))
+        steps = (back, await of_many(_scale_up(scene, params, diagnosis), scene))
         return with_symptom(steps, scene, diagnosis, _errors_metric(params), _SOME_FAIL)
 
 

@@ -63,6 +63,7 @@ from remediations.shared import (
     Share,
     act,
     asking,
+    of_many,
     pods_counted,
     refuse,
     share_counted,
@@ -127,7 +128,8 @@ class HighLatency(Remediation[HighLatencyParams]):
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart; a question where the last release took from its pods what they lack now."""
-        steps = [_scale_out(scene, params, diagnosis), _restart(scene, params, diagnosis)]
+        out = await of_many(_scale_out(scene, params, diagnosis), scene)
+        steps = [out, _restart(scene, params, diagnosis)]
         if slower := diagnosis.finding(SLOWER):
             doubt = f"{slower.text}: a rollback of that release may fit better"
             steps = [asking(step, doubt) for step in steps]

@@ -19,19 +19,26 @@ from pydantic import Field
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
-from app.domain.plan import ActionKind, Step
+from app.domain.plan import Action, ActionKind, Step
 from app.domain.remediation import Remediation, Scene
-from app.kube.actions import Killed, raise_memory, scale
+from app.kube.actions import Impossible, Killed, raise_memory, scale
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import containers_of, pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
 from remediations.evidence.happenings import events_finding
-from remediations.evidence.leaks import LeakParams, killed_finding, leak_finding, less_sure, limits_finding
+from remediations.evidence.leaks import (
+    LeakParams,
+    beyond,
+    killed_finding,
+    leak_finding,
+    less_sure,
+    limits_finding,
+)
 from remediations.evidence.pods import Fault, pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import count, joined, known, measured, memory, shown, span, usage_finding
-from remediations.shared import Bytes, Replicas, Seconds, act, asking, pods_counted, refuse
+from remediations.shared import Bytes, Replicas, Seconds, act, asking, of_many, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
 SIZES = "memory.sizes"
@@ -106,7 +113,8 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
 
     async def ladder(self, scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Raise the limit, then scale out."""
-        return (await _raise(scene, params, diagnosis), _scale_out(scene, params, diagnosis))
+        out = await of_many(_scale_out(scene, params, diagnosis), scene)
+        return (await _raise(scene, params, diagnosis), out)
 
 
 def _rest(looked: Investigation, found: Diagnosis) -> str:
@@ -242,6 +250,8 @@ def _not_by_replicas(scene: Scene, diagnosis: Diagnosis, names: Sequence[str]) -
                 f"the template sets no memory limit for container {name}: the node or a LimitRange ends it",
                 f"give container {name} a memory request and limit that fit its usage",
             )
+        if heap := beyond(scene.workload, name, own[name].memory_limit or 0):
+            return heap
     if _numbers(diagnosis, "before"):
         return (
             "the last release lowered the limit",
@@ -288,11 +298,15 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     bounds = [*rules, *defaults]
     killed = Killed(names, _numbers(diagnosis, "ran_with"), _numbers(diagnosis, "before"))
     built = raise_memory(scene.workload, killed, params.factor, params.max_memory, bounds, quota)
+    cause = FirstCause(diagnosis)
+    brought = "" if killed.before else _brought(diagnosis, cause)
+    heap = None if isinstance(built, Impossible) else _heap_beyond(scene, built)
+    if heap and not (brought or killed.before):  # what a release brought is asked about, with the heap
+        return refuse(RAISE_MEMORY, f"{text}, and {heap[0]} either", heap[1])
     sizes = diagnosis.finding(SIZES)
     instead = " (a rollback of that release may fit better)" if killed.before else ""
     told = f"{sizes.text}{instead}" if sizes else ""
-    cause = FirstCause(diagnosis)
-    brought, task = _brought(diagnosis, cause) if not killed.before else "", ""
+    task = ""
     if brought:
         of = f"{', '.join(names)} of {scene.workload.target}"
         released = cause.by_rollout or diagnosis.finding(RELEASED) is not None
@@ -302,7 +316,14 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
         # Nobody knows whether the higher limit is filled as well, so that this may have bought time and no more.
         task = f"see whether memory of {', '.join(names)} of {scene.workload.target} grows on: whether it leaks is not known"
     step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
-    return asking(step, unsure, told, brought, _another(cause))
+    return asking(step, unsure, told, brought, _another(cause), f"{heap[0]} either" if heap else "")
+
+
+def _heap_beyond(scene: Scene, raised: Action) -> tuple[str, str] | None:
+    """That a container may fill more than even the raised limit holds, so that it is killed again, and what helps."""
+    limits: Any = raised.params["limits"]
+    found = (beyond(scene.workload, name, new) for name, (_, new) in limits.items())
+    return next(filter(None, found), None)
 
 
 def _not_tried(diagnosis: Diagnosis) -> str:

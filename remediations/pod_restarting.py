@@ -76,7 +76,7 @@ class PodRestarting(Remediation[PodRestartingParams]):
     async def ladder(self, scene: Scene, params: PodRestartingParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, restart after a fix, or a person's turn."""
         cause = FirstCause(diagnosis)
-        if cause.unknown or cause.code is None:
+        if diagnosis.rest or cause.unknown or cause.code is None:
             return tuple(refuse(name, diagnosis.rest or cause.text) for name in self.steps)
         return (
             await _roll_back(scene, params, diagnosis, cause),

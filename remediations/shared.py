@@ -1,22 +1,25 @@
 """What handlers share: the types of their parameters, the PromQL that they ask by default, counting what a step is for, and making steps,
-with actions or with the reason why one does not apply. Pure."""
+with actions or with the reason why one does not apply. Pure, but for the claims that are read before a workload is scaled out."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, ClusterRefused, ObjectMissing, TryLater
 from app.domain.evidence import Certainty, Finding, Trouble
+from app.domain.json import Obj
 from app.domain.plan import Action, Step
+from app.domain.remediation import Scene
 from app.domain.target import Kind, Target
+from app.domain.workload import Workload
 from app.kube.actions.roll_back import DEPLOY_GOOD
 from app.kube.impossible import Impossible
-from app.kube.manifest import parse_memory
+from app.kube.manifest import claims_of, parse_memory
 
 # The PromQL that handlers ask by default, and how a query is pointed at one workload.
 #
@@ -286,3 +289,70 @@ def no_way_back(step: Step, revision: Any, advice: str) -> Step:
         return replace(step, advice=sentence(advice))
     other = step.advice[:1].lower() + step.advice[1:] if advice else step.advice
     return replace(step, advice=sentence("; or ".join(filter(None, (advice, other)))))
+
+
+# May there be more of it? Some programs are written to run once, and their manifest says so.
+#
+# A sure sign makes a scale-out a question. One replica alone is none, nor is a PodDisruptionBudget: most small services have both.
+
+_ELECTS = re.compile(
+    r"(?<!\S)--?(?:enable[-_]?|with[-_]?)?leader[-_]?elect(?:ion)?(?:[-_]?enabled?)?(?:[= ](?P<off>false|no|off|0)|=\S+|(?=\s|$))",
+    re.IGNORECASE,
+)
+_ELECTION = re.compile(r"(?:\w+_)?LEADER_?ELECT(?:ION)?(?:_ENABLED?)?", re.IGNORECASE)
+_ON = frozenset({"true", "1", "yes", "on", "enabled"})
+_SHARED_MODES = frozenset({"ReadWriteMany", "ReadOnlyMany"})
+
+
+async def of_many(step: Step, scene: Scene) -> Step:
+    """A step that scales out, put to a person where a sure sign says that this program is to run once, or cannot run on several nodes."""
+    if not step.applies:
+        return step
+    return asking(step, *_singles(scene.workload), *[d for d in await _claimed(scene) if d])
+
+
+def _singles(workload: Workload) -> Iterator[str]:
+    spec, target = workload.manifest["spec"], workload.target
+    pod: Obj = spec["template"].get("spec") or {}
+    if elects := next(filter(None, map(_elects, pod.get("containers") or ())), ""):
+        yield f"{elects}: more pods of it wait and take no load"
+    alone = workload.desired == 1 and workload.autoscaler is None
+    if alone and (spec.get("strategy") or {}).get("type") == "Recreate":
+        yield f"{target} is one pod with strategy Recreate, which says that two may not run beside each other"
+    if alone and target.kind is Kind.STATEFUL_SET and spec.get("volumeClaimTemplates"):
+        yield f"{target} is one pod with data of its own, and each further one begins with an empty volume"
+
+
+def _elects(container: Obj) -> str:
+    """By what a container says that it elects a leader; empty where it does not."""
+    name = container.get("name", "")
+    words = " ".join(str(w) for key in ("command", "args") for w in container.get(key) or ())
+    told = [found for found in _ELECTS.finditer(words) if not found["off"]]
+    if told:
+        return f"container {name} elects a leader ({told[-1][0].strip()})"
+    for env in container.get("env") or ():
+        variable, value = str(env.get("name", "")), str(env.get("value") or "")
+        if _ELECTION.fullmatch(variable) and value.lower() in _ON:
+            return f"container {name} elects a leader ({variable}={value})"
+    return ""
+
+
+async def _claimed(scene: Scene) -> list[str]:
+    """The claims that all its pods mount and that only one node can."""
+    pod: Obj = scene.workload.manifest["spec"]["template"].get("spec") or {}
+    return [await _of_one_node(scene, name) for name in dict.fromkeys(claims_of(pod))]
+
+
+async def _of_one_node(scene: Scene, name: str) -> str:
+    try:
+        claim = await scene.cluster.get(Kind.PVC, scene.workload.target.namespace, name)
+    except ObjectMissing:
+        return ""  # no pod starts without it, and another step or gate says so
+    except (ClusterRefused, TryLater) as e:
+        return (
+            f"whether pods on several nodes can mount PersistentVolumeClaim {name} is not known: {e.message}"
+        )
+    modes = (claim.get("spec") or {}).get("accessModes") or ()
+    if not modes or _SHARED_MODES & set(modes):
+        return ""
+    return f"all pods mount PersistentVolumeClaim {name}, which is {', '.join(modes)}: pods on another node do not start"

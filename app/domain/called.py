@@ -56,11 +56,13 @@ _OF_THE_SCRAPE = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """What a label calls a Service, an app or a backend; `group`: or a whole scrape or chart."""
+    """What a label calls a Service, an app or a backend; `group`: or a whole scrape or chart; `service`: by its name a Service and nothing
+    else."""
 
     label: str
     name: str
     group: bool
+    service: bool
 
 
 def called(names: LabelNames, labels: Mapping[str, str]) -> list[Called]:
@@ -69,7 +71,7 @@ def called(names: LabelNames, labels: Mapping[str, str]) -> list[Called]:
     own = any(label.startswith("exported_") for label in labels)
     told = [(k, v) for k, v in labels.items() if v != UNKNOWN and _calls(k) and could_name(k, v)]
     found = [
-        Called(label, host_of(value).partition(".")[0], words_of(label)[-1] in _GROUPS)
+        Called(label, host_of(value).partition(".")[0], words_of(label)[-1] in _GROUPS, _of_a_service(label))
         for label, value in told
         if not (own and label in _OF_THE_SCRAPE)
     ]
@@ -77,9 +79,15 @@ def called(names: LabelNames, labels: Mapping[str, str]) -> list[Called]:
     return [one for one in found if not is_exporter(scrapers, one.name)]
 
 
+def _of_a_service(label: str) -> bool:
+    return [word for word in words_of(label) if word != "name"][-1:] in (["service"], ["svc"])
+
+
 @lru_cache(maxsize=4096)
 def _calls(label: str) -> bool:
     words = [word for word in words_of(label) if word != "name"]
+    if words[:1] == ["upstream"] and words[1:]:
+        return False  # beside a workload it is what that calls
     if words in (["kubernetes"], ["app", "kubernetes", "io"]):
         return True
     last = words[-1] if words else ""

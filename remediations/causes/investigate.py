@@ -45,7 +45,7 @@ from remediations.causes.rank import (
     selector_of,
 )
 from remediations.causes.scheduling import node_comes, wants_taints
-from remediations.causes.stopped import paused_on_purpose, stopped_by_design
+from remediations.causes.stopped import paused_on_purpose, stopped_by_design, under_way
 from remediations.evidence.last_words import last_words
 from remediations.evidence.natures import Sign
 from remediations.evidence.usage import DEPENDENCY, count, span
@@ -354,7 +354,8 @@ def conclude(seen: Snapshot) -> Investigation:
     first = causes[0] if causes else None
     word = blame(seen, first, causes) if first is not None else None
     stopped = "" if seen.workload.desired else stopped_by_design(seen)
-    return Investigation(seen, tuple(causes), word, stopped or at_rest(seen, causes), bool(stopped))
+    rest = stopped or at_rest(seen, causes) or under_way(seen, causes)
+    return Investigation(seen, tuple(causes), word, rest, bool(stopped))
 
 
 def at_rest(seen: Snapshot, causes: Collection[Cause]) -> str:

@@ -1,18 +1,22 @@
-"""What stands at 0 replicas, or in a paused rollout: who stopped it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
+"""What stands at 0 replicas, in a paused rollout or in one that is under way: who did it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.tools import AUTOMATIC
+from app.domain.workload import Pod, RolloutState
+from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import value_at
 from app.kube.owners import who_changed
+from app.kube.parse import parse_time
+from app.kube.rollout import rollout_status
 from app.kube.scaled_objects import at_zero, maker_of, paused
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
 from remediations.evidence.usage import count, span
@@ -125,6 +129,52 @@ def paused_on_purpose(seen: Snapshot, causes: Collection[Cause]) -> str:
         return ""  # our own plan, or a controller, of which nobody knows here why
     ready = f"{seen.ready} of {count(seen.workload.desired, 'pod')} ready"
     return f"the rollout is paused{written_by(seen.now, by, at)}: {ready}"
+
+
+_SLOW = frozenset({CauseCode.READINESS_PROBE, CauseCode.STARTUP_PROBE, CauseCode.NOT_READY})
+"""What a new pod that only starts slowly looks like."""
+_STARTS = frozenset({"ContainerCreating", "PodInitializing"})
+_DEADLINE, _LONGEST = 600.0, 1800.0
+"""Seconds without progress after which a rollout is stuck where its Deployment says nothing, and at most."""
+
+
+def under_way(seen: Snapshot, causes: Collection[Cause]) -> str:
+    """Why a rollout of somebody else is waited for: its controller says that it progresses, within its deadline, and its new pods fail at
+    nothing. One that began after the alert is perhaps the repair, whatever older pods do; one from before, while all that is wanted is
+    ready. Empty otherwise."""
+    workload = seen.workload
+    at = template_written_at(workload)
+    if at is None or workload.target.kind is not Kind.DEPLOYMENT or written_by_us(workload, at):
+        return ""
+    spec, status = workload.manifest["spec"], workload.manifest.get("status") or {}
+    told: Obj = {c.get("type"): c for c in status.get("conditions") or ()}.get("Progressing") or {}
+    moved = max(filter(None, (at, parse_time(told.get("lastUpdateTime")))))
+    deadline = timedelta(seconds=min(float(spec.get("progressDeadlineSeconds") or _DEADLINE), _LONGEST))
+    progresses = rollout_status(workload).state is RolloutState.PROGRESSING and told.get("status") == "True"
+    new = [p for p in seen.alive if seen.newest(p)]
+    if not progresses or seen.now - moved >= deadline or not new or any(map(_fails, new)):
+        return ""
+    after = at > seen.fired_at
+    if not (after or seen.ready >= workload.desired):
+        return ""
+    names = {p.name for p in new}
+    for cause in causes:
+        of_old = cause.pods and names.isdisjoint(cause.pods)
+        if cause.sureness is not Sureness.POSSIBLE and not (after and (of_old or cause.code in _SLOW)):
+            return ""
+    ready = (
+        f"{sum(p.ready for p in new)} of {count(workload.desired, 'new pod')} ready, {seen.ready} pods in all"
+    )
+    by = writer(seen, "/spec/template")[0]
+    return f"a rollout is under way: {ready}, deployed{written_by(seen.now, by, at)}"
+
+
+def _fails(pod: Pod) -> bool:
+    """Whether a container of it has ended badly, or cannot start."""
+    return any(
+        c.restarts or (c.waiting and c.waiting not in _STARTS) or (c.terminated and c.terminated.exit_code)
+        for c in pod.containers
+    )
 
 
 _WITHOUT_PODS = frozenset(

@@ -1,7 +1,7 @@
 """Reading error lines: which lines of a log report an error, of what type, what makes two of them the same, and what they are about.
 
 Used by `remediations.evidence.logs` and `remediations.causes.blame`; the words it judges by are tables (`error_words`). Understands JSON and logfmt lines with a level, lines with a level word, klog's
-`E0304`, Python tracebacks, Java stack traces and Go panics. Pure.
+`E0304`, syslog's priorities, Python tracebacks, Java stack traces and panics of Go and Rust. Pure.
 """
 
 from __future__ import annotations
@@ -43,7 +43,9 @@ _BEHIND = 8  # lines after an error that may name what it tells
 
 _PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
-_BAD_LEVELS = frozenset({"error", "err", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
+_BAD_LEVELS = frozenset(
+    {"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,9 @@ class _Reader:
         if cause := words.CAUSED.match(line):
             self._below(cause["text"] or "", cause["name"])
             return True
+        if self.pending is not None and words.PANICKED.fullmatch(self.pending.text):
+            self.pending = _typed("panic", line, self.pending.at)
+            return True
         if CAUSES.fullmatch(line):
             self._listed = True
             return True
@@ -256,7 +261,7 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     line = words.PHP_TIME.sub("", bounded(line, _LONGEST_TEXT))
     for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
-            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"], None)
+            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, None)
     at = _time(line)
     if level := words.LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
@@ -277,7 +282,13 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
     if php := words.PHP.match(line):
         return _typed("PHP", php["text"], at)
-    return None
+    if raised := words.ELIXIR.match(line):
+        return ErrorLine(raised["name"].rpartition(".")[2], line[raised.end() :], at, named=True)
+    if number := records.PRIORITY.match(line):
+        bad = int(number["number"]) % 8 <= records.SYSLOG
+        return _typed("ERROR", line[number.end() :], at) if bad else None
+    head = next(filter(None, (pattern.match(line) for pattern in records.HEADS)), None)
+    return None if head is None else _typed("ERROR", line[head.end() :], at)
 
 
 def said_in(line: str) -> str:

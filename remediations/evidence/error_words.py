@@ -342,7 +342,7 @@ COLOUR = re.compile(r"\x1b\[[\d;]{0,20}m")
 """What a logger that takes its output for a terminal writes around its words."""
 PHP_TIME = re.compile(r"^\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{1,6})?(?: [\w/+:-]{1,40})?\] ")
 PHP = re.compile(
-    r"^(?:(?:NOTICE|WARNING): )?(?:\[pool [\w.-]{1,60}\] child \d{1,9} said into stderr: \"(?:NOTICE: )?)?(?:PHP message: )?(?:PHP )?(?:(?:Fatal|Parse|Compile|Core|(?:Recoverable|Catchable) fatal) error|Parse error): {1,2}(?:Uncaught )?(?P<text>\S.*)"
+    r"^(?:(?:NOTICE|WARNING): )?(?:\[pool [\w.-]{1,60}\] child \d{1,9} said into stderr: \"(?:NOTICE: )?)?(?:FastCGI sent in stderr: \")?(?:PHP message: )?(?:PHP )?(?:(?:Fatal|Parse|Compile|Core|(?:Recoverable|Catchable) fatal) error|Parse error): {1,2}(?:Uncaught )?(?P<text>\S.*)"
 )
 """PHP's own errors, as its log and FPM have them."""
 _CLOCKED = r"(?:\d{4}[-/]\d\d[-/]\d\d[T ])?\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AP]M)?(?:Z|[ ]?[+-]\d\d:?\d\d)?"
@@ -366,7 +366,11 @@ CHAINED = ("During handling of the above exception", "The above exception was th
 THROWN = re.compile(r"^Exception in thread \"[^\"]*\" (?P<text>.*)")
 CAUSED = re.compile(r"^Caused by: (?:[A-Za-z_]\w*\.){0,12}(?P<name>[A-Za-z_][\w$]{1,80})(?:: (?P<text>.*))?$")
 """The cause below a Java exception: the last one is where it began, as the first of a chain of Python tracebacks is."""
-PANIC = re.compile(r"^panic: (?P<text>.*)")
+PANIC = re.compile(
+    r"^(?:panic: |thread '[^']{0,80}' (?:\(\d{1,9}\) )?panicked at (?:[\w./-]{1,200}:\d{1,6}:\d{1,6}:(?: |$))?)(?P<text>.*)"
+)
+PANICKED = re.compile(r"thread '[^']{0,80}' .{0,20}panicked at \S{1,220}:")
+"""Rust's head of a panic; its message stands on the next line."""
 
 
 VARYING: tuple[tuple[re.Pattern[str], str], ...] = (

@@ -1,4 +1,5 @@
-"""Does memory grow steadily, what may be used, and who was killed for it? A least-squares line through each pod's samples, with what it takes to believe it.
+"""Does memory grow steadily, what may be used, what is a program told to fill, and who was killed for it? A least-squares line through each
+pod's samples, with what it takes to believe it.
 
 Called by the handlers for the runbook's "check for memory leaks". Samples come from Prometheus, else from what this
 service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak". Where only the
@@ -7,8 +8,9 @@ working set is known, as from metrics-server, page cache is in it: growth of tha
 
 from __future__ import annotations
 
+import re
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
@@ -17,7 +19,7 @@ from pydantic import Field
 
 from app.domain.errors import TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, Obj
 from app.domain.ports import Sample
 from app.domain.remediation import Params, Scene
 from app.domain.workload import Workload
@@ -242,3 +244,82 @@ def _limit(limit: int | None, of_pod: int | None) -> str:
     if limit is not None:
         return memory(limit)
     return "none" if of_pod is None else f"of the whole pod {memory(of_pod)}"
+
+
+_FLAG = re.compile(
+    r"(?<!\S)(?P<flag>-Xmx|-XX:MaxHeapSize=|--max[-_]old[-_]space[-_]size[= ])(?P<size>\d{1,15})(?P<unit>[kKmMgGtT]?)(?![\w.])"
+    r"|(?<!\S)-XX:MaxRAM(?P<how>Percentage|Fraction)=(?P<part>\d{1,3}(?:\.\d{1,6})?)(?![\w.])"
+)
+"""How much the JVM and Node may fill; Node's is in MiB."""
+_GO = re.compile(r"(?P<size>\d{1,15})(?P<unit>[KMGT]?)(?:i?B)?")
+_UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
+_OF_LIMIT = 0.9
+"""Share of a memory limit that a heap may have at most: the rest is for threads, code and buffers."""
+_FIRST, _LAST = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS"), ("_JAVA_OPTIONS",)
+"""Variables that the JVM itself reads before, and after, its command line: the last word counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """What a container's own setting lets it fill, whatever the load is: so many bytes, or a `share` of its limit. `text` says it."""
+
+    size: int
+    share: float
+    text: str
+
+    def fits(self, limit: float) -> bool:
+        """Does this memory limit hold it, with what a program needs beside its heap?"""
+        return (self.share or self.size / limit) <= _OF_LIMIT
+
+
+def heap_of(workload: Workload, name: str) -> Heap | None:
+    """The heap that the template sets for this container; None where it sets none."""
+    spec = workload.manifest["spec"]["template"].get("spec") or {}
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    container: Obj = next((c for c in containers if c.get("name") == name), {})
+    told = [heap for where, text in _told(container) if (heap := _heap(where, text)) is not None]
+    sizes = [heap for heap in told if not heap.share]
+    given = sizes or told  # a size overrides a share of the limit
+    return given[-1] if given else None
+
+
+def _told(container: Obj) -> Iterator[tuple[str, str]]:
+    """Where a setting may stand and what stands there, what has the last word last."""
+    env = [(str(e.get("name", "")), str(e.get("value") or "")) for e in container.get("env") or ()]
+    yield from (pair for pair in env if pair[0] in _FIRST)
+    yield from (pair for pair in env if pair[0] not in (*_FIRST, *_LAST))
+    for key in ("command", "args"):
+        yield f"its {key}", " ".join(map(str, container.get(key) or ()))
+    yield from (pair for pair in env if pair[0] in _LAST)
+
+
+def _heap(where: str, text: str) -> Heap | None:
+    if where == "GOMEMLIMIT":
+        own = _GO.fullmatch(text)
+        return own and Heap(int(own["size"]) * _UNITS[own["unit"].lower()], 0.0, f"GOMEMLIMIT={text}")
+    flags = list(_FLAG.finditer(text))
+    found = next((f for f in reversed(flags) if f["flag"]), flags[-1] if flags else None)
+    if found is None:
+        return None
+    said = f"{found[0]} in {where}"
+    if found["how"]:
+        part = float(found["part"])
+        share = part / 100 if found["how"] == "Percentage" else 1 / max(part, 1.0)
+        return Heap(0, share, said)
+    unit = "m" if found["flag"].startswith("--") else found["unit"].lower()
+    return Heap(int(found["size"]) * _UNITS[unit], 0.0, said)
+
+
+def beyond(workload: Workload, name: str, limit: float) -> tuple[str, str] | None:
+    """That a container may fill more than this memory limit holds, whatever the load is, and what helps; None where it may not."""
+    heap = heap_of(workload, name)
+    if heap is None or heap.fits(limit):
+        return None
+    if heap.share:
+        size, limits = f"{percent(heap.share)} of its memory limit", ""
+    else:
+        size, limits = memory(heap.size), f", or a limit well above {memory(heap.size)}"
+    return (
+        f"container {name} may fill a heap of {size} ({heap.text}), which {memory(round(limit))} does not hold",
+        f"give {name} of {workload.target} a heap ({heap.text}) well below its memory limit{limits}",
+    )

@@ -40,6 +40,7 @@ from remediations.evidence.natures import (
     own_answer,
     shape_of,
     share_of,
+    slow_query,
     unsettled,
 )
 from remediations.evidence.pods import log_queries
@@ -224,14 +225,14 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
     be over. The level only ranks: many libraries warn where they try again."""
     found: dict[str, ErrorGroup] = {}
-    keys, said = dict[str, str](), dict[str, Said]()
+    keys, said, whole = dict[str, str](), dict[str, Said](), 0
     places: dict[str, tuple[Sequence[str], int]] = {}
-    whole = 0
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
-        told = [n for n in range(len(lines) - 1, -1, -1) if may_tell(lines[n])]
+        slow = {n for n, line in enumerate(lines) if slow_query(line[:_LONGEST_LINE])}
+        told = [n for n in range(len(lines) - 1, -1, -1) if n in slow or may_tell(lines[n])]
         texts = [said_in(lines[n][:_LONGEST_LINE]) for n in told]
-        for place in unsettled(texts, said):
+        for place in sorted({*unsettled(texts, said), *(at for at, n in enumerate(told) if n in slow)}):
             number, shape = told[place], shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:

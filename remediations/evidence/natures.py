@@ -15,6 +15,7 @@ from app.domain.text import bounded
 from remediations.evidence import error_signs as signs
 from remediations.evidence import error_words as words
 from remediations.evidence.error_words import ErrorKind, Nature
+from remediations.evidence.used_up import SLOW_QUERY, TOOK
 
 _LONGEST_TEXT = 4_000
 """Characters of what any pattern sees: wrapped errors name their cause at the end."""
@@ -318,6 +319,18 @@ def may_tell(line: str) -> bool:
     return not line[:1].isspace() and signs.EITHER.search(bounded(line, 500)) is not None
 
 
+def slow_query(line: str) -> bool:
+    """Does a program say here, in whatever level, that its database took long? Of less than `_SLOW_FROM` ms many libraries warn every day."""
+    if not SLOW_QUERY.search(line):
+        return False
+    took = (
+        float(m["told"] or m["long"]) * (1 if m["of"] or m["unit"][0] in "mM" else 1000)
+        for m in TOOK.finditer(line)
+    )
+    return max(took, default=_SLOW_FROM) >= _SLOW_FROM
+
+
+_SLOW_FROM = 2000.0
 _VARIES = re.compile(r"(?<![\w-])(?![45]\d\d(?![\w-]))[\w-]{0,64}\d[\w-]{0,64}")
 
 

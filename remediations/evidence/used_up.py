@@ -1,5 +1,5 @@
-"""Words of errors for which more pods are the wrong direction: what is shared is used up, the database is what is slow, or the pod's own
-memory is full.
+"""Words of errors and warnings for which more pods are the wrong direction: what is shared is used up, the database is what is slow, or
+the pod's own memory is full.
 
 Used by `remediations.evidence.pods`, for a question and never for an action: a word too many asks once more. What our own threads and
 queues say is not here: of these more pods bring more. Pure tables.
@@ -7,6 +7,7 @@ queues say is not here: of these more pods bring more. Pure tables.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from app.domain.gated import Gated
@@ -55,14 +56,32 @@ USED_UP: Final = _any(
 )
 """What is shared is used up: of connections, pools and quotas more pods take more."""
 
+_QUERY = r"(?:quer(?:y|ies)|sql|statements?|transactions?)"
+_SLOW = (
+    rf"\bslow[ _-]?(?:(?:db|database|sql|postgres\w*|mysql|mongo\w*)[ _-]?)?{_QUERY}\b|\blong[ -]running {_QUERY}\b",
+    rf"\b{_QUERY} (?:was |is )?(?:too )?slow\b|\b{_QUERY} (?:execution )?(?:took|has taken|takes|ran for|running for|exceeded)\b",
+    r"\bduration: [\d.]{1,20} ms {1,4}(?:statement|execute|parse|bind)\b",
+)
+
 STALLED: Final = _any(
     r"(?:statement|query|lock|transaction|max_execution_time|maximum statement execution) ?(?:execution )?time(?:d |[ -]?)(?:out|exceeded)\b|lock[ _-]wait[ _-]time|lock request time ?out|MaxTimeMSExpired|exceeded time limit",
     r"\bdeadlock(?:ed)?\b(?:\W+(?:detected|found|victim|loser|on))|was deadlocked|\bORA-000(?:54|60)\b|deadlock detected|chosen as the deadlock victim|LockNotAvailable\w*|LockAcquisition\w*|could not obtain lock",
     r"could not serialize|serialization failure|SerializationFailure|serialize access|restart transaction|TransactionRetry\w*|WriteConflict|OptimisticLock\w*|snapshot isolation transaction aborted",
     r"\b(?:40001|40P01|55P03|57014)\b|\bER_LOCK_\w+|(?:mysql|error|errno)\W{1,3}(?:1205|1213|3024)\b|conflict with recovery|database (?:table )?is locked|\bSQLITE_BUSY\b",
-    r"slow quer(?:y|ies)\b|cluster_block_exception|flood[- ]stage|read[ _-]only[ _-]allow[ _-]delete",
+    *_SLOW,
+    r"cluster_block_exception|flood[- ]stage|read[ _-]only[ _-]allow[ _-]delete",
 )
-"""The database waits for itself: more pods send it more to wait for."""
+"""The database waits for itself, or is slow: more pods send it more to wait for."""
+
+SLOW_QUERY: Final = _any(*_SLOW)
+"""A program says that its database took long, in whatever level."""
+
+TOOK: Final = re.compile(
+    r"(?<![\w.])(?P<long>\d{1,9}(?:\.\d{1,9})?)\s?(?P<unit>ms|msecs?|millis(?:econds?)?|s|secs?|seconds?)\b"
+    r"|(?:duration|elapsed|took|time)_?(?P<of>ms|millis)[\"']?\s?[:=]\s?[\"']?(?P<told>\d{1,9})",
+    re.IGNORECASE,
+)
+"""How long something took."""
 
 MEMORY_FULL: Final = _any(
     r"GC overhead limit|java heap space|\bmetaspace\b|direct buffer memory|OutOfMemory(?:Error|Exception)|heap out of memory|reached heap limit|heap limit allocation failed",

@@ -17,7 +17,8 @@ def _named_beside(base: Scenario) -> Scenario:
     alerts = tuple(
         rule.model_copy(update={"labels": {**rule.labels, "service": "billing"}}) for rule in base.alerts
     )
-    return base.model_copy(update={"alerts": alerts})
+    front = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "billing", "namespace": "rag7"}, "spec": {"selector": {"app": "billing"}, "ports": [{"port": 80}]}}  # fmt: skip
+    return base.model_copy(update={"alerts": alerts, "objects": (*base.objects, front)})
 
 
 async def _asked(rig: Rig, step: int) -> None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from app.domain.called import called
+from app.domain.called import Called, called
 from app.domain.cluster import Cluster
 from app.domain.copies import service_of
 from app.domain.database import DatabaseAddress, Databases
@@ -260,14 +260,16 @@ async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], 
         return f"a label names {target.kind} {target.name}, and others {number} apps or services"
     for told in told_by:
         alone = told.group or hint.kind is Kind.POD  # then it contradicts only what is there
-        if why := await _not_in_front(cluster, target, told.name, alone=alone):
+        if why := await _not_in_front(cluster, target, told, alone=alone):
             return f'{named} "{told.label}" {told.name}, {why}'
     return ""
 
 
-async def _not_in_front(cluster: Cluster, target: Target, name: str, *, alone: bool) -> str:
+async def _not_in_front(cluster: Cluster, target: Target, told: Called, *, alone: bool) -> str:
     """Why what a label calls a Service or an app is not this workload's, so far as the cluster tells; empty where it is: it is called so, as a
-    proxy calls its port too, the Service of that name chooses its pods, or its own labels have the name. `alone`: only what is there counts."""
+    proxy calls its port too, the Service of that name chooses its pods, or its own labels have the name. `alone`: only what is there counts, as
+    it does for a Service that the namespace does not have: it is whose series was scraped."""
+    name = told.name
     bare = name.removeprefix(f"{target.namespace}-")
     if target.name in (name, bare, re.sub(r"-(?:\d+|https?|grpc)$", "", bare)):
         return ""
@@ -276,6 +278,7 @@ async def _not_in_front(cluster: Cluster, target: Target, name: str, *, alone: b
     pods, services = template.get("labels") or {}, list[Obj]()
     with suppress(AccessDenied):
         services = await cluster.list_objects(Kind.SERVICE, target.namespace)
+        alone = alone or (told.service and all(s["metadata"]["name"] != name for s in services))
     chosen = next((s["spec"].get("selector") for s in services if s["metadata"]["name"] == name), None)
     if chosen:
         return "" if chosen.items() <= pods.items() else f"a Service that chooses no pod of {target.name}"

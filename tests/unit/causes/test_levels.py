@@ -40,9 +40,21 @@ waiting for shard assignment (12 of 40)
 le serveur de licences a refusé la session
 ライセンスサーバーに接続できません
 {"level":"warn","msg":"health","error":"entitlement denied by control plane"}""".splitlines()
+SLOW = """slow query: SELECT * FROM orders took 8123 ms
+Slow query detected (8.1s): SELECT 1
+[SLOW QUERY] 8123ms SELECT * FROM orders
+SLOW SQL >= 200ms [8123.000ms] [rows:1] SELECT * FROM orders
+SlowQuery: 8123 milliseconds. SQL: 'select * from orders'
+slow database query 8123ms
+query took too long: 8123ms
+LOG:  duration: 8123.222 ms  statement: SELECT * FROM orders
+{"level":"warn","msg":"slow query","duration_ms":8123}""".splitlines()
 NOISE = """DeprecationWarning: Buffer() is deprecated due to security and usability issues
 spring.jpa.open-in-view is enabled by default. Therefore, database queries may be performed during view rendering
 slow query: 1.2 s SELECT * FROM orders
+SLOW SQL >= 200ms [210.000ms] [rows:1] SELECT * FROM orders
+slow request: GET /orders took 8123 ms
+{"level":"warn","msg":"slow query","duration_ms":212}
 retry 2 of 5 for redis succeeded after connection reset
 Unable to load native-hadoop library for your platform... using builtin-java classes where applicable
 SLF4J: Failed to load class "org.slf4j.impl.StaticLoggerBinder"
@@ -84,6 +96,17 @@ async def test_a_pod_that_says_what_it_waits_for_is_not_rolled_back_without_a_qu
     assert "said last" in step.asks
     words = said.split('"')[-2] if said.startswith("{") else said
     assert words[:40] in step.asks
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("said", SLOW)
+async def test_pods_that_warn_of_slow_queries_are_not_scaled_out_without_a_question(
+    said: str, level: str
+) -> None:
+    """More pods send the same database more of them."""
+    step, _ = await more(serving(f"{level}{said}"))
+    assert step.applies
+    assert step.asks.startswith("the database is what is slow, and more pods ask it for more: ")
 
 
 @pytest.mark.parametrize("level", LEVELS)

@@ -318,11 +318,12 @@ def dark(world: World) -> World:
     return world.state("new-0", {"running": {"startedAt": at(minutes=4.5)}}, since=4.5)
 
 
-@pytest.mark.parametrize("world", [stalled, lambda: dark(World().rolling())], ids=["stalled", "not ready"])
+@pytest.mark.parametrize("world", [stalled, lambda: dark(World().rolling(12))], ids=["stalled", "not ready"])
 async def test_promise_11_where_the_cause_is_not_sure_the_rollback_is_a_question(
     world: Callable[[], World],
 ) -> None:
-    """Only pods of the new revision are not ready, and no cause is known: whatever the rule's mode, a person decides."""
+    """Only pods of the new revision are not ready, the rollout is past its deadline and no cause is known: whatever the rule's mode, a
+    person decides."""
     _, steps = await world().look()
     assert steps["roll-back"].asks.startswith("the cause is not sure: Possibly: ")
 

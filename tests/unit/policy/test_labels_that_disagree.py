@@ -276,10 +276,8 @@ def test_so_it_is_for_replica_sets_and_autoscalers(kind: Kind, name: str, *, cou
     assert could_be_its(Target("shop", Kind.DEPLOYMENT, "web"), kind, name) is could
 
 
-FRONTS = (
-    "app", "service", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "backend", "upstream", "label_app",
-    "application", "kube_service",
-)  # fmt: skip
+FRONTS = ("app", "service", "k8s_app", "app_kubernetes_io_name", "service_name", "exported_service", "kubernetes_name", "backend",
+          "upstream", "label_app", "application", "kube_service")  # fmt: skip
 GROUPS = ("job", "release")
 APPS = (*FRONTS, *GROUPS)
 
@@ -319,7 +317,9 @@ def of_checkout() -> list[Obj]:
         *(({label: "checkout"}, f'label "{label}" checkout, and there is a Deployment checkout beside it') for label in APPS),
         *(({label: value}, "") for label in APPS for value in ("web", "web-metrics", "kube-state-metrics", "redis-exporter", "10.0.0.1:9187")),
         *(({label: "of-none"}, "") for label in (*GROUPS, "cluster", "component", "app_kubernetes_io_instance", "source_app")),
-        *(({label: "of-none"}, f'label "{label}" of-none, and nothing says that this is web') for label in FRONTS),
+        *(({label: "of-none"}, f'label "{label}" of-none, and nothing says that this is web') for label in FRONTS if "service" not in label),
+        *(({label: name}, "") for label in FRONTS if "service" in label for name in ("of-none", "ksm", "http", "prometheus")),  # no Service here
+        *(({label: "checkout"}, "") for label in ("upstream_service", "upstream_service_name")),  # what it calls
         ({"service": "front-door"}, ""),  # it chooses the pods
         ({"service": "web-canary"}, 'label "service" web-canary, a Service that chooses no pod of web'),
         ({"job": "web-canary"}, 'label "job" web-canary, a Service that chooses no pod of web'),
@@ -364,10 +364,10 @@ async def test_a_label_that_the_rule_itself_asks_for_is_known_to_it_and_a_pod_al
     await world.scene()
     target = Target(SPACE, Kind.DEPLOYMENT, WEB)
     found = "target: {name: {label: deployment}, namespace: {label: namespace}, pod: {label: pod}}\n"
-    asked = policy_of(rule=f'when: service="of-none"\n{found}').rules[0]
+    asked = policy_of(rule=f'when: app="of-none"\n{found}').rules[0]
     any_of = policy_of(rule=found).rules[0]
-    named = {"alertname": "HighErrorRate", "namespace": SPACE, "deployment": WEB, "service": "of-none"}
-    pod = {"alertname": "HighErrorRate", "namespace": SPACE, "pod": "new-0", "service": "of-none"}
+    named = {"alertname": "HighErrorRate", "namespace": SPACE, "deployment": WEB, "app": "of-none"}
+    pod = {"alertname": "HighErrorRate", "namespace": SPACE, "pod": "new-0", "app": "of-none"}
 
     assert await named_beside(world.cluster, asked, named, target) == ""
     assert await named_beside(world.cluster, any_of, named, target) != ""

@@ -29,6 +29,30 @@ ERRORS = [
     ("2026/03/04 02:50:00 [alert] 31#31: 768 worker_connections are not enough", "[alert]", "31#31: 768 worker_connections are not enough"),
     (f"fail: Kestrel.Server[13] System.MissingMethodException: {MISSING}", "MissingMethodException", MISSING),
     ('{"severity":"ERROR","textPayload":"TypeError: f() missing"}', "TypeError", "f() missing"),
+    ('{"t":{"$date":"2026-03-04T02:50:00.000+00:00"},"s":"E","c":"NETWORK","id":1,"ctx":"conn1","msg":"boom"}', "ERROR", "boom"),
+    ('{"t":{"$date":"2026-03-04T02:50:00.000+00:00"},"s":"F","c":"-","msg":"boom"}', "ERROR", "boom"),
+    ('{"L":"ERROR","T":"2026-03-04T02:50:00Z","M":"boom"}', "ERROR", "boom"),
+    ('{"lvl":"eror","msg":"boom"}', "ERROR", "boom"),
+    ("2026-03-04T02:50:00.000Z\terror\tweb/main.go:3\tboom", "ERROR", "web/main.go:3\tboom"),
+    ("2026-03-04T02:50:00.123456Z ERROR web::orders: boom", "ERROR", "web::orders: boom"),
+    ("[2026-03-04T02:50:00Z ERROR web::orders] boom", "ERROR", "web::orders] boom"),
+    ("thread 'main' panicked at src/main.rs:3:5: index out of bounds", "panic", "index out of bounds"),
+    ("02:50:00.123 [error] GenServer #PID<0.1.0> terminating", "[error]", "GenServer #PID<0.1.0> terminating"),
+    ("** (UndefinedFunctionError) function Foo.bar/0 is undefined", "UndefinedFunctionError", "function Foo.bar/0 is undefined"),
+    ("E 2026-03-04 02:50:00 boom", "ERROR", "boom"),
+    ("2026-03-04T02:50:00.123Z F boom", "ERROR", "boom"),
+    ("[E 260304 02:50:00 web:2201] boom", "ERROR", "boom"),
+    ("[E] boom", "ERROR", "boom"),
+    ("<3>boom", "ERROR", "boom"),
+    ("<11>1 2026-03-04T02:50:00Z web app - - - boom", "ERROR", "boom"),
+    ("<27>Mar  4 02:50:00 web app[1]: boom", "ERROR", "boom"),
+    ("Mar  4 02:50:00 web app[1]: err: boom", "ERROR", "boom"),
+    ("Mar  4 02:50:00 web user.err app[1]: boom", "ERROR", "boom"),
+    ("[Wed Mar 04 02:50:00.1 2026] [proxy:error] [pid 1] boom", "ERROR", "boom"),
+    ('FastCGI sent in stderr: "PHP message: PHP Fatal error:  Uncaught Error: Class not found', "PHP", "Error: Class not found"),
+    ('{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9},{"severityNumber":17,"body":{"stringValue":"boom"}}]}]}]}', "ERROR", "boom"),
+    ('{"severityText":"ERROR","body":{"stringValue":"failed"},"attributes":[{"key":"exception.type","value":{"stringValue":"TypeError"}}]}', "TypeError", "failed"),
+    ('{"severityNumber":"SEVERITY_NUMBER_ERROR","body":"boom"}', "ERROR", "boom"),
 ]  # fmt: skip
 
 
@@ -47,6 +71,12 @@ def test_each_logger_s_error_is_read(line: str, kind: str, text: str) -> None:
         '{"LogLevel":"Information","Message":"served"}', '{"message":"served","level":200,"level_name":"INFO"}', '{"short_message":"served","level":6}',
         '{"level":"INFO","fields":{"message":"served","error":"none"}}', "[02:50:00 INF] served", "2:50AM INF served", "2026-03-04 02:50:00 error rate is 0",
         "2026-03-04 02:50:00 errors: 0", "info: Microsoft.Hosting.Lifetime[14]", "warn: Shop.Orders[0]", "I260304 02:50:00.123456 1 server.go:88] fine",
+        '{"@t":"2026-03-04T02:50:00Z","@mt":"handled {Error}","Error":"none"}', '{"@mt":"handled","Exception":"none"}',
+        '{"t":{"$date":"2026-03-04T02:50:00Z"},"s":"I","c":"NETWORK","msg":"boom","error":"none"}', '{"s":"Everything","msg":"x"}', '{"L":"INFO","M":"served"}',
+        "I 2026-03-04 02:50:00 served", "2026-03-04 02:50:00 W slow", "E 3 apples", "<6>served", "<4>slow", "<30>Mar  4 02:50:00 web app[1]: served",
+        "Mar  4 02:50:00 web user.info app[1]: served", "[Wed Mar 04 02:50:00.1 2026] [proxy:warn] [pid 1] slow", "** retry 3 of 5",
+        '{"severityText":"INFO","body":{"stringValue":"served"},"attributes":[{"key":"error","value":{"stringValue":"x"}}]}',
+        '{"severityNumber":"SEVERITY_NUMBER_INFO","body":"served"}', '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9,"body":{"stringValue":"served"}}]}]}]}',
     ],
 )  # fmt: skip
 def test_the_other_levels_of_the_same_loggers_are_none(line: str) -> None:
@@ -71,3 +101,21 @@ fail: Shop.Web.Orders[0]
 
 def test_a_serilog_record_tells_its_time() -> None:
     assert first_time('{"@t":"2026-03-04T02:50:00Z","@mt":"served"}') is not None
+
+
+def test_the_message_of_a_panic_of_rust_stands_below_its_head() -> None:
+    log = """thread 'tokio-runtime-worker' (17) panicked at src/orders.rs:3:5:
+index out of bounds: the len is 3 but the index is 7
+note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"""
+    (error,) = errors_in(log.splitlines())
+    assert (error.type, error.text) == ("panic", "index out of bounds: the len is 3 but the index is 7")
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['{"t":{"$date":"2026-03-04T02:50:00Z"},"s":"E","c":"-","msg":"x"}', '{"timeUnixNano":"1772592600000000000","severityText":"ERROR","body":"x"}'],
+)  # fmt: skip
+def test_mongod_and_opentelemetry_tell_the_time_in_forms_of_their_own(line: str) -> None:
+    found = first_time(line)
+    assert found is not None
+    assert found.isoformat() == "2026-03-04T02:50:00+00:00"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
 from typing import Any
 
@@ -211,6 +212,108 @@ async def test_a_kill_that_is_not_for_memory_is_no_reason_to_act() -> None:
     state = diagnosis.finding("pods.state")
     assert state is not None
     assert "exit code 137 (SIGKILL, not for memory)" in state.details[0]
+
+
+def _told(field: str, value: Any) -> Stage:
+    """The stage whose container has had this setting from the beginning."""
+    shipped = scenario_of("out-of-memory")
+    objects = copy.deepcopy(shipped.objects)
+    whole = next(
+        o for o in objects if o["metadata"]["name"] == "langgraph-embedder" and o["kind"] == "Deployment"
+    )
+    whole["spec"]["template"]["spec"]["containers"][0][field] = value
+    return Stage("out-of-memory", shipped.model_copy(update={"objects": objects}))
+
+
+def _env(**values: str) -> list[dict[str, str]]:
+    return [{"name": name, "value": value} for name, value in values.items()]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        (
+            "env",
+            _env(JAVA_TOOL_OPTIONS="-XX:+UseG1GC -Xmx2g"),
+            "2 GiB (-Xmx2g in JAVA_TOOL_OPTIONS)",
+        ),
+        ("env", _env(JAVA_OPTS="-Xmx400m -Xmx720m"), "720 MiB (-Xmx720m in JAVA_OPTS)"),
+        ("args", ["-Xmx2g", "-jar", "app.jar"], "2 GiB (-Xmx2g in its args)"),
+        (
+            "command",
+            ["sh", "-c", "exec java -XX:MaxHeapSize=1g -jar app.jar"],
+            "1 GiB (-XX:MaxHeapSize=1g in its command)",
+        ),
+        (
+            "env",
+            _env(NODE_OPTIONS="--max-old-space-size=1024"),
+            "1 GiB (--max-old-space-size=1024 in NODE_OPTIONS)",
+        ),
+        ("args", ["--max-old-space-size", "1024", "a.js"], "1 GiB (--max-old-space-size 1024 in its args)"),
+        ("env", _env(GOMEMLIMIT="1GiB"), "1 GiB (GOMEMLIMIT=1GiB)"),
+        ("env", _env(_JAVA_OPTIONS="-Xmx2g", JAVA_OPTS="-Xmx64m"), "2 GiB (-Xmx2g in _JAVA_OPTIONS)"),
+    ],
+)
+async def test_neither_a_little_more_memory_nor_more_pods_hold_a_heap_beyond_the_limit(
+    field: str, value: Any, told: str
+) -> None:
+    _, steps = await _told(field, value).look()
+
+    assert not any(step.applies for step in steps.values())
+    raised = f"container embedder may fill a heap of {told}, which 768 MiB does not hold either"
+    assert raised in steps["raise-memory"].why
+    assert f"embedder may fill a heap of {told}, which 512 MiB does not hold" in steps["scale-out"].why
+    flag = told.partition(" (")[2]
+    assert steps["raise-memory"].advice == (
+        f"Give embedder of rag7/Deployment/langgraph-embedder a heap ({flag} well below its memory limit, or a limit "
+        f"well above {told.partition(' (')[0]}"
+    )
+
+
+@pytest.mark.parametrize(
+    "told",
+    ["-XX:MaxRAMPercentage=95", "-XX:MaxRAMPercentage=95.0", "-XX:MaxRAMFraction=1"],
+)
+async def test_a_heap_that_grows_with_the_limit_leaves_nothing_beside_it(told: str) -> None:
+    _, steps = await _told("env", _env(JAVA_TOOL_OPTIONS=told)).look()
+
+    assert not any(step.applies for step in steps.values())
+    assert "% of its memory limit (-XX:MaxRAM" in steps["raise-memory"].why
+    assert steps["raise-memory"].advice.endswith(") well below its memory limit")
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        _env(JAVA_OPTS="-Xmx512m"),
+        _env(JAVA_OPTS="-Xms2g -Xss2g"),
+        _env(JAVA_TOOL_OPTIONS="-XX:MaxRAMPercentage=75.0"),
+        _env(JAVA_TOOL_OPTIONS="-XX:MaxRAMPercentage=95 -Xmx256m"),
+        _env(JAVA_TOOL_OPTIONS="-Xmx4g", JAVA_OPTS="-Xmx256m"),
+        _env(NODE_OPTIONS="--max-old-space-size=384"),
+        _env(GOMEMLIMIT="450MiB"),
+        _env(GOMEMLIMIT="off"),
+        _env(NOTE="see -Xmx2gb"),
+    ],
+)
+async def test_a_heap_that_the_raised_limit_holds_is_no_reason_against_it(env: list[dict[str, str]]) -> None:
+    _, steps = await _told("env", env).look()
+
+    assert steps["raise-memory"].applies
+    assert "heap" not in steps["raise-memory"].asks
+
+
+async def test_of_a_heap_that_a_release_brought_a_person_is_asked() -> None:
+    """A rollback may fit better, and it is for a person to say."""
+    play = stage()
+    add = {"op": "add", "path": "/spec/template/spec/containers/0/env", "value": _env(JAVA_OPTS="-Xmx2g")}
+    play.edit(Kind.DEPLOYMENT, "langgraph-embedder", add)
+    play.clock.advance(600)
+    _, steps = await play.look()
+
+    asks = steps["raise-memory"].asks
+    assert "a rollback of that release may fit better" in asks
+    assert "may fill a heap of 2 GiB (-Xmx2g in JAVA_OPTS), which 768 MiB does not hold either" in asks
 
 
 async def test_a_kill_that_is_over_is_said_to_be_over() -> None:
