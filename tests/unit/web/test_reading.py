@@ -18,7 +18,7 @@ from app.intake import alertmanager
 from app.store import incidents, runs, work
 from app.store.runs import NewRun
 from app.web.paging import cut, decode, decode_number, encode
-from tests.unit.web.rig import NOW, Rig, problem_of
+from tests.unit.web.rig import ALL, NOW, Rig, problem_of
 
 PATHS = [
     "/api/v1/incidents", "/api/v1/incidents/inc_1", "/api/v1/runs", "/api/v1/runs/run_1", "/api/v1/runs/run_1/explain",
@@ -223,6 +223,35 @@ INVALID = [
 async def test_a_parameter_that_does_not_fit_is_named(rig: Rig, path: str, code: str, where: str) -> None:
     async with rig.client("read") as client:
         assert problem_of(await client.get(path), 422, code)["where"] == where
+
+
+async def test_a_parameter_that_no_route_knows_is_refused_everywhere(rig: Rig) -> None:
+    """`?stat=waiting` would answer everything, and of a filter given twice half."""
+    async with rig.client(*ALL) as client:
+        routes = [
+            (method, path.format(run_id="run_1", incident_id="inc_1"))
+            for path, methods in rig.app.openapi()["paths"].items()
+            for method in methods
+            if path.startswith("/api/v1/")
+        ]
+        assert len(routes) > 20
+        for method, path in routes:
+            answer = await client.request(method, f"{path}?stat~/=waiting")
+            assert problem_of(answer, 422, "unknown_parameter")["where"] == "/query/stat~0~1", path
+        allowed = problem_of(await client.get("/api/v1/runs?stat=waiting"), 422, "unknown_parameter")[
+            "detail"
+        ]
+        twice = problem_of(
+            await client.get("/api/v1/runs?state=fixed&state=stuck"), 422, "repeated_parameter"
+        )
+    assert "cursor, incident, limit, state" in allowed
+    assert twice["where"] == "/query/state"
+    assert rig.orders.asked == [], "an order with a parameter that is none is not carried out"
+
+
+async def test_only_who_may_ask_is_told_what_is_known(rig: Rig) -> None:
+    async with rig.client() as client:
+        problem_of(await client.get("/api/v1/runs?stat=waiting"), 401, "not_authenticated")
 
 
 class LostStore:
