@@ -139,10 +139,16 @@ def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]
     return authenticated
 
 
+def _parameters(dependant: Any) -> set[str]:
+    """Names in the query that a route and what it depends on read."""
+    own = {param.alias for param in dependant.query_params}
+    return own.union(*(_parameters(one) for one in dependant.dependencies))
+
+
 def _require_known(request: Request) -> None:
     """A filter that is misspelled would answer everything, and of one given twice half. Raises BadInput (`unknown_parameter`,
     `repeated_parameter`) with its name."""
-    known = {param.alias for param in request.scope["route"].dependant.query_params}
+    known = _parameters(request.scope["route"].dependant)
     seen = set()
     for name, _ in request.query_params.multi_items():
         if name not in known:
