@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 from app.doctor.findings import Area, Finding, Voice
 from app.store import guards
 from app.store.database import Store
-from app.store.probe import lacking_rights, lacking_sequences, may_cut, needed_rights
+from app.store.probe import missing_grants
 
 _STORE = Voice(Area.STORE)
 _ENGINE = "dbos"
@@ -69,19 +69,7 @@ def _look(conn: Connection) -> Iterator[Finding]:
 
 
 def _too_little(conn: Connection, role: _Role) -> Iterator[Finding]:
-    lacking: dict[str, list[str]] = {}
-    for table, right in lacking_rights(conn, needed_rights()):
-        lacking.setdefault(table, []).append(right)
-    told = [f"{', '.join(lacks)} on {table}" for table, lacks in lacking.items()]
-    grants = [
-        f"GRANT {', '.join(lacks)} ON {role.ours}.{table} TO {role.name}" for table, lacks in lacking.items()
-    ]
-    if not may_cut(conn):
-        told.append("EXECUTE on the function audit_cut")
-        grants.append(f"GRANT EXECUTE ON FUNCTION {role.ours}.audit_cut(bigint, bigint) TO {role.name}")
-    if sequences := lacking_sequences(conn):
-        told += [f"USAGE on the sequence {name}" for name in sequences]
-        grants.append(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {role.ours} TO {role.name}")
+    told, grants = missing_grants(conn)
     if told:
         text_ = f"the service's role {role.name} lacks {'; '.join(told)}"
         yield _STORE.fail("store_right_missing", text_, "; ".join(grants))

@@ -64,14 +64,14 @@ class Filter:
 
     def wanted(self, now: datetime) -> Wanted:
         """As the store knows it. Raises BadInput for a time that is none."""
-        since = _time("since", self.since) or (now - RANGES[self.range] if self.range else None)
+        since = time_of("since", self.since) or (now - RANGES[self.range] if self.range else None)
         return Wanted(
             self.states,
             self.alertname,
             self.namespace,
             self.target,
             since,
-            _time("until", self.until),
+            time_of("until", self.until),
             RunState(self.run) if self.run else None,
             self.rule,
             self.gate,
@@ -199,7 +199,8 @@ def _state(text: str) -> IncidentState:
         raise BadInput(f"a state is one of {known}", code="invalid_parameter", where="state") from error
 
 
-def _time(name: str, text: str) -> datetime | None:
+def time_of(name: str, text: str) -> datetime | None:
+    """The time in a field of a filter; None for an empty one. Raises BadInput."""
     if not text:
         return None
     at = rfc3339(text)

@@ -1,4 +1,4 @@
-"""The audit trail as a page: searched by kind, person, incident and run, newest first, with the head of its chain.
+"""The audit trail as a page: searched by words, kind, person, target, incident, run and time, newest first, with the head of its chain.
 
 Called by `app.page.site`. Reads only. Whether each record shown fits the one before it is recomputed; the whole chain is
 not, which is `remediator audit verify` and no work for a page.
@@ -16,6 +16,7 @@ from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.text import bounded
+from app.page.lists import time_of
 from app.store import records, trail
 from app.store.audit import AuditEvent, AuditKeys, Head
 from app.store.records import Sought
@@ -23,9 +24,11 @@ from app.web import paging
 
 ROWS = 100
 _LONGEST = 300
+_WORDS = 8
+"""Words that one search may have: each is looked for in every record."""
 _DATA = 400
 """Characters of a record's data that a row shows; the incident's page and the API have all."""
-_FIELDS = ("kind", "actor", "incident", "run")
+_FIELDS = ("words", "kind", "actor", "target", "incident", "run", "since", "until")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +77,18 @@ def look(conn: Connection, keys: AuditKeys, asked: Mapping[str, str], cursor: st
 
 
 def sought_of(asked: Mapping[str, str]) -> Sought:
-    """What the form asks for, as the store knows it. Raises BadInput for a kind that is none."""
-    return Sought(_kind(asked["kind"]), asked["actor"], asked["incident"], asked["run"])
+    """What the form asks for, as the store knows it. Raises BadInput for a kind or time that is none, or for too many words."""
+    words = tuple(asked["words"].split())
+    if len(words) > _WORDS:
+        raise BadInput(f"more than {_WORDS} words", code="invalid_parameter", where="words")
+    names = (asked["actor"], asked["incident"], asked["run"], asked["target"])
+    return Sought(
+        _kind(asked["kind"]),
+        *names,
+        words,
+        time_of("since", asked["since"]),
+        time_of("until", asked["until"]),
+    )
 
 
 def _kind(text: str) -> EventKind | None:

@@ -70,7 +70,7 @@ _QUERIES: Mapping[str, frozenset[str]] = {
             "cursor",
         )
     ),
-    "/audit": frozenset(("kind", "actor", "incident", "run", "cursor")),
+    "/audit": frozenset(("words", "kind", "actor", "target", "incident", "run", "since", "until", "cursor")),
     "/policy": frozenset(("labels",)),
     "/diagnosis": frozenset(("namespace", "kind", "name")),
     "/scorecard": frozenset(("days",)),

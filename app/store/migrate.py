@@ -15,6 +15,7 @@ from app.domain.errors import BadInput, StoreUnavailable
 from app.domain.free_text import one_line
 from app.store.connection import ENCODING as _UTF8
 from app.store.connection import parse, translate, writer_engine
+from app.store.probe import engine_grants, missing_grants
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _LONGEST = 200  # characters of what stands in the database, or is said of it
@@ -104,7 +105,7 @@ def require_utf8(conn: Connection) -> None:
 
 
 class SchemaDeniedError(StoreUnavailable):
-    """The role may not see which schema the database has; `grant` is the statement that lets it."""
+    """The role may not see which schema the database has; `grant` has the statements for all that it lacks."""
 
     code = "schema_denied"
 
@@ -114,7 +115,7 @@ class SchemaDeniedError(StoreUnavailable):
 
 
 _SEES = text(
-    "SELECT quote_ident(current_user) AS role, quote_ident(current_schema()) AS ours, quote_ident(found.nspname) AS hidden, "
+    "SELECT quote_ident(current_schema()) AS ours, quote_ident(found.nspname) AS hidden, "
     "CASE WHEN to_regclass('alembic_version') IS NULL THEN true ELSE has_table_privilege('alembic_version', 'SELECT') END AS reads "
     "FROM (SELECT 1) AS one LEFT JOIN (SELECT nspname FROM pg_namespace WHERE NOT has_schema_privilege(oid, 'USAGE') "
     "AND nspname IN ('public', current_user::text) LIMIT 1) AS found ON true"
@@ -122,18 +123,20 @@ _SEES = text(
 
 
 def require_sight(conn: Connection) -> None:
-    """Raise SchemaDeniedError where the role lacks the right to what says the schema's revision: it would be told as none, or as a fault."""
+    """Raise SchemaDeniedError where the role lacks the right to what says the schema's revision: it would be told as none, or as a fault.
+    The statements are those for all that it lacks: whoever may run one should not come back for the next."""
     if conn.dialect.name != "postgresql":
         return
     row = conn.execute(_SEES).one()
     if row.ours is None and row.hidden:
-        grant = f"GRANT USAGE ON SCHEMA {row.hidden} TO {row.role}"
-        raise SchemaDeniedError(f"may not use the schema {row.hidden}", grant)
+        raise SchemaDeniedError(f"may not use the schema {row.hidden}", _all_grants(conn))
     if not row.reads:
-        grant = f"GRANT SELECT ON {row.ours}.alembic_version TO {row.role}"
-        raise SchemaDeniedError(
-            "may not read the table alembic_version, which says the schema's revision", grant
-        )
+        told = "may not read the table alembic_version, which says the schema's revision"
+        raise SchemaDeniedError(told, _all_grants(conn))
+
+
+def _all_grants(conn: Connection) -> str:
+    return "; ".join([*missing_grants(conn)[1], *engine_grants(conn)])
 
 
 def revision(conn: Connection) -> str:

@@ -72,13 +72,21 @@ _NARROW: Final = {
     "alembic_version": ("SELECT",),
 }
 """Tables of which the role that runs may do less than all, as the documentation grants it."""
+# What stands in a schema that the role may not use has no name for it; its catalogue can be read all the same.
+_HIDDEN: Final = "pg_namespace AS closed WHERE NOT has_schema_privilege(closed.oid, 'USAGE') AND closed.nspname IN ('public', current_user::text)"
+_TABLE: Final = (
+    "COALESCE(to_regclass(quote_ident({0}))::oid, (SELECT hid.oid FROM pg_class AS hid WHERE hid.relname = {0} "
+    f"AND hid.relnamespace IN (SELECT closed.oid FROM {_HIDDEN}) LIMIT 1))"
+)
+_NEEDED_TABLE: Final = _TABLE.format("needed.name")
+_AUDIT: Final = _TABLE.format("'audit'::text")
 _LACKING: Final = text(
     "SELECT needed.name, needed.may FROM jsonb_each(CAST(:needed AS jsonb)) AS each(name, list), "
     "LATERAL (SELECT each.name AS name, jsonb_array_elements_text(each.list) AS may) AS needed "
     "WHERE CASE WHEN needed.may LIKE '%(%' "
-    "THEN NOT (has_column_privilege(to_regclass(quote_ident(needed.name)), 'seq', 'UPDATE') "
-    "AND has_column_privilege(to_regclass(quote_ident(needed.name)), 'hash', 'UPDATE')) "
-    "ELSE NOT has_table_privilege(to_regclass(quote_ident(needed.name)), needed.may) END ORDER BY 1, 2"
+    f"THEN NOT (has_column_privilege({_NEEDED_TABLE}, 'seq', 'UPDATE') "
+    f"AND has_column_privilege({_NEEDED_TABLE}, 'hash', 'UPDATE')) "
+    f"ELSE NOT has_table_privilege({_NEEDED_TABLE}, needed.may) END ORDER BY 1, 2"
 )
 
 
@@ -97,11 +105,22 @@ def lacking_rights(conn: Connection, needed: Mapping[str, tuple[str, ...]]) -> l
 _SEQUENCES: Final = text(
     "SELECT sequence.relname FROM pg_class AS sequence JOIN pg_depend AS owned ON owned.objid = sequence.oid "
     "AND owned.classid = 'pg_class'::regclass AND owned.refclassid = 'pg_class'::regclass AND owned.deptype = 'a' "
-    "WHERE owned.refobjid IN (SELECT to_regclass(quote_ident(ours)) "
+    f"WHERE owned.refobjid IN (SELECT {_TABLE.format('ours')} "
     "FROM jsonb_array_elements_text(CAST(:tables AS jsonb)) AS ours) "
     "AND CASE WHEN sequence.relkind = 'S' THEN NOT has_sequence_privilege(sequence.oid, 'USAGE, UPDATE') ELSE false END ORDER BY 1"
 )
-_CUTS: Final = text("SELECT has_function_privilege('audit_cut(bigint, bigint)', 'EXECUTE')")
+_CUTS: Final = text(
+    "SELECT COALESCE(has_function_privilege(COALESCE(to_regprocedure('audit_cut(bigint, bigint)')::oid, (SELECT hid.oid "
+    f"FROM pg_proc AS hid WHERE hid.proname = 'audit_cut' AND hid.pronamespace IN (SELECT closed.oid FROM {_HIDDEN}) LIMIT 1)), "
+    "'EXECUTE'), false)"
+)
+_ROLE: Final = text(
+    "SELECT quote_ident(current_user) AS name, quote_ident(current_database()) AS database, "
+    "quote_ident(COALESCE(current_schema()::text, hidden.nspname::text)) AS ours, current_schema() IS NULL AS unseen, "
+    f"{_AUDIT} IS NOT NULL AS made, "
+    "to_regnamespace('dbos') IS NOT NULL OR has_database_privilege(current_database(), 'CREATE') AS starts "
+    f"FROM (SELECT 1) AS one LEFT JOIN (SELECT closed.nspname FROM {_HIDDEN} LIMIT 1) AS hidden ON true"
+)
 
 
 def lacking_sequences(conn: Connection) -> list[str]:
@@ -121,6 +140,37 @@ def lacking_of_all(conn: Connection) -> list[str]:
     told = [f"{right} on {name}" for name, right in lacking_rights(conn, needed_rights())]
     told += [f"USAGE on the sequence {name}" for name in lacking_sequences(conn)]
     return told if may_cut(conn) else [*told, "EXECUTE on the function audit_cut"]
+
+
+def missing_grants(conn: Connection) -> tuple[list[str], list[str]]:
+    """What the role lacks of the store, in words, and the statements that give it: all of them, also those that show only once the others
+    are there. Nothing on SQLite."""
+    if conn.dialect.name != "postgresql":
+        return [], []
+    role, lacking = conn.execute(_ROLE).one(), dict[str, list[str]]()
+    told, grants = [], []
+    if role.unseen and role.ours:
+        told.append(f"USAGE on the schema {role.ours}")
+        grants.append(f"GRANT USAGE ON SCHEMA {role.ours} TO {role.name}")
+    for table, right in lacking_rights(conn, needed_rights()):
+        lacking.setdefault(table, []).append(right)
+    told += [f"{', '.join(lacks)} on {table}" for table, lacks in lacking.items()]
+    grants += [
+        f"GRANT {', '.join(lacks)} ON {role.ours}.{table} TO {role.name}" for table, lacks in lacking.items()
+    ]
+    if role.made and not may_cut(conn):
+        told.append("EXECUTE on the function audit_cut")
+        grants.append(f"GRANT EXECUTE ON FUNCTION {role.ours}.audit_cut(bigint, bigint) TO {role.name}")
+    if sequences := lacking_sequences(conn):
+        told += [f"USAGE on the sequence {name}" for name in sequences]
+        grants.append(f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA {role.ours} TO {role.name}")
+    return told, grants
+
+
+def engine_grants(conn: Connection) -> list[str]:
+    """The statement that lets the role make the schema of the workflow engine, where it is not there and the role may not."""
+    role = conn.execute(_ROLE).one()
+    return [] if role.starts else [f"GRANT CREATE ON DATABASE {role.database} TO {role.name}"]
 
 
 def touch(tx: Tx) -> None:

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, or_, select
 
 from app.domain.events import EventKind
 from app.store import trail
 from app.store.audit import IN_CHAIN, AuditEvent, event_from, events_of
-from app.store.connection import moment, to_json
-from app.store.schema import ABOUT_RUN, audit
+from app.store.connection import micros, moment, to_json, to_text
+from app.store.schema import ABOUT_INCIDENT, ABOUT_RUN, audit, incidents
 
 LOOKED_AT = 20_000
 """Records that one page looks at."""
@@ -27,17 +27,24 @@ REPLAYED = 20_000
 """Words about alerts that a replay plays at most: some seconds of work."""
 AT_ONCE = 2_000
 """Records that are looked through in one read for a replay."""
+_CLOCKS = timedelta(minutes=15)
+"""How far the clocks of replicas, or one that was set, may be apart; within it every record is compared by its own time."""
 _HEARD = (EventKind.ALERT_FIRED.value, EventKind.ALERT_RESOLVED.value)
 
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What to list; an empty field wants all. Ids and names are exact."""
+    """What to list; an empty field wants all. Ids, names and the target's key are exact; each of `words` stands in the record's data or in who
+    did it, whatever its case. `since` is included and `until` is not."""
 
     kind: EventKind | None = None
     actor: str = ""
     incident: str = ""
     run: str = ""
+    target: str = ""
+    words: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +59,10 @@ class Records:
 def page(conn: Connection, sought: Sought, before: int, limit: int) -> Records:
     """Up to `limit` records older than `before` (0: from the newest)."""
     where = _conditions(conn, sought)
-    top = [IN_CHAIN, audit.c.seq < before] if before else [IN_CHAIN]
+    first, last = _span(conn, sought)
+    top = [IN_CHAIN, audit.c.seq >= first]
+    top += [audit.c.seq <= last] if last is not None else []
+    top += [audit.c.seq < before] if before else []
     floor = 0
     if not (sought.run or sought.incident):  # these have an index of their own
         seq = select(audit.c.seq).where(*top).order_by(audit.c.seq.desc()).offset(LOOKED_AT).limit(1)
@@ -64,6 +74,48 @@ def page(conn: Connection, sought: Sought, before: int, limit: int) -> Records:
     if len(rows) > limit:
         return Records(rows[:limit], rows[limit - 1].seq)
     return Records(rows, floor, more=floor > 0)
+
+
+def onward(conn: Connection, sought: Sought, after: int, limit: int) -> Records:
+    """Up to `limit` records behind `after`, oldest first. `following` is the last record that was looked at."""
+    where = _conditions(conn, sought)
+    first, last = _span(conn, sought)
+    top = [IN_CHAIN, audit.c.seq > after, audit.c.seq >= first]
+    top += [audit.c.seq <= last] if last is not None else []
+    seq = select(audit.c.seq).where(*top).order_by(audit.c.seq).offset(LOOKED_AT).limit(1)
+    ceiling = int(conn.execute(seq).scalar() or 0)
+    query = select(audit).where(*where, *top).order_by(audit.c.seq).limit(limit + 1)
+    if ceiling:
+        query = query.where(audit.c.seq <= ceiling)
+    rows = [event_from(row) for row in conn.execute(query)]
+    if len(rows) > limit:
+        return Records(rows[:limit], rows[limit - 1].seq)
+    return Records(rows, ceiling, more=ceiling > 0)
+
+
+def _span(conn: Connection, sought: Sought) -> tuple[int, int | None]:
+    """The first and last record that can be of these times: a look at last March begins there, and not at today's records. None: to the end."""
+    first = 0 if sought.since is None else _seq_at(conn, sought.since - _CLOCKS)
+    return first, None if sought.until is None else _seq_at(conn, sought.until + _CLOCKS)
+
+
+def _seq_at(conn: Connection, instant: datetime) -> int:
+    """The number of the first record at or behind this moment, or the one behind the last; found by halves, as records follow the clock."""
+    ends = (
+        select(end(audit.c.seq)).scalar_subquery() for end in (func.min, func.max)
+    )  # each from the key; both in one would be a scan
+    low, high = conn.execute(select(*ends)).one()
+    low, high, at = int(low or 0), int(high or 0) + 1, micros(instant)
+    while low < high:
+        middle = (low + high) // 2
+        found = conn.execute(
+            select(audit.c.at).where(audit.c.seq >= middle).order_by(audit.c.seq).limit(1)
+        ).scalar()
+        if found is not None and found < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,4 +187,16 @@ def _conditions(conn: Connection, sought: Sought) -> list[ColumnElement[bool]]:
         found += [audit.c.run_id == sought.run, ABOUT_RUN]
     if sought.incident:
         found.append(events_of(conn, sought.incident))
+    if sought.target:
+        of_it = select(incidents.c.id).where(incidents.c.target_key == sought.target)
+        found += [audit.c.incident_id.in_(of_it), ABOUT_INCIDENT]
+    for word in sought.words:
+        text = to_text(word)[1:-1]  # as it stands in the data's JSON
+        found.append(
+            or_(audit.c.data.icontains(text, autoescape=True), audit.c.actor.icontains(word, autoescape=True))
+        )
+    if sought.since is not None:
+        found.append(audit.c.at >= micros(sought.since))
+    if sought.until is not None:
+        found.append(audit.c.at < micros(sought.until))
     return found

@@ -24,7 +24,7 @@ _HELPED = tuple(state.value for state in HELPED)
 class Scorecard:
     """Counts from `since` up to, but not with, `until`; `runs` by their present state.
 
-    `acted` runs changed something. `fixed` were verified, also those whose temporary change was taken back; `contained` were
+    Orders of a dry run, and their runs, are in no count. `acted` runs changed something. `fixed` were verified, also those whose temporary change was taken back; `contained` were
     verified too, by relief that left the cause to a person; `taken_over` ended because somebody else changed the target.
     `undone` were taken back by a person, `rejected` are runs that had changed something before a person said no to what
     they wanted next. `mitigation` are seconds from the incident's opening to the end of the run that fixed or contained it, sorted;
@@ -66,7 +66,7 @@ def scorecard(conn: Connection, since: datetime, until: datetime) -> Scorecard:
         since,
         until,
         alerts=_count(conn, episodes.c.key, _within(episodes.c.first_seen, first, last)),
-        incidents=_count(conn, incidents.c.id, _within(incidents.c.opened_at, first, last)),
+        incidents=_count(conn, incidents.c.id, _within(incidents.c.opened_at, first, last), _REAL),
         acted=_count(conn, runs.c.id, begun, _ACTED),
         fixed=_count(conn, runs.c.id, begun, runs.c.state.in_(_FIXED)),
         contained=_count(conn, runs.c.id, begun, runs.c.state == RunState.CONTAINED.value),
@@ -100,6 +100,10 @@ _ACTED = _has_step(
 )
 
 
+_REAL = or_(incidents.c.manual.is_(None), incidents.c.manual.not_like('%"dry_run":true%'))
+"""No trial: an order that may change nothing tells of no trouble, however often somebody tries one."""
+
+
 def _count(conn: Connection, key: Column[str], *where: ColumnElement[bool]) -> int:
     return int(conn.execute(select(func.count(key)).where(*where)).scalar() or 0)
 
@@ -118,7 +122,7 @@ def _offenders(conn: Connection, first: int, last: int) -> tuple[tuple[str, int]
     query: Select[Any] = (
         select(incidents.c.target_key, count)
         .where(_within(incidents.c.opened_at, first, last), incidents.c.target_key.is_not(None))
-        .where(incidents.c.merged_into.is_(None))
+        .where(incidents.c.merged_into.is_(None), _REAL)
         .group_by(incidents.c.target_key)
         .having(count > 1)
         .order_by(count.desc(), incidents.c.target_key)

@@ -20,7 +20,7 @@ from app.web.services import WebServices
 
 _ABOUT = (
     "Alert-driven auto-remediation for Kubernetes. Every error is RFC 9457 problem details with a stable `code`; "
-    "every list is paged by an opaque cursor."
+    "every list is paged by an opaque cursor; a parameter that a route does not know is refused."
 )
 
 

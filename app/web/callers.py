@@ -1,7 +1,8 @@
 """Callers: who sent this request and whether its scope suffices.
 
 The open mode (no tokens, loopback only) still refuses what a web page in somebody's browser could send here: a foreign
-Host (DNS rebinding) and, for every mode, a foreign Origin on requests that change something.
+Host (DNS rebinding) and, for every mode, a foreign Origin on requests that change something. A caller of the API that asks with a
+parameter which the route does not know is told: its answer would be to another question.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from urllib.parse import urlsplit
 
 from fastapi import Request
 
-from app.domain.errors import NotAuthenticated, NotPermitted
+from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
+from app.domain.free_text import name_told
 from app.domain.urls import is_address, is_loopback_address
 from app.intake.auth import ANYONE, Access, Principal, Scope
+from app.intake.body import pointer
 
 Headers = dict[bytes, bytes]
 """Request headers by lower-case name, as they stand in the ASGI scope."""
@@ -30,6 +33,8 @@ _ONCE = frozenset(
     }
 )
 _LAST_PORT = 65535
+_NAME = 200
+"""Characters of an unknown parameter's name that an answer shows."""
 _HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:]{2,39}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
@@ -119,12 +124,37 @@ def _authority(origin: str) -> str | None:
 
 
 def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]:
-    """A FastAPI dependency: the caller with `scope`; requests that change something must also be of the same site."""
+    """A FastAPI dependency: the caller with `scope`; requests that change something must also be of the same site, and the query has
+    only what the route knows, each once."""
 
     async def authenticated(request: Request) -> Principal:
         headers = headers_of(request.scope)
         if request.method != "GET":
             require_same_site(headers)
-        return caller(request.app.state.services.access, headers, scope)
+        principal = caller(request.app.state.services.access, headers, scope)
+        if request.url.query:
+            _require_known(request)
+        return principal
 
     return authenticated
+
+
+def _parameters(dependant: Any) -> set[str]:
+    """Names in the query that a route and what it depends on read."""
+    own = {param.alias for param in dependant.query_params}
+    return own.union(*(_parameters(one) for one in dependant.dependencies))
+
+
+def _require_known(request: Request) -> None:
+    """A filter that is misspelled would answer everything, and of one given twice half. Raises BadInput (`unknown_parameter`,
+    `repeated_parameter`) with its name."""
+    known = _parameters(request.scope["route"].dependant)
+    seen = set()
+    for name, _ in request.query_params.multi_items():
+        if name not in known:
+            allowed = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
+            where = pointer("query", name_told(name, _NAME))
+            raise BadInput(f"not known here; this {allowed}", code="unknown_parameter", where=where)
+        if name in seen:
+            raise BadInput("send it once", code="repeated_parameter", where=pointer("query", name))
+        seen.add(name)

@@ -6,17 +6,24 @@ Never changes anything. Every list is cursor-paged.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from sqlalchemy import Connection
 
+from app.domain.errors import BadInput
+from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import NAMESPACE_NAME, OBJECT_NAME
-from app.store import audit, escalations, incidents, people, runs, work
+from app.intake.body import pointer, rfc3339
+from app.store import escalations, incidents, people, records, runs, work
+from app.store.connection import storable
+from app.store.records import Sought
 from app.web.documented import answers, secured
 from app.web.expensive import expensive, reader
-from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number
+from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number, encode
 from app.web.services import WebServices
 from app.web.views import (
     AuditView,
@@ -34,6 +41,8 @@ from app.web.views import (
 _SHOWN_ALERTS = 200
 _SHOWN_DECISIONS = 100
 _SHOWN_RUNS = 100
+_WORDS = 8
+"""Words that one search of the audit trail may have: each is looked for in every record."""
 _LIST = answers(401, 403, 422, 503)
 _ONE = answers(401, 403, 404, 422, 503)
 
@@ -167,13 +176,53 @@ async def list_trust(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Pa
     return _page_of(await using.views.trust(), cursor, limit)
 
 
+def _about(
+    kind: Annotated[EventKind | None, Query(description="only records of this kind")] = None,
+    actor: Annotated[str, Query(max_length=300, description="only what this person or part did")] = "",
+    incident: Annotated[Id | None, Query(description="only records of this incident")] = None,
+    run: Annotated[Id | None, Query(description="only records of this run")] = None,
+    target: Annotated[
+        str, Query(max_length=400, description="only of incidents on NAMESPACE/KIND/NAME")
+    ] = "",
+) -> Sought:
+    return Sought(kind, storable(actor), incident or "", run or "", storable(target))
+
+
+def _sought(
+    about: Annotated[Sought, Depends(_about)],
+    words: Annotated[
+        str, Query(max_length=300, description="all of them stand in the data or in who did it")
+    ] = "",
+    since: Annotated[str, Query(description="RFC 3339; included")] = "",
+    until: Annotated[str, Query(description="RFC 3339; not included")] = "",
+) -> Sought:
+    """What of the audit trail is asked for. Raises BadInput (`invalid_parameter`) with the parameter."""
+    each = tuple(storable(words).split())
+    if len(each) > _WORDS:
+        raise _unfit("words", f"more than {_WORDS} words")
+    return replace(about, words=each, since=_time("since", since), until=_time("until", until))
+
+
+def _time(name: str, text: str) -> datetime | None:
+    found = rfc3339(text)
+    if text and found is None:
+        raise _unfit(name, "expected an RFC 3339 time")
+    return found
+
+
+def _unfit(name: str, told: str) -> BadInput:
+    return BadInput(told, code="invalid_parameter", where=pointer("query", name))
+
+
 @router.get("/audit", responses=_LIST, dependencies=_EXPENSIVE, openapi_extra=secured())
-async def list_audit(using: Using, cursor: Cursor = "", limit: Limit = 50) -> Page[AuditView]:
-    """The audit trail, oldest first."""
+async def list_audit(
+    using: Using, wanted: Annotated[Sought, Depends(_sought)], cursor: Cursor = "", limit: Limit = 50
+) -> Page[AuditView]:
+    """The audit trail, oldest first. One look covers a bounded number of records: with a filter a page may be empty and have a `next`."""
     after = decode_number(cursor)
-    rows = await using.store.read(lambda conn: audit.page(conn, after, limit + 1))
-    shown, following = cut(rows, limit, lambda row: str(row.seq))
-    return Page(items=[audit_view(row) for row in shown], next=following)
+    found = await using.store.read(lambda conn: records.onward(conn, wanted, after, limit))
+    following = encode(str(found.following)) if found.following else None
+    return Page(items=[audit_view(row) for row in found.rows], next=following)
 
 
 def _page_of(entries: Sequence[Mapping[str, Any]], cursor: str, limit: int) -> Page[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,28 @@ def test_local_times_are_those_of_the_browsers_zone_on_every_page(browser: Brows
         expect(page.locator("main table time").first).to_contain_text("ago")
         tab.require_accessible()
         tab.require_quiet()
+
+
+def test_an_incident_prints_whole_and_without_what_is_pressed(browser: Browser, site: World) -> None:
+    """For the review afterwards: what is folded is on the paper, in black on white, and nothing that only a screen can use."""
+    with person(browser, site, scheme="dark") as somebody:
+        page = somebody.login().open(site.path("/incidents/{langgraph}"))
+        folded = page.locator("details:not([open]) > :not(summary)").first
+        expect(folded).not_to_be_visible()
+        page.emulate_media(media="print")
+        expect(folded).to_be_visible()
+        for gone in ("header", "footer", "main form", "main .anchor"):
+            assert page.locator(gone).count() > 0, gone
+            assert page.locator(gone).filter(visible=True).count() == 0, gone
+        expect(page.locator("main .entry").first).to_be_visible()
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        ink = page.evaluate("getComputedStyle(document.querySelector('main .entry')).color")
+        assert _light(ink) < 100
+        assert _light(paper) > 200
+        assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def _light(colour: str) -> float:
+    """How light a computed colour is, 0 to 255; what is transparent is the paper."""
+    numbers = [float(n) for n in re.findall(r"[0-9.]+", colour)]
+    return 255 if numbers[3:] == [0.0] else sum(numbers[:3]) / 3

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import make_url
 from structlog.testing import capture_logs
 
 from app.doctor import local
@@ -94,3 +95,28 @@ async def test_a_schema_that_may_not_be_seen_is_neither_old_nor_a_fault(
     assert (found.code, told in found.text, found.fix) == ("store_closed", True, fix)
     as_role(empty_postgres, fix)
     assert [f.code for f in await local.store(patient)][-1] == "store_writes"
+
+
+async def test_all_rights_that_a_role_lacks_are_told_in_one_block(
+    urls: dict[str, str], empty_postgres: str, clock: HandClock
+) -> None:
+    """Without the schema no table has a name, without a table no right shows: each GRANT would lead to the next refusal."""
+    as_role(
+        empty_postgres,
+        "REVOKE USAGE ON SCHEMA public FROM public, remediator_run",
+        "REVOKE ALL ON ALL TABLES IN SCHEMA public FROM remediator_run",
+        "REVOKE UPDATE (seq, hash) ON audit_chain FROM remediator_run",
+        "REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM remediator_run",
+        "REVOKE EXECUTE ON FUNCTION audit_cut(bigint, bigint) FROM public, remediator_run",
+        f'REVOKE CREATE ON DATABASE "{make_url(empty_postgres).database}" FROM public, remediator_run',
+    )
+    patient: Any = SimpleNamespace(settings=Settings(database_url=SecretStr(urls["run"])))
+    (found,) = await local.store(patient)
+    assert found.code == "store_closed"
+    as_role(empty_postgres, *found.fix.split("; "))
+    assert [(f.code, f.fix) for f in await local.store(patient)] == [("store_writes", "")]
+    store = Store.open(urls["run"], clock=clock, ids=CountingIds())
+    try:
+        await open_incident(store)
+    finally:
+        store.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import RunState
 from app.flow.notifying.scorecard import last_days
@@ -72,6 +73,29 @@ async def test_two_spans_side_by_side_count_nothing_twice(tmp_path: Path) -> Non
     rig.clock.advance(1)
     card = await last_days(rig.services, 7)
     assert card["before"]["incidents"] == 1
+    await rig.close()
+
+
+async def test_a_dry_run_is_in_no_count(tmp_path: Path) -> None:
+    """Somebody tries a procedure twice: there was no trouble, nothing was done, and no target is a repeat offender. An order that acts counts."""
+    rig = await born(tmp_path)
+    for number, dry_run in enumerate((True, True, False)):
+        order = ManualRequest(
+            "high-error-rate",
+            "rag7/Deployment/langgraph",
+            {},
+            'no "dry_run":true, honestly',
+            "kim",
+            dry_run=dry_run,
+        )
+        now = rig.clock.now()
+        given = Delivery(Source.MANUAL, now, "kim", dedupe_key=f"k{number}", manual=order)
+        await rig.store.ingest(given)
+        await rig.run(30, alerts=False)
+        card = await last_days(rig.services, 7)
+        assert card["incidents"] == (0 if dry_run else 1)
+        assert sum(card["runs"].values()) == (0 if dry_run else 1)
+        assert card["offenders"] == []
     await rig.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,64 @@ def test_the_account_may_do_what_its_role_says_and_nothing_else(
             if allowed != ((verb, group, resource) in wanted):
                 wrong.append((verb, group, resource, allowed))
     assert wrong == []
+
+
+SENT = {
+    "get": ("GET", {}), "list": ("GET", {}), "watch": ("GET", {"watch": "true", "timeoutSeconds": "1"}), "create": ("POST", {"dryRun": "All"}),
+    "update": ("PUT", {"dryRun": "All"}), "patch": ("PATCH", {"dryRun": "All"}), "delete": ("DELETE", {"dryRun": "All"}),
+    "deletecollection": ("DELETE", {"dryRun": "All"}),
+}  # fmt: skip
+WHOLE = {"list", "watch", "create", "deletecollection"}
+"""Verbs on a collection; the others are on one object."""
+FOR_ALL = {(verb, "certificates.k8s.io", "clustertrustbundles") for verb in ("get", "list", "watch")}
+"""What Kubernetes lets every service account read (`system:cluster-trust-bundle-discovery`)."""
+OWN_PERSON = ("selfsubjectaccessreviews", "selfsubjectrulesreviews", "selfsubjectreviews")
+"""What Kubernetes lets every account ask about itself (`system:basic-user`)."""
+
+
+def _served(plane: ControlPlane) -> list[tuple[str, str, Obj]]:
+    """Everything that this API server has, as it says itself: root, group, and each resource with its verbs."""
+    client = plane.client()
+    groups = client.get("/apis").raise_for_status().json()["groups"]
+    roots = [("/api/v1", "")]
+    roots += [(f"/apis/{g['preferredVersion']['groupVersion']}", g["name"]) for g in groups]
+    return [
+        (root, group, resource)
+        for root, group in roots
+        for resource in client.get(root).raise_for_status().json()["resources"]
+        if resource["name"] not in OWN_PERSON
+    ]
+
+
+@pytest.mark.parametrize("namespace", ["rag7", "elsewhere", NAMESPACE, "kube-system", ""])
+def test_every_request_beyond_its_role_is_forbidden_to_its_token(
+    installed: Rendered, plane: ControlPlane, namespace: str
+) -> None:
+    """Every verb on every resource that the API server has, sent with the token itself. Without a namespace: over all of them at once."""
+    roles = {r["metadata"]["namespace"]: _allowed(r) for r in installed.all("Role")}
+    granted = {(v, g, r) for v, g, r, name in roles.get(namespace, set()) if not name}
+    wrong, refused = [], 0
+    headers, verify = (
+        {"authorization": f"Bearer {_token(plane)}"},
+        ssl.create_default_context(cafile=str(plane.ca_file)),
+    )
+    with httpx.Client(base_url=plane.url, headers=headers, verify=verify, trust_env=False) as client:
+        for root, group, resource in _served(plane):
+            name, _, sub = resource["name"].partition("/")
+            inside = resource["namespaced"] and namespace
+            place = f"{root}/namespaces/{namespace}" if inside else root
+            for verb in resource["verbs"]:
+                asked = (verb, group, resource["name"])
+                if asked in FOR_ALL or (asked in granted and inside):
+                    continue
+                path = f"{place}/{name}" if verb in WHOLE and not sub else f"{place}/{name}/one"
+                method, query = SENT[verb]
+                answer = client.request(method, f"{path}/{sub}" if sub else path, params=query)
+                refused += answer.status_code == 403
+                if answer.status_code != 403:
+                    wrong.append((*asked, answer.status_code))
+    assert wrong == []
+    assert refused > 300
 
 
 def test_of_the_secrets_only_the_named_one_may_be_read(installed: Rendered, plane: ControlPlane) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sqlite3
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import Any
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
 
 from app.domain.events import EventKind
+from app.domain.json import canonical
 from app.store import records
 from app.store import trail as whole
 from app.web.expensive import OF_ONE
@@ -95,6 +98,49 @@ async def test_it_is_searched_by_what_a_record_has(
     assert "No record fits." in nothing.text
 
 
+async def test_it_is_searched_by_words_target_and_time(
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The URL is the state: what was asked stands in the form again, in the link to what is older, and in the export."""
+    monkeypatch.setattr(records, "_CLOCKS", timedelta(seconds=1))
+    rig.clock.advance(600)
+    await rig.operations.approve(asked, "alice")
+    await rig.run(600)  # to its end: nothing is added below
+    await browser.login("reader")
+    told = await trail(rig)
+    approved = next(r for r in told if r.kind is EventKind.APPROVED)
+    incident = (await the_incident(rig)).id
+    moment = approved.at - timedelta(minutes=5)
+    before = moment.isoformat().replace("+00:00", "Z")
+    fits = {
+        f"since={before}": [r.seq for r in told if r.at >= moment],
+        f"until={before}": [r.seq for r in told if r.at < moment],
+        f"since={before}&until={before}": [],
+        "words=ALICE": [r.seq for r in told if "alice" in (r.actor + canonical(r.data)).lower()],
+        "words=alice+nowhere%25": [],
+        "words=%25": [r.seq for r in told if "%" in r.actor + canonical(r.data)],
+        "target=rag7/Deployment/langgraph": [r.seq for r in told if r.incident_id == incident],
+        "target=rag7/Deployment/lang": [],
+        f"target=rag7/Deployment/langgraph&since={before}&words=alice": [
+            r.seq
+            for r in told
+            if r.at >= moment and "alice" in (r.actor + canonical(r.data)).lower() and r.incident_id
+        ],
+    }
+    assert fits["words=ALICE"]
+    assert approved.seq in fits[f"since={before}"]
+    for query, wanted in fits.items():
+        page = await browser.get(f"/audit?{query}")
+        expect_sound(page)
+        found = cells(page.document) if page.document.all("table") else []
+        assert [int(row[0]) for row in found] == wanted[::-1], query
+        form = filled(page.form("/audit/export"))
+        assert {k: v for k, v in form.items() if k != "first"} == dict(parse_qsl(query)), query
+        answer = await browser.http.get("/audit/export", params=form)
+        assert [one["seq"] for one in lines(answer)] == wanted, query
+        assert "did nothing" not in page.text, query
+
+
 async def test_its_pages_follow_each_other_each_look_bounded(
     rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +157,10 @@ async def test_its_pages_follow_each_other_each_look_bounded(
     assert asked
 
 
-@pytest.mark.parametrize("query", ["kind=odd", "cursor=%21", "cursor=MTp4"])
+@pytest.mark.parametrize(
+    "query",
+    ["kind=odd", "cursor=%21", "cursor=MTp4", "since=yesterday", "until=2026", "words=a+b+c+d+e+f+g+h+i"],
+)
 async def test_what_cannot_be_searched_for_is_refused(browser: Browser, query: str) -> None:
     await browser.login("reader")
     page = await browser.get(f"/audit?{query}")

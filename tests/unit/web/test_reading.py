@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
@@ -11,14 +12,16 @@ import pytest
 from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.errors import BadInput, StoreUnavailable
+from app.domain.events import EventKind
+from app.domain.json import canonical
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
 from app.domain.text import CONTROL
 from app.intake import alertmanager
-from app.store import incidents, runs, work
+from app.store import audit, incidents, records, runs, work
 from app.store.runs import NewRun
 from app.web.paging import cut, decode, decode_number, encode
-from tests.unit.web.rig import NOW, Rig, problem_of
+from tests.unit.web.rig import ALL, NOW, Rig, problem_of
 
 PATHS = [
     "/api/v1/incidents", "/api/v1/incidents/inc_1", "/api/v1/runs", "/api/v1/runs/run_1", "/api/v1/runs/run_1/explain",
@@ -205,7 +208,41 @@ async def test_the_audit_trail_is_listed_oldest_first(rig: Rig) -> None:
     assert len(seqs) == 4  # fired and opened, twice
 
 
+async def test_the_audit_trail_is_searched_a_bounded_stretch_at_a_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever follows `next` has all that fits, however far apart it is; a page in between may be empty."""
+    monkeypatch.setattr(records, "LOOKED_AT", 3)
+    monkeypatch.setattr(records, "_CLOCKS", timedelta(0))
+    ids = await fire(rig, *(f"Alert{i}" for i in range(6)))
+    whole = await rig.store.read(lambda conn: audit.page(conn, 0, 100))
+    searches = {
+        "kind=incident.opened": [e.seq for e in whole if e.kind is EventKind.INCIDENT_OPENED],
+        f"incident={ids[5]}": [e.seq for e in whole if e.incident_id == ids[5]],
+        "words=alert3": [e.seq for e in whole if "Alert3" in canonical(e.data)],
+        "since=2026-03-04T10:16:00Z": [e.seq for e in whole],
+        "since=2026-03-04T10:16:01Z": [],
+        "until=2026-03-04T10:16:00Z": [],
+        "actor=nobody": [],
+        "target=rag7/Deployment/langgraph": [],
+    }
+    async with rig.client("read") as client:
+        for search, wanted in searches.items():
+            seqs: list[int] = []
+            cursor: str | None = ""
+            while cursor is not None:
+                page = (await client.get(f"/api/v1/audit?{search}&limit=2&cursor={cursor}")).json()
+                seqs += [item["seq"] for item in page["items"]]
+                cursor = page["next"]
+            assert seqs == wanted, search
+    assert searches["words=alert3"]
+
+
 INVALID = [
+    ("/api/v1/audit?kind=odd", "invalid_parameter", "/query/kind"),
+    ("/api/v1/audit?since=yesterday", "invalid_parameter", "/query/since"),
+    ("/api/v1/audit?until=2026-03-04", "invalid_parameter", "/query/until"),
+    ("/api/v1/audit?words=a+b+c+d+e+f+g+h+i", "invalid_parameter", "/query/words"),
     ("/api/v1/incidents?limit=0", "invalid_parameter", "/query/limit"),
     ("/api/v1/incidents?limit=201", "invalid_parameter", "/query/limit"),
     ("/api/v1/incidents?limit=many", "invalid_parameter", "/query/limit"),
@@ -223,6 +260,35 @@ INVALID = [
 async def test_a_parameter_that_does_not_fit_is_named(rig: Rig, path: str, code: str, where: str) -> None:
     async with rig.client("read") as client:
         assert problem_of(await client.get(path), 422, code)["where"] == where
+
+
+async def test_a_parameter_that_no_route_knows_is_refused_everywhere(rig: Rig) -> None:
+    """`?stat=waiting` would answer everything, and of a filter given twice half."""
+    async with rig.client(*ALL) as client:
+        routes = [
+            (method, path.format(run_id="run_1", incident_id="inc_1"))
+            for path, methods in rig.app.openapi()["paths"].items()
+            for method in methods
+            if path.startswith("/api/v1/")
+        ]
+        assert len(routes) > 20
+        for method, path in routes:
+            answer = await client.request(method, f"{path}?stat~/=waiting")
+            assert problem_of(answer, 422, "unknown_parameter")["where"] == "/query/stat~0~1", path
+        allowed = problem_of(await client.get("/api/v1/runs?stat=waiting"), 422, "unknown_parameter")[
+            "detail"
+        ]
+        twice = problem_of(
+            await client.get("/api/v1/runs?state=fixed&state=stuck"), 422, "repeated_parameter"
+        )
+    assert "cursor, incident, limit, state" in allowed
+    assert twice["where"] == "/query/state"
+    assert rig.orders.asked == [], "an order with a parameter that is none is not carried out"
+
+
+async def test_only_who_may_ask_is_told_what_is_known(rig: Rig) -> None:
+    async with rig.client() as client:
+        problem_of(await client.get("/api/v1/runs?stat=waiting"), 401, "not_authenticated")
 
 
 class LostStore:

@@ -168,7 +168,7 @@ async def test_good_requests_make_no_log_line_and_refused_ones_make_one(rig: Rig
         await client.get("/api/v1/incidents/inc_1?token=hunter2")
     [line] = log
     assert line["event"] == "request refused"
-    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/incidents/inc_1", 404)
+    assert (line["method"], line["path"], line["status"]) == ("GET", "/api/v1/incidents/inc_1", 422)
 
 
 async def test_every_answer_carries_its_own_request_id(rig: Rig) -> None:
