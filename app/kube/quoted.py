@@ -35,6 +35,8 @@ _DEMANDED = re.compile(
     r"validation (?:error|failure): (?:(?:[A-Z]?[a-z]{1,20}|[A-Z]{2,6})[,.:]? ){1,60}rule [\w.-]{1,100} failed at path [\w./-]{1,200}"
 )
 """What a policy of Kyverno demands, in plain words alone: a value has a sign, a digit, a quote or capitals in it."""
+_STANDARD = frozenset({"ALL", "NET_BIND_SERVICE", "RuntimeDefault", "Localhost", "Unconfined"})
+"""What the Pod Security Standards demand or forbid, which admission quotes: words of Kubernetes itself."""
 _NAMED = re.compile(r"\s(?:is (?:invalid|forbidden)|not found|already exists|cannot\b)")
 _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")
@@ -107,7 +109,7 @@ def _unquoted(text: str, *, cut: bool) -> Iterator[str]:
         end, behind = closed or (len(text), len(text))
         said = text[opened.end() : end]
         named = _NAMES.search(text[max(0, start - 64) : start]) or _NAMED.match(text, behind)
-        if (named and _NAME.fullmatch(said)) or _DEMANDED.fullmatch(said):
+        if said in _STANDARD or (named and _NAME.fullmatch(said)) or _DEMANDED.fullmatch(said):
             shown = text[start:behind]
         elif "@" not in said and (url := _URL.fullmatch(said)):
             shown = f"{opened[0]}{url[1]}{opened[0]}"

@@ -100,6 +100,8 @@ def test_whatever_the_value_is_made_of(before: str, behind: str) -> None:
         'pods "web-1" is forbidden: exceeded quota: small, requested: cpu=2, used: cpu=1, limited: cpu=2',
         'pods "web-1" is forbidden: error looking up service account rag7/app: serviceaccount "app" not found',
         'pods "web-1" is forbidden: violates PodSecurity "restricted:latest": allowPrivilegeEscalation != false (container "web" must set securityContext)',
+        'unrestricted capabilities (container "web" must set securityContext.capabilities.drop=["ALL"])',
+        'seccompProfile (pod or container "web" must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost")',
         'Deployment.apps "web" is invalid: spec.replicas: Invalid value: must be greater than or equal to 0',
         'spec.strategy.type: Unsupported value: supported values: "Recreate", "RollingUpdate"',
         "spec.template.spec.containers[0].image: Required value",
