@@ -12,12 +12,12 @@ from app.domain.secret_words import made_up
 
 _WORDS = re.compile(
     r"pass?w(?:or[dt]|0rd|rd)?s?(?![a-z])|pass?w(?:or[dt]|0rd)|passwd|pass[_.-]?phrase|pass[_.-]?code|pswd|kennwort|mot_de_passe|contrasen[ay]|senha|wachtwoord"
-    r"|mnemonic|^(?:cvv2?|cvc2?)$|^bearer$|secret|token|credential|authorization|cookie|signature|\bpin\b|accesscode"
+    r"|mnemonic|^(?:cvv2?|cvc2?)$|^bearer$|secret|token|credential|authorization|cookie|signature|\bpins?\b|accesscode"
     r"|(?:api|access|private|priv|signing|routing|encryption|decryption|master|fernet|account|shared|session|service|storage"
     r"|license|licence|app|application|client|webhook|hmac|aes|rsa|ssh|tls|ssl|root|admin|cipher|data|functions|host|deploy|auth"
     r"|cert|certificate|server|unseal|unlock|wrapping|recovery|consumer|instrumentation|write|ingest|publishable"
     r"|sharedaccess|integration|subscription|ca)[_.-]?key(?:[_.-]?data)?(?!s?[_.-]?(?:name|ref|file|path|id)\b)|session[_.-]?id|sessid|\bsid\b"
-    r"|(?:device|user|authorization|auth|recovery|backup|activation)[_.-]?codes?$|code[_.-]?verifier|oauth[_.-]?verifier|client[_.-]?assertion|id[_.-]?token[_.-]?hint"
+    r"|(?:device|user|authorization|auth|recovery|backup|activation|mfa|2fa|totp|otp|verification)[_.-]?codes?$|code[_.-]?verifier|oauth[_.-]?verifier|client[_.-]?assertion|id[_.-]?token[_.-]?hint"
     r"|(?:totp|hotp|otp|mfa|2fa|wallet)[_.-]?seed|saml[_.-]?(?:response|request|assertion)|dockerconfigjson|dockercfg|id_(?:rsa|dsa|ecdsa|ed25519)$|client-principal$|webhook[_.-]?url$|remember[_.-]?me$|(?:^|[_.-])pepper$"
     r"|^stringData$|\.(?:jks|p12|pfx)$|(?:^|[_.-])(?:nt[_.-]?hash|ntlm|netrc|pgpass|htpasswd)$",
     re.IGNORECASE,
@@ -25,7 +25,7 @@ _WORDS = re.compile(
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SECRET_PARTS = frozenset(
     {
-        "pass",
+        "pas",  # of pass, whose s is taken for a plural's
         "pw",
         "pwd",
         "psw",
@@ -150,11 +150,11 @@ def is_secret_name(name: str) -> bool:
 
 def _has_secret_part(name: str) -> bool:
     parts = [part.lower() for part in _PARTS.findall(name)]
-    return any(part in _SECRET_PARTS or _ends_like_one(part) for part in parts)
+    return any(part.removesuffix("s") in _SECRET_PARTS or _ends_like_one(part) for part in parts)
 
 
 def _ends_like_one(part: str) -> bool:
-    if part.endswith("pwd"):
+    if part.endswith(("pwd", "pwds")):
         return True
     if part.endswith("pass"):
         return _NO_PASS.fullmatch(part) is None

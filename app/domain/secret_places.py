@@ -290,7 +290,7 @@ def made_up_behind(match: Any, text: str) -> Span | None:
 
 
 ALGORITHM = re.compile(
-    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\d+bit", re.IGNORECASE
+    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\dbit", re.IGNORECASE
 )
 """What is said of how a secret is kept."""
 

@@ -42,7 +42,7 @@ _EMPTY = re.compile(
 )
 _REFERS = re.compile(
     rf"(?P<quote>\\{{0,16}}[\"'])?(?:\$\{{(?:[A-Z_][A-Z0-9_]{{0,80}}|[a-z]{{1,24}}(?:[._][a-z]{{1,24}}){{0,8}})\}}|\$\([A-Z_][A-Z0-9_]{{0,80}}\)|\{{\{{-? ?[A-Za-z_.$][A-Za-z_. |]{{0,80}}-?\}}\}}"
-    rf"|(?:get|read|load|fetch|find|create|generate|new|make|build|issue|sign|parse|resolve|lookup)(?:[A-Z]|_[a-z])[A-Za-z_]{{0,40}}\((?:[a-z][A-Za-z_.]{{0,40}}(?:, ?(?=[a-z]))?){{0,4}}\))(?(quote)(?P=quote)){_BEHIND}"
+    rf"|(?:get|read|load|fetch|find|create|generate|new|make|build|issue|sign|parse|resolve|lookup)(?:[A-Z]|_[a-z])[A-Za-z_]{{0,40}}\((?:[a-z][A-Za-z_.]{{0,40}}(?:, ?[a-z][A-Za-z_.]{{0,40}}){{0,3}})?\))(?(quote)(?P=quote)){_BEHIND}"
 )
 """What stands for a value that is elsewhere: a template's or a shell's name for it, a call of a function with names alone."""
 _COUNT = re.compile(rf"(?P<quote>[\"'])?\d{{1,9}}(?:\.\d{{1,9}})?(?(quote)(?P=quote)){_BEHIND}")

@@ -22,7 +22,7 @@ _FIELD_ERROR = re.compile(
 _ABOUT = re.compile(r"[a-z][a-z0-9 ,.'`*-]*(?:$|[^a-z0-9 ,.'`*-])")
 _WITHOUT = re.compile(r"(?:must|should|may|cannot|can) |supported values: ")
 _GO = re.compile(r"[&*]?(?:map\[[^\]\n]{0,80}\])?(?:\[\])?[\w.*]*(?:interface \{\})?")
-_DIFF = re.compile(r"\n\s*(?:[&+-]\s*)?(?:\w+\.\w+\{|\(?\*?\w+\.\w+\)?\(?\{?|map\[|\{|\.\.\. //)")
+_DIFF = re.compile(r"\n[^\S\n]*+(?:[&+-][^\S\n]*+)?(?:\w+\.\w+\{|\(?\*?\w+\.\w+\)?\(?\{?|map\[|\{|\.\.\. //)")
 _QUOTE = re.compile(r"(?<![A-Za-z0-9])[\"'`]|[\"`]")
 _NAMES = re.compile(
     r"(?:^\S+|\b(?:webhook|resource|subresource|group|namespace|kind|field|user|quota|serviceaccount|account|secret|configmap|priorityclass|class|policy|binding|rule"

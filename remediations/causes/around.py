@@ -217,6 +217,8 @@ def _unobserved(seen: Snapshot) -> Iterator[Cause]:
     entries = workload.manifest["metadata"].get("managedFields") or ()
     times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
     at = max((time for time in times if time is not None), default=None)
+    if None in times:
+        return  # a scaling has no time: it may be of this moment, by an autoscaler
     if workload.observed_generation >= workload.ref.generation or at is None or seen.now - at < STARTING:
         return
     yield Cause(

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from app.domain.decision import Mode
 from app.domain.errors import Refused
 from app.domain.events import EventKind
+from app.domain.json import Obj
 from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.policy.model import Approval, Otherwise
-from app.sim.faults import Fault, FaultKind, Verb
+from app.sim.faults import Fault, FaultKind, Request, Verb
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_run, trail, writes
 from tests.scenario.test_their_change_gets_its_time import second_question
@@ -29,16 +32,29 @@ async def _yes(rig: Rig, *people: str) -> None:
             await rig.operations.approve(run.id, who, run.plan_hash)
 
 
-@pytest.mark.parametrize("answered", [True, False])
+@pytest.mark.parametrize("answered", ["no", "after", "before", "while it is written"])
 async def test_promise_10_a_second_question_is_asked_anew_when_more_people_have_to_agree(
-    tmp_path: Path, *, answered: bool
+    tmp_path: Path, answered: str
 ) -> None:
     rig = await second_question(tmp_path)
     first = await the_run(rig)
     before = len(writes(rig))
-    rig.policy = policy(mode=Mode.APPROVE, otherwise=BOTH, approval=Approval(approvals=2))
-    if answered:
-        await _yes(rig, "kim")
+    stricter = policy(mode=Mode.APPROVE, otherwise=BOTH, approval=Approval(approvals=2))
+
+    def at(request: Request, when: Literal["before", "after"]) -> None:
+        if request.verb == "patch" and request.dry_run and when == "after":
+            rig.policy = stricter
+
+    match answered:
+        case "before":
+            await _yes(rig, "kim")
+            rig.policy = stricter
+        case "while it is written":
+            rig.cluster.on_request(at)
+            await _yes(rig, "kim")
+        case _:
+            rig.policy = stricter
+            await _yes(rig, *(["kim"] if answered == "after" else []))
     await rig.run(120)
     run = await the_run(rig)
     assert (run.state, run.step_index > first.step_index, run.step.name) == (
@@ -99,4 +115,79 @@ async def test_promise_4_a_question_to_the_cluster_without_an_answer_is_put_agai
     await rig.run(90)
     assert writes(rig), rig.notebook.text
     assert (await the_run(rig)).mode is Mode.AUTO
+    await rig.close()
+
+
+@pytest.mark.parametrize("verb", ["create", "can_i"])
+async def test_promise_4_it_is_put_again_for_an_incident_that_waited_long_too(
+    tmp_path: Path, verb: Verb
+) -> None:
+    rig = await born(tmp_path, "high-latency")
+    await rig.operations.pause("all", "hands off", "kim", None)
+    await rig.run(300)
+    await rig.operations.resume("all", "kim")
+    rig.cluster.faults.add(Fault(FaultKind.LOST_BEFORE, verb=verb, times=1))
+    await rig.run(90)
+    assert writes(rig), rig.notebook.text[-3000:]
+    assert (await the_run(rig)).mode is Mode.AUTO
+    await rig.close()
+
+
+@pytest.mark.parametrize("field", ["progressDeadlineSeconds", "revisionHistoryLimit"])
+async def test_an_annotation_by_a_tool_that_owns_a_field_withdraws_no_question_again_and_again(
+    tmp_path: Path, field: str
+) -> None:
+    """The time of its entry is that of the annotation as well: nobody can tell that it changed the field."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    where = (Kind.DEPLOYMENT, "rag7", "langgraph")
+    rig.cluster.edit(*where, [{"op": "add", "path": f"/spec/{field}", "value": 400}], manager="toolx")
+    await rig.run(60)
+    for number in range(6):
+        note = {"op": "add", "path": "/metadata/annotations/note", "value": str(number)}
+        rig.cluster.edit(*where, [note], manager="toolx")
+        await rig.run(60)
+    every = await all_runs(rig)
+    assert len(every) == 1, [(run.state, run.result) for run in every]
+    await _yes(rig, "kim")
+    await rig.run(60)
+    assert len(writes(rig)) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("stricter", [Approval(approvals=2), Approval(by=("ann",))])
+async def test_promise_10_what_a_gate_asks_in_any_mode_it_asks_the_people_of_the_rule_in_force(
+    tmp_path: Path, stricter: Approval
+) -> None:
+    """Also where the same edit sets the rule to auto: the doubt stays, and with it the question."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    where = (Kind.DEPLOYMENT, "rag7", "langgraph")
+    rig.cluster.scale(*where, 4, manager="kubectl")
+    await rig.run(200)
+    run = (await all_runs(rig))[-1]
+    assert (run.state, "hands/changed_since" in str(run.settings["asked"])) == (RunState.WAITING, True)
+    rig.policy = policy(mode=Mode.AUTO, approval=stricter)
+    await _yes(rig, "kim")
+    await rig.run(60)
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_an_order_waits_for_a_controller_that_has_not_seen_the_newest_change_yet(
+    tmp_path: Path,
+) -> None:
+    """Whose it is, an autoscaler's perhaps, is told in a moment."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    before = rig.cluster.get
+    late = rig.clock.now() + timedelta(seconds=20)
+
+    async def behind(kind: Kind, namespace: str, name: str) -> Obj:
+        found: Obj = await before(kind, namespace, name)
+        if kind is Kind.DEPLOYMENT and rig.clock.now() < late:
+            meta = {**found["metadata"], "generation": 9}
+            return {**found, "metadata": meta, "status": {**found["status"], "observedGeneration": 8}}
+        return found
+
+    rig.cluster.get = behind  # type: ignore[method-assign]
+    waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
+    assert waiting.state is RunState.WAITING
     await rig.close()

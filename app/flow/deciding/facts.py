@@ -159,6 +159,9 @@ def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport
     return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
 
 
+UNSEEN = Unknown("its controller has not seen its newest change yet")
+
+
 async def changed_by(
     services: Services, sight: Sight, alerts: Sequence[StoredAlert]
 ) -> tuple[Fact[str], datetime | None]:
@@ -180,7 +183,7 @@ async def changed_by(
         return Unknown(error.message), None
     seen = [hand for hand in hands if hand is not None]
     if any(hand.unseen for hand in seen):  # by whom, an autoscaler perhaps, is told in a moment
-        return Unknown("its controller has not seen its newest change yet"), None
+        return UNSEEN, None
     at = max((hand.at for hand in seen if hand.at is not None), default=None)
     after = "after the alert fired" if alerts else "after it was ordered"
     return "; ".join(f"{hand.text}, {after}" for hand in seen), at

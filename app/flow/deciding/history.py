@@ -304,7 +304,7 @@ def _left(conn: Connection, target_key: str) -> frozenset[str]:
 
 def _tried(intent: Mapping[str, Any], outcome: Mapping[str, Any]) -> bool:
     """The cluster has answered. What our own check stopped before anything was sent may be planned again."""
-    stopped = outcome.get("answer", {}).get("event") in ("abandoned", "taken_over")
+    stopped = outcome.get("answer", {}).get("event") in ("abandoned", "taken_over", "asked_anew")
     return intent.get("entry") in ("action", "none") and bool(outcome) and not stopped
 
 

@@ -45,7 +45,7 @@ WATCHED = timedelta(hours=6)
 """How often it is looked whether the alert of an incident is still there that waits for nothing else: one that is only observed,
 or a person's."""
 _UNASKED = timedelta(seconds=45)
-"""So long after an incident was opened what failed in passing is looked at again before people are asked."""
+"""So long what failed in passing is looked at again before people are asked."""
 _SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
@@ -95,7 +95,9 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
-    fresh = tx.now - incident.opened_at < _UNASKED
+    last = work.latest_decision(tx.conn, incident.id)
+    stands = last is not None and last.body.get("code") == Code.UNKNOWN_FACT.value
+    fresh = last is None or not stands or tx.now - last.at < _UNASKED
     decision = decide_on(case.policy, seen, measured, case.passing if fresh else "")
     if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
         history.begin_trust(tx, rule, incident, case.outside.target)

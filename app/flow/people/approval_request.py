@@ -82,21 +82,38 @@ def came_since(run: Run, decision: Decision) -> str:
     return "; ".join(f"{gate.gate}: {gate.value}" for gate in asks if _key(gate) not in run.settings[_ASKED])
 
 
+def asked_by_gates(run: Run) -> bool:
+    """Whether a gate asked for another reason than the mode of its rule."""
+    by_mode = f"approval/{Code.APPROVAL_NEEDED.value}"
+    return any(not str(key).startswith(by_mode) for key in run.settings.get(_ASKED, ()))
+
+
 def unknown_hand(run: Run, changed: str) -> bool:
-    """Whether this change by somebody else, in the words of the gate `hands`, was not told when the question was put."""
-    if not changed or _ASKED not in run.settings:
+    """Whether any of these changes by somebody else, in the words of the gate `hands`, was not told when the question was put. Of a field beside the
+    template and the size nobody can tell a change from a tool's annotation: its entry has one time for all."""
+    if _ASKED not in run.settings:
         return False
-    return f"hands/{Code.CHANGED_SINCE.value}: {changed}" not in run.settings[_ASKED]
+    told = {_hand(part) for key in run.settings[_ASKED] for part in key.removeprefix(_HANDS).split("; ")}
+    return any(_CHANGED.search(part) and _hand(part) not in told for part in changed.split("; "))
 
 
 _NOTE = re.compile(r" ?\([^()]*\)|\d+")
+_HANDS = f"hands/{Code.CHANGED_SINCE.value}: "
+_CHANGED = re.compile(r"\b(?:template|[rR]eplicas|minReplicas|maxReplicas|paused)\b")
+_AT = re.compile(r" at \d\d:\d\d:\d\d UTC")
+
+
+def _hand(told: str) -> str:
+    """A change as it counts: with its time where that is the change's own."""
+    return told if _CHANGED.search(told) else _AT.sub("", told)
 
 
 def _key(gate: GateResult) -> str:
     """What is asked counts by name, without its numbers and notes: who knew of one owner, or of one thing that cannot be read, knew nothing of
     another one. Somebody's change counts with all that is told of it: each is another one."""
     named = gate.code in (Code.OWNED, Code.POD_UNPROVEN)
-    whose = gate.value if gate.code is Code.CHANGED_SINCE else _NOTE.sub("", gate.value) if named else ""
+    hands = "; ".join(map(_hand, gate.value.split("; "))) if gate.code is Code.CHANGED_SINCE else ""
+    whose = hands or (_NOTE.sub("", gate.value) if named else "")
     return f"{gate.gate}/{gate.code.value}{f': {whose}' if whose else ''}"
 
 

@@ -22,7 +22,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce
 from app.flow.people import approvers
-from app.flow.people.approval_request import held_by, seen_to_hold
+from app.flow.people.approval_request import asked_by_gates, held_by, seen_to_hold
 from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
@@ -156,7 +156,7 @@ def withdrawn(run: Run, in_force: Rule | str, *, ordered: bool) -> str:
     if in_force.mode is Mode.OBSERVE:
         return f"the rule {in_force.name!r} only observes by now"
     asked = Rule.from_json(run.settings["rule"])
-    if _asks_others(asked, in_force):
+    if _asks_others(run, asked, in_force):
         return "who may approve has changed; it is asked again"
     return _another_plan(run, asked, in_force, ordered=ordered)
 
@@ -164,15 +164,16 @@ def withdrawn(run: Run, in_force: Rule | str, *, ordered: bool) -> str:
 def holds_no_more(run: Run, in_force: Rule, *, begun: bool, ordered: bool) -> str:
     """Why an action of this plan is not taken under the rule in force; empty when it may be. What is begun is not another plan by then."""
     asked = Rule.from_json(run.settings["rule"])
-    if run.answer == APPROVED and _asks_others(asked, in_force):
+    if run.answer == APPROVED and _asks_others(run, asked, in_force):
         return "who may approve has changed since this was approved"
     return "" if begun else _another_plan(run, asked, in_force, ordered=ordered)
 
 
-def _asks_others(asked: Rule, in_force: Rule) -> bool:
+def _asks_others(run: Run, asked: Rule, in_force: Rule) -> bool:
     """Whether the rule in force would ask others than the plan was put to. One that asks nobody any more lowers no question that stands:
-    withdrawn, the plan would be made anew and carried out without the people it had been put to."""
-    by_itself = asked.mode is not Mode.AUTO and in_force.mode is Mode.AUTO
+    withdrawn, the plan would be made anew and carried out without the people it had been put to. What a gate asks about in any mode it
+    asks the people of the rule in force."""
+    by_itself = asked.mode is not Mode.AUTO and in_force.mode is Mode.AUTO and not asked_by_gates(run)
     return not by_itself and approvers.changed(asked.approval, in_force.approval)
 
 

@@ -23,6 +23,7 @@ _CLASSES = {
 }  # fmt: skip
 _REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
 _LONG = 1_000
+_SEVERAL, _NESTED = 3, 24  # a group so often, of runs so long: each way to cut one multiplies
 Signs = frozenset[str]
 
 
@@ -47,34 +48,40 @@ def _signs(op: Any, said: Any) -> Signs | None:
     return frozenset(_SIGNS) - found if said[0][0] is codes.NEGATE else frozenset(found)
 
 
-def _runs(items: Iterable[Any], before: frozenset[Signs], faults: list[Signs]) -> frozenset[Signs]:
+def _runs(
+    items: Iterable[Any], before: frozenset[Signs], faults: list[Signs], long: int = _LONG
+) -> frozenset[Signs]:
     """The runs of any length that may still be cut behind `items`; two that meet in a sign are a fault, unless the pattern ends there."""
     for op, said in items:
         if op in _REPEATS:
-            before = _repeated(op, said, before, faults)
+            before = _repeated(op, said, before, faults, long)
         elif (one := _signs(op, said)) is not None:
             before = frozenset(run & one for run in before if run & one)
         elif op is codes.SUBPATTERN:
-            before = _runs(said[3], before, faults)
+            before = _runs(said[3], before, faults, long)
         elif op is codes.ATOMIC_GROUP:
-            _runs(said, before, faults)
+            _runs(said, before, faults, long)
             before = frozenset()
         elif op is codes.BRANCH:
-            before = frozenset().union(*(_runs(branch, before, faults) for branch in said[1]))
+            before = frozenset().union(*(_runs(branch, before, faults, long) for branch in said[1]))
         elif op in (codes.ASSERT, codes.ASSERT_NOT):
-            _runs(said[1], frozenset(), faults)
+            _runs(said[1], frozenset(), faults, long)
     return before
 
 
-def _repeated(op: Any, said: Any, before: frozenset[Signs], faults: list[Signs]) -> frozenset[Signs]:
+def _repeated(
+    op: Any, said: Any, before: frozenset[Signs], faults: list[Signs], long: int
+) -> frozenset[Signs]:
     least, most, body = said
     one = _signs(*body[0]) if len(body) == 1 else None
     if one is None:
-        inside = _runs(body, before, faults)
-        inside = _runs(body, inside, faults) if most > _LONG else inside
+        inside = _runs(body, before, faults, long)
+        if most >= _SEVERAL:
+            inside = _runs(body, _runs(body, inside, faults, long), faults, min(long, _NESTED))
+            _runs(body, _runs(body, frozenset(), faults, min(long, _NESTED)), faults, min(long, _NESTED))
         return before | inside if not least else inside
-    faults += [run & one for run in before if run & one and most > _LONG]
-    own = frozenset({one}) if most > _LONG and op is not codes.POSSESSIVE_REPEAT else frozenset()
+    faults += [run & one for run in before if run & one and most > long]
+    own = frozenset({one}) if most > long and op is not codes.POSSESSIVE_REPEAT else frozenset()
     kept = before if not least else frozenset(run & one for run in before if run & one)
     return kept | own
 
