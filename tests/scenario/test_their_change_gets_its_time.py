@@ -12,8 +12,9 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.policy.model import Otherwise
 from app.sim.scenario import PatchStep, Scenario, Step
+from tests.births import scenario_of
 from tests.crash.worlds import flood
-from tests.scenario.rig import Rig, scenario_of
+from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
     all_runs,
     born,
