@@ -97,7 +97,7 @@ async def test_of_several_alerts_in_one_body_the_one_that_can_be_mended_is_waite
 async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_other_alerts(
     tmp_path: Path, ends: str
 ) -> None:
-    """The question mended nothing: a person is called then, once."""
+    """The question mended nothing: a person is called then, once for both."""
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
     fires_on(rig)
     await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
@@ -112,24 +112,31 @@ async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_
         await rig.run(30, alerts=False)
         assert await _calls(rig, "HighLatency") == 1
     await rig.run(4_000, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
 
 
-async def test_a_run_that_did_not_help_swallows_no_call(tmp_path: Path) -> None:
+@pytest.mark.parametrize("severe", [False, True], ids=["as severe", "more severe"])
+async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path, *, severe: bool) -> None:
+    """It swallows no call: one that is more severe makes its own, and so does one that is left alone."""
     rig = await born(tmp_path)
     fires_on(rig)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
-    await rig.until(lambda: bool(rig.cluster.mutations), 120)
+    (beside,) = _alerts(rig, "langgraph", ("HighLatency",))
+    mended = alert(rig, severity="warning" if severe else "critical")
+    await rig.send(body(beside, mended))
+    await rig.run(20, alerts=False)
     (run,) = await all_runs(rig)
     while not run.state.ended:
-        assert await _calls(rig, "HighLatency") == 0
+        assert await trail(rig, EventKind.ESCALATED) == []
         await rig.run(20, alerts=False)
         (run,) = await all_runs(rig)
     assert run.state not in (RunState.FIXED, RunState.CONTAINED)
-    await rig.run(30, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
-    await rig.run(4_000, alerts=False)
+    await rig.run(60, alerts=False)
+    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    await rig.run(2_000, alerts=False)
+    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    await _ends(rig, [mended])
+    await rig.run(400, alerts=False)
     assert await _calls(rig, "HighLatency") == 1
     await rig.close()
 
@@ -139,7 +146,7 @@ async def test_nobody_waits_for_an_undo_that_something_holds(tmp_path: Path) -> 
     rig = await born(tmp_path)
     fires_on(rig)
     await rig.send(body(*_alerts(rig, "langgraph", ("HighErrorRate",))))
-    await rig.until(lambda: bool(rig.cluster.mutations), 120)
+    await rig.run(20, alerts=False)
     (run,) = await all_runs(rig)
     held = {"waits_for": "held: a freeze stands", "due_at": None}
     await rig.store.write(lambda tx: tx.conn.execute(update(runs).where(runs.c.id == run.id).values(**held)))

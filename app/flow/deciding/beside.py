@@ -15,16 +15,18 @@ from sqlalchemy import Connection
 
 from app.domain.target import Kind, Target
 from app.domain.text import bounded, visible
+from app.flow.calling import severity
 from app.flow.deciding.facts import Ground
 from app.notify.wording import resolved_beside
 from app.policy.facts import Beside, Facts, Unknown, may_act
-from app.policy.match import NoHint, match_rule, target_hint
+from app.policy.match import NoHint, match_rule, rank_of, target_hint
 from app.policy.model import Policy, Rule
-from app.store import facts, incidents, people, runs
+from app.store import escalations, facts, incidents, people, runs
 from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
+_AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
 _LOOKED_AT = timedelta(minutes=2)
 """So long a look at another alert is waited for: the minute that a sender may take to group them, and that of a claim whose worker died."""
 
@@ -36,8 +38,13 @@ def without_step(
     at_work = "" if isinstance(measured.busy_with, Unknown) else measured.busy_with
     if at_work and runs.get(conn, at_work).waits_for.startswith(WAITS_HELD):
         return replace(measured, busy_with="")
-    found = _their_time(incident, ground.rule, measured, changed_at) or _asked(measured)
-    return replace(measured, beside=found or _looked_at(conn, ground.policy, incident, measured))
+    found = (
+        _their_time(incident, ground.rule, measured, changed_at)
+        or _asked(measured)
+        or _called(conn, incident, measured)
+        or _looked_at(conn, ground.policy, incident, measured)
+    )
+    return replace(measured, beside=found)
 
 
 def _asked(measured: Facts) -> Beside | None:
@@ -58,6 +65,20 @@ def _their_time(
         return None
     ends = "the alert resolves, or its time for that is over"
     return Beside(f"{measured.changed_by}, which may yet help", ends, end)
+
+
+def _called(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
+    """The call that another alert of the target made as its run ended, since this one came: it is for both while that alert is there, unless
+    this one is more severe."""
+    severe = rank_of(severity.of_incident(conn, incident.id))
+    for other in people.other_incidents_on(conn, measured.target.key, incident.id):
+        ended = [run.ended_at for run in facts.of_incident(conn, other) if run.ended_at is not None]
+        stands = any(walk.over_at is None for walk in escalations.of_incident(conn, other))
+        since = bool(ended) and max(ended) >= incident.opened_at
+        order = incidents.get(conn, other).manual is not None  # no alert ends it
+        if stands and since and not order and rank_of(severity.of_incident(conn, other)) <= severe:
+            return Beside(f"a person is called for {other} on it", f"{other} is over", measured.now + _AGAIN)
+    return None
 
 
 def _looked_at(conn: Connection, policy: Policy, incident: Incident, measured: Facts) -> Beside | None:
