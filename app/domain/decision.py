@@ -142,6 +142,10 @@ FOLLOWS: Mapping[Code, tuple[tuple[str, ...], Calls]] = {
 """What an alert's incident is by a decision of this reason, and who is called. The flow goes by it, and the reference shows it."""
 
 
+OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})
+"""Targets that are none of our business, so that nothing of them is read."""
+
+
 def calling(calls: Calls) -> frozenset[Code]:
     """The reasons for which people are called like that."""
     return frozenset(code for code, (_, found) in FOLLOWS.items() if found is calls)
@@ -211,12 +215,29 @@ class Decision:
     @property
     def retry_at(self) -> datetime | None:
         """When looking again may give another answer: the latest retry time of the gates that decided it. A weaker gate
-        does not count: behind a denial that ends there may be a question, and that is another answer."""
-        times = [
-            g.retry_at for g in self.gates if g.verdict is self.verdict and g.verdict is not Verdict.ALLOW
-        ]
+        does not count: behind a denial that ends there may be a question, and that is another answer. Where there is no step, what keeps
+        steps away does not count either: only whether a person is called waits for what is under way on the target."""
+        waits = self.code is Code.TARGET_BUSY and not self.step
+        judged = [g for g in self.gates if g.code is self.code] if waits else self.gates
+        times = [g.retry_at for g in judged if g.verdict is self.verdict and g.verdict is not Verdict.ALLOW]
         known = [t for t in times if t is not None]
         return max(known) if known and len(known) == len(times) else None
+
+    @property
+    def blind(self) -> bool:
+        """Something that the decision needs could not be read."""
+        if self.code in OFF_LIMITS:  # nobody wanted to read more
+            return False
+        return self.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in self.gates)
+
+    def repeats(self, body: Mapping[str, Any]) -> bool:
+        """Whether it says nothing that an earlier one, given as its JSON, did not say; measured values may differ, but not what it waits
+        for on a busy target."""
+        same = all(body.get(part) == getattr(self, part) for part in ("verdict", "code", "rule", "step"))
+        if not same or self.code is not Code.TARGET_BUSY:
+            return same
+        before = [g.get("remedy", "") for g in body.get("gates", ()) if g.get("code") == self.code]
+        return before == [g.remedy for g in self.gates if g.code is self.code]
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the store and the audit trail."""

@@ -76,9 +76,15 @@ NOTHING_DONE = "NOTHING DONE"
 
 RESOLVED_ALONE = "the alert resolved without our doing"
 RESOLVED_AFTER = "the alert resolved after something had been written for it"
-RESOLVED_BESIDE = "the alert resolved after another run of this service had mended its target"
-"""Reasons of an incident that ended with its alert: as nothing, as something was written for it, and as something was for another one on its
-target."""
+"""Reasons of an incident that ended with its alert: as nothing, and as something was written for it."""
+_RESOLVED_BESIDE = re.compile(
+    r"the alert resolved after (?:another run|run_\w+) of this service had \w+ its target"
+)
+
+
+def resolved_beside(run_id: str, *, mended: bool) -> str:
+    """The reason where something was written for another alert of the target. What is still checked has `changed` it, and no more is known."""
+    return f"the alert resolved after {run_id} of this service had {'mended' if mended else 'changed'} its target"
 
 
 class Written(StrEnum):
@@ -109,9 +115,10 @@ _WENT_AWAY = {
 
 def went_away(timeline: Timeline) -> str:
     """How an incident ended whose alert went away without a run that says it helped; its reason where that says more."""
-    if timeline.reason == RESOLVED_BESIDE and written(timeline) is Written.NOTHING:
-        return f"{RESOLVED_BESIDE[:1].upper()}{RESOLVED_BESIDE[1:]}"
-    told = timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER, RESOLVED_BESIDE)
+    beside = _RESOLVED_BESIDE.fullmatch(timeline.reason) is not None
+    if beside and written(timeline) is Written.NOTHING:
+        return f"{timeline.reason[:1].upper()}{timeline.reason[1:]}"
+    told = beside or timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER)
     return _WENT_AWAY[written(timeline)] + ("" if told else f": {timeline.reason}")
 
 

@@ -99,7 +99,8 @@ def decide_without_step(
 ) -> Decision:
     """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
     in any case; unless the target is none of our business (paused, out of scope, not firing, silenced, being deleted) or is not known to be, which is then the
-    answer. In a storm nobody is called for one target, nor while another run mends it, nor as long as the alert may yet resolve by that.
+    answer. In a storm nobody is called for one target, nor while another run mends it or something else is under way that may help, nor as long as the
+    alert may yet resolve by that.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is
     NOTHING_TO_DO and OBSERVE: nobody is called for a workload that is healthy again or still starting, and an order of what stands already

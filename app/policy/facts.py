@@ -95,6 +95,16 @@ class Past:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What else is under way about the target and may yet help an alert that no step of its own helps: `what` it is, what `ends` it, and
+    when that is known to be over."""
+
+    what: str
+    ends: str
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Measured at `now` (UTC) for one target, rule and step.
 
@@ -113,7 +123,7 @@ class Facts:
     Store: `spend` by scope of `match.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the run at work on the target, empty for none; `mended_at` when a run of another incident that was open with this
     one last ended well on it, None for not lately; `theirs_since` when a question of this incident came to nothing because `changed_by` did
-    something while it stood, None for never; `waiting` are other plans for it that wait for an answer and
+    something while it stood, None for never; `beside` is what else is under way, gathered where no step of the incident applies; `waiting` are other plans for it that wait for an answer and
     have written nothing; `targets_in_flight` counts the other targets that a run is at work on; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.
@@ -158,6 +168,7 @@ class Facts:
     waiting: tuple[str, ...] = ()
     mended_at: datetime | None = None
     theirs_since: datetime | None = None
+    beside: Beside | None = None
     new_pods: Fact[NewPods] = NOT_LOOKED
     owners: Fact[Owners] = NOT_LOOKED
     touched: tuple[Target, ...] = ()

@@ -1,6 +1,6 @@
 """Many incidents at once: what a storm needs to read and to write, one statement for all where elsewhere it is one each.
 
-Called by `app.flow.deciding.bulk` inside one transaction. Does what `incidents`, `work` and `facts` do for a single
+Called by `app.flow.upkeep.bulk` inside one transaction. Does what `incidents`, `work` and `facts` do for a single
 incident, with the same outcome. Never decides anything.
 """
 

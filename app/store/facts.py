@@ -170,17 +170,26 @@ def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:
     return str(found or "")
 
 
-def mended_at(conn: Connection, target_key: str, incident_id: str, opened: datetime) -> datetime | None:
-    """When a run of another incident last ended well on the target after this one was `opened`, or within the minute before that a
-    sender may take to group its alerts."""
-    found = select(func.max(runs.c.ended_at)).where(
+def mended(
+    conn: Connection, target_key: str, incident_id: str, opened: datetime
+) -> tuple[str, datetime] | None:
+    """Which run of another incident last ended well on the target, and when, after this one was `opened`, or within the minute before
+    that a sender may take to group its alerts."""
+    found = select(runs.c.id, runs.c.ended_at).where(
         runs.c.target_key == target_key,
         runs.c.incident_id != incident_id,
         runs.c.dry_run.is_(False),
         runs.c.state.in_([RunState.FIXED.value, RunState.CONTAINED.value]),
         runs.c.ended_at >= micros(opened - _GROUPED),
     )
-    return moment_or_none(conn.execute(found).scalar())
+    row = conn.execute(found.order_by(runs.c.ended_at.desc(), runs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else (row.id, moment(row.ended_at))
+
+
+def mended_at(conn: Connection, target_key: str, incident_id: str, opened: datetime) -> datetime | None:
+    """When that was."""
+    found = mended(conn, target_key, incident_id, opened)
+    return None if found is None else found[1]
 
 
 def plans_waiting(conn: Connection, target_key: str, *, excluding: str) -> tuple[str, ...]:
@@ -242,16 +251,17 @@ def taken_over(conn: Connection, target_key: str, since: datetime) -> list[Run]:
         .order_by(runs.c.ended_at, runs.c.id)
     )
     found = [run_store.get(conn, run_id) for run_id in conn.execute(query).scalars()]
-    return [run for run in found if not run.life.get("gone") and _changed_something(conn, run.id)]
+    return [run for run in found if not run.life.get("gone") and changed_something(conn, run.id)]
 
 
 def written_for(conn: Connection, incident_id: str) -> bool:
     """Whether anything was, or may have been, written for the incident."""
     wrote = (run for run in of_incident(conn, incident_id) if not run.dry_run)
-    return any(_changed_something(conn, run.id, "unclear") for run in wrote)
+    return any(changed_something(conn, run.id, "unclear") for run in wrote)
 
 
-def _changed_something(conn: Connection, run_id: str, *also: str) -> bool:
+def changed_something(conn: Connection, run_id: str, *also: str) -> bool:
+    """Whether an action of the run has changed something, or ended in one of the results `also`."""
     results = ("applied", "partly", *also)
     return any(
         entry.intent.get("entry") == "action" and (entry.outcome or {}).get("result") in results
@@ -336,18 +346,6 @@ def relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> N
         )
     )
     tx.audit(EventKind.ALERT_ENRICHED, incident_id=incident_id, data={"episode": episode, "labels": labels})
-
-
-def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname: str | None = None) -> None:
-    """Have refused and, if wanted, `observed` incidents (of one alert, or of all) looked at again now: something that may
-    have held them back has changed. Those that are being decided too: they may have been measured before this commits.
-    With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
-    states = [IncidentState.REFUSED.value] + ([IncidentState.OBSERVED.value] if observed else [])
-    chosen = select(incidents.c.id).where(OPEN, incidents.c.state.in_(states)).order_by(incidents.c.id)
-    if alertname is not None:
-        chosen = chosen.where(incidents.c.alertname == storable(alertname))
-    chosen = chosen.limit(limit)
-    tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))
 
 
 def joined_since(conn: Connection, incident_id: str, since: datetime) -> bool:

@@ -27,7 +27,7 @@ from app.domain.alert import Acknowledgement, AlertStatus, Source
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.free_text import OF_PAGERDUTY
-from app.store import facts
+from app.store import work
 from app.store.audit import EPISODES_OF, episodes_of
 from app.store.columns import flag_column, maybe_text, text_column, time_column
 from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
@@ -90,7 +90,7 @@ def lift_pause(tx: Tx, scope: str, author: str, reason: str = "") -> bool:
     if in_force:
         given = {"reason": reason} if reason else {}
         tx.audit(EventKind.RESUMED, actor=author, data={"scope": scope, **given})
-        facts.wake_resting(tx, observed=False)
+        work.wake_resting(tx, observed=False)
     return in_force
 
 
@@ -275,10 +275,21 @@ def forget_holder(tx: Tx, incident_id: str) -> None:
         withdraw_holder(tx, incident_id)
 
 
+_BESIDE = 20
+
+
 def other_incidents_on(conn: Connection, target_key: str, incident_id: str) -> list[str]:
     """The other open incidents with this target, the oldest first."""
     mine = (OPEN, incidents.c.target_key == target_key, incidents.c.id != incident_id)
     return list(conn.execute(select(incidents.c.id).where(*mine).order_by(incidents.c.id)).scalars())
+
+
+def undecided_beside(conn: Connection, incident_id: str, since: datetime) -> list[str]:
+    """Other incidents of alerts, opened since then, that nobody has decided yet, the newest first; some of them where there are many."""
+    c = incidents.c
+    fresh = (OPEN, c.manual.is_(None), c.decided_at.is_(None), c.opened_at >= micros(since))
+    query = select(c.id).where(*fresh, c.id != incident_id).order_by(c.id.desc()).limit(_BESIDE)
+    return list(conn.execute(query).scalars())
 
 
 def holder_of(conn: Connection, incident_id: str) -> Holder | None:

@@ -29,13 +29,15 @@ from sqlalchemy import (
 from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import Missing
 from app.domain.events import EventKind
+from app.domain.outcome import IncidentState
 from app.domain.plan import Action, Step, touched
 from app.domain.target import WORKLOAD_KINDS, Target
-from app.store.connection import micros, moment, moment_or_none, object_or_none, to_json, to_text
+from app.store.connection import micros, moment, moment_or_none, object_or_none, storable, to_json, to_text
 from app.store.schema import (
     AT_WORK,
     DRIVEN,
     HELD,
+    OPEN,
     UNSENT,
     decisions,
     incidents,
@@ -95,6 +97,25 @@ def free_claims(tx: Tx, replica: str) -> None:
         tx.conn.execute(update(table).where(table.c.claimed_by == replica).values(**FREE, due_at=tx.stamp))
     mine = outbox.c.claimed_by.startswith(f"{replica}/", autoescape=True)
     tx.conn.execute(update(outbox).where(*_SENDING, mine).values(claimed_until=tx.stamp))
+
+
+def wake_on(tx: Tx, target_key: str) -> None:
+    """Have what waits for the end of a run on this target looked at again now; also what is being decided for the first time."""
+    waits = [IncidentState.REFUSED.value, IncidentState.OPEN.value]
+    own = (OPEN, incidents.c.target_key == target_key, incidents.c.state.in_(waits))
+    tx.conn.execute(update(incidents).where(*own).values(due_at=tx.stamp))
+
+
+def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname: str | None = None) -> None:
+    """Have refused and, if wanted, `observed` incidents (of one alert, or of all) looked at again now: something that may
+    have held them back has changed. Those that are being decided too: they may have been measured before this commits.
+    With `limit` only the longest open ones, so that a storm does not rush in at every run's end."""
+    states = [IncidentState.REFUSED.value] + ([IncidentState.OBSERVED.value] if observed else [])
+    chosen = select(incidents.c.id).where(OPEN, incidents.c.state.in_(states)).order_by(incidents.c.id)
+    if alertname is not None:
+        chosen = chosen.where(incidents.c.alertname == storable(alertname))
+    chosen = chosen.limit(limit)
+    tx.conn.execute(update(incidents).where(incidents.c.id.in_(chosen)).values(due_at=tx.stamp))
 
 
 # The ledger: budgets and limits as reservations, shared by all rules and replicas.

@@ -12,7 +12,7 @@ from app.domain.decision import Mode
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
-from app.store import audit, facts, incidents, trust_levels
+from app.store import audit, incidents, trust_levels, work
 from app.store.database import Store
 from app.store.schema import incidents as incident_rows
 from app.store.trust_levels import StoredTrustLevel
@@ -162,10 +162,10 @@ async def test_only_resting_incidents_of_the_alert_are_woken(store: Store) -> No
         query = incident_rows.select().with_only_columns(row.due_at).where(row.id == incident_id)
         return (await store.read(lambda conn: conn.execute(query).scalar())) is not None
 
-    await store.write(lambda tx: facts.wake_resting(tx, observed=True, alertname=alertname))
+    await store.write(lambda tx: work.wake_resting(tx, observed=True, alertname=alertname))
     assert not await due()  # open, not resting
     await store.write(lambda tx: incidents.move(tx, incident_id, IncidentState.OBSERVED))
-    await store.write(lambda tx: facts.wake_resting(tx, observed=True, alertname="Another"))
+    await store.write(lambda tx: work.wake_resting(tx, observed=True, alertname="Another"))
     assert not await due()
-    await store.write(lambda tx: facts.wake_resting(tx, observed=True, alertname=alertname))
+    await store.write(lambda tx: work.wake_resting(tx, observed=True, alertname=alertname))
     assert await due()

@@ -1,11 +1,30 @@
-"""Several alerts for one fault: the first one's run mends the target, and nobody is called for the others meanwhile."""
+"""Several alerts for one fault: the run of one of them mends the target, and nobody is called for the others meanwhile; what mends nothing
+swallows no call."""
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
-from app.domain.outcome import IncidentState
-from tests.scenario.scenes import alert, all_incidents, all_runs, body, born
+import pytest
+from sqlalchemy import update
+
+from app.domain.decision import Code, Mode
+from app.domain.errors import StoreUnavailable
+from app.domain.events import EventKind
+from app.domain.outcome import IncidentState, RunState
+from app.store.incidents import Incident
+from app.store.schema import runs
+from tests.crash.conftest import ALL
+from tests.crash.test_store_faults import FaultyStore
+from tests.scenario.rig import Died, Reaper, Rig
+from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, decision, policy, trail
+from tests.scenario.test_alerts_that_fire_on import fires_on
+
+ERRORS = ("high-error-rate", "langgraph", ("HighLatency", "HighErrorRate"))
+CRASHES = ("pod-restarting", "langgraph-worker", ("HighLatency", "KubePodNotReady", "PodRestarting"))
+MEMORY = ("out-of-memory", "langgraph-embedder", ("KubePodCrashLooping", "OOMKilled", "HighErrorRate"))
 
 
 async def test_another_alert_for_the_same_fault_waits_for_the_run_that_mends_it(tmp_path: Path) -> None:
@@ -29,3 +48,171 @@ async def test_another_alert_for_the_same_fault_waits_for_the_run_that_mends_it(
     assert (await all_incidents(rig))[1].state is IncidentState.RESOLVED
     assert "ESCALATED" not in rig.notebook.text
     await rig.close()
+
+
+def _alerts(rig: Rig, name: str, names: tuple[str, ...]) -> list[dict[str, object]]:
+    return [alert(rig, alertname=n, deployment=name, severity="critical") for n in names]
+
+
+async def _ends(rig: Rig, alerts: list[dict[str, object]]) -> None:
+    await rig.send(
+        body(*({**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts))
+    )
+
+
+async def _of(rig: Rig, alertname: str) -> Incident:
+    return next(i for i in await all_incidents(rig) if i.alertname == alertname)
+
+
+async def _calls(rig: Rig, alertname: str) -> int:
+    wanted = (await _of(rig, alertname)).id
+    return sum(event.incident_id == wanted for event in await trail(rig, EventKind.ESCALATED))
+
+
+@pytest.mark.parametrize(
+    ("scenario", "name", "names"), [ERRORS, CRASHES, MEMORY], ids=["errors", "a crash loop", "memory"]
+)
+async def test_of_several_alerts_in_one_body_the_one_that_can_be_mended_is_waited_for(
+    scenario: str, name: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Whichever is decided first: the one with a step gets its run, and the others are told as mended by it."""
+    rig = await born(tmp_path, scenario, use_api=False)
+    alerts = _alerts(rig, name, names)
+    await rig.send(body(*alerts))
+    await rig.run(90, alerts=False)
+    (run,) = await all_runs(rig)
+    waits = await decision(rig, (await _of(rig, names[0])).id)
+    assert (waits.code, f"{run.id} is at work" in waits.text) == (Code.TARGET_BUSY, True)
+    await _ends(rig, alerts)
+    await rig.run(600, alerts=False)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert (await _of(rig, names[0])).state is IncidentState.RESOLVED
+    told = "\n".join(rig.notebook.parents.values())
+    assert "without our doing" not in told
+    assert f"The alert resolved after {run.id} of this service had changed its target" in told
+    await rig.close()
+
+
+@pytest.mark.parametrize("ends", ["nobody answers", "somebody says no"])
+async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_other_alerts(
+    tmp_path: Path, ends: str
+) -> None:
+    """The question mended nothing: a person is called then, once for both."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    fires_on(rig)
+    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
+    await rig.run(60, alerts=False)
+    (run,) = await all_runs(rig)
+    assert run.state is RunState.WAITING
+    assert f"{run.id} waits for an answer" in (await decision(rig, (await _of(rig, "HighLatency")).id)).text
+    await rig.run(240, alerts=False)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    if ends == "somebody says no":
+        await rig.operations.reject(run.id, "kim", run.plan_hash)
+        await rig.run(30, alerts=False)
+        assert await _calls(rig, "HighLatency") == 1
+    await rig.run(4_000, alerts=False)
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("severe", [False, True], ids=["as severe", "more severe"])
+async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path, *, severe: bool) -> None:
+    """It swallows no call: one that is more severe makes its own, and so does one that is left alone."""
+    rig = await born(tmp_path)
+    fires_on(rig)
+    (beside,) = _alerts(rig, "langgraph", ("HighLatency",))
+    mended = alert(rig, severity="warning" if severe else "critical")
+    await rig.send(body(beside, mended))
+    await rig.run(20, alerts=False)
+    (run,) = await all_runs(rig)
+    while not run.state.ended:
+        assert await trail(rig, EventKind.ESCALATED) == []
+        await rig.run(20, alerts=False)
+        (run,) = await all_runs(rig)
+    assert run.state not in (RunState.FIXED, RunState.CONTAINED)
+    await rig.run(60, alerts=False)
+    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    await rig.run(2_000, alerts=False)
+    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    await _ends(rig, [mended])
+    await rig.run(400, alerts=False)
+    assert await _calls(rig, "HighLatency") == 1
+    await rig.close()
+
+
+async def test_nobody_waits_for_an_undo_that_something_holds(tmp_path: Path) -> None:
+    """It changes nothing until that lets it go, which nobody can tell."""
+    rig = await born(tmp_path)
+    fires_on(rig)
+    await rig.send(body(*_alerts(rig, "langgraph", ("HighErrorRate",))))
+    await rig.run(20, alerts=False)
+    (run,) = await all_runs(rig)
+    held = {"waits_for": "held: a freeze stands", "due_at": None}
+    await rig.store.write(lambda tx: tx.conn.execute(update(runs).where(runs.c.id == run.id).values(**held)))
+    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency",))))
+    await rig.run(10, alerts=False)
+    assert await _calls(rig, "HighLatency") == 1
+    await rig.close()
+
+
+async def test_two_alerts_without_a_step_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    rig = await born(tmp_path, use_api=False)
+    await rig.send(body(*_alerts(rig, "langgraph", ("APIRateLimiting", "HighLatency"))))
+    await rig.run(30, alerts=False)
+    assert [await _calls(rig, name) for name in ("APIRateLimiting", "HighLatency")] == [1, 1]
+    await rig.close()
+
+
+async def _safely(rig: Rig, act: Callable[[], Awaitable[object]]) -> None:
+    """Do it, again after a death or a fault: a sender sends again what nobody took."""
+    while True:
+        with suppress(Died, StoreUnavailable):
+            await act()
+            if not rig.reaper.dead:
+                return
+        if rig.reaper.dead:
+            await rig.die()
+            await rig.born()
+
+
+async def _live(path: Path, reaper: Reaper, faulty: int = 0) -> tuple[Rig, int]:
+    """Two alerts in one body, the second of which is mended; how many boundaries, or calls of the store, that crosses."""
+    rig = Rig(path / "rig.sqlite", use_api=False)
+    rig.policy, rig.reaper = policy(), reaper
+    await rig.born()
+    store = FaultyStore(rig.services.store, faulty, 8)
+    if faulty:
+        object.__setattr__(rig.services, "store", store)
+    alerts = _alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))
+    await _safely(rig, lambda: rig.send(body(*alerts)))
+    while not rig.cluster.mutations:
+        await _safely(rig, lambda: rig.run(10, alerts=False))
+    for _ in range(6):
+        await _safely(rig, lambda: rig.run(10, alerts=False))
+    ended = [{**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts]
+    await _safely(rig, lambda: rig.send(body(*ended)))
+    for _ in range(40):
+        await _safely(rig, lambda: rig.run(30, alerts=False))
+    return rig, store.calls if faulty else reaper.crossed
+
+
+STEP = 1 if ALL else 31
+
+
+@pytest.mark.parametrize("how", ["a death", "faults of the store"])
+async def test_wherever_it_is_cut_the_run_is_waited_for_and_nothing_waits_for_ever(
+    tmp_path: Path, how: str
+) -> None:
+    faults = how != "a death"
+    n, many = 1, 2
+    while n < many:
+        path = tmp_path / str(n)
+        path.mkdir()
+        rig, crossed = await _live(path, Reaper(None if faults else n), n if faults else 0)
+        many = max(many, crossed if faults or n > 1 else 60)
+        assert all(i.state.closed for i in await all_incidents(rig)), (n, rig.notebook.text[-2000:])
+        assert [run.state for run in await all_runs(rig)] == [RunState.FIXED], n
+        assert await trail(rig, EventKind.ESCALATED) == [], (n, rig.notebook.text[-2000:])
+        await rig.close()
+        n += STEP

@@ -11,6 +11,8 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.policy.model import Otherwise
+from app.sim.scenario import PatchStep, Scenario, Step
+from tests.births import scenario_of
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
@@ -77,6 +79,57 @@ async def test_a_person_is_called_where_their_change_has_not_helped_in_its_time(
     assert (await the_incident(rig)).state is IncidentState.ESCALATED
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     assert writes(rig) == []
+    await rig.close()
+
+
+def _before(image: str) -> Scenario:
+    """The broken release, after which somebody deploys this image 20 s before we hear of its alert."""
+    world = scenario_of("high-error-rate")
+    operation = {"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": image}
+    patch = PatchStep(kind=MAIN[0], name=MAIN[2], manager="kubectl-set", operations=(operation,))
+    return world.model_copy(update={"story": (*world.story, Step(at=-20, say="their hand", patch=patch))})
+
+
+@pytest.mark.parametrize("image", [ROLLED_BACK, HOTFIX])
+async def test_what_somebody_did_before_we_heard_of_the_alert_has_its_time(
+    tmp_path: Path, image: str
+) -> None:
+    rig = await born(tmp_path, world=_before(image))
+    await rig.until(lambda: "which may yet help" in rig.notebook.text, 120)
+    assert (await decision(rig)).code is Code.TARGET_BUSY
+    assert "kubectl-set changed template" in (await decision(rig)).text
+    await rig.run(600)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    assert await trail(rig, EventKind.ESCALATED) == []
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_a_person_is_called_once_where_what_they_did_before_has_not_helped_in_its_time(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path, world=_before(HOTFIX))
+    await rig.until(lambda: "which may yet help" in rig.notebook.text, 120)
+    fires_on(rig)
+    await rig.run(240, alerts=False)
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.run(120, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    await rig.run(2_000, alerts=False)
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    assert writes(rig) == []
+    await rig.close()
+
+
+async def test_who_changes_it_again_and_again_puts_the_call_off_once(tmp_path: Path) -> None:
+    """Their time begins while we have just heard of the alert, and no later."""
+    rig = await born(tmp_path, world=_before(HOTFIX))
+    await rig.until(lambda: "which may yet help" in rig.notebook.text, 120)
+    fires_on(rig)
+    for number in range(8):
+        await rig.run(120, alerts=False)
+        _deploys(rig, f"{HOTFIX}-{number}", "kubectl-set")
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
 
 

@@ -29,7 +29,6 @@ from app.flow.deciding.history import asked_under, history_of, owed, pay, rotati
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
-    blind,
     decide_on,
     resolved,
     settle,
@@ -86,7 +85,7 @@ def _relabel(tx: Tx, incident_id: str, episode: str, labels: dict[str, str]) -> 
     escalations.joined(tx, [incident_id])
 
 
-__all__ = ["Case", "blind", "decide_incident", "decide_on", "firing_alerts", "settle_without", "unheard"]
+__all__ = ["Case", "decide_incident", "decide_on", "firing_alerts", "settle_without", "unheard"]
 
 T = TypeVar("T")
 log = structlog.get_logger(__name__)

@@ -29,7 +29,7 @@ from app.policy.facts import Fact, Facts, Unknown
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
-from app.store import facts, incidents, runs, trust_levels
+from app.store import facts, incidents, runs, trust_levels, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.trust_levels import StoredTrustLevel
@@ -167,7 +167,7 @@ def move_trust(tx: Tx, stored: StoredTrustLevel, terms: TrustTerms | None, moved
     told = replace(_told(changed, before, terms, moved), mark=promotion_mark(changed))
     trust_levels.put(tx, changed, fact_to_json(Topic.TRUST, told), moved.by or "service")
     if moved.change is Change.PROMOTED:
-        facts.wake_resting(tx, observed=True, alertname=stored.alertname)
+        work.wake_resting(tx, observed=True, alertname=stored.alertname)
     if moved.change in _TOLD and stored.incident_id:
         once = f"{moved.once}/{stored.key}"
         announce(tx, Topic.TRUST, incident_id=stored.incident_id, once=once, fact=told)

@@ -7,24 +7,22 @@ outside of the store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 from zlib import crc32
 
-from app.domain.decision import FOLLOWS, Calls, Code, Decision, Mode, Verdict, calling
+from app.domain.decision import FOLLOWS, OFF_LIMITS, Calls, Code, Decision, Mode, Verdict, calling
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
-from app.flow.deciding import facts, history, investigate
+from app.flow.deciding import beside, facts, history, investigate
 from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
 from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
-from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE, RESOLVED_BESIDE
+from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
 from app.policy import decide as policy_decide
 from app.policy.facts import Facts, may_act
 from app.policy.match import ledger_keys
@@ -95,6 +93,8 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
+    if seen.step is None:
+        measured = beside.without_step(tx.conn, ground, incident, measured, case.outside.changed_at)
     last = work.latest_decision(tx.conn, incident.id)
     stands = last is not None and last.body.get("code") == Code.UNKNOWN_FACT.value
     fresh = last is None or not stands or tx.now - last.at < _UNASKED
@@ -175,7 +175,7 @@ def settle_without(
 ) -> None:
     """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new."""
     last = work.latest_decision(tx.conn, incident.id)
-    new = last is None or not repeats(decision, last.body)
+    new = last is None or not decision.repeats(last.body)
     number = len(work.decisions_of(tx.conn, incident.id)) + 1 if new else 0
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
@@ -255,7 +255,7 @@ def _failed_in_passing(
     """Whether a fresh order is looked at again: nobody could look, or a read failed that may well work in a moment, and a gate wanted to know
     what it was for, or no step was found for lack of it."""
     unseen = decision.code is Code.UNKNOWN_FACT and (seen is None or bool(seen.fault))
-    unread = bool(passing) and blind(decision)
+    unread = bool(passing) and decision.blind
     away = seen is not None and seen.step is None and any(f.away for f in seen.diagnosis.findings)
     return (unseen or unread or away) and tx.now - incident.opened_at < _PATIENCE
 
@@ -297,7 +297,7 @@ def watched(now: datetime, incident_id: str) -> datetime:
 
 def _rest(decision: Decision, stood: timedelta) -> timedelta:
     """Until it is looked at again, when the same answer has `stood` for so long; what may lift a refusal wakes it at once."""
-    soonest, latest = _BLIND if blind(decision) else _RESTS
+    soonest, latest = _BLIND if decision.blind else _RESTS
     return min(max(stood, soonest), latest)
 
 
@@ -308,7 +308,7 @@ def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: investiga
     if order is None:
         return
     away = seen is not None and any(f.away for f in seen.diagnosis.findings)
-    if order.schedule and (blind(decision) or away):
+    if order.schedule and (decision.blind or away):
         # Nobody waits for an answer, and nobody refused it: who would hear that it was not done?
         reason = f"what the schedule of rule {order.schedule} orders is not done: {decision.text}"
         escalate(tx, incident, Escalation(reason, look_at=("remediator doctor",)), once="order")
@@ -370,25 +370,7 @@ def resolved(tx: Tx, incident: Incident) -> None:
 def _with_its_alert(tx: Tx, incident: Incident) -> str:
     if counts.written_for(tx.conn, incident.id):
         return RESOLVED_AFTER
-    target, opened = incident.target_key, incident.opened_at
-    beside = bool(target) and counts.mended_at(tx.conn, str(target), incident.id, opened)
-    return RESOLVED_BESIDE if beside else RESOLVED_ALONE
-
-
-OFF_LIMITS = frozenset({Code.OUT_OF_SCOPE, Code.PROTECTED, Code.OPTED_OUT})
-"""Targets that are none of our business, so that nothing of them is read."""
-
-
-def blind(decision: Decision) -> bool:
-    """Something that the decision needs could not be read."""
-    if decision.code in OFF_LIMITS:  # nobody wanted to read more
-        return False
-    return decision.code is Code.UNKNOWN_FACT or any(g.code is Code.UNKNOWN_FACT for g in decision.gates)
-
-
-def repeats(decision: Decision, body: Mapping[str, Any]) -> bool:
-    """Whether the decision says nothing that an earlier one, given as its JSON, did not say; measured values may differ."""
-    return all(body.get(part) == getattr(decision, part) for part in ("verdict", "code", "rule", "step"))
+    return beside.done_beside(tx.conn, incident) or RESOLVED_ALONE
 
 
 def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalation:

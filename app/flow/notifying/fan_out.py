@@ -1,6 +1,6 @@
 """Fan in: one digest for the many first messages of a storm, and one call for all of it.
 
-Called by `app.flow.notifying.deliver` before it claims, by `app.flow.deciding.bulk` for what it decided, and by the sweep, which has a
+Called by `app.flow.notifying.deliver` before it claims, by `app.flow.upkeep.bulk` for what it decided, and by the sweep, which has a
 digest edited as its incidents move. Digests are rows of no incident, so that they wait for nobody: an incident's own rows go out
 in order, and the first of them may be waiting for Slack. Only writes outbox rows, and begins the storm's escalation.
 """

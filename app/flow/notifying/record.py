@@ -28,7 +28,6 @@ from app.policy.schedule import Fate
 from app.policy.trust import LEVELS
 from app.store import (
     escalations,
-    facts,
     incidents,
     outbox,
     people,
@@ -120,10 +119,13 @@ def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:
 
 
 def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
-    """End a run and return it; incidents that were refused while it went on may have their turn now."""
+    """End a run and return it; what waited for it on its target has its turn now, and so may other incidents that were
+    refused."""
     runs.move(tx, run_id, state, result=result)
-    facts.wake_resting(tx, observed=False, limit=_WOKEN)
-    return runs.get(tx.conn, run_id)
+    run = runs.get(tx.conn, run_id)
+    work.wake_on(tx, run.target_key)
+    work.wake_resting(tx, observed=False, limit=_WOKEN)
+    return run
 
 
 def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | None = None) -> None:

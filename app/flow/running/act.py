@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.actuator import CheckResult, Partly, Progress
-from app.domain.decision import Verdict
+from app.domain.decision import OFF_LIMITS, Verdict
 from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
@@ -24,7 +24,6 @@ from app.domain.units import duration
 from app.flow.actuators import partly
 from app.flow.deciding import facts
 from app.flow.deciding.marks import leaving
-from app.flow.deciding.settle import OFF_LIMITS
 from app.flow.notifying import record
 from app.flow.notifying.record import announce, tell
 from app.flow.people import approve

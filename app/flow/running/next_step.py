@@ -112,7 +112,7 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     decision = decide.decide_on(
         case.policy, seen, replace(measured, last_action=None, results=()), case.passing
     )
-    if not last and decide.blind(decision):
+    if not last and decision.blind:
         return Found(seconds=_AGAIN, failed=True, waits_for=decision.text)
     once = f"{run.id}/{index}"
     body = settle.recorded(tx, decision, seen.step)

@@ -15,14 +15,14 @@ import structlog
 from app.domain.errors import TryLater
 from app.domain.workflows import first_workflow
 from app.flow.calling import escalation
-from app.flow.deciding import bulk, decide, history, settle
+from app.flow.deciding import decide, history, settle
 from app.flow.each import each
 from app.flow.ids import WAKE
 from app.flow.notifying import record, scorecard
 from app.flow.notifying.fan_out import refresh_digests
 from app.flow.services import Services
 from app.flow.undoing import holding
-from app.flow.upkeep import audit_head, schedules
+from app.flow.upkeep import audit_head, bulk, schedules
 from app.flow.upkeep.heartbeats import Heartbeats
 from app.flow.upkeep.supervisor import Task
 from app.store import driving, incidents, work

@@ -31,7 +31,7 @@ from app.observe.metrics import Metrics
 from app.policy.load import load_policy, read_dir
 from app.policy.model import Policy
 from app.policy.source import MAX_BYTES
-from app.store import facts, last_policy, people
+from app.store import last_policy, people, work
 from app.store.database import Store
 from app.store.last_policy import Before, LastPolicy, Own
 from app.store.tx import Tx
@@ -167,7 +167,7 @@ class PolicyKeeper:
         log.info("policy_heard", version=self._in_force.version, before=before)
         data = {"version": self._in_force.version, "before": before, "from": "another replica"}
         self._tell(EventKind.POLICY_LOADED, data)
-        self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+        self._untold.append(lambda tx: work.wake_resting(tx, observed=True))
         self._untold.append(self._name_pauses)
 
     def _take_over(self, last: LastPolicy, policy: Policy | None) -> None:
@@ -275,7 +275,7 @@ class PolicyKeeper:
         log.info("policy_loaded", version=version, before=before)
         self._tell(EventKind.POLICY_LOADED, {"version": version, "before": before, **self._from()})
         self._changed()
-        self._untold.append(lambda tx: facts.wake_resting(tx, observed=True))
+        self._untold.append(lambda tx: work.wake_resting(tx, observed=True))
         self._untold.append(self._name_pauses)
 
     def _name_pauses(self, tx: Tx) -> None:

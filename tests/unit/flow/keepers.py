@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from app.domain.errors import StoreUnavailable
 from app.flow.upkeep.policies import PolicyKeeper
 from app.observe.metrics import Metrics
-from app.store import facts, last_policy, people
+from app.store import last_policy, people, work
 from app.store.database import Store
 from app.store.last_policy import Before, LastPolicy, Own
 from remediations import CATALOGUE
@@ -71,7 +71,7 @@ class Trail:
 
 def without_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a keeper asks of a transaction, `Trail` answers."""
-    monkeypatch.setattr(facts, "wake_resting", lambda _tx, **_how: None)
+    monkeypatch.setattr(work, "wake_resting", lambda _tx, **_how: None)
     monkeypatch.setattr(people, "know_rules", lambda _tx, _rules: [])
     monkeypatch.setattr(last_policy, "read", _read)
     monkeypatch.setattr(last_policy, "braked_by", lambda trail, but: trail.braking(but))

@@ -9,8 +9,9 @@ from typing import Any, cast
 
 import pytest
 
-from app.flow.deciding import bulk, decide
+from app.flow.deciding import decide
 from app.flow.services import Services
+from app.flow.upkeep import bulk
 from app.flow.upkeep.loops import Loops
 from app.store import incidents
 from tests.unit.flow.naps import Naps

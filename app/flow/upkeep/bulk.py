@@ -20,7 +20,6 @@ from app.domain.decision import Decision, Mode, Verdict
 from app.domain.outcome import IncidentState
 from app.domain.target import Target
 from app.flow.deciding.facts import pauses
-from app.flow.deciding.settle import repeats
 from app.flow.notifying import record
 from app.flow.notifying.fan_out import join
 from app.flow.services import Services
@@ -174,7 +173,7 @@ class _Storm:
         state = IncidentState.REFUSED if decision.verdict is Verdict.DENY else IncidentState.OBSERVED
         number, body = last or (0, {})
         due = decision.retry_at or self._again(incident)
-        if repeats(decision, body):
+        if decision.repeats(body):
             return Word(incident, state, decision.text, due)
         told = {**decision.to_json(), "plan": None, "ladder": []}
         return Word(incident, state, decision.text, due, f"{incident.id}/{number + 1}", told)
