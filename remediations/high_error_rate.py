@@ -287,8 +287,9 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
         return refuse(
             ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")
         )
-    told_otherwise = _named_healthy(diagnosis, errors) or used_up_since(errors, origin)
-    if origin.data["dependency"] is True and not told_otherwise:
+    if origin.data["dependency"] is True and not (
+        _named_healthy(diagnosis, errors) or used_up_since(errors, origin)
+    ):
         if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):
             return None  # told from the old version or by a name, or refused with the dependency's name below
         answering = healthy_dependencies(diagnosis)

@@ -21,10 +21,9 @@ from remediations.causes.changes import (
     Measured,
     began_at_once,
     changes_of,
-    picked_up,
     told,
 )
-from remediations.causes.creation import changed_finding, missing_finding
+from remediations.causes.creation import changed_finding, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.silent import CAN_BRING, brought, came_later, without_lines

@@ -11,7 +11,8 @@ from app.domain.evidence import Finding
 from app.domain.onset import Since
 from app.domain.target import Kind
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, picked_up, served_from
+from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, served_from
+from remediations.causes.creation import picked_up
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
 from remediations.evidence.error_words import Nature
