@@ -193,11 +193,19 @@ def _summary(diagnosis: Diagnosis) -> str:
         *first,
         *named,
         *known(diagnosis, "rollout.recent"),
+        *_acquitted(diagnosis),
         *(f.text for f in failed_dependencies(diagnosis)),
     ]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return joined(parts)
+
+
+def _acquitted(diagnosis: Diagnosis) -> list[str]:
+    """That the rollout which stands beside did not bring the errors, and why: who reads of it alone takes it back by hand."""
+    origin, rollout = diagnosis.finding(ORIGIN), diagnosis.finding("rollout.recent")
+    beside = rollout is not None and rollout.data.get("recent") is True
+    return [origin.text] if origin is not None and beside and origin.data["rollout"] is not True else []
 
 
 def _answer(names: Sequence[str]) -> str:
