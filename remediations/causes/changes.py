@@ -88,7 +88,9 @@ def last_write(manifest: Obj) -> Write | None:
 def changes_of(seen: Snapshot) -> list[Change]:
     """All known changes, newest first."""
     return sorted(
-        [*_workload(seen), *_configuration(seen), *_objects(seen)], key=lambda c: c.at, reverse=True
+        [*_workload(seen), *_configuration(seen), *_objects(seen), *_nodes(seen)],
+        key=lambda c: c.at,
+        reverse=True,
     )
 
 
@@ -128,6 +130,26 @@ def _objects(seen: Snapshot) -> Iterator[Change]:
             write, name = last_write(manifest), manifest["metadata"]["name"]
             if write is not None:
                 yield Change(write.at, kind, name, f"{kind} {name} changed", write.by)
+
+
+_JOINED = timedelta(minutes=5)
+"""So soon after a node was made its readiness is its beginning, and no change of it."""
+
+
+def _nodes(seen: Snapshot) -> Iterator[Change]:
+    """Who took nodes out of the scheduler's hands, and when their readiness came or went. Their other fields are written all the time."""
+    for manifest in seen.nodes:
+        meta, spec = manifest["metadata"], manifest.get("spec") or {}
+        name, made = meta["name"], parse_time(meta.get("creationTimestamp"))
+        for by, at in who_changed(manifest, "/spec/unschedulable")[:1]:
+            if spec.get("unschedulable") and at is not None:
+                yield Change(at, Kind.NODE, name, f"Node {name} cordoned", by)
+        for condition in (manifest.get("status") or {}).get("conditions") or ():
+            at = parse_time(condition.get("lastTransitionTime"))
+            if condition.get("type") != "Ready" or at is None or (made is not None and at - made < _JOINED):
+                continue
+            became = "became ready again" if condition.get("status") == "True" else "is not ready any more"
+            yield Change(at, Kind.NODE, name, f"Node {name} {became}")
 
 
 CONFIGURATION = frozenset({Kind.CONFIG_MAP, Kind.SECRET})

@@ -303,7 +303,7 @@ def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
     found = {"released": "", "lately": ""}
     for change in changes:
         own = change.kind is seen.workload.target.kind
-        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC)
+        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC, Kind.NODE)
         felt = felt and (change.at <= seen.fired_at or not (own or change.kind is Kind.HPA))
         if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
             which = "released" if own else "lately"
