@@ -208,9 +208,11 @@ async def test_promise_12_of_a_secret_only_the_names_of_its_keys_are_known() -> 
 
 
 def _node(ready: str, *, since: float, cordoned: float = 0, made: float = 9_000) -> Any:
-    fields = [{"manager": "kubelet", "time": at(minutes=0.2), "subresource": "status", "fieldsV1": {}}]
+    fields: list[dict[str, Any]] = [
+        {"manager": "kubelet", "time": at(minutes=0.2), "subresource": "status", "fieldsV1": {}}
+    ]
     if cordoned:
-        mark = {"f:spec": {"f:unschedulable": {}}}
+        mark: dict[str, Any] = {"f:spec": {"f:unschedulable": {}}}
         fields.append({"manager": "kubectl-cordon", "time": at(minutes=cordoned), "fieldsV1": mark})
     meta = {
         "name": "node-1",
