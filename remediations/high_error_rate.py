@@ -20,6 +20,7 @@ from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, measured_since, with_beginning
 from remediations.causes.investigate import neighbour_findings, with_neighbours
 from remediations.causes.report import ORIGIN, deployed_at, origin_finding, stands_by_design
+from remediations.causes.silent import only_held, used_up_since
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding, read_errors
@@ -192,11 +193,19 @@ def _summary(diagnosis: Diagnosis) -> str:
         *first,
         *named,
         *known(diagnosis, "rollout.recent"),
+        *_acquitted(diagnosis),
         *(f.text for f in failed_dependencies(diagnosis)),
     ]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     return joined(parts)
+
+
+def _acquitted(diagnosis: Diagnosis) -> list[str]:
+    """That the rollout which stands beside did not bring the errors, and why: who reads of it alone takes it back by hand."""
+    origin, rollout = diagnosis.finding(ORIGIN), diagnosis.finding("rollout.recent")
+    beside = rollout is not None and rollout.data.get("recent") is True
+    return [origin.text] if origin is not None and beside and origin.data["rollout"] is not True else []
 
 
 def _answer(names: Sequence[str]) -> str:
@@ -226,7 +235,9 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     if no := _innocent(diagnosis, errors):
         return no
     unsure = unknown_dependencies(diagnosis)
-    if unsure and errors.share(Nature.DEPENDENCY) >= 0.5:
+    speaks = errors.share(Nature.DEPENDENCY) >= 0.5
+    pool = used_up_since(errors, diagnosis.finding(ORIGIN)) if speaks else ""
+    if unsure and speaks and not pool:
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
@@ -241,7 +252,9 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
     first = FirstCause(diagnosis)
-    return asking(step, first.asks if first.sure or cut_off else "", "" if cut_off else _doubt(diagnosis))
+    return asking(
+        step, first.asks if first.sure or cut_off else "", *(() if cut_off else (_doubt(diagnosis), pool))
+    )
 
 
 def _doubt(diagnosis: Diagnosis) -> str:
@@ -249,21 +262,9 @@ def _doubt(diagnosis: Diagnosis) -> str:
     origin, errors = diagnosis.finding(ORIGIN), diagnosis.finding("errors.grouped")
     if origin is not None:
         held = origin.data["only_newest"] is True and not origin.data["named"]
-        return str(origin.data["asks"]) or (_held(Errors(diagnosis)) if held else "")
+        return str(origin.data["asks"]) or (only_held(Errors(diagnosis)) if held else "")
     why = errors.text if errors is not None else "the logs were not read"
     return f"since when requests fail is not known: {why}"
-
-
-_HELD = (Nature.LOGIN, Nature.PLACE, Nature.RATE_LIMIT)
-
-
-def _held(errors: Errors) -> str:
-    """That older pods without the errors prove nothing: they hold a connection, a login or a place that only new ones have to get. Empty
-    when the errors are about something else."""
-    of_others = errors.share(Nature.CODE) < 0.5
-    if not (errors.used_up and of_others) and sum(errors.share(nature) for nature in _HELD) < 0.5:
-        return ""
-    return f"pods of the older revision may only hold what new ones do not get: {errors.used_up or errors.of(_HELD)}"
 
 
 def _cut_off(diagnosis: Diagnosis) -> str:
@@ -294,7 +295,9 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
         return refuse(
             ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")
         )
-    if origin.data["dependency"] is True and not _named_healthy(diagnosis, errors):
+    if origin.data["dependency"] is True and not (
+        _named_healthy(diagnosis, errors) or used_up_since(errors, origin)
+    ):
         if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):
             return None  # told from the old version or by a name, or refused with the dependency's name below
         answering = healthy_dependencies(diagnosis)

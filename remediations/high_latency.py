@@ -201,7 +201,9 @@ def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
     """Why only a person may say that more replicas help."""
     limited, seen = _limited(params, diagnosis)
     unseen = f"nothing measured says that the pods are at their limit ({'; '.join(seen) or 'nothing could be measured'})"
-    possible = FirstCause(diagnosis).perhaps
+    first = FirstCause(diagnosis)
+    # Who answers late gets its requests: that a Service may send some to a port without a listener is no cause of that.
+    possible = "" if first.code is CauseCode.SERVICE_PORT else first.perhaps
     return [*([] if limited else [unseen]), possible, *against_more(diagnosis, strained=bool(limited))]
 
 

@@ -11,21 +11,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Any
 
 from pydantic import Field
 
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.json import JsonValue
 from app.domain.plan import Action, ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import Impossible, Killed, raise_memory, scale
-from app.kube.lineage import template_written_at, written_by_us
-from app.kube.manifest import containers_of, pod_memory_limit
+from app.kube.manifest import pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
+from remediations.causes.limits import BROUGHT, OTHERS, SIZES, came_with_release, sizes_of_killed
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import (
     LeakParams,
@@ -36,19 +34,10 @@ from remediations.evidence.leaks import (
     limits_finding,
 )
 from remediations.evidence.pods import Fault, pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import last_deployment
-from remediations.evidence.usage import count, joined, known, measured, memory, shown, span, usage_finding
+from remediations.evidence.usage import joined, known, measured, memory, shown, span, usage_finding
 from remediations.shared import Bytes, Replicas, Seconds, act, asking, of_many, pods_counted, refuse
 
 RAISE_MEMORY, SCALE_OUT = "raise-memory", "scale-out"
-SIZES = "memory.sizes"
-"""Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are not the
-template's), `before` (the higher limits of the revision before, which only the newest one's pods ran into), `untried` (the higher limits
-of the template, of which no pod has been killed)."""
-RELEASED = "memory.released"
-"""Finding: that the kills came with the last release, whatever that changed. Data: `revision`."""
-_WITH = timedelta(minutes=10)
-"""Kills that began so soon after a release began with it."""
 _NEAR = 0.85
 """Share of a limit from which on memory is near it."""
 
@@ -90,8 +79,8 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
         ends = troubles(pods, scene.lately(params.kill_window))
         killed = killed_finding(ends) or _no_kill(params)
         of_memory = frozenset(t.pod.name for t in ends if t.fault is Fault.OUT_OF_MEMORY)
-        sizes = _sizes(looked, list(killed.data["containers"]), of_memory)  # type: ignore[arg-type]
-        released = _released(looked, of_memory)
+        sizes = sizes_of_killed(looked.seen, list(killed.data["containers"]), of_memory)  # type: ignore[arg-type]
+        released = came_with_release(looked.seen, looked.causes, of_memory)
         state = pods_finding(workload, pods, ends)
         findings = (
             killed,
@@ -131,92 +120,6 @@ def _no_kill(params: OutOfMemoryParams) -> Finding:
     return Finding("memory.killed", text, data={"containers": []})
 
 
-def _released(looked: Investigation, killed: frozenset[str]) -> Finding | None:
-    """The finding `memory.released`: only pods of the last release were killed, and older ones run well beside them or the kills began with
-    it. None otherwise, and for what this service wrote itself."""
-    seen = looked.seen
-    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    pods = [p for p in seen.alive if p.name in killed]
-    if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
-        return None
-    deployed = seen.now - timedelta(seconds=last.age)
-    if written_by_us(seen.workload, deployed):
-        return None
-    name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
-    data: dict[str, JsonValue] = {"revision": last.revision.number}
-    if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
-        beside = (
-            f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
-        )
-        return Finding(RELEASED, f"Only pods of {name}, are killed, and {beside}", data=data)
-    first = min(
-        (c.since for c in looked.causes if c.code is CauseCode.OUT_OF_MEMORY and c.since), default=seen.now
-    )
-    if first - deployed >= _WITH:
-        return None
-    return Finding(RELEASED, f"The kills began with {name}", data=data)
-
-
-def _sizes(looked: Investigation, names: Sequence[str], killed: frozenset[str]) -> Finding | None:
-    """What the template does not tell of the limits of the killed containers; None when it tells all."""
-    seen = looked.seen
-    template = {c.name: c.memory_limit for c in seen.workload.containers}
-    newest = [p for p in seen.pods if seen.newest(p)]
-    ran_with = {
-        spec.name: spec.memory_limit
-        for pod in newest
-        for spec in pod.specs
-        if spec.name in names
-        and spec.memory_limit
-        and (template.get(spec.name) or spec.memory_limit) < spec.memory_limit
-    }
-    before, own = _lowered(looked, names)
-    told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
-            for name, size in ran_with.items()]  # fmt: skip
-    who = "this service itself, and no release," if own else "the last release"
-    told += [f"{who} lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
-             for name, size in before.items()]  # fmt: skip
-    untried = _untried(looked, names, killed)
-    told += [
-        f"the template gives {name} {memory(size)} by now, and no pod with that was killed"
-        for name, size in untried.items()
-    ]
-    data: dict[str, JsonValue] = {
-        "ran_with": {**ran_with},
-        "before": {} if own else {**before},
-        "untried": {**untried},
-    }
-    return Finding(SIZES, joined(told), data=data) if told else None
-
-
-def _untried(looked: Investigation, names: Sequence[str], killed: frozenset[str]) -> dict[str, int]:
-    """The higher limits that somebody has set since, while all pods that were killed are from before."""
-    pods = [p for p in looked.seen.pods if p.name in killed]
-    if not pods or any(map(looked.seen.newest, pods)):
-        return {}
-    had = {s.name: s.memory_limit for p in pods for s in p.specs if s.name in names}
-    now = {c.name: c.memory_limit for c in looked.seen.workload.containers if c.name in had}
-    return {n: size for n, size in now.items() if size and (old := had[n]) is not None and size > old}
-
-
-def _lowered(looked: Investigation, names: Sequence[str]) -> tuple[dict[str, int], bool]:
-    """The limits that the revision before had, where the last release lowered them and only its own pods were killed; and whether that was no
-    release but this service, which took its own step back."""
-    seen, word = looked.seen, looked.blame
-    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    first = looked.causes[0] if looked.causes else None
-    by_memory = first is not None and first.code is CauseCode.OUT_OF_MEMORY
-    if last is None or last.previous is None or not by_memory:
-        return {}, False
-    ours = written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
-    if not (ours or (word is not None and word.rollout)):
-        return {}, False
-    now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
-    old = {c.name: c.memory_limit for c in containers_of(last.previous.template.get("spec") or {})}
-    higher = {n: size for n in names if n in now and (size := old.get(n)) is not None and size > now[n]}
-    return higher, ours
-
-
 def _numbers(diagnosis: Diagnosis, field: str) -> dict[str, int]:
     finding = diagnosis.finding(SIZES)
     found: Any = finding.data[field] if finding else {}
@@ -252,12 +155,29 @@ def _not_by_replicas(scene: Scene, diagnosis: Diagnosis, names: Sequence[str]) -
             )
         if heap := beyond(scene.workload, name, own[name].memory_limit or 0):
             return heap
+    if other := _elsewhere(scene, diagnosis):
+        return other
     if _numbers(diagnosis, "before"):
         return (
-            "the last release lowered the limit",
+            f"{_lowered_by(diagnosis)} lowered the limit",
             f"roll the release of {target} back, or give {', '.join(names)} its memory again",
         )
     return None
+
+
+def _lowered_by(diagnosis: Diagnosis) -> str:
+    finding = diagnosis.finding(SIZES)
+    return str(finding.data["lowered_by"]).rstrip(",") if finding else ""
+
+
+def _elsewhere(scene: Scene, diagnosis: Diagnosis) -> tuple[str, str] | None:
+    """That killed pods have less than the template gives, so that more in the template would not reach them, and where a person looks."""
+    sizes, less = diagnosis.finding(SIZES), _numbers(diagnosis, "given_less")
+    if sizes is None or not less:
+        return None
+    name, size = next(iter(less.items()))
+    where = f"see what gives pods of {scene.workload.target} {memory(size)} for {name} instead of what the template says, and raise it there: {OTHERS}"
+    return f"{sizes.text}, and each new pod gets the same", where
 
 
 def _killed(diagnosis: Diagnosis) -> tuple[list[str], str]:
@@ -279,6 +199,8 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
         return refuse(
             RAISE_MEMORY, untried, f"see whether the new pods of {scene.workload.target} start and stay"
         )
+    if other := _elsewhere(scene, diagnosis):
+        return refuse(RAISE_MEMORY, f"{text}, and {other[0]}", other[1])
     leak = diagnosis.finding("memory.leak")
     unsure = less_sure(diagnosis)
     if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
@@ -309,7 +231,7 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     task = ""
     if brought:
         of = f"{', '.join(names)} of {scene.workload.target}"
-        released = cause.by_rollout or diagnosis.finding(RELEASED) is not None
+        released = cause.by_rollout or diagnosis.finding(BROUGHT) is not None
         task = f"find out why the last release needs more memory, or roll it back: {of}"
         task = task if released else f"find out what makes {of} need more memory"
     elif leak is None or leak.certainty is Certainty.UNKNOWN:
@@ -335,7 +257,7 @@ def _not_tried(diagnosis: Diagnosis) -> str:
 def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
     """That the last release is to blame for the kills, or came with them, so that more memory is relief; empty when it is not, or nobody
     knows."""
-    changes, released = diagnosis.finding("changes.recent"), diagnosis.finding(RELEASED)
+    changes, released = diagnosis.finding("changes.recent"), diagnosis.finding(BROUGHT)
     if cause.code is not CauseCode.OUT_OF_MEMORY:
         return ""
     back = "(a rollback of that release may fit better)"

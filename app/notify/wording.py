@@ -136,9 +136,13 @@ def person_word(state: IncidentState) -> str:
 
 
 def to_look_at(escalation: Escalation) -> list[str]:
-    """What to look at, each once, but for what the reason says already."""
+    """What to look at, each once, but for what the reason says already, clause by clause."""
     said = escalation.reason.removeprefix(NEEDED).lower()
-    return [text for text in dict.fromkeys(escalation.look_at) if text.lower() != said]
+    return [
+        text
+        for text in dict.fromkeys(escalation.look_at)
+        if not all(clause in said for clause in text.lower().split("; "))
+    ]
 
 
 _NOTHING = "nothing to undo: "

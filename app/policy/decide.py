@@ -132,10 +132,21 @@ def decide_without_step(
         return _ended(policy, rule, (verdict, code, f"Nothing is done: {_refused(ladder)}"), "", gates)
     if advice:
         quiet = "; only observing, so nobody is called" if observes else ""
-        text = f"A person is needed: {'; '.join(dict.fromkeys(advice))}{quiet}"
+        text = f"A person is needed: {'; '.join(_once(advice))}{quiet}"
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
+
+
+def _once(advice: Sequence[str]) -> list[str]:
+    """Each advice, without what an earlier one ended with as well, such as the error that both are about."""
+    told: list[str] = []
+    for text in dict.fromkeys(advice):
+        parts = text.split("; ")
+        ends = ("; ".join(parts[n:]) for n in range(1, len(parts)))
+        same = next((end for end in ends if any(t.endswith(f"; {end}") for t in told)), "")
+        told.append(text.removesuffix(f"; {same}") if same else text)
+    return told
 
 
 def _is_not_ours(gate: GateResult) -> bool:

@@ -17,7 +17,8 @@ from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
-from remediations.causes.changes import CONFIGURATION, Change, changes_of, picked_up
+from remediations.causes.changes import CONFIGURATION, Change, changes_of
+from remediations.causes.creation import picked_up
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import (
     beside,

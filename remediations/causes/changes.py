@@ -25,11 +25,10 @@ from app.domain.workload import Pod
 from app.kube.lineage import lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from remediations.causes.demands import configured_by
 from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
 from remediations.evidence.logs import ErrorLog
-from remediations.evidence.rollouts import Deployment, last_deployment
+from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import percent, short, span
 from remediations.shared import PRESENCE, aim
 
@@ -89,7 +88,9 @@ def last_write(manifest: Obj) -> Write | None:
 def changes_of(seen: Snapshot) -> list[Change]:
     """All known changes, newest first."""
     return sorted(
-        [*_workload(seen), *_configuration(seen), *_objects(seen)], key=lambda c: c.at, reverse=True
+        [*_workload(seen), *_configuration(seen), *_objects(seen), *_nodes(seen)],
+        key=lambda c: c.at,
+        reverse=True,
     )
 
 
@@ -131,43 +132,27 @@ def _objects(seen: Snapshot) -> Iterator[Change]:
                 yield Change(write.at, kind, name, f"{kind} {name} changed", write.by)
 
 
+_JOINED = timedelta(minutes=5)
+"""So soon after a node was made its readiness is its beginning, and no change of it."""
+
+
+def _nodes(seen: Snapshot) -> Iterator[Change]:
+    """Who took nodes out of the scheduler's hands, and when their readiness came or went. Their other fields are written all the time."""
+    for manifest in seen.nodes:
+        meta, spec = manifest["metadata"], manifest.get("spec") or {}
+        name, made = meta["name"], parse_time(meta.get("creationTimestamp"))
+        for by, at in who_changed(manifest, "/spec/unschedulable")[:1]:
+            if spec.get("unschedulable") and at is not None:
+                yield Change(at, Kind.NODE, name, f"Node {name} cordoned", by)
+        for condition in (manifest.get("status") or {}).get("conditions") or ():
+            at = parse_time(condition.get("lastTransitionTime"))
+            if condition.get("type") != "Ready" or at is None or (made is not None and at - made < _JOINED):
+                continue
+            became = "became ready again" if condition.get("status") == "True" else "is not ready any more"
+            yield Change(at, Kind.NODE, name, f"Node {name} {became}")
+
+
 CONFIGURATION = frozenset({Kind.CONFIG_MAP, Kind.SECRET})
-
-
-_DAY = timedelta(days=1)
-"""A change that is older has mostly been met by others, and a question about it helps nobody."""
-_RELOADED = timedelta(minutes=2)
-"""So soon the kubelet has a change in the volumes of running pods (its sync period and its cache, a minute each)."""
-
-
-def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
-    """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
-    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since,
-    or has it in a volume and stays ready."""
-    records = lives(seen.revisions, template_written_at(seen.workload))
-    before = [
-        life.start
-        for life in records
-        if last.previous and life.revision.fingerprint == last.previous.fingerprint
-    ]
-    started = max((t for t in before if t is not None), default=None)
-    if started is None or last.previous is None:
-        return ""
-    older = [p for p in seen.alive if p.ready and not seen.newest(p)]
-    since = max([started, deployed - _DAY, *(p.created_at for p in older)])
-    written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
-    used, at_start = configured_by(last.previous.template) if written else (set(), set())
-    for change in written:
-        place = (change.kind, change.name)
-        reloaded = bool(older) and place not in at_start and seen.now - change.at >= _RELOADED
-        if place not in used or reloaded:
-            continue
-        return (
-            f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
-            f"{f' by {change.by}' if change.by else ''}, and only pods of revision {last.revision.number} started with it: an"
-            " older version may fail with it as well"
-        )
-    return ""
 
 
 # When did the errors of now begin? Called by the handlers, where most errors are of one type and the logs of the last

@@ -304,6 +304,13 @@ def _more_memory(at: At) -> str:
     whole = pod_memory_limit(seen.spec)
     if template is None:
         where = f"raise the memory limit of {name} where admission takes it from (its injector, or an annotation of the pods)"
+    elif (
+        template.memory_limit is not None
+        and own is not None
+        and own < template.memory_limit
+        and seen.newest(at.pod)
+    ):
+        where = f"see what gives {name} {say_memory(own)} where the template says {say_memory(template.memory_limit)} (a webhook, a VPA, a resize), and raise it there"
     elif template.memory_limit is not None:
         where = f"raise the memory limit of {name} (the remediation out-of-memory does)"
     elif own is not None:

@@ -6,20 +6,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
+from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_time
 from app.kube.quoted import told_by
-from remediations.causes.demands import dropped, selected_nodes
+from remediations.causes.changes import CONFIGURATION, changes_of
+from remediations.causes.demands import configured_by, dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
 from remediations.causes.refusals import read_refusal
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
+from remediations.evidence.pods import of_revision
+from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, span
 
 # What somebody has stopped on purpose: scaled to 0, a paused rollout. Pure; the writer stands in managedFields.
@@ -43,12 +47,16 @@ def stopped_causes(seen: Snapshot) -> Iterator[Cause]:
     elif workload.paused and (workload.updated < workload.desired or workload.unavailable):
         by, at = writer(seen, "/spec/paused")
         behind = count(max(0, workload.desired - workload.updated), "pod")
+        resume = f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}"
+        fails = any(seen.newest(p) and not p.ready for p in seen.alive)
         yield Cause(
             code=CauseCode.PAUSED,
             object=f"{target.kind} {target.name}",
             sureness=Sureness.CERTAIN if workload.updated < workload.desired else Sureness.POSSIBLE,
             text=f"the rollout of {target.name} is paused{written_by(seen.now, by, at)}, {behind} not updated",
-            advice=f"kubectl rollout resume {target.kind.lower()}/{target.name} -n {target.namespace}, when that is meant",
+            advice=f"make its pod template right first, as pods of it are not ready; only then {resume}"
+            if fails
+            else f"{resume}, when that is meant",
             since=at,
         )
 
@@ -97,6 +105,47 @@ def missing_references(seen: Snapshot) -> list[tuple[ConfigRef, str]]:
             if kept.keys is None or (ref.key and ref.key not in kept.keys):
                 found[ref] = container.name
     return list(found.items())
+
+
+# Configuration that changed before a rollout, so that its pods were the first to start with it. Pure.
+
+_DAY = timedelta(days=1)
+"""A change that is older has mostly been met by others, and a question about it helps nobody."""
+_RELOADED = timedelta(minutes=2)
+"""So soon the kubelet has a change in the volumes of running pods (its sync period and its cache, a minute each)."""
+
+
+def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
+    """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
+    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since,
+    or has it in a volume and stays ready."""
+    records = lives(seen.revisions, template_written_at(seen.workload))
+    before = [
+        life.start
+        for life in records
+        if last.previous and life.revision.fingerprint == last.previous.fingerprint
+    ]
+    older = [p for p in seen.alive if p.ready and not seen.newest(p)]
+    started = max((t for t in before if t is not None), default=None)
+    if started is None or last.previous is None:
+        return ""
+    # Where as many pods of the older one are ready as are wanted, going back starts none, and these have what they need.
+    if sum(of_revision(p, last.previous) for p in older) >= seen.workload.desired > 0:
+        return ""
+    since = max([started, deployed - _DAY, *(p.created_at for p in older)])
+    written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
+    used, at_start = configured_by(last.previous.template) if written else (set(), set())
+    for change in written:
+        place = (change.kind, change.name)
+        reloaded = bool(older) and place not in at_start and seen.now - change.at >= _RELOADED
+        if place not in used or reloaded:
+            continue
+        return (
+            f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
+            f"{f' by {change.by}' if change.by else ''}, and only pods of revision {last.revision.number} started with it: an"
+            " older version may fail with it as well"
+        )
+    return ""
 
 
 # Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`.

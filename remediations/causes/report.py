@@ -21,10 +21,9 @@ from remediations.causes.changes import (
     Measured,
     began_at_once,
     changes_of,
-    picked_up,
     told,
 )
-from remediations.causes.creation import changed_finding, missing_finding
+from remediations.causes.creation import changed_finding, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.silent import CAN_BRING, brought, came_later, without_lines
@@ -304,7 +303,7 @@ def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
     found = {"released": "", "lately": ""}
     for change in changes:
         own = change.kind is seen.workload.target.kind
-        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC)
+        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC, Kind.NODE)
         felt = felt and (change.at <= seen.fired_at or not (own or change.kind is Kind.HPA))
         if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
             which = "released" if own else "lately"

@@ -1,18 +1,23 @@
 """Can the last rollout have brought it that requests fail, while no program writes an error? Only what was measured tells since when, and
-nothing accuses anybody. And what was measured says of errors whose logs do not reach back to their beginning. Pure."""
+nothing accuses anybody. And what was measured says of errors whose logs do not reach back to their beginning, and which errors tell less of the
+rollout than they seem to: of what pods share or hold. Pure."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Final
 
+from app.domain.evidence import Finding
 from app.domain.onset import Since
 from app.domain.target import Kind
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, picked_up, served_from
+from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, served_from
+from remediations.causes.creation import picked_up
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
+from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog, errors_finding
+from remediations.evidence.pods import Errors
 from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import span
 
@@ -75,3 +80,32 @@ def brought(seen: Snapshot, began: datetime | None) -> Change | None:
     """What changed right before errors began that are older than the rollout."""
     known = changes_of(seen) if began is not None else []
     return next((c for c in known if c.kind in CAN_BRING and began and began - NEW <= c.at <= began), None)
+
+
+_HELD = (Nature.LOGIN, Nature.PLACE, Nature.RATE_LIMIT)
+
+
+def only_held(errors: Errors) -> str:
+    """That older pods without the errors prove nothing: they hold a connection, a login or a place that only new ones have to get. Empty
+    when the errors are about something else."""
+    of_others = errors.share(Nature.CODE) < 0.5
+    if not (errors.used_up and of_others) and sum(errors.share(nature) for nature in _HELD) < 0.5:
+        return ""
+    return f"pods of the older revision may only hold what new ones do not get: {errors.used_up or errors.of(_HELD)}"
+
+
+def used_up_since(errors: Errors, origin: Finding | None) -> str:
+    """That a pool or connections are used up by what may be the last rollout's own doing, as it holds more of them or does not give them back,
+    or by somebody else's: a person says which. Empty where most errors are about something else, or the rollout did not bring them."""
+    if origin is None or origin.data["rollout"] is not True or errors.used_up != errors.top:
+        return ""
+    with_it = (
+        f"came with the rollout ({origin.data['measured']})"
+        if origin.data["before"] == Since.WITH
+        else "may have come with the rollout"
+    )
+    return (
+        f"what is used up {with_it}, which may hold more of it or not give it back, or somebody else takes it"
+        if errors.top
+        else ""
+    )

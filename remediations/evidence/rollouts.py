@@ -126,9 +126,10 @@ def _migrates(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) ->
                     words = " ".join([container.get("name", ""), container.get("image", ""), words])
                 told = MIGRATION.search(words[:2_000])
                 if told and not _never_ran(revision, container.get("name", ""), pods):
+                    whole = told[0] + re.split(r"[^A-Za-z]", words[told.end() :], maxsplit=1)[0]
                     return (
                         f"{group} {_short(container.get('name', ''))} of revision {revision.number} migrates when its pods start"
-                        f" (it has {_short(told[0].split()[0])}), and an older version may not work"
+                        f" (it has {_short(whole.split()[0])}), and an older version may not work"
                         " with what it changed"
                     )
     return ""

@@ -190,9 +190,11 @@ def _pods(value: int | str, desired: int, *, up: bool) -> int:
 def refusal(workload: Workload, what: str) -> Impossible | None:
     """Why a changed template would not reach the pods by itself, None when it would."""
     if workload.paused:
+        # Resumed as it is, it rolls out what its template has by now, which may be what fails; kubectl undoes nothing while it is paused.
         return Impossible(
             f"the rollout of {workload.target} is paused, so {what} would not roll out",
-            f"see why it is paused, then: kubectl rollout resume {_words(workload)}",
+            "see why it is paused, and make its template right first (kubectl refuses an undo meanwhile; kubectl set image and edit work): "
+            f"only then kubectl rollout resume {_words(workload)}",
         )
     strategy = workload.manifest["spec"].get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":

@@ -143,7 +143,7 @@ def ownership(case: Case) -> GateResult:
     if isinstance(facts.rollout_paused, Unknown):
         return _OWNERSHIP.unknown("pause of the rollout", facts.rollout_paused, threshold)
     if facts.rollout_paused:
-        remedy = "whoever paused the rollout resumes it"
+        remedy = "whoever paused the rollout resumes it, once what it rolls out is right"
         return _OWNERSHIP.deny(Code.ROLLOUT_PAUSED, "the rollout is paused", threshold, remedy)
     if isinstance(facts.managers, Unknown):
         return _OWNERSHIP.unknown("other writers of the object", facts.managers, threshold)

@@ -205,3 +205,55 @@ async def test_promise_12_of_a_secret_only_the_names_of_its_keys_are_known() -> 
     assert is_missing(diagnosis)
     assert not FirstCause(diagnosis).sure  # all pods run: only new ones would wait
     assert "c2VjcmV0" not in repr((found.seen.kept, found.causes, diagnosis))
+
+
+def _node(ready: str, *, since: float, cordoned: float = 0, made: float = 9_000) -> Any:
+    fields: list[dict[str, Any]] = [
+        {"manager": "kubelet", "time": at(minutes=0.2), "subresource": "status", "fieldsV1": {}}
+    ]
+    if cordoned:
+        mark: dict[str, Any] = {"f:spec": {"f:unschedulable": {}}}
+        fields.append({"manager": "kubectl-cordon", "time": at(minutes=cordoned), "fieldsV1": mark})
+    meta = {
+        "name": "node-1",
+        "uid": "n1",
+        "resourceVersion": "1",
+        "creationTimestamp": at(minutes=made),
+        "managedFields": fields,
+    }
+    status = {"conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": at(minutes=since)}]}
+    return {
+        "kind": "Node",
+        "apiVersion": "v1",
+        "metadata": meta,
+        "spec": {"unschedulable": True} if cordoned else {},
+        "status": status,
+    }
+
+
+CORDONED, AGAIN, GONE = (
+    "4 min ago: Node node-1 cordoned by kubectl-cordon",
+    "6 min ago: Node node-1 became ready again",
+    "3 min ago: Node node-1 is not ready any more",
+)
+
+
+@pytest.mark.parametrize(
+    ("node", "told"),
+    [
+        (_node("True", since=8_000, cordoned=4), [CORDONED]),
+        (_node("True", since=6), [AGAIN]),
+        (_node("True", since=6, cordoned=4), [CORDONED, AGAIN]),
+        (_node("Unknown", since=3), [GONE]),
+        (_node("True", since=6, made=7), []),
+    ],
+    ids=["cordoned", "ready again", "both", "not ready", "it joined"],
+)
+async def test_nodes_of_waiting_pods_are_in_the_list_of_changes(node: Any, told: list[str]) -> None:
+    world = World().rolling()
+    world.cluster.put(node)
+    diagnosis, _ = await world.look()
+    changes = diagnosis.finding("changes.recent")
+    assert changes is not None
+    assert [row for row in changes.details if "Node" in row] == told
+    assert changes.data["lately"] == ""

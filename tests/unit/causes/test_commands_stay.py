@@ -35,6 +35,15 @@ def _migrates() -> World:
     return fresh().both(lambda s: s["containers"][0].update(command=command)).crash(restarts=4)
 
 
+def _migrates_first() -> World:
+    """Its name alone says so."""
+    init = {"name": "migrate", "image": "registry.test/jobs:v2", "command": ["/run", PLANTED]}
+    world = fresh().only_new(lambda s: s.update(initContainers=[init]))
+    for name in world.pods:
+        world.state(name, {"terminated": {"reason": "Completed", "exitCode": 0}}, container="migrate")
+    return world.crash(restarts=4)
+
+
 @pytest.mark.parametrize(
     ("world", "told"),
     [
@@ -42,8 +51,9 @@ def _migrates() -> World:
         (_probe(httpGet={"port": 80, "path": f"/healthz?key={PLANTED}"}), "(GET :80/healthz)"),
         (_hook, "its command exited with 7: no route: curl: (7) no route to registry"),
         (_migrates, "migrates when its pods start (it has alembic)"),
+        (_migrates_first, "migrates when its pods start (it has migrate)"),
     ],
-    ids=["a probe's arguments", "a probe's query", "a hook", "a migration"],
+    ids=["a probe's arguments", "a probe's query", "a hook", "a migration", "a migration by its name"],
 )
 async def test_no_command_of_the_template_is_told(world: Callable[[], World], told: str) -> None:
     diagnosis, steps = await world().look()

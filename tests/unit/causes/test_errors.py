@@ -366,3 +366,12 @@ async def test_a_service_with_a_ready_pod_is_not_accused() -> None:
     diagnosis, _ = await world.look(HighErrorRate())
 
     assert diagnosis.finding("dependency.redis") is None
+
+
+async def test_a_release_that_stands_beside_the_errors_is_told_with_why_it_did_not_bring_them() -> None:
+    """Who only reads that it was deployed takes it back by hand."""
+    diagnosis, _ = await failing(since=20, clean_from=290).look(HighErrorRate())
+    assert (
+        "was deployed 30 min ago; the last rollout did not bring the errors: the errors began 30 min after"
+        in diagnosis.summary
+    )

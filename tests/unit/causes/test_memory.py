@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -45,6 +46,39 @@ def lowered(*, all_of_them: bool = False) -> World:
     return world.crash(*([] if all_of_them else ["new-0"]), code=137, reason="OOMKilled", restarts=4)
 
 
+class Twice(World):
+    """Revision 0 was followed an hour ago by revision 1, and that by the present one."""
+
+    def _build(self) -> None:
+        super()._build()
+        first = copy.deepcopy(self.before)
+        sized("1Gi")(first["spec"])
+        self.cluster.put(self._replica_set(0, first, 6 * 24 * 60))
+        self.cluster.put(self._replica_set(1, self.before, 60))
+
+
+def cut(deployed: float, first: float, world: World | None = None, old: str = "1Gi") -> World:
+    """The release cut the memory, rolled out well, and the first kill came `first` minutes ago."""
+    world = world or World()
+    world.deployed, world.fired = deployed, min(first, 5.0)
+    world.pods.clear()
+    for n in range(3):
+        world.pod(f"new-{n}", made=deployed)
+    sized(old)(world.before["spec"])
+    world.only_new(sized("256Mi"))
+    return world.crash(
+        "new-0", code=137, reason="OOMKilled", restarts=2, ran=deployed - first - 1, first=first
+    )
+
+
+def shrunk(*names: str) -> World:
+    """Admission, or a resize, gives these pods less than the template."""
+    world = World().both(sized("1Gi"))
+    for name in names:
+        world.pods[name]["spec"]["containers"][0]["resources"] = {"limits": {"memory": "256Mi"}}
+    return world
+
+
 def injected() -> World:
     world = World().both(sized("512Mi"))
     for pod in world.pods.values():
@@ -86,6 +120,17 @@ ROWS: list[tuple[str, Callable[[], World], dict[str, list[int]], str, bool, str,
     ("a release that lowered the limit", lowered, {"app": [64, 512]}, "the last release lowered the memory limit of app from 512 MiB to 64 MiB (a rollback of that release may fit better)",
      False, "The last release lowered the limit", "raise the memory limit of app"),
     ("a release that lowered the limit while the old pods are killed as well", lambda: lowered(all_of_them=True), {"app": [64, 96]}, "", True, "", "raise the memory limit of app"),
+    ("a release that lowered the limit, and the first kill came long after", lambda: cut(30, 12), {"app": [256, 1024]},
+     "the last release lowered the memory limit of app from 1 GiB to 256 MiB (a rollback of that release may fit better)", False, "The last release lowered the limit", "raise the memory limit of app"),
+    ("a release of hours ago that lowered the limit", lambda: cut(300, 6), {"app": [256, 1024]},
+     "the last release lowered the memory limit of app from 1 GiB to 256 MiB (a rollback of that release may fit better)", False, "The last release lowered the limit", "raise the memory limit of app"),
+    ("a release that lowered the limit, and another one after it", lambda: cut(30, 12, Twice(), old="256Mi"), {"app": [256, 1024]},
+     "the release that followed revision 0, 1 h ago, lowered the memory limit of app from 1 GiB to 256 MiB (a rollback of that release may fit better)", False,
+     "The release that followed revision 0, 1 h ago lowered the limit", "raise the memory limit of app"),
+    ("pods that admission gives less than the template", lambda: killed(shrunk("new-0", "new-1", "new-2")), {}, "", False, "Pods run with 256 MiB for app, and the template says 1 GiB: somebody else sets it, and each new pod gets the same",
+     "see what gives app 256 MiB where the template says 1 GiB"),
+    ("one pod with less, and one with all that the template gives is killed as well",
+     lambda: shrunk("new-0").crash("new-0", "new-1", code=137, reason="OOMKilled", restarts=3, first=2), {"app": [1024, 1536]}, "", True, "", "see what gives app 256 MiB"),
     ("a sidecar that admission puts in", injected, {}, "", False, "Container istio-proxy is put in by admission", "where admission takes it from"),
     ("a limit that a LimitRange gives", defaulted, {}, "", False, "The template sets no memory limit for container app", "a LimitRange or admission gives it 128 MiB"),
     ("no limit at all", lambda: killed(World()), {}, "", False, "The template sets no memory limit for container app", "see what else fills node node-1"),

@@ -138,6 +138,21 @@ def judged(step: Any) -> str:
     return "asks" if step.asks else "acts" if step.applies else "refuses"
 
 
+async def test_a_port_of_a_service_that_no_container_declares_is_no_cause_of_late_answers() -> None:
+    """What a container declares is information alone, and whoever answers late gets its requests."""
+    ports = [
+        {"name": "http", "port": 80, "targetPort": 8080},
+        {"name": "metrics", "port": 9090, "targetPort": 9090},
+    ]
+    world = released(DAYS).put("Service", "web", spec={"selector": {"app": "web"}, "ports": ports})
+    diagnosis, steps = await busy(world).look(HighLatency())
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["code"] == "service_port"
+    assert steps["scale-out"].applies
+    assert steps["scale-out"].asks == ""
+
+
 @pytest.mark.parametrize("name", LATENCY)
 async def test_latency_scales_out_by_itself_only_for_pods_at_their_own_limit(name: str) -> None:
     world, right, word = LATENCY[name]

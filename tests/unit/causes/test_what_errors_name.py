@@ -113,8 +113,9 @@ CONFIGURED = [
     Row("a certificate in a volume, renewed two days before", lambda: configured("volume", 2880, kind="Secret"), C.CRASH, "Pod new-0", BACK),
     Row("configuration in a volume that old pods have and stay ready", lambda: configured("volume", 45), C.CRASH, "Pod new-0", BACK),
     Row("configuration in a volume, and no old pod is left", lambda: configured("volume", 45, old=0), C.CRASH, "Pod new-0", BACK, asks=CHANGED),
-    Row("configuration in a volume by a subPath, which is never renewed", lambda: configured("volume", 45, sub="a.yaml"), C.CRASH, "Pod new-0", BACK, asks=CHANGED),
-    Row("configuration in the environment, changed before", lambda: configured("environment", 45), C.CRASH, "Pod new-0", BACK, asks=CHANGED),
+    Row("configuration in a volume by a subPath, which is never renewed", lambda: configured("volume", 45, sub="a.yaml", old=2), C.CRASH, "Pod new-0", BACK, asks=CHANGED),
+    Row("configuration in the environment, changed before, and going back starts a pod", lambda: configured("environment", 45, old=2), C.CRASH, "Pod new-0", BACK, asks=CHANGED),
+    Row("configuration in the environment, changed before, and going back starts no pod", lambda: configured("environment", 45), C.CRASH, "Pod new-0", BACK),
     Row("configuration in the environment, changed two days before", lambda: configured("environment", 2880), C.CRASH, "Pod new-0", BACK),
 ]  # fmt: skip
 

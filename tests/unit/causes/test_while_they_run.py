@@ -74,8 +74,8 @@ def traceless() -> World:
     )
 
 
-def paused() -> World:
-    world = World().rolling(new=0)
+def paused(new: int = 0) -> World:
+    world = World().rolling(new=new)
     world.spec["paused"] = True
     return world
 
@@ -200,7 +200,8 @@ UNREADY = [
 AROUND = [
     Row("scaled to 0", lambda: scaled(World()), C.SCALED_TO_ZERO, "Deployment web", words=("by kubectl-scale 20 min ago", "ask who scaled it whether that is meant")),
     Row("scaled to 0, and who did it left no trace", traceless, C.SCALED_TO_ZERO, "Deployment web", words=("is scaled to 0 3 min ago",)),
-    Row("paused in a rollout", paused, C.PAUSED, "Deployment web", words=("rollout resume",)),
+    Row("paused in a rollout", paused, C.PAUSED, "Deployment web", words=("rollout resume", "when that is meant")),
+    Row("paused in a rollout whose new pod is not ready", lambda: paused(new=1), C.PAUSED, "Deployment web", words=("make its pod template right first", "only then kubectl rollout resume")),
     Row("Service with another selector", lambda: service(selector={"app": "webb"}), C.SERVICE_SELECTOR, "Service web", words=("it selects app=webb", "changed 4 min ago by kubectl-edit")),
     Row("Service with a number that no container declares, set just now", lambda: service(targetPort=8081), C.SERVICE_PORT, "Service web",
         words=("Likely", "targetPort 8081, which no container declares", "correct targetPort of Service web")),

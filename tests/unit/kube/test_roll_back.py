@@ -138,7 +138,8 @@ async def test_a_paused_rollout_is_left_to_whoever_paused_it() -> None:
     no = roll_back(workload, revisions)
     assert "is paused, so a rollback would not roll out" in refused(no)
     assert isinstance(no, Impossible)
-    assert no.advice.endswith("kubectl rollout resume deployment/langgraph -n rag7")
+    assert no.advice.endswith("only then kubectl rollout resume deployment/langgraph -n rag7")
+    assert no.advice.startswith("see why it is paused, and make its template right first")
 
 
 async def test_a_stateful_set_goes_back_by_its_controller_revisions() -> None:

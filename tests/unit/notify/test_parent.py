@@ -151,6 +151,20 @@ def test_what_to_look_at_is_told_once_and_not_again_after_the_reason() -> None:
     ]
 
 
+def test_what_the_reason_says_among_other_things_is_not_told_again_clause_by_clause() -> None:
+    reason = "A person is needed: Check the name; the error is X; Check the limit"
+    looks = (
+        "Check the name; the error is X",
+        "Check the limit; the error is X",
+        "Look there; the error is X",
+    )
+    escalation = Escalation(reason, look_at=looks)
+    text = parent(replace(timelines.TIMELINES["escalated"], escalation=escalation)).readable()
+    assert [line for line in text.splitlines() if line.startswith("Look at: ")] == [
+        "Look at: Look there; the error is X"
+    ]
+
+
 @pytest.mark.parametrize("state", [RunState.EXPIRED, RunState.STUCK, RunState.NOT_FIXED, RunState.UNDOING])
 def test_a_question_that_is_over_is_not_asked_any_more(state: RunState) -> None:
     waiting = replace(timelines.TIMELINES["waiting"], run_state=RunState.WAITING)

@@ -234,3 +234,16 @@ def test_a_dry_run_says_what_the_order_itself_would_take(rule: str, told: str) -
     decision = decide(policy, policy.rules[0], step_of(), facts)
     assert (decision.verdict, decision.code) == (Verdict.ALLOW, Code.DRY_RUN)
     assert told in decision.text
+
+
+def test_what_several_pieces_of_advice_end_with_is_told_once() -> None:
+    error = 'the most frequent error is "x; y" (40 of 40 error lines)'
+    ladder = [
+        Step("roll-back", "no", advice=f"Check what the error names; {error}"),
+        Step("scale-up", "no", advice=f"Check the connection limit; {error}"),
+        Step("by-hand", "no", advice="Check the connection limit; and the pool"),
+    ]
+    word = decide_without_step(POLICY, RULE, ladder, facts_of(POLICY))
+    assert word.text == (
+        f"A person is needed: Check what the error names; {error}; Check the connection limit; Check the connection limit; and the pool"
+    )

@@ -1,0 +1,149 @@
+"""Where the memory limits that killed containers ran into come from: the template, a release that lowered them, somebody between the
+template and the pods, or this service. Pure.
+
+Called by the handler of memory: more than the template gives helps only where it is the template that gave too little."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from app.domain.evidence import Finding
+from app.domain.json import JsonValue
+from app.kube.lineage import lives, template_written_at, written_by_us
+from app.kube.manifest import containers_of
+from remediations.causes.model import Cause, CauseCode, Snapshot
+from remediations.evidence.rollouts import last_deployment
+from remediations.evidence.usage import count, joined, memory, span
+
+SIZES = "memory.sizes"
+"""Finding: where the limits that the killed containers had come from. Data: `ran_with` (limits in bytes of the pods that are higher than
+the template's), `given_less` (those that are lower), `before` (the higher limits that a release took away, which only newer pods ran
+into), `lowered_by` (which one), `untried` (the higher limits of the template, of which no pod has been killed)."""
+BROUGHT = "memory.released"
+"""Finding: that the kills came with the last release, whatever that changed. Data: `revision`."""
+OTHERS = "a webhook, a VerticalPodAutoscaler or another admission, or a resize of the running pods (kubectl get pod -o yaml shows annotations of it)"
+"""Who gives pods another limit than the template does. The API does not tell which of them it was."""
+_WITH = timedelta(minutes=10)
+"""Kills that began so soon after a release began with it. A lowered limit fills slower than that."""
+_DAY = timedelta(days=1)
+"""A limit that an earlier release than the last one took away is a suspect for so long."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lowered:
+    """The higher limits of before in bytes, who took them away, and whether that was this service."""
+
+    before: Mapping[str, int]
+    by: str
+    own: bool = False
+
+
+def sizes_of_killed(seen: Snapshot, names: Sequence[str], killed: frozenset[str]) -> Finding | None:
+    """What the template does not tell of the limits of the killed containers; None when it tells all. `killed` are names of pods."""
+    template = {c.name: c.memory_limit for c in seen.workload.containers}
+    ran_with, less = _of_others(seen, names, killed)
+    told = [f"pods run with {memory(size)} for {name}, and the template says {memory(template[name] or 0)}: somebody else sets it"
+            for name, size in {**ran_with, **less}.items()]  # fmt: skip
+    found = _lowered(seen, names, killed)
+    told += [f"{found.by} lowered the memory limit of {name} from {memory(size)} to {memory(template[name] or 0)}"
+             for name, size in found.before.items()]  # fmt: skip
+    untried = _untried(seen, names, killed)
+    told += [
+        f"the template gives {name} {memory(size)} by now, and no pod with that was killed"
+        for name, size in untried.items()
+    ]
+    data: dict[str, JsonValue] = {
+        "ran_with": {**ran_with},
+        "given_less": {**less},
+        "before": {} if found.own else {**found.before},
+        "lowered_by": found.by,
+        "untried": {**untried},
+    }
+    return Finding(SIZES, joined(told), data=data) if told else None
+
+
+def _of_others(
+    seen: Snapshot, names: Sequence[str], killed: frozenset[str]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """The limits of pods of the present template that are not the template's: higher ones, and lower ones that all of its killed pods have."""
+    template = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit}
+    higher: dict[str, int] = {}
+    had: dict[str, int] = {}
+    for pod in filter(seen.newest, seen.pods):
+        for spec in pod.specs:
+            limit, own = spec.memory_limit, template.get(spec.name)
+            if spec.name not in names or not limit or own is None:
+                continue
+            if limit > own:
+                higher[spec.name] = limit
+            if pod.name in killed:
+                had[spec.name] = max(limit, had.get(spec.name, 0))
+    return higher, {name: size for name, size in had.items() if size < template[name]}
+
+
+def _untried(seen: Snapshot, names: Sequence[str], killed: frozenset[str]) -> dict[str, int]:
+    """The higher limits that somebody has set since, while all pods that were killed are from before."""
+    pods = [p for p in seen.pods if p.name in killed]
+    if not pods or any(map(seen.newest, pods)):
+        return {}
+    had = {s.name: s.memory_limit for p in pods for s in p.specs if s.name in names}
+    now = {c.name: c.memory_limit for c in seen.workload.containers if c.name in had}
+    return {n: size for n, size in now.items() if size and (old := had[n]) is not None and size > old}
+
+
+def _lowered(seen: Snapshot, names: Sequence[str], killed: frozenset[str]) -> _Lowered:
+    """The limits that the killed containers had before the last release, or before an earlier one of the last day, where it lowered them
+    and no older pod was killed: memory may take its time to fill what is left. What this service lowered itself, as it took its own step
+    back, is no release."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    pods = [p for p in seen.pods if p.name in killed]
+    if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
+        return _Lowered({}, "")
+    now = {c.name: c.memory_limit for c in seen.workload.containers if c.memory_limit and c.name in names}
+    own = written_by_us(seen.workload, seen.now - timedelta(seconds=last.age))
+    by = "this service itself, and no release," if own else "the last release"
+    if before := _higher(last.previous.template, now):
+        return _Lowered(before, by, own)
+    for life in reversed(lives(seen.revisions, template_written_at(seen.workload))):
+        lately = life.end is not None and seen.now - life.end <= _DAY
+        if lately and (before := _higher(life.revision.template, now)):
+            return _Lowered(
+                before, f"the release that followed revision {life.revision.number}, {_ago(seen, life.end)},"
+            )
+    return _Lowered({}, "")
+
+
+def _ago(seen: Snapshot, at: datetime | None) -> str:
+    return f"{span((seen.now - at).total_seconds())} ago" if at is not None else ""
+
+
+def _higher(template: Mapping[str, object], now: Mapping[str, int]) -> dict[str, int]:
+    """The limits that this template gives more of."""
+    spec = template.get("spec")
+    old = {c.name: c.memory_limit for c in containers_of(spec if isinstance(spec, dict) else {})}
+    return {n: size for n, limit in now.items() if (size := old.get(n)) is not None and size > limit}
+
+
+def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset[str]) -> Finding | None:
+    """The finding `memory.released`: only pods of the last release were killed, and older ones run well beside them or the kills began with
+    it. None otherwise, and for what this service wrote itself."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    pods = [p for p in seen.alive if p.name in killed]
+    if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
+        return None
+    deployed = seen.now - timedelta(seconds=last.age)
+    if written_by_us(seen.workload, deployed):
+        return None
+    name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
+    data: dict[str, JsonValue] = {"revision": last.revision.number}
+    if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
+        beside = (
+            f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
+        )
+        return Finding(BROUGHT, f"Only pods of {name}, are killed, and {beside}", data=data)
+    first = min((c.since for c in causes if c.code is CauseCode.OUT_OF_MEMORY and c.since), default=seen.now)
+    if first - deployed >= _WITH:
+        return None
+    return Finding(BROUGHT, f"The kills began with {name}", data=data)
