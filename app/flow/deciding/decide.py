@@ -348,9 +348,8 @@ async def _walk(way: Way) -> Case | Decision:
     except Exception as error:
         log.exception("investigation_failed")
         return _unknown(way, f"the investigation failed: {type(error).__name__}")
-    passing = investigate.failed_in_passing(way.view, _known(way.seen))
-    if _known(way.outside).changed_by is facts.UNSEEN:
-        passing = passing or facts.UNSEEN.reason
+    unseen = facts.UNSEEN.reason if _known(way.outside).changed_by is facts.UNSEEN else ""
+    passing = investigate.failed_in_passing(way.view, _known(way.seen)) or unseen
     return Case(way.policy, way.incident, way.alerts, _known(way.seen), _known(way.outside), passing)
 
 

@@ -43,6 +43,7 @@ from app.store.tx import Tx
 
 ALERTS = 2_000
 """Alerts of an incident that their sources are asked about; they share alert name and target."""
+UNSEEN = Unknown("its controller has not seen its newest change yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +158,6 @@ def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport
     """PagerDuty itself said who has them; otherwise only its messages tell."""
     silent = (Reported.TOLD, Reported.UNKNOWN)
     return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
-
-
-UNSEEN = Unknown("its controller has not seen its newest change yet")
 
 
 async def changed_by(
