@@ -300,6 +300,10 @@ _ELECTS = re.compile(
     re.IGNORECASE,
 )
 _ELECTION = re.compile(r"(?:\w+_)?LEADER_?ELECT(?:ION)?(?:_ENABLED?)?", re.IGNORECASE)
+_CLOCK = re.compile(
+    r"(?<![\w-])(?:celery\b[^;&|\n]{0,200}?\s(?:beat|-B|--beat)|rqscheduler|rq-scheduler|supercronic|clockwork|crond?\s+-[fn]|apscheduler|airflow\s+scheduler)(?![\w-])"
+)
+"""Programs that start work by the clock: two of them start it twice."""
 _ON = frozenset({"true", "1", "yes", "on", "enabled"})
 _SHARED_MODES = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 
@@ -316,6 +320,8 @@ def _singles(workload: Workload) -> Iterator[str]:
     pod: Obj = spec["template"].get("spec") or {}
     if elects := next(filter(None, map(_elects, pod.get("containers") or ())), ""):
         yield f"{elects}: more pods of it wait and take no load"
+    if clock := next(filter(None, map(_by_the_clock, pod.get("containers") or ())), ""):
+        yield f"{clock}: each further pod starts all of it once more"
     alone = workload.desired == 1 and workload.autoscaler is None
     if alone and (spec.get("strategy") or {}).get("type") == "Recreate":
         yield f"{target} is one pod with strategy Recreate, which says that two may not run beside each other"
@@ -323,10 +329,22 @@ def _singles(workload: Workload) -> Iterator[str]:
         yield f"{target} is one pod with data of its own, and each further one begins with an empty volume"
 
 
+def _words(container: Obj) -> str:
+    return " ".join(str(word) for key in ("command", "args") for word in container.get(key) or ())
+
+
+def _by_the_clock(container: Obj) -> str:
+    found = _CLOCK.search(_words(container)[:4_000])
+    return (
+        f"container {container.get('name', '')} starts work by the clock ({found[0].split()[0]})"
+        if found
+        else ""
+    )
+
+
 def _elects(container: Obj) -> str:
     """By what a container says that it elects a leader; empty where it does not."""
-    name = container.get("name", "")
-    words = " ".join(str(w) for key in ("command", "args") for w in container.get(key) or ())
+    name, words = container.get("name", ""), _words(container)
     told = [found for found in _ELECTS.finditer(words) if not found["off"]]
     if told:
         return f"container {name} elects a leader ({told[-1][0].strip()})"

@@ -64,6 +64,11 @@ SIGNS: dict[str, tuple[Callable[[], World], str]] = {
     "a variable": (lambda: env("LEADER_ELECTION", "true"), f"{LEADER} (LEADER_ELECTION=true)"),
     "another variable": (lambda: env("APP_LEADER_ELECTION_ENABLED", "1"), LEADER),
     "several pods that elect": (lambda: busy(released(DAYS)).both(lambda s: s["containers"][0].update(args=["--leader-elect"])), LEADER),
+    "celery beat": (lambda: told(command=["celery", "-A", "shop", "beat", "-l", "info"]), "starts work by the clock (celery)"),
+    "a worker with the beat in it": (lambda: told(command=["sh", "-c", "celery -A shop worker -B"]), "starts work by the clock"),
+    "a scheduler of RQ": (lambda: told(args=["rqscheduler", "--interval", "10"]), "(rqscheduler)"),
+    "cron": (lambda: told(command=["cron", "-f"]), "starts work by the clock (cron)"),
+    "supercronic": (lambda: told(command=["/usr/bin/supercronic", "/etc/crontab"]), "(supercronic)"),
     "one pod, Recreate": (lambda: recreate(one()), "one pod with strategy Recreate"),
     "a volume of one node": (lambda: claim(one(), "ReadWriteOnce"), "PersistentVolumeClaim web-data, which is ReadWriteOnce"),
     "a volume of one pod": (lambda: claim(one(), "ReadWriteOncePod"), "which is ReadWriteOncePod"),
@@ -71,6 +76,8 @@ SIGNS: dict[str, tuple[Callable[[], World], str]] = {
     "a claim that cannot be read": (lambda: unread(claim(one(), "ReadWriteMany")), "web-data is not known"),
 }  # fmt: skip
 ORDINARY: dict[str, Callable[[], World]] = {
+    "a worker of Celery": lambda: told(command=["celery", "-A", "shop", "worker", "--concurrency", "4"]),
+    "a server that is called like it": lambda: told(command=["/app/heartbeat-server", "--port", "80"]),
     "one pod": one,
     "one pod with a PodDisruptionBudget": lambda: budget(one()),
     "a flag that says no": lambda: told(args=["--leader-elect=false"]),
