@@ -323,11 +323,12 @@ def slow_query(line: str) -> bool:
     """Does a program say here, in whatever level, that its database took long? Of less than `_SLOW_FROM` ms many libraries warn every day."""
     if not SLOW_QUERY.search(line):
         return False
-    took = (
-        float(m["told"] or m["long"]) * (1 if m["of"] or m["unit"][0] in "mM" else 1000)
-        for m in TOOK.finditer(line)
-    )
-    return max(took, default=_SLOW_FROM) >= _SLOW_FROM
+    return max(map(_milliseconds, TOOK.finditer(line)), default=_SLOW_FROM) >= _SLOW_FROM
+
+
+def _milliseconds(took: re.Match[str]) -> float:
+    value = float((took["query"] or took["told"] or took["long"]).replace(",", ""))
+    return value * (1 if took["of"] or (took["unit"] or "s")[0] in "mM" else 1000)
 
 
 _SLOW_FROM = 2000.0

@@ -73,11 +73,18 @@ STALLED: Final = _any(
 )
 """The database waits for itself, or is slow: more pods send it more to wait for."""
 
-SLOW_QUERY: Final = _any(*_SLOW)
+_TIMED = (
+    r"\b[A-Z]\w{1,40}(?:::\w{1,40})? (?:Load|Create|Update|Destroy|Exists\?|Count|Pluck|Sum) \(\d{1,9}(?:\.\d{1,3})?ms\)",
+    r"\bExecuted DbCommand \([\d,]{1,12}ms\)",
+    r"\bQuery_time: \d",
+)
+"""How Active Record, Entity Framework and MySQL tell of each statement, with its time."""
+SLOW_QUERY: Final = _any(*_SLOW, *_TIMED)
 """A program says that its database took long, in whatever level."""
 
 TOOK: Final = re.compile(
-    r"(?<![\w.])(?P<long>\d{1,9}(?:\.\d{1,9})?)\s?(?P<unit>ms|msecs?|millis(?:econds?)?|s|secs?|seconds?)\b"
+    r"(?<![\w.])(?P<long>\d{1,3}(?:,\d{3}){1,2}|\d{1,9}(?:\.\d{1,9})?)\s?(?P<unit>ms|msecs?|millis(?:econds?)?|s|secs?|seconds?)\b"
+    r"|Query_time: (?P<query>\d{1,6}(?:\.\d{1,6})?)"
     r"|(?:duration|elapsed|took|time)_?(?P<of>ms|millis)[\"']?\s?[:=]\s?[\"']?(?P<told>\d{1,9})",
     re.IGNORECASE,
 )
