@@ -24,6 +24,7 @@ LONG: tuple[str, ...] = (
     "tests/crash/test_undos.py",
     "tests/live/chart/test_doctor.py",
     "tests/live/chart/test_installed.py",
+    "tests/live/e2e/test_causes_told.py",
     "tests/scenario/test_alerts_that_fire_on.py::test_who_has_taken_an_incident_while_a_step_is_verified_keeps_undo_and_next_step",
     "tests/scenario/test_clock_set_back.py::test_a_persons_order_that_waits_is_good_as_long_as_it_would_have_been",
     "tests/scenario/test_database_restore_again.py",
