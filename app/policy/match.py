@@ -187,14 +187,6 @@ def at_most_asking(rule: Rule) -> Rule:
     return rule if rule.mode is Mode.OBSERVE else rule.model_copy(update={"mode": Mode.APPROVE})
 
 
-def still_asking(rule: Rule, asked: Rule | None) -> Rule:
-    """The rule for an incident about which people were asked under `asked` and have not answered: one that acts by itself by now puts
-    its plan to them too."""
-    if asked is None or rule.mode is not Mode.AUTO:
-        return rule
-    return rule.model_copy(update={"mode": Mode.APPROVE, "approval": asked.approval})
-
-
 _SEVERITIES = {"critical": 0, "page": 0, "error": 1, "high": 1, "warning": 2, "warn": 2, "info": 3}
 
 

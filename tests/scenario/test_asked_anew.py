@@ -154,21 +154,30 @@ async def test_an_annotation_by_a_tool_that_owns_a_field_withdraws_no_question_a
     await rig.close()
 
 
+@pytest.mark.parametrize("mode", [Mode.APPROVE, Mode.AUTO])
 @pytest.mark.parametrize("stricter", [Approval(approvals=2), Approval(by=("ann",))])
 async def test_promise_10_what_a_gate_asks_in_any_mode_it_asks_the_people_of_the_rule_in_force(
-    tmp_path: Path, stricter: Approval
+    tmp_path: Path, stricter: Approval, mode: Mode
 ) -> None:
-    """Also where the same edit sets the rule to auto: the doubt stays, and with it the question."""
-    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    """Also where the same edit sets the rule to auto: the doubt stays, and with it the question, which is put anew once."""
+    rig = await born(tmp_path, rules=policy(mode=mode))
     where = (Kind.DEPLOYMENT, "rag7", "langgraph")
     rig.cluster.scale(*where, 4, manager="kubectl")
     await rig.run(200)
-    run = (await all_runs(rig))[-1]
+    run, before = (await all_runs(rig))[-1], len(await all_runs(rig))
     assert (run.state, "hands/changed_since" in str(run.settings["asked"])) == (RunState.WAITING, True)
     rig.policy = policy(mode=Mode.AUTO, approval=stricter)
     await _yes(rig, "kim")
-    await rig.run(60)
+    await rig.run(240)
     assert writes(rig) == []
+    waiting = await all_runs(rig)
+    assert ([r.state for r in waiting].count(RunState.WAITING), len(waiting)) == (1, before + 1), "once"
+    await _yes(rig, "kim")
+    await rig.run(30)
+    assert writes(rig) == [], "one is not enough, or not the one"
+    await _yes(rig, "ann")
+    await rig.run(60)
+    assert len(writes(rig)) == 1
     await rig.close()
 
 

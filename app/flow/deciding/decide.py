@@ -25,7 +25,7 @@ from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.deciding import apart, facts, investigate
-from app.flow.deciding.history import asked_under, history_of, owed, pay, rotating
+from app.flow.deciding.history import asked_last, history_of, owed, pay, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
@@ -38,13 +38,13 @@ from app.flow.deciding.settle import (
 from app.flow.ids import WAKE
 from app.flow.notifying import record
 from app.flow.notifying.record import move
+from app.flow.people.approval_request import still_asking
 from app.flow.services import Services
 from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
 from app.kube.jobs import Apart
 from app.kube.read import View
 from app.policy.facts import NOT_READ
-from app.policy.match import still_asking
 from app.policy.model import Policy
 from app.store import driving, escalations, incidents, runs
 from app.store import facts as counts
@@ -141,8 +141,8 @@ async def match_the_rule(way: Way) -> Way | Decision:
         return found
     if found.rule.mode is not Mode.AUTO:
         return replace(way, subject=found)
-    asked = await way.services.store.read(lambda conn: asked_under(conn, way.incident.id))
-    return replace(way, subject=replace(found, rule=still_asking(found.rule, asked)))
+    last = await way.services.store.read(lambda conn: asked_last(conn, way.incident.id))
+    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)))
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:

@@ -67,12 +67,12 @@ def trust_level_of(
     return policy_trust.fresh(rule.trust, now) if found is None else as_trust_level(found)
 
 
-def asked_under(conn: Connection, incident_id: str) -> Rule | None:
-    """The rule under which people were asked about the incident at last, when that plan ended before anything of it was begun."""
+def asked_last(conn: Connection, incident_id: str) -> Run | None:
+    """The run in which people were asked about the incident at last, when that plan ended before anything of it was begun."""
     last = runs.newest_of(conn, incident_id)
     if last is None or last.mode is not Mode.APPROVE or last.state is not RunState.ABANDONED:
         return None
-    return Rule.from_json(last.settings["rule"])
+    return last
 
 
 def theirs_since(

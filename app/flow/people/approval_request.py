@@ -18,7 +18,7 @@ from app.domain import half_way
 from app.domain.alert import AlertStatus
 from app.domain.alert_report import Reported, combined
 from app.domain.cluster import OPT
-from app.domain.decision import Code, Decision, GateResult, Verdict
+from app.domain.decision import Code, Decision, GateResult, Mode, Verdict
 from app.domain.errors import RemediatorError
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
@@ -86,6 +86,15 @@ def asked_by_gates(run: Run) -> bool:
     """Whether a gate asked for another reason than the mode of its rule."""
     by_mode = f"approval/{Code.APPROVAL_NEEDED.value}"
     return any(not str(key).startswith(by_mode) for key in run.settings.get(_ASKED, ()))
+
+
+def still_asking(rule: Rule, last: Run | None) -> Rule:
+    """The rule that acts by itself, for an incident about which people were asked in the run `last` and have not answered: it puts its plan to
+    them too. What a gate asked about in any mode it puts to those whom the rule asks by now, as `approve` holds a plan against them."""
+    if last is None:
+        return rule
+    approval = rule.approval if asked_by_gates(last) else Rule.from_json(last.settings["rule"]).approval
+    return rule.model_copy(update={"mode": Mode.APPROVE, "approval": approval})
 
 
 def unknown_hand(run: Run, changed: str) -> bool:
