@@ -123,7 +123,11 @@ def _remediates(service: Service, plane: ControlPlane, user: str, shops: dict[st
     for name in shops:
         send(name, resolved=False)
     for name, (_, changed, _) in STORIES.items():
-        wait_until(partial(changed, shops[name]), 60.0, what=f"{name} remediated")
+        try:
+            wait_until(partial(changed, shops[name]), 60.0, what=f"{name} remediated")
+        except TimeoutError as error:
+            error.add_note(_story(service, shops[name].namespace))
+            raise
         send(name, resolved=True)
     ended = {
         "HighErrorRate": "fixed",
@@ -141,7 +145,11 @@ def _remediates(service: Service, plane: ControlPlane, user: str, shops: dict[st
     assert {m.namespace for m in plane.mutations(user=user)} <= {shop.namespace for shop in shops.values()}
 
 
-def _told(service: Service, namespace: str) -> bool:
+def _story(service: Service, namespace: str) -> str:
+    """All that the service says about the namespace's incidents."""
     found: list[Any] = service.incidents(namespace)
-    said = json.dumps([service.get(f"incidents/{one['id']}") for one in found])
-    return f"patch deployments in namespace {namespace}" in said
+    return json.dumps([service.get(f"incidents/{one['id']}") for one in found])
+
+
+def _told(service: Service, namespace: str) -> bool:
+    return f"patch deployments in namespace {namespace}" in _story(service, namespace)
