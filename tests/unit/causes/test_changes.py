@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from app.domain.evidence import Certainty
+from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
 from remediations.causes import CauseCode
@@ -90,6 +91,38 @@ async def test_everything_that_changed_is_told_in_one_list_newest_first() -> Non
         "30 min ago: revision 2 of web (v1 -> v2) deployed by kubectl-set",
         "50 min ago: NetworkPolicy open changed by helm",
     )
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        (
+            "HorizontalPodAutoscaler",
+            {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 9},
+        ),
+        ("Service", {"selector": {"app": "web"}, "ports": []}),
+        ("NetworkPolicy", {"podSelector": {"matchLabels": {"app": "web"}}}),
+        ("ResourceQuota", {"hard": {"pods": "4"}}),
+        ("LimitRange", {"limits": [{"type": "Container", "max": {"memory": "2Gi"}}]}),
+        ("PersistentVolumeClaim", {"accessModes": ["ReadWriteOnce"]}),
+    ],
+)
+async def test_each_object_that_the_pods_use_is_in_the_list_of_what_changed(kind: str, spec: Obj) -> None:
+    """Claims are read where pods wait, a quota and limits where pods are missing."""
+    world = World()
+    if kind == "PersistentVolumeClaim":
+        world.unscheduled(
+            "new-0", "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."
+        )
+    else:
+        world.refused('pods "web-new-x" is forbidden: exceeded quota: web')
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "web"}}
+    world.both(lambda s: s.update(volumes=[claim]))
+    world.put(kind, "web", changed=8, by="alice", spec=spec)
+    diagnosis, _ = await world.look()
+    changes = diagnosis.finding("changes.recent")
+    assert changes is not None
+    assert f"8 min ago: {kind} web changed by alice" in changes.details
 
 
 async def test_the_size_that_a_workload_was_made_with_is_no_change() -> None:
