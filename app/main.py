@@ -55,6 +55,7 @@ from app.observe.alert_sources import Sources
 from app.observe.alertmanager import Alertmanager
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.http_check import HttpxChecks
+from app.observe.http_json import bounded_client
 from app.observe.metrics import Metrics
 from app.observe.pagerduty_on_call import OnCallNames
 from app.observe.system import SystemClock, TimeIds
@@ -237,7 +238,7 @@ async def _keeper(settings: Settings, store: Store, metrics: Metrics) -> PolicyK
 async def _build(settings: Settings, parts: Parts, closing: AsyncExitStack) -> Service:
     tracer = parts.tracer or outside.tracer(settings, replica_name(settings), closing)
     metrics = _metrics(settings)
-    http = await closing.enter_async_context(httpx.AsyncClient(timeout=10.0))
+    http = await closing.enter_async_context(bounded_client(timeout=10.0))
     cluster = await _cluster(settings, parts, metrics, tracer, closing)
     store = open_store(settings, parts=replace(parts, hooks=_counted(parts.hooks, metrics)))
     closing.callback(store.close)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -49,7 +50,7 @@ def trigger(
     body = {
         "remediation": remediation,
         "target": {"namespace": named.namespace, "kind": named.kind.value, "name": named.name},
-        "params": dict(_pair(p) for p in param or []),
+        "params": _params(param or []),
         "reason": reason,
         "dry_run": dry_run,
     }
@@ -59,6 +60,17 @@ def trigger(
     else:
         write(f"incident {answer['incident']}\nrun {answer['run']}")
         say(f"follow it with: remediator explain {answer['incident']}")
+
+
+def _params(given: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in map(_pair, given):
+        if key in found:
+            raise BadInput(
+                "given twice; which one counts?", code="repeated_parameter", where=f"--param {key}"
+            )
+        found[key] = value
+    return found
 
 
 def _pair(text: str) -> tuple[str, Any]:

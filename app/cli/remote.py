@@ -89,7 +89,11 @@ def _address(url: str) -> httpx.URL:
     except httpx.InvalidURL:  # its text may show a part of a password
         raise BadInput("not a URL", code="bad_url", where="--url") from None
     if found.scheme not in ("http", "https") or not found.host:
-        raise BadInput("expected http://HOST:PORT", code="bad_url", where="--url")
+        raise BadInput(
+            "expected an address that begins with http:// or https:// and names a host",
+            code="bad_url",
+            where="--url",
+        )
     return found
 
 

@@ -42,7 +42,23 @@ from app.domain.sql_text import shortened
 _LONGEST, _LONGEST_GID = 64, 200
 _MAYBE: Final = datetime | None
 _TEXT: Final = bytes | None
-_SESSION: Final = (int, _MAYBE, _TEXT, _TEXT, _TEXT, str, str, _MAYBE, _MAYBE, _MAYBE, list, _TEXT, str, bool)
+_SESSION: Final = (
+    int,
+    _MAYBE,
+    _TEXT,
+    _TEXT,
+    _TEXT,
+    str,
+    str,
+    _MAYBE,
+    _MAYBE,
+    _MAYBE,
+    list,
+    bool,
+    _TEXT,
+    str,
+    bool,
+)
 """What `queries.SESSIONS` gives."""
 
 
@@ -180,8 +196,8 @@ def _id(pid: int, started: datetime) -> SessionId:
 
 def _session(row: tuple[Any, ...]) -> Session:
     row_of(row, *_SESSION)
-    pid, started, database, user, application, client, state, since, began, waits, blockers, query = row[:12]
-    protected, endable = row[12:]
+    pid, started, database, user, application, client, state, since, began, waits, blockers = row[:11]
+    for_transaction, query, protected, endable = row[11:]
     return Session(
         pid=pid,
         id=None if not isinstance(started, datetime) else _id(pid, started),
@@ -194,6 +210,7 @@ def _session(row: tuple[Any, ...]) -> Session:
         transaction_since=began,
         waits_since=waits,
         blocked_by=tuple(blockers),
+        waits_for_transaction=for_transaction,
         query=shortened(foreign(query)),
         protected=protected,
         endable=endable,

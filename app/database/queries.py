@@ -45,6 +45,9 @@ SLOTS: Final[LiteralString] = f"""
 
 _OURS: Final = "a.pid = pg_backend_pid() OR a.application_name LIKE ANY (%(ours)s)"
 
+_OF_TRANSACTION: Final = "'transactionid', 'virtualxid'"
+"""Locks that one transaction alone ever holds: who waits for one has waited for that transaction all the time."""
+
 SESSIONS: Final[LiteralString] = f"""
     SELECT a.pid, a.backend_start, {raw("a.datname")}, {raw("a.usename")}, {raw("a.application_name")},
         COALESCE(host(a.client_addr), CASE WHEN a.client_port = -1 THEN 'a local socket' ELSE '' END),
@@ -52,6 +55,7 @@ SESSIONS: Final[LiteralString] = f"""
         CASE WHEN a.wait_event_type = 'Lock'
             THEN (SELECT min(l.waitstart) FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted) END,
         CASE WHEN a.wait_event_type = 'Lock' THEN pg_blocking_pids(a.pid) ELSE '{{}}'::int[] END,
+        EXISTS (SELECT 1 FROM pg_locks l WHERE l.pid = a.pid AND NOT l.granted AND l.locktype IN ({_OF_TRANSACTION})),
         substr({raw("a.query")}, 1, 8000),
         CASE
             WHEN {_OURS} THEN 'it is a session of this service'
@@ -78,9 +82,10 @@ PREPARED: Final[LiteralString] = f"""
 _HOLDS: Final[dict[Why, LiteralString]] = {
     Why.IDLE: """a.state IN ('idle in transaction', 'idle in transaction (aborted)')
             AND a.state_change <= clock_timestamp() - make_interval(secs => %(seconds)s)""",
-    Why.BLOCKS: """EXISTS (
+    Why.BLOCKS: f"""cardinality(pg_blocking_pids(a.pid)) = 0 AND EXISTS (
             SELECT 1 FROM pg_stat_activity w JOIN pg_locks l ON l.pid = w.pid AND NOT l.granted
             WHERE w.wait_event_type = 'Lock' AND a.pid = ANY (pg_blocking_pids(w.pid))
+                AND (l.locktype IN ({_OF_TRANSACTION}) OR a.state_change <= clock_timestamp() - make_interval(secs => %(seconds)s))
                 AND l.waitstart <= clock_timestamp() - make_interval(secs => %(seconds)s))""",
 }
 

@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import AsyncExitStack
 
-import httpx
-
 from app.doctor import cluster, local, login, people, sources
 from app.doctor.findings import Area, Finding, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import BadInput
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
+from app.observe.http_json import bounded_client
 from app.outside import connect
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
@@ -51,7 +50,7 @@ async def examine(clock: Clock, without: Collection[Area] = ()) -> list[Finding]
         return [_SETTINGS.fail("settings_bad", str(f), f"correct {f.where or 'it'}") for f in error.faults]
     policy, faults = _policy(settings)
     async with AsyncExitStack() as closing:
-        http = await closing.enter_async_context(httpx.AsyncClient())
+        http = await closing.enter_async_context(bounded_client())
         kube, away = await _cluster(settings)
         if kube is not None:
             closing.push_async_callback(kube.close)

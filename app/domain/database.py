@@ -100,7 +100,7 @@ class SessionId:
 class Session:
     """One row of pg_stat_activity. `id` is None when the login may not see when it began. `protected` says why it is never ended,
     empty when it may be; `endable`: the login has the right to. `state_since` is when the state began, `waits_since` since
-    when it waits for a lock, held by `blocked_by`. `query` is short, without literals, and redacted."""
+    when it waits for a lock, held by `blocked_by`: with `waits_for_transaction` for the end of that very transaction. `query` is short, without literals, and redacted."""
 
     pid: int
     id: SessionId | None
@@ -113,6 +113,7 @@ class Session:
     transaction_since: datetime | None = None
     waits_since: datetime | None = None
     blocked_by: tuple[int, ...] = ()
+    waits_for_transaction: bool = False
     query: str = ""
     protected: str = ""
     endable: bool = True
@@ -207,11 +208,20 @@ class Activity:
         return next((s for s in self.sessions if s.id == wanted), None)
 
     def longest_wait(self, blocker: Session) -> timedelta | None:
-        """How long the oldest of those has waited that this session blocks; None when it blocks nobody."""
-        waits = [
-            self.now - s.waits_since for s in self.sessions if blocker.pid in s.blocked_by and s.waits_since
-        ]
-        return max(waits, default=None)
+        """How long the oldest of those has certainly waited for this session; None when it blocks nobody.
+
+        The server tells since when one waits for a lock, not since when another holds it: who got it a moment ago has held nobody up
+        before. It counts from the beginning of what the holder does now, where that is later.
+        """
+        waiting = [(s, s.waits_since) for s in self.sessions if blocker.pid in s.blocked_by and s.waits_since]
+        own = blocker.state_since
+        return max(
+            (
+                self.now - (since if s.waits_for_transaction or own is None else max(since, own))
+                for s, since in waiting
+            ),
+            default=None,
+        )
 
 
 class Why(StrEnum):
@@ -237,6 +247,8 @@ class Condition:
         held = session.idle_for(activity.now) if self.why is Why.IDLE else activity.longest_wait(session)
         if held is None:
             return "it is not idle in a transaction" if self.why is Why.IDLE else "it blocks nobody"
+        if self.why is Why.BLOCKS and session.blocked_by:
+            return "it waits for a lock itself"
         if held.total_seconds() < self.seconds:
             least = duration(timedelta(seconds=self.seconds))
             return f"{self.why.value} for {duration(held)}, and {least} is the least"

@@ -6,8 +6,8 @@ never with its URL, which may carry credentials. Never writes, never follows a r
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, cast
 
 import httpx
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential
@@ -24,8 +24,45 @@ LIMIT = 8 * 1024 * 1024
 """Bytes of an answer that are read unless a source has a limit of its own; a query that returns more is too wide to be
 evidence."""
 
+MAX_BYTES = 16 * 1024 * 1024
+"""Bytes of any answer at all; each reader of JSON has a lower limit."""
+
 _ATTEMPTS = 3
 Params = Sequence[tuple[str, str]]
+
+
+def bounded_client(**options: Any) -> httpx.AsyncClient:
+    """The client for all of this service's own requests: no answer of it takes more than MAX_BYTES bytes. It asks for no compression and takes
+    none, as a few bytes of a compressed answer can be gigabytes, which httpx would unpack before anybody can look at their size."""
+    hooks = {"response": [_bound]}
+    return httpx.AsyncClient(headers={"Accept-Encoding": "identity"}, event_hooks=hooks, **options)
+
+
+async def _bound(response: httpx.Response) -> None:
+    if response.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
+        raise httpx.DecodingError("compressed, which was not asked for", request=response.request)
+    if not response.is_closed:
+        response.stream = _Bounded(response)
+
+
+class _Bounded(httpx.AsyncByteStream):
+    """The stream of an answer that ends with an error where it is too long."""
+
+    def __init__(self, response: httpx.Response) -> None:
+        self._request = response.request
+        # Each client here is asynchronous, and so is what its answers are read from.
+        self._stream = cast("httpx.AsyncByteStream", response.stream)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        size = 0
+        async for part in self._stream:
+            size += len(part)
+            if size > MAX_BYTES:
+                raise httpx.DecodingError("too long", request=self._request)
+            yield part
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
 
 
 async def read_bounded(response: httpx.Response, limit: int) -> bytes | None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -125,6 +129,79 @@ async def test_who_holds_a_lock_that_others_wait_for_is_told_and_ended(side: Sid
     after = await look(side)
     assert of(after, "holder") == []
     assert [s.blocked_by for s in of(after, "waiter")] == [()] * 2
+
+
+@pytest.mark.parametrize(
+    "lock", ["SELECT pg_advisory_xact_lock(1)", "LOCK TABLE stock IN ACCESS EXCLUSIVE MODE"]
+)
+async def test_who_was_given_a_lock_a_moment_ago_has_held_nobody_up_and_is_left_alone(
+    real: RealSide, lock: LiteralString
+) -> None:
+    """The one behind it has waited for long, but for another holder."""
+    await real.start()
+    async with _sessions(real, "holder", "next", "waiter") as (holder, next_one, waiter):
+        await holder.execute(lock)
+        turns = [asyncio.create_task(one.execute(lock)) for one in (next_one, waiter)]
+        await _until_waiting(real, 2)
+        await real.pause()
+        await holder.rollback()
+        await asyncio.wait(turns, return_when=asyncio.FIRST_COMPLETED)
+        seen = await look(real)
+        (owner,) = [s for s in seen.sessions if seen.longest_wait(s) is not None]
+        assert "is the least" in BLOCKS.against(seen, owner)
+        assert await real.databases.terminate(real.cluster, real.at, ids(seen.sessions), BLOCKS, _yes) == []
+        await real.pause()
+        seen = await look(real)
+        assert BLOCKS.against(seen, of(seen, owner.application)[0]) == ""
+        told = await real.databases.terminate(real.cluster, real.at, ids(seen.sessions), BLOCKS, _yes)
+        assert list(told) == [owner.id]
+        _, still = await asyncio.wait(turns, return_when=asyncio.ALL_COMPLETED)
+        assert not still
+
+
+@asynccontextmanager
+async def _sessions(real: RealSide, *names: str) -> AsyncIterator[list[psycopg.AsyncConnection]]:
+    """Connections of clients with these names, in a transaction each."""
+    made = [
+        await psycopg.AsyncConnection.connect(real.url, user=CLIENT, password=PASSWORD, application_name=name)
+        for name in names
+    ]
+    try:
+        yield made
+    finally:
+        for one in made:
+            await one.close()
+
+
+async def _until_waiting(real: RealSide, count: int) -> None:
+    for _ in range(100):
+        if sum(bool(s.blocked_by) for s in (await look(real)).sessions) == count:
+            return
+        await real.pause()
+    pytest.fail("nobody waits")
+
+
+async def test_who_has_begun_to_wait_itself_since_the_look_is_left_alone(real: RealSide) -> None:
+    await real.start()
+    async with _sessions(real, "owner", "last", "waiter") as (owner, last, waiter):
+        await owner.execute("SELECT pg_advisory_xact_lock(1)")
+        await last.execute("SELECT pg_advisory_xact_lock(2)")
+        waits = [asyncio.create_task(waiter.execute("SELECT pg_advisory_xact_lock(1)"))]
+        await _until_waiting(real, 1)
+        await real.pause()
+        seen = await look(real)
+        assert BLOCKS.against(seen, of(seen, "owner")[0]) == ""
+        waits.append(asyncio.create_task(owner.execute("SELECT pg_advisory_xact_lock(2)")))
+        await _until_waiting(real, 2)
+        await real.pause()
+        wanted = ids(of(seen, "owner"))
+        assert await real.databases.terminate(real.cluster, real.at, wanted, BLOCKS, _yes) == []
+        seen = await look(real)
+        assert BLOCKS.against(seen, of(seen, "owner")[0]) == "it waits for a lock itself"
+        await last.rollback()
+        await waits[1]
+        await owner.rollback()
+        await waits[0]
 
 
 async def test_a_prepared_transaction_that_others_wait_for_is_told_by_its_name(real: RealSide) -> None:
