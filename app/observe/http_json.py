@@ -6,7 +6,9 @@ never with its URL, which may carry credentials. Never writes, never follows a r
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import httpx
@@ -20,22 +22,46 @@ from app.domain.redact import in_one_line
 
 TIMEOUT = 5.0
 """Seconds that one attempt may take to connect, and again to send each part of its answer."""
+_WHOLE = 8.0
+"""Seconds that one attempt may take in all. One that takes longer is not tried again: the investigation has half a minute for all it reads."""
 LIMIT = 8 * 1024 * 1024
 """Bytes of an answer that are read unless a source has a limit of its own; a query that returns more is too wide to be
 evidence."""
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of any answer at all; each reader of JSON has a lower limit."""
+MAX_SECONDS = 15.0
+"""From a request to the last byte of its answer."""
 
 _ATTEMPTS = 3
 Params = Sequence[tuple[str, str]]
 
 
 def bounded_client(**options: Any) -> httpx.AsyncClient:
-    """The client for all of this service's own requests: no answer of it takes more than MAX_BYTES bytes. It asks for no compression and takes
-    none, as a few bytes of a compressed answer can be gigabytes, which httpx would unpack before anybody can look at their size."""
+    """The client for all of this service's own requests: no answer of it takes more than MAX_BYTES bytes, or MAX_SECONDS from the request to
+    its last byte. It asks for no compression and takes none, as a few bytes of a compressed answer can be gigabytes, which httpx would
+    unpack before anybody can look at their size."""
     hooks = {"response": [_bound]}
-    return httpx.AsyncClient(headers={"Accept-Encoding": "identity"}, event_hooks=hooks, **options)
+    return _Client(headers={"Accept-Encoding": "identity"}, event_hooks=hooks, **options)
+
+
+class _Client(httpx.AsyncClient):
+    """httpx's time-outs are for each part of an answer: one that drips would hold whoever waits for it for ever."""
+
+    async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
+        """As httpx, within MAX_SECONDS. Raises what it does, ReadTimeout when they are over."""
+        request.extensions["until"] = asyncio.get_running_loop().time() + MAX_SECONDS
+        async with _until(request):
+            return await super().send(request, **how)
+
+
+@asynccontextmanager
+async def _until(request: httpx.Request) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout_at(request.extensions["until"]):
+            yield
+    except TimeoutError as error:
+        raise httpx.ReadTimeout("no whole answer in time", request=request) from error
 
 
 async def _bound(response: httpx.Response) -> None:
@@ -54,8 +80,12 @@ class _Bounded(httpx.AsyncByteStream):
         self._stream = cast("httpx.AsyncByteStream", response.stream)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        size = 0
-        async for part in self._stream:
+        size, parts = 0, aiter(self._stream)
+        while True:
+            async with _until(self._request):
+                part = await anext(parts, None)
+            if part is None:
+                return
             size += len(part)
             if size > MAX_BYTES:
                 raise httpx.DecodingError("too long", request=self._request)
@@ -120,11 +150,16 @@ class JsonSource:
         headers = {"Accept": "application/json", **request.pop("headers", {})}
         sent = {"timeout": TIMEOUT, "follow_redirects": False, "headers": headers, **request}
         try:
-            async with self._client.stream(method, self._base + path, **sent) as response:
+            async with (
+                asyncio.timeout(_WHOLE),
+                self._client.stream(method, self._base + path, **sent) as response,
+            ):
                 body = await read_bounded(response, self._limit)
                 if body is None:
                     raise self.fault(f"answered with more than {self._limit // 1024 // 1024} MiB")
                 return response.status_code, body
+        except TimeoutError as e:
+            raise self.fault(f"gave no whole answer within {_WHOLE:g} s") from e
         except httpx.TimeoutException as e:
             raise self._transient(f"did not answer within {TIMEOUT:g} s") from e
         except httpx.TransportError as e:

@@ -36,7 +36,7 @@ class ConnectionLimits:
 
 LIMITS = ConnectionLimits()
 Waiting: TypeAlias = "dict[GuardedProtocol, None]"
-"""The connections of one server on which no request is under way, the longest waiting first."""
+"""The connections of one server on which no whole request has arrived, the longest waiting first: they are idle, or their body is under way."""
 
 
 class _HeadTooLarge(Exception):
@@ -78,7 +78,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._waits()
 
     def _waits(self) -> None:
-        """From now on no request is under way."""
+        """From now on another request is waited for."""
         self._waiting[self] = None
         self._within(self._limits.head_seconds)
 
@@ -128,9 +128,13 @@ class GuardedProtocol(HttpToolsProtocol):
             self._end()
             raise _TooManyAhead
         self._in_head, self._held_bytes = False, 0
-        self._waiting.pop(self, None)
         self._within(self._limits.request_seconds)
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """The request is there, with its body: from now on the time is ours. Before that its client has proved nothing, and gives way."""
+        self._waiting.pop(self, None)
+        super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP; nothing more is written to a connection that was ended already."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from app.domain.errors import ProbeUnavailable
 from app.observe import http_json
-from app.observe.http_json import bounded_client
+from app.observe.http_json import JsonSource, bounded_client
+from app.observe.system import SystemClock
 
 BOMB = gzip.compress(gzip.compress(b"0" * 1_000_000))
 
@@ -51,6 +55,54 @@ async def test_an_answer_without_end_is_read_to_the_bound_alone(monkeypatch: pyt
     assert sent == 1100
 
 
+@pytest.mark.parametrize("streamed", [True, False])
+async def test_an_answer_that_drips_ends_in_time(monkeypatch: pytest.MonkeyPatch, *, streamed: bool) -> None:
+    """A page or a status post that waits for it would hold up all that comes after."""
+    monkeypatch.setattr(http_json, "MAX_SECONDS", 0.05)
+
+    async def dripping() -> AsyncIterator[bytes]:
+        while True:
+            yield b" "
+            await asyncio.sleep(0.001)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, content=dripping())
+
+    async with bounded_client(transport=httpx.MockTransport(answer)) as client, asyncio.timeout(5):
+        request = client.build_request("POST", "http://status.test/")
+        with pytest.raises(httpx.ReadTimeout):
+            await (await client.send(request, stream=streamed)).aread()
+
+
+async def test_a_head_that_never_comes_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_json, "MAX_SECONDS", 0.05)
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async with bounded_client(transport=httpx.MockTransport(answer)) as client, asyncio.timeout(5):
+        with pytest.raises(httpx.ReadTimeout):
+            await client.get("http://status.test/")
+
+
+async def test_a_source_that_drips_is_told_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_json, "_WHOLE", 0.05)
+    asked = 0
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        nonlocal asked
+        asked += 1
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+    async with bounded_client(transport=httpx.MockTransport(answer)) as client:
+        source = JsonSource(client, "http://prometheus.test", SystemClock(), name="Prometheus")
+        with pytest.raises(ProbeUnavailable, match="no whole answer within"):
+            await source.get("/api/v1/query", [])
+    assert asked == 1
+
+
 async def test_what_is_short_and_plain_is_read_as_it_is() -> None:
     def answer(_: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={"status": "success"})
@@ -60,11 +112,11 @@ async def test_what_is_short_and_plain_is_read_as_it_is() -> None:
 
 
 def test_the_service_makes_no_other_client() -> None:
-    """A client without these bounds would unpack what comes; the two that are made apart read raw bytes, or speak to ourselves."""
+    """A client without these bounds would unpack what comes; those that are made apart read raw bytes, or speak to this service."""
     root = Path(http_json.__file__).resolve().parents[1]
     made = {
         str(file.relative_to(root))
         for file in root.rglob("*.py")
-        if "httpx.AsyncClient(" in file.read_text("utf-8")
+        if re.search(r"httpx\.(Async)?Client\(", file.read_text("utf-8"))
     }
-    assert made == {"observe/http_json.py", "observe/http_check.py", "demo.py"}
+    assert made == {"observe/http_check.py", "cli/remote.py", "demo.py"}

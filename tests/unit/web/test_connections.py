@@ -232,6 +232,24 @@ async def test_at_the_limit_the_longest_idle_connection_gives_way(store: Store) 
     await door.stop()
 
 
+@pytest.mark.parametrize("path", [b"/webhooks/slack/interactions", b"/webhooks/alertmanager"])
+async def test_at_the_limit_a_body_that_is_under_way_gives_way(store: Store, path: bytes) -> None:
+    """Whoever sends one has proved nothing yet, and would keep everybody out for a body's time."""
+    door = Door(Rig(store), ConnectionLimits(connections=3, head_seconds=60))
+    await door.start()
+    begun = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
+    begun += f"Authorization: Bearer {token('ingest')}\r\n\r\n{{".encode()
+    slow = []
+    for _ in range(3):
+        door.begun.clear()
+        slow.append(await door.connect(begun))
+        await door.begun.wait()
+    reader, _ = await door.connect(GET)
+    assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
+    assert await rest(slow[0][0]) == b""
+    await door.stop()
+
+
 async def test_a_connection_that_was_served_waits_anew(store: Store) -> None:
     """Who asked last gives way last, and nobody waits who has gone."""
     door = Door(Rig(store), ConnectionLimits(connections=3, head_seconds=60))
