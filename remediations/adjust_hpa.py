@@ -125,6 +125,11 @@ async def _built(scene: Scene, wanted: Bounds) -> tuple[Action | Impossible, str
             hpa = await scene.cluster.get(Kind.HPA, scaler.ref.namespace, scaler.ref.name)
         maker = maker_of(hpa) if hpa else ""
         found = await _scaled_objects(scene, needed=hpa is None or bool(maker))
+        if scaler is not None and scaler.others and not found:
+            both = ", ".join((scaler.ref.name, *scaler.others))
+            return Impossible(
+                f"several autoscalers size {target} ({both}), and none of them does then; leave one"
+            ), ""
         if len(found) != 1:
             return _without_one(scene, hpa, [m["metadata"]["name"] for m in found], wanted), ""
         name = found[0]["metadata"]["name"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -152,7 +153,7 @@ def _approvers(rules: Policy, given: Settings) -> Iterator[Finding]:
 async def store(patient: Patient) -> list[Finding]:
     """Is there a store of this version, can it write, and how much space is left?"""
     given = patient.settings
-    found = [] if given.database_url else list(_disk(given.state_dir))
+    found = [] if given.database_url else [*_disk(given.state_dir), *_open_to_others(given)]
     if any(f.level is Level.FAIL for f in found):
         return found
     if not _there(given.store_url):
@@ -180,6 +181,17 @@ async def store(patient: Patient) -> list[Finding]:
     finally:
         opened.close()
     return found
+
+
+def _open_to_others(given: Settings) -> Iterator[Finding]:
+    """The service makes its files for itself alone. A group may write where a volume is given to one (fsGroup)."""
+    file = Path(given.store_url.removeprefix("sqlite:///"))
+    places = (given.state_dir, file, *(file.with_name(f"{file.name}-{end}") for end in ("wal", "shm")))
+    if told := [p.name for p in places if p.exists() and p.stat().st_mode & stat.S_IWOTH]:
+        text = f"everybody on this machine may write {', '.join(told)}, and with it the audit trail and what people approved"
+        yield _STORE.warn(
+            "store_open", text, "take the right from others: chmod -R o-rwx on the state folder"
+        )
 
 
 def _there(url: str) -> bool:

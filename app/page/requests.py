@@ -47,8 +47,11 @@ if TYPE_CHECKING:  # its libraries are for whoever configures a provider
 MAX_FORM = 16 * 1024
 MAX_UPLOAD = 768 * 1024
 """Of a form with files: more than any policy has."""
-_FIELDS = 30
+_FIELDS = 100
+"""Of a form: that of the procedure with the most parameters has some forty."""
 _QUERY_FIELDS = 50
+_STRANGE_NAMES = 30
+"""Of fields in a query that nobody knows, shown."""
 _REASON = 500
 _OF_NAMES = 500
 """Units of work (`app.domain.redact.Effort`) on the names in a query that nobody knows."""
@@ -291,7 +294,7 @@ def not_used(request: Request) -> Sequence[str]:
     path = request.url.path
     known = _QUERIES.get(path) or _QUERIES.get(f"/{path.split('/')[1]}/", frozenset())
     asked = dict.fromkeys(name for name, _ in parse_qsl(request.url.query, keep_blank_values=True))
-    others = [name for name in asked if name not in known | {"unfold"}][:_FIELDS]
+    others = [name for name in asked if name not in known | {"unfold"}][:_STRANGE_NAMES]
     with work_bounded(_OF_NAMES, hides=True):
         return [name_told(name, _PLACE) for name in others]
 

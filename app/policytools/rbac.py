@@ -103,6 +103,9 @@ def namespaces_of(policy: Policy, more: Sequence[str] = ()) -> list[str]:
     found = sorted({*named_namespaces(policy.scope), *more})
     if not found:
         patterns = ", ".join(n for n in policy.scope.namespaces if is_pattern(n))
+        if not patterns:
+            text = f"the policy acts in no namespace: {', '.join(policy.scope.namespaces) or 'none'} is all of its scope"
+            raise BadInput(text, code="no_namespace", where="scope.namespaces")
         raise BadInput(
             f"RBAC knows no patterns: name the namespaces that {patterns} stands for",
             code="no_namespace",

@@ -93,8 +93,10 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
     if listed and active is None:
         return "the active key is none of the list, so nobody can tell which one comes next", None
     order = [((active or 0) + step) % len(listed) for step in range(1, len(listed))]
+    lacks = [name for name in (keys.lines, *keys.names) if name and text_of(manifest, name) is None]
     if not order:
-        return f"the list has no other key ({count(len(listed), 'key')})", None
+        told = f"; Secret {keys.secret} has no text under {', '.join(lacks[:_SHOWN])}" if lacks else ""
+        return f"the list has no other key ({count(len(listed), 'key')}{told})", None
     since = rest.now - timedelta(seconds=rest.seconds)
     for at in order:
         # A Secret may have held it with the end of its line, and the record is of what stood there.
@@ -109,6 +111,8 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
 
 def _unsure(manifest: Obj, keys: KeyList, pods: Sequence[Pod]) -> Iterator[str]:
     """What speaks against relying on it, and only a person knows."""
+    if lacks := [name for name in keys.names if text_of(manifest, name) is None]:
+        yield f"Secret {keys.secret} has no text under {', '.join(lacks[:_SHOWN])}, which the rule names"
     if tool := written_from(manifest):
         yield f"the next {tool} sets the former key back, unless it is changed there too"
     written = [at for _, at in who_changed(manifest, keys.path) if at is not None]

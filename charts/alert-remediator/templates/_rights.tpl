@@ -51,6 +51,10 @@
 {{- end -}}
 {{- end -}}
 {{- if not $found -}}
+{{- $patterns := "" -}}{{- range default (list) $scope.namespaces -}}{{- if regexMatch "[*?\\[]" . -}}{{- $patterns = "true" -}}{{- end -}}{{- end -}}
+{{- if not $patterns -}}
+{{- fail (printf "policy: its scope (%s) has no namespace in which it may act: kube-system and its like are protected" (join ", " (default (list) $scope.namespaces))) -}}
+{{- end -}}
 {{- fail (printf "rbac.namespaces: RBAC knows no patterns; name the namespaces that the policy's scope (%s) stands for" (join ", " (default (list) $scope.namespaces))) -}}
 {{- end -}}
 {{- $found | uniq | sortAlpha | toJson -}}

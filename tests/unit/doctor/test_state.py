@@ -26,6 +26,18 @@ async def test_little_space_is_named(
     assert f"{free} MiB" in found[0].text
 
 
+@pytest.mark.parametrize("file", ["", "remediator.sqlite"])
+async def test_a_store_that_everybody_may_write_is_named(tmp_path: Path, file: str) -> None:
+    place = tmp_path / file
+    async with admitted(Clinic(tmp_path)) as patient:
+        place.chmod(0o777)
+        found = [f for f in await look(patient) if f.code == "store_open"]
+        place.chmod(0o700)
+        assert "store_open" not in [f.code for f in await look(patient)]
+    assert [f.level for f in found] == [Level.WARN]
+    assert place.name in found[0].text
+
+
 async def test_a_state_folder_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,23 @@ async def test_everything_of_the_catalogue_can_be_looked_at_with_its_parameters(
     assert (await visitor.get("/procedures/no-such")).status == 404
 
 
+async def test_the_whole_form_of_each_procedure_can_be_sent(orders: Rig, visitor: Browser) -> None:
+    """As a browser sends it: every field, also those that are left as they are."""
+    await visitor.login("carol")
+    for name, remediation in orders.services.catalogue.items():
+        if remediation.procedure is None:
+            continue
+        form = (await visitor.get(f"/procedures/{name}")).form(f"/procedures/{name}")
+        sent = filled(form, namespace="rag7", kind="Deployment", name="langgraph", reason="rush hour")
+        answer = await visitor.post(f"/procedures/{name}", sent)
+        assert "not a form of this page" not in answer.text, (name, len(sent))
+        assert answer.status in (200, 303) or "params." in answer.text, (
+            name,
+            answer.status,
+            answer.text[:2000],
+        )
+
+
 async def test_a_form_begins_as_a_dry_run_and_its_order_changes_nothing(
     orders: Rig, visitor: Browser
 ) -> None:

@@ -187,6 +187,20 @@ async def test_an_autoscaler_of_somebody_else_beside_the_scaled_object_is_told()
     assert "autoscalers not of its making size rag7/Deployment/langgraph-api" in step.why
 
 
+async def test_of_several_autoscalers_none_is_chosen() -> None:
+    """Kubernetes lets none of them size the workload (AmbiguousSelector): what is written to one changes nothing."""
+    play = Stage("adjust-hpa", orders_world(), API)
+    play.cluster.create(
+        {
+            **await play.cluster.get(Kind.HPA, "rag7", "langgraph-hpa"),
+            "metadata": {"name": "second", "namespace": "rag7"},
+        }
+    )
+    step = await step_of(play, **FEW)
+    assert not step.applies
+    assert "Several autoscalers size rag7/Deployment/langgraph-api (langgraph-hpa, second)" in step.why
+
+
 async def test_an_autoscaler_of_keda_without_its_scaled_object_is_left_alone() -> None:
     play = Stage("adjust-hpa", orders_world(), API)
     mark = {"scaledobject.keda.sh/name": "langgraph"}

@@ -165,7 +165,8 @@ async def test_when_every_other_key_was_left_nothing_is_rotated() -> None:
             {"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": encoded("# none\nwith blank\n\nsimulated-key-1\nsimulated-key-1")},
             "the list has no other key (1 key)", "",
         ),
-        ({"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": "%%%"}, "the list has no other key (0 keys)", ""),
+        ({"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": "%%%"},
+         "the list has no other key (0 keys; Secret langgraph-api-keys has no text under OPENAI_API_KEYS)", ""),
         ({"op": "remove", "path": "/data/OPENAI_API_KEY"}, "has no key OPENAI_API_KEY", ""),
     ],
 )  # fmt: skip
