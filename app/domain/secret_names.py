@@ -6,7 +6,9 @@ Used by `app.domain.redact`. Pure; looks at one name or word at a time, and at w
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from app.domain.secret_words import made_up
 
@@ -146,6 +148,34 @@ def is_secret_name(name: str) -> bool:
     if len(name) > 256 or _HARMLESS.search(name):
         return bool(len(name) > 256)
     return bool(_WORDS.search(name) or _ENVIRONMENT_KEY.fullmatch(name) or _has_secret_part(name))
+
+
+def holds_names(name: str) -> bool:
+    """Whether what stands under it are names of Secrets above all, as under `secrets` and `tls_secrets`; what is none of a name there is a secret."""
+    return name[-7:].lower() == "secrets" and not is_secret_name(name)
+
+
+def name_of_member(members: Mapping[Any, Any], key: Any, around: str) -> str:
+    """Under which name a member of an object stands: its own, the one that a member beside `value` gives (`name: DB_PASSWORD`), or that
+    of the names which it is among."""
+    beside = (members.get(of) for of in _NAMING) if key in _NAMED else ()
+    given = next((name for name in beside if isinstance(name, str) and _speaks(name)), "")
+    own = str(key)
+    return given or (around if around and not is_secret_name(own) else own)
+
+
+def name_of_argument(before: Any, value: Any) -> str:
+    """The name of the option that stands before its value in a list of arguments; none before another option."""
+    flag = _OPTION.fullmatch(before) if isinstance(before, str) and isinstance(value, str) else None
+    return flag["name"] if flag and _OPTION.fullmatch(value) is None else ""
+
+
+def _speaks(name: str) -> bool:
+    return is_secret_name(name) or holds_names(name)
+
+
+_NAMING, _NAMED = ("name", "Name", "key", "Key"), ("value", "Value")
+_OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]{0,255})")
 
 
 def _has_secret_part(name: str) -> bool:

@@ -12,6 +12,7 @@ import re2
 
 from app.domain.secret_names import (
     harmless_word,
+    holds_names,
     is_part_of_a_system,
     is_place,
     is_secret_name,
@@ -30,7 +31,14 @@ from app.domain.secret_values import (
     read_value,
     read_word,
 )
-from app.domain.secret_words import made_up, of_both_cases, only_faults, random_looking
+from app.domain.secret_words import (
+    ALGORITHM,
+    any_no_object,
+    made_up,
+    of_both_cases,
+    only_faults,
+    random_looking,
+)
 
 Span = tuple[int, int]
 
@@ -68,6 +76,9 @@ def _unexpected(name: str, text: str, at: int) -> bool:
 def named_value(match: Any, text: str) -> Span | None:
     """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
     name = match["name"]
+    if holds_names(name):
+        found = read_value(text, match.end())
+        return found if found and any_no_object(text[found[0] : found[1]]) else None
     if not is_secret_name(name) or _unexpected(name, text, match.start()):
         return None
     return read_value(text, match.end(), counts=_counts(name))
@@ -89,22 +100,16 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if behind == ":" and is_place(name, text, start, after):
         return None
-    if (
-        behind.strip(" \t") == ":"
-        and behind != ":"
-        and is_part_of_a_system(name, text[after : after + _LINE])
-    ):
+    if behind.strip(" \t") == ":" != behind and is_part_of_a_system(name, text[after : after + _LINE]):
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
-    if only_faults(text, after):
+    if only_faults(text, after) or is_told_of_another(text, start, after, behind):
         return None
     if behind == ":" and _ARN.search(text[max(0, start - 80) : start]):
         return None  # a name
     if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
         return None  # a path
-    if is_told_of_another(text, start, after, behind):
-        return None
     if ":" in behind and (given := _GIVEN_NAME.match(text, after)) and is_secret_name(given["name"]):
         return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
@@ -287,12 +292,6 @@ def made_up_behind(match: Any, text: str) -> Span | None:
     if not made_up(word) or ALGORITHM.search(word) or _is_another_sentence(text, match.start(), span):
         return None
     return span
-
-
-ALGORITHM = re.compile(
-    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\dbit", re.IGNORECASE
-)
-"""What is said of how a secret is kept."""
 
 
 def made_up_word(match: Any, text: str) -> Span | None:
