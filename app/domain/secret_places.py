@@ -320,7 +320,7 @@ def in_url(match: Any, _text: str) -> Span | None:
 
 
 _WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
-_INNER = re.compile(r"[A-Za-z][\w+.-]*://[^\s:/@]*:(?=[^/]*\Z)")
+_INNER = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s:/@]*:(?=[^/]*\Z)")
 _PORT = re.compile(r"\d{2,5}[/?#]")
 
 
@@ -380,7 +380,7 @@ def of_a_user(match: Any, _text: str) -> Span | None:
 _NO_USERS = frozenset(
     ("mailto", "oidc", "email", "mail", "from", "to", "cc", "bcc", "sip", "xmpp", "contact", "owner", "author", "assignee", "acct", "image", "reply-to", "sender")
 )  # fmt: skip
-_VERSION = re.compile(r"v?\d{1,4}(?:\.\d+)+[\w.+-]*")
+_VERSION = re.compile(r"v?\d{1,4}(?:\.\d++)++[\w.+-]*+")
 
 
 def after_what(match: Any, text: str) -> Span | None:

@@ -19,7 +19,7 @@ Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
 
 _NEAR = 1_500
 _CELL = re.compile(r"[A-Za-z_][\w.-]{0,63}(?: [A-Za-z_][\w.-]{0,63})?")
-_BORDER = re.compile(r"[\s|+:=*-]*[-=]{2}[\s|+:=*-]*")
+_BORDER = re.compile(r"(?:[\s|+:*]|[-=](?![-=]))*+[-=]{2}[\s|+:=*-]*+")
 _NAMES_OF_OBJECTS = frozenset({"secret", "token", "key", "auth", "credential"})
 """Headings under which tools list names of objects."""
 
@@ -278,7 +278,7 @@ def _mapping(match: Any, text: str) -> Span | list[Span]:
     return inner
 
 
-_MARK = re.compile(r"\\+[\"']")
+_MARK = re.compile(r"\\{1,16}[\"']")
 _SIGNS = re.compile(r"\\{0,63}[\"']|[{}]")
 
 

@@ -284,15 +284,22 @@ def _end(at: At, ended: Terminated) -> Cause:
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 
-_HOOK_COMMAND = re.compile(r"\(\[.*\]\)|\bcommand '.*'(?= exited\b)", re.DOTALL)
-_HOOK_OUTPUT = re.compile(r',? message: "(.*)"\s*\Z', re.DOTALL)
+_HOOK_OUTPUT = ' message: "'
+_HOOK_COMMAND = (("([", "])", ""), ("command '", "'", " exited"))
+"""Between which signs the kubelet writes a hook's command, and what it says behind them."""
 
 
 def _hook_said(message: str) -> str:
     """The kubelet's word on a hook without the command, which stands in the pod template, and with what it printed."""
-    output = _HOOK_OUTPUT.search(message)
-    head = _HOOK_COMMAND.sub("its command", message[: output.start()] if output else message)
-    printed = redact(output[1]) if output else ""
+    head, _, output = message.rstrip().partition(_HOOK_OUTPUT)
+    if not output.endswith('"'):
+        head, output = message, ""
+    head = head.removesuffix(",")
+    for opens, closes, behind in _HOOK_COMMAND:
+        first, last = head.find(opens), head.rfind(closes + behind)
+        if 0 <= first <= last - len(opens):
+            head = f"{head[:first]}its command{head[last + len(closes) :]}"
+    printed = redact(output[:-1])
     return short(": ".join(part for part in (redact(head).rstrip(": "), printed.strip()) if part), 300)
 
 

@@ -19,7 +19,7 @@ def _decoded(length: int) -> None:
 
 
 def _labels(length: int) -> None:
-    assert Reading().firing("labels" + "*" * length + "x") is None
+    Reading().firing("labels" + "*" * length + "x")
 
 
 @pytest.mark.parametrize("read", [_decoded, _labels])
