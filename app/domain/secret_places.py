@@ -19,6 +19,7 @@ from app.domain.secret_names import (
     is_told_of_another,
     is_usage,
     says_state,
+    tells_no_secret,
 )
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import (
@@ -104,16 +105,20 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
-    if only_faults(text, after) or is_told_of_another(text, start, after, behind):
+    said = text[after : after + _LINE].partition("\n")[0]
+    if (
+        only_faults(text, after)
+        or tells_no_secret(name, said)
+        or is_told_of_another(text, start, after, behind)
+    ):
         return None
-    if behind == ":" and _ARN.search(text[max(0, start - 80) : start]):
-        return None  # a name
-    if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
-        return None  # a path
+    named = behind == ":" and _ARN.search(text[max(0, start - 80) : start])
+    if named or (text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after)):
+        return None  # a name, or a path
     if ":" in behind and (given := _GIVEN_NAME.match(text, after)) and is_secret_name(given["name"]):
         return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
-    line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
+    line = said if told or name.lower().endswith("dsn") else ""
     if told and _GOT.match(line):
         return None  # a sentence, as `refused_beside` reads it
     if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
@@ -305,25 +310,6 @@ def made_up_word(match: Any, text: str) -> Span | None:
     return found if any(made_up(word) for word in words) else None
 
 
-def in_url(match: Any, _text: str) -> Span | None:
-    """Not the port and the path of a URL that has an `@` further on; of other schemes than these that is a password."""
-    secret = match["secret"]
-    if not _WEB.match(match[0]):
-        return place(match, "secret")
-    if not _PORT.match(secret):
-        return place(match, "secret")
-    start, end = place(match, "secret")
-    inner = _INNER.search(secret)
-    if inner is None:
-        return (start, end) if "@" in secret else None
-    return start + inner.end(), end
-
-
-_WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
-_INNER = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s:/@]*:(?=[^/]*\Z)")
-_PORT = re.compile(r"\d{2,5}[/?#]")
-
-
 def cut_off(match: Any, _text: str) -> Span | None:
     """The password of a URL that its text ends in; digits alone are a port."""
     return None if match["secret"].isdigit() else place(match, "secret")
@@ -355,7 +341,7 @@ def told(match: Any, text: str) -> Span | None:
         return None  # a name, unless `refused_beside` says more
     line = text[match.end() : match.end() + _LINE].partition("\n")[0]
     first = line.partition(" ")[0].rstrip(".,;:!")
-    if says_state("", line) or harmless_word(first):
+    if says_state("", line) or harmless_word(first) or tells_no_secret(match[0], line):
         return None
     if first.isalpha() and first.islower() and line[len(first) :].strip(" .,;:!\"'\r)}]"):
         return None  # a sentence

@@ -347,3 +347,22 @@ def _value_given(line: str, given: re.Match[str], *, password: bool) -> Span | N
 
 
 _LONGEST_GIVEN = 200
+
+
+def in_url(match: Any, _text: str) -> Span | None:
+    """Not the port and the path of a URL that has an `@` further on; of other schemes than these that is a password."""
+    secret = match["secret"]
+    if not _WEB.match(match[0]):
+        return place(match, "secret")
+    if not _PORT.match(secret):
+        return place(match, "secret")
+    start, end = place(match, "secret")
+    inner = _INNER.search(secret)
+    if inner is None:
+        return (start, end) if "@" in secret else None
+    return start + inner.end(), end
+
+
+_WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
+_INNER = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s:/@]*:(?=[^/]*\Z)")
+_PORT = re.compile(r"\d{2,5}[/?#]")

@@ -234,10 +234,17 @@ _MADE_UP, _ALSO = "Kq7vXw2ZpL9d", "9f8e7d6c5b4a39281706f5e4"
         ({"args": ["--password", "--verbose", "x"]}, {"args": ["--password", "--verbose", "x"]}),
         ([{"name": "DB_PASSWORD", "value": "hunter2"}], [{"name": "DB_PASSWORD", "value": "[redacted]"}]),
         ([{"name": "TLS_SECRETS", "value": _MADE_UP}], [{"name": "TLS_SECRETS", "value": "[redacted]"}]),
+        (
+            {"pins": "12,13", "pats": ["*.log"], "otps": ["3"]},
+            {"pins": "12,13", "pats": ["*.log"], "otps": ["3"]},
+        ),
+        ({"otps": ["482913"], "pwds": "3 hunter2"}, {"otps": "[redacted]", "pwds": "[redacted]"}),
         ([{"name": "LOG_LEVEL", "value": "debug"}], [{"name": "LOG_LEVEL", "value": "debug"}]),
     ],
 )
-def test_what_nobody_calls_an_object_is_hidden_among_names_of_secrets(value: object, shown: object) -> None:
+def test_under_plurals_names_counts_and_states_stay_and_all_else_is_hidden(
+    value: object, shown: object
+) -> None:
     assert redact_value(value) == shown
 
 
@@ -246,10 +253,15 @@ def test_what_nobody_calls_an_object_is_hidden_among_names_of_secrets(value: obj
     [
         ("secrets", f"{_MADE_UP},{_ALSO}", "[redacted]"),
         ("tls_secrets", f"- web-tls\n- {_ALSO}", "[redacted]"),
+        ("otps", "3 sent", "3 sent"),
+        ("toks_per_second", "42.5", "42.5"),
+        ("dsns", "primary,replica", "primary,replica"),
+        ("otps", "482913", "[redacted]"),
+        ("pwds", "3\nhunter2", "[redacted]"),
         ("app-secrets", "regcred, default-token-x7k2p", "regcred, default-token-x7k2p"),
     ],
 )
-def test_an_annotation_that_is_called_after_secrets_keeps_names_alone(
+def test_an_annotation_that_is_called_after_secrets_keeps_names_and_counts_alone(
     name: str, text: str, shown: str
 ) -> None:
     assert annotation(name, text, 400) == shown
