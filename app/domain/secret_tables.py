@@ -196,13 +196,13 @@ def _among_names(match: Any, text: str) -> list[Span]:
     elif _NOTHING_BESIDE.match(text, at):
         end = _end_of_all_below(match, text)
     else:
-        end = end_of_line(text, at)
-        first = _FIRST.match(text, at, end)
+        first = _FIRST.match(text, at)
         sentence = first is not None and text[first.end() : first.end() + 1] in (" ", "\t")
-        if first and sentence and len(first[0]) < 8 and says_state("", text[at:end]):
+        near = text[at : at + _NEAR].partition("\n")[0]
+        if first and sentence and len(first[0]) < 8 and says_state("", near):
             return [(at, at)]
-        if not _PAIR.match(text, at, end) and (another := _ANOTHER_NAME.search(text, at, end)):
-            end = another.start()
+        last = (_LINE_END if _PAIR.match(text, at) else _ANOTHER_NAME).search(text, at)
+        end = last.start() if last else len(text)
     return [*_no_names(text, at, end, is_secret_name(match["name"] or ""), sentence), (end, end)]
 
 
@@ -240,10 +240,11 @@ def _end_of_all_below(match: Any, text: str) -> int:
 _SEARCHED = 16
 _OPENED = re.compile(r"(?:\\{0,16}[\"'`])?(?:map)?[\[{(]")
 _NOTHING_BESIDE = re.compile(r"(?:[|>][+-]?\d?[+-]?|[&!][\w.-]{0,64})?[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
-_FIRST = re.compile(r"[A-Za-z]++[.:]?")
+_FIRST = re.compile(r"[A-Za-z]{1,24}+[.:]?")
 _PAIR = re.compile(r"[\"']?[\w.-]{1,64}(?:=|:[ \t])")
+_LINE_END = re.compile(r"\n")
 _ANOTHER_NAME = re.compile(
-    r"[\]}]|[ \t][\w.-]{1,64}(?:=|:[ \t])|;[ \t]{0,8}[\w.-]{1,64}=|[,;][ \t]{0,8}\\{0,16}[\"'][\w.-]{1,64}\\{0,16}[\"'][ \t]{0,8}[:=]"
+    r"[\n\]}]|[ \t][\w.-]{1,64}(?:=|:[ \t])|;[ \t]{0,8}[\w.-]{1,64}=|[,;][ \t]{0,8}\\{0,16}[\"'][\w.-]{1,64}\\{0,16}[\"'][ \t]{0,8}[:=]"
 )
 """Where a list on one line ends: with the bracket around it, or before what is called otherwise."""
 _WORD = re.compile(r"[^\s\"'`\[\]{}<>,;$(\\][^\s\"'`\[\]{}<>,;]{7,}+")
