@@ -184,7 +184,7 @@ def _members_below(match: Any, text: str) -> list[Span] | None:
     return found
 
 
-_AMONG_NAMES = r"""(?i)(?P<name>[\w.-]*secrets)(?:(?:\\{0,16}["'])?\]?(?:\[\w{0,32}\])?[ \t]*(?:=>|:=|[:=]{1,2}|>)[ \t]*)|\B(?P<flag>--?[\w-]*secrets)[ \t]+"""
+_AMONG_NAMES = r"""(?i)(?P<name>[\w.-]*secrets)(?:(?:\\{0,16}["'])?\]?(?:\[\w{0,32}\])?[ \t]*(?:=>|:=|[:=]{1,2}|>)[ \t]*)|(?:\B--?|\b(?:ENV|ARG|setenv|setx)[ \t]+)[\w-]*secrets(?:[ \t]+|\\{0,16}["'][ \t]*,\s*)"""
 
 
 def _among_names(match: Any, text: str) -> list[Span]:
