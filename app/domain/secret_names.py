@@ -199,7 +199,7 @@ _NO_SECRETS = {
 }
 """What stands under plurals besides secrets: under those of what is always made up words, patterns and numbers, else counts and states."""
 _NUMBERS = re.compile(
-    r"(?:tok|tkn|otp|jwt|auth|dsn|pin|pwd|pw|psk|pat|code)s[_.-]?(?:per[_.-]?\w+|sent|issued|configured|loaded|verified|expired|used|left|remaining|failed)$",
+    r"(?:tok|tkn|otp|jwt|auth|dsn|pin|pwd|pw|psk|pat|code)s[_.-]?(?:per[_.-]?\w{1,64}|sent|issued|configured|loaded|verified|expired|used|left|remaining|failed)$",
     re.IGNORECASE,
 )
 _NUMBER_UNDER = _under(r"\d{1,9}(?:\.\d{1,9})?", 0)

@@ -284,23 +284,19 @@ def _end(at: At, ended: Terminated) -> Cause:
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 
-_HOOK_OUTPUT = ' message: "'
-_HOOK_COMMAND = (("([", "])", ""), ("command '", "'", " exited"))
-"""Between which signs the kubelet writes a hook's command, and what it says behind them."""
+_HOOK_COMMAND = (("([", "])", ""), ("command '", "'", " exited"))  # what stands around it, and behind that
 
 
 def _hook_said(message: str) -> str:
     """The kubelet's word on a hook without the command, which stands in the pod template, and with what it printed."""
-    head, _, output = message.rstrip().partition(_HOOK_OUTPUT)
-    if not output.endswith('"'):
-        head, output = message, ""
-    head = head.removesuffix(",")
+    head, _, output = message.rstrip().partition(' message: "')
+    head, output = (head.removesuffix(","), output[:-1]) if output.endswith('"') else (message, "")
     for opens, closes, behind in _HOOK_COMMAND:
         first, last = head.find(opens), head.rfind(closes + behind)
         if 0 <= first <= last - len(opens):
             head = f"{head[:first]}its command{head[last + len(closes) :]}"
-    printed = redact(output[:-1])
-    return short(": ".join(part for part in (redact(head).rstrip(": "), printed.strip()) if part), 300)
+    said = (redact(head).rstrip(": "), redact(output).strip())
+    return short(": ".join(filter(None, said)), 300)
 
 
 def _more_memory(at: At) -> str:
