@@ -325,7 +325,7 @@ TABLES: tuple[Form, ...] = (
     ("Secret", r"""(?m)^(?P<indent>[ \t]*)["']?(?P<name>stringData|data|binaryData)["']?:[ \t]*\r?$""", _mapping_below),
     (
         "Secret",
-        r"""(?m)^(?P<indent>[ \t]*)(?:- )?["']?(?P<name>[\w.-]*(?i:tokens|passwords|passphrases|credentials|keys))["']?:[ \t]*\r?$""",
+        r"""(?m)^(?P<indent>[ \t]*)(?:- )?["']?(?P<name>[\w.-]*(?i:tokens|passwords|passphrases|credentials|keys|otps|jwts|pwds|psks))["']?:[ \t]*\r?$""",
         _members_below,
     ),
     ("assignment", _AMONG_NAMES, _among_names),

@@ -72,10 +72,10 @@ def of_both_cases(word: str) -> bool:
     return any(c.islower() for c in word) and any(c.isupper() for c in word)
 
 
-_PART = r"(?:[a-z]{1,24}\d{0,6}|\d{1,10})"
+_PART = r"(?:[a-z]{1,24}\d{0,6}|\d{1,10}|k[38]s|e2e|b2[bc]|p2p)"
 _MADE = r"[bcdfghjklmnpqrstvwxz2456789]"
 _OF_AN_OBJECT = re.compile(
-    rf"(?:{_PART}(?:[-.]{_PART}){{0,8}}/)?[a-z]{{2,24}}\d{{0,6}}(?:[-.]{_PART}){{0,8}}(?:-{_MADE}{{8,10}})?(?:-{_MADE}{{5}})?"
+    rf"(?:{_PART}(?:[-.]{_PART}){{0,8}}/)?(?:[a-z]{{2,24}}\d{{0,6}}|k[38]s|e2e)(?:[-.]{_PART}){{0,8}}(?:-{_MADE}{{8,10}})?(?:(?:-|-key){_MADE}{{5}})?"
 )
 """A name that Kubernetes or a tool made for an object: words, and behind them letters and digits of those that it makes names of."""
 _APART = re.compile(r"[\s\"'`,;=\[\]{}()<>]+|:(?=\s)")
