@@ -58,7 +58,7 @@ _SAID = re.compile(
 )
 _DIGITS = re.compile(r"\d+")
 _BEFORE_QUOTE = re.compile(r"[^\"'`\\]*")
-_WORD = re.compile(r"\w*\Z")
+_WORD = re.compile(r"(?<!\w)\w*\Z")
 
 
 _MAY_TELL = re2.compile(  # type: ignore[no-untyped-call]

@@ -16,12 +16,13 @@ from typing import Any
 
 import re2
 
+from app.domain import secret_names as names
 from app.domain.disguise import undisguised
 from app.domain.json import decoded
 from app.domain.log_prefix import without_prefixes
 from app.domain.secret_classes import CLASSES, SecretClass, Span
-from app.domain.secret_names import is_plain_name, is_secret_name
 from app.domain.secret_quotes import READ
+from app.domain.secret_words import any_no_object
 from app.domain.text import bounded, visible
 
 __all__ = [
@@ -213,7 +214,7 @@ def _without_numbers(value: Any, name: str = "") -> Any:
     if isinstance(value, list):
         return [_without_numbers(inner, name) for inner in value]
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return REDACTED if number and is_secret_name(name) else value
+    return REDACTED if number and names.is_secret_name(name) else value
 
 
 def _still(value: Any, shown: str) -> Any:
@@ -229,10 +230,8 @@ def _still(value: Any, shown: str) -> Any:
 
 
 def _record(line: str) -> Any:
-    if not line.startswith("{"):
-        return None
     try:
-        return decoded(line)
+        return decoded(line) if line.startswith("{") else None
     except ValueError:
         return None
 
@@ -309,7 +308,9 @@ def _present(text: str) -> frozenset[int]:
 def annotation(name: str, text: str, longest: int, effort: Effort | None = None) -> str:
     """What a sender says for people under `name`, without what looks like a secret, at most `longest` characters: templates
     of alerts put log lines and URLs there. Nothing is decided by it."""
-    if is_secret_name(name) and text:
+    if text and (
+        names.hides_all(name, text) or (names.holds_names(name) and any_no_object(text[: longest + _SLACK]))
+    ):
         return REDACTED
     return redact(text, effort, longest)[:longest]
 
@@ -369,18 +370,27 @@ def _without(text: str, spans: Iterable[Span]) -> str:
     return "".join([*kept, text[at:]]) if kept else text
 
 
-def _shown_key(key: Any) -> Any:
-    return key if not isinstance(key, str) or is_plain_name(key) else visible(redact(key))
+def _shown_key(key: Any, among: str) -> Any:
+    if not isinstance(key, str) or (names.is_plain_name(key) and not among):
+        return key
+    return REDACTED if among and any_no_object(key) else visible(redact(key))
 
 
 def redact_value(value: Any, name: str = "") -> Any:
-    """`value` with secrets removed at any depth, from names too; everything under a name that speaks of a secret is replaced whole."""
-    if name and is_secret_name(name) and not isinstance(value, bool | int | float | None):
+    """`value` with secrets removed at any depth, from names too; under a name that speaks of a secret all is hidden, among names of Secrets what is none."""
+    if name and not isinstance(value, bool | int | float | None) and names.hides_all(name, value):
         return REDACTED
+    among = name if names.holds_names(name) else ""
     if isinstance(value, str):
-        return visible(redact(value))
+        return REDACTED if among and any_no_object(value) else visible(redact(value))
     if isinstance(value, Mapping):
-        return {_shown_key(k): redact_value(v, str(k)) for k, v in value.items()}
+        return {
+            _shown_key(k, among): redact_value(v, names.name_of_member(value, k, among))
+            for k, v in value.items()
+        }
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
-        return [redact_value(v) for v in value]
+        return [
+            redact_value(v, names.name_of_argument(b, v) or among)
+            for b, v in zip(["", *value], value, strict=False)
+        ]
     return value

@@ -74,9 +74,9 @@ CLASSES: tuple[SecretClass, ...] = (
     _class(
         "password in a URL",
         rf"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/"']*:(?P<secret>(?:[^\s"'\\<>@]|[\\<>][a-z0-9]){_PASSWORD_IN_URL})@""",
-        places.in_url,
+        statements.in_url,
     ),
-    _class("password in a URL", rf"""(?:^|[\s"'=(\[`{{>a-z])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", places.in_url),
+    _class("password in a URL", rf"""(?:^|[\s"'=(\[`{{>a-z])//[^\s:/@"']+:(?P<secret>{_PASSWORD_IN_URL})@""", statements.in_url),
     _class("password in a URL", r"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/@"']*:(?P<secret>[^\s:/@"'\[\]]+?)(?:\x{2026}|\.\.\.)?\z""", places.cut_off),
     _class("password of a Go DSN", r"""\b[\w.-]+:(?P<secret>[^\s"']+)@(?:(?:tcp|udp)[46]?|unix|cloudsql|mysql)?\("""),
     _class("password of an Oracle DSN", r"""\b\w+/(?P<secret>[^\s"'@/]+)@//"""),

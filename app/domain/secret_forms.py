@@ -16,7 +16,7 @@ from app.domain.secret_quotes import end_of_line
 from app.domain.secret_refusals import A_TYPE, REFUSED_VALUE, refused
 from app.domain.secret_statements import TOLD_OF, beside_path, given, told_of, unless_said
 from app.domain.secret_values import read_in_quote, read_line, read_quoted, read_value, read_word
-from app.domain.secret_words import CHANGED, THING, is_id, made_up
+from app.domain.secret_words import ALGORITHM, CHANGED, THING, is_id, made_up, no_object
 
 Span = tuple[int, int]
 Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
@@ -96,26 +96,12 @@ def _named_beside(match: Any, text: str) -> Span | None:
     )
 
 
-_ONE_OF_A_LIST = re.compile(r"[^\s\"'\[\]{}<>,;$(]{8,200}")
-_END_OF_A_LIST = re.compile(r"[\n\]{}<>;(]|[ \t][\w.-]{1,64}[=:]")
-_LONGEST_LIST = 2_000
-
-
-def _made_up_in_list(match: Any, text: str) -> list[Span]:
-    """The words of a list on one line that nobody would say of secrets; names of them stay."""
-    start = places.place(match, "secret")[0]
-    end = _END_OF_A_LIST.search(text, start, start + _LONGEST_LIST)
-    found = _ONE_OF_A_LIST.finditer(text, start, end.start() if end else start + _LONGEST_LIST)
-    words = [(one.start(), one[0].rstrip(".:!?")) for one in found]
-    return [(at, at + len(word)) for at, word in words if made_up(word) and not places.ALGORITHM.search(word)]
-
-
 def _lettered(match: Any, text: str) -> Span | None:
     """A word of letters and digits behind a noun that only a value follows; no length, and no way of keeping one."""
     start, end, _ = read_word(text, match.end())
     word = text[start:end].rstrip(".,;:!?)")
     mixed = len(word) >= 6 and any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
-    other = _A_VERSION.fullmatch(word) or places.ALGORITHM.search(word) or "=" in word or "/" in word
+    other = _A_VERSION.fullmatch(word) or ALGORITHM.search(word) or "=" in word or "/" in word
     return (start, start + len(word)) if mixed and not other and not is_id(word) else None
 
 
@@ -233,6 +219,8 @@ def _of_variable(match: Any, text: str) -> Span | None:
     name = match["name"]
     if not ("_" in name or "-" in name or name.isupper()) or not is_secret_name(name):
         return None  # a word of a language, as other forms know it
+    if made_up(name) and not no_object(name):
+        return None  # an object's
     if says_state(match["name"], text[match.end() : end_of_line(text, match.end())]):
         return None
     if found := read_quoted(text, match.end()):
@@ -347,7 +335,7 @@ FORMS: tuple[Form, ...] = (
     ("sentence", r"(?i)\b(?:credentials?|creds|login|account|user(?:name)?|(?:fail\w*|invalid|bad|rejected|denied|refused)\s+(?:for|of|as|with))\b:?\s+(?:user\s+)?['\"(]?[\w.@+-]{1,64}[ ]?[:/][ ]?(?P<secret>[^\s\"',;)]{6,})", places.made_up_behind),
     ("sentence", rf"(?i)\b{_THING} value\s+", places.made_up_word),
     ("sentence", r"(?i)\b(?:token|(?:api|access|secret)[ _-]?key|pass(?:word|phrase|code))[ \t]+(?P<secret>[a-z]{4,32}[-_.]?\d{4,12})[ \t]+(?:(?:is|was|has been|could|does)[ \t]+)?(?:not[ \t]+(?:be[ \t]+)?(?:found|known|recogni[sz]ed|exist|match\w*|accepted)|unknown|rejected|revoked|expired)\b", places.whole),
-    ("assignment", r"(?i)\b[\w.-]*secrets[\"']?[ \t]*[:=][ \t]*\[?[ \t]*[\"']?(?P<secret>[^\s\"'\[\]{}<>,;$(]{8,200})", _made_up_in_list),
+    ("sentence", r"(?i)\b(?:the|this|that|my|our|your|its|whose|new|old) key (?:is|was|now)(?: now| set to)?:?\s+[\"'`(]?(?P<secret>[0-9a-f]{24,128})\b", places.whole),
     ("sentence", rf"(?i)\b(?:tried|tries|trying|used|uses|using|entered|sent|typed|gave|given|with)\s+[\"'`]?(?P<secret>[^\s\"'`]{{4,}})[\"'`]?\s+(?:as|for)\s+(?:(?:the|a|an|his|her|their|its)\s+)?{_THING}\b", places.made_up_behind),
     # Schemes, mail and links
     ("scheme", r"\b(?:GenieKey|Api-Token|ApiToken|SSWS)\s+(?P<secret>[\w.~+/=-]{8,})", places.whole),

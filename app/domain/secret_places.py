@@ -12,12 +12,14 @@ import re2
 
 from app.domain.secret_names import (
     harmless_word,
+    holds_names,
     is_part_of_a_system,
     is_place,
     is_secret_name,
     is_told_of_another,
     is_usage,
     says_state,
+    tells_no_secret,
 )
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import (
@@ -30,7 +32,14 @@ from app.domain.secret_values import (
     read_value,
     read_word,
 )
-from app.domain.secret_words import made_up, of_both_cases, only_faults, random_looking
+from app.domain.secret_words import (
+    ALGORITHM,
+    any_no_object,
+    made_up,
+    of_both_cases,
+    only_faults,
+    random_looking,
+)
 
 Span = tuple[int, int]
 
@@ -68,6 +77,9 @@ def _unexpected(name: str, text: str, at: int) -> bool:
 def named_value(match: Any, text: str) -> Span | None:
     """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
     name = match["name"]
+    if holds_names(name):
+        found = read_value(text, match.end())
+        return found if found and any_no_object(text[found[0] : found[1]]) else None
     if not is_secret_name(name) or _unexpected(name, text, match.start()):
         return None
     return read_value(text, match.end(), counts=_counts(name))
@@ -89,26 +101,24 @@ def assigned(match: Any, text: str) -> Span | None:
         return None
     if behind == ":" and is_place(name, text, start, after):
         return None
-    if (
-        behind.strip(" \t") == ":"
-        and behind != ":"
-        and is_part_of_a_system(name, text[after : after + _LINE])
-    ):
+    if behind.strip(" \t") == ":" != behind and is_part_of_a_system(name, text[after : after + _LINE]):
         return None
     if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
         return None
-    if only_faults(text, after):
+    said = text[after : after + _LINE].partition("\n")[0]
+    if (
+        only_faults(text, after)
+        or tells_no_secret(name, said)
+        or is_told_of_another(text, start, after, behind)
+    ):
         return None
-    if behind == ":" and _ARN.search(text[max(0, start - 80) : start]):
-        return None  # a name
-    if text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after):
-        return None  # a path
-    if is_told_of_another(text, start, after, behind):
-        return None
+    named = behind == ":" and _ARN.search(text[max(0, start - 80) : start])
+    if named or (text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after)):
+        return None  # a name, or a path
     if ":" in behind and (given := _GIVEN_NAME.match(text, after)) and is_secret_name(given["name"]):
         return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
-    line = text[after : after + _LINE].partition("\n")[0] if told or name.lower().endswith("dsn") else ""
+    line = said if told or name.lower().endswith("dsn") else ""
     if told and _GOT.match(line):
         return None  # a sentence, as `refused_beside` reads it
     if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
@@ -289,12 +299,6 @@ def made_up_behind(match: Any, text: str) -> Span | None:
     return span
 
 
-ALGORITHM = re.compile(
-    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\dbit", re.IGNORECASE
-)
-"""What is said of how a secret is kept."""
-
-
 def made_up_word(match: Any, text: str) -> Span | None:
     """A word that nobody would say of a secret: letters with digits."""
     found = _quoted_or_word(text, match.end())
@@ -304,25 +308,6 @@ def made_up_word(match: Any, text: str) -> Span | None:
     if _is_another_sentence(text, match.start(), found):
         return None
     return found if any(made_up(word) for word in words) else None
-
-
-def in_url(match: Any, _text: str) -> Span | None:
-    """Not the port and the path of a URL that has an `@` further on; of other schemes than these that is a password."""
-    secret = match["secret"]
-    if not _WEB.match(match[0]):
-        return place(match, "secret")
-    if not _PORT.match(secret):
-        return place(match, "secret")
-    start, end = place(match, "secret")
-    inner = _INNER.search(secret)
-    if inner is None:
-        return (start, end) if "@" in secret else None
-    return start + inner.end(), end
-
-
-_WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
-_INNER = re.compile(r"[A-Za-z][\w+.-]*://[^\s:/@]*:(?=[^/]*\Z)")
-_PORT = re.compile(r"\d{2,5}[/?#]")
 
 
 def cut_off(match: Any, _text: str) -> Span | None:
@@ -356,7 +341,7 @@ def told(match: Any, text: str) -> Span | None:
         return None  # a name, unless `refused_beside` says more
     line = text[match.end() : match.end() + _LINE].partition("\n")[0]
     first = line.partition(" ")[0].rstrip(".,;:!")
-    if says_state("", line) or harmless_word(first):
+    if says_state("", line) or harmless_word(first) or tells_no_secret(match[0], line):
         return None
     if first.isalpha() and first.islower() and line[len(first) :].strip(" .,;:!\"'\r)}]"):
         return None  # a sentence
@@ -381,7 +366,7 @@ def of_a_user(match: Any, _text: str) -> Span | None:
 _NO_USERS = frozenset(
     ("mailto", "oidc", "email", "mail", "from", "to", "cc", "bcc", "sip", "xmpp", "contact", "owner", "author", "assignee", "acct", "image", "reply-to", "sender")
 )  # fmt: skip
-_VERSION = re.compile(r"v?\d{1,4}(?:\.\d+)+[\w.+-]*")
+_VERSION = re.compile(r"v?\d{1,4}(?:\.\d++)++[\w.+-]*+")
 
 
 def after_what(match: Any, text: str) -> Span | None:

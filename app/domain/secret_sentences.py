@@ -19,7 +19,7 @@ from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import READ
 from app.domain.secret_refusals import is_name, is_no_value, is_of_another
 from app.domain.secret_values import read_quoted
-from app.domain.secret_words import CHANGED, THING, is_address, made_up
+from app.domain.secret_words import ALGORITHM, CHANGED, THING, is_address, made_up
 
 Span = tuple[int, int]
 _WORD = r"""[^\s,;()\[\]"'`]"""
@@ -34,7 +34,7 @@ def _old_and_new(match: Any, _text: str) -> list[Span]:
     found = [places.place(match, name) for name in ("old", "new") if match[name]]
     words = [match[name].rstrip(".:!?") for name in ("old", "new") if match[name]]
     spans = [(start, start + len(word)) for (start, _), word in zip(found, words, strict=True)]
-    return spans if any(made_up(word) and not places.ALGORITHM.search(word) for word in words) else []
+    return spans if any(made_up(word) and not ALGORITHM.search(word) for word in words) else []
 
 
 _FRAME = re.compile(r"[\w$-]+\.[A-Za-z]{1,5}:\d+")
@@ -50,7 +50,7 @@ def _mixed(match: Any, text: str) -> Span | None:
     word = match["secret"].rstrip(".,;:!?")
     start, _ = places.place(match, "secret")
     mixed = any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
-    if not mixed or places.ALGORITHM.search(word) or harmless_word(word):
+    if not mixed or ALGORITHM.search(word) or harmless_word(word):
         return None
     behind = text[start + len(word) : start + len(word) + 2]
     return None if behind.startswith("(") else (start, start + len(word))
@@ -302,7 +302,7 @@ def _is_a_value(
 
 def _is_a_way(word: str) -> bool:
     """Whether it says how a key is made."""
-    return places.ALGORITHM.search(word) is not None or _OF_A_KEY.fullmatch(word) is not None
+    return ALGORITHM.search(word) is not None or _OF_A_KEY.fullmatch(word) is not None
 
 
 _OF_A_KEY = re.compile(r"(?:aes|rsa|dsa|ec|ed|hs|rs|es|ps|p|secp|curve)-?\d{2,5}[\w-]{0,8}", re.IGNORECASE)

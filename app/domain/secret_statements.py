@@ -11,12 +11,12 @@ from typing import Any
 
 import re2
 
-from app.domain.secret_names import harmless_word, is_secret_name, says_state
+from app.domain.secret_names import harmless_word, holds_names, is_secret_name, says_state
 from app.domain.secret_places import made_up_behind, place
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_refusals import A_TYPE
 from app.domain.secret_values import read_line, read_quoted, read_tuples, read_value, read_word
-from app.domain.secret_words import CHANGED, REFUSED, TAKEN, THING, is_id, made_up, well_mixed
+from app.domain.secret_words import CHANGED, REFUSED, TAKEN, THING, any_no_object, is_id, made_up, well_mixed
 
 Span = tuple[int, int]
 
@@ -205,7 +205,8 @@ def value_then_name(match: Any, text: str) -> Span | list[Span] | None:
     named = _THEN_NAME.match(text, found[1]) or _THEN_NAME.search(
         text[found[0] : min(found[1], found[0] + _NEAR)]
     )
-    if named is not None and is_secret_name(named["name"].rpartition("/")[2]):
+    name = named["name"].rpartition("/")[2] if named else ""
+    if is_secret_name(name) or (holds_names(name) and any_no_object(text[found[0] : found[1]])):
         return found
     return [(found[1], found[1])]
 
@@ -346,3 +347,22 @@ def _value_given(line: str, given: re.Match[str], *, password: bool) -> Span | N
 
 
 _LONGEST_GIVEN = 200
+
+
+def in_url(match: Any, _text: str) -> Span | None:
+    """Not the port and the path of a URL that has an `@` further on; of other schemes than these that is a password."""
+    secret = match["secret"]
+    if not _WEB.match(match[0]):
+        return place(match, "secret")
+    if not _PORT.match(secret):
+        return place(match, "secret")
+    start, end = place(match, "secret")
+    inner = _INNER.search(secret)
+    if inner is None:
+        return (start, end) if "@" in secret else None
+    return start + inner.end(), end
+
+
+_WEB = re.compile(r"(?:https?|wss?|git|ssh|grpcs?|tcp|udp|ipfs|file|oci|docker)://|//", re.IGNORECASE)
+_INNER = re.compile(r"[A-Za-z][\w+.-]{0,30}://[^\s:/@]*:(?=[^/]*\Z)")
+_PORT = re.compile(r"\d{2,5}[/?#]")

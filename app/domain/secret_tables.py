@@ -10,16 +10,16 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from app.domain.secret_names import is_secret_name
+from app.domain.secret_names import is_secret_name, says_state
 from app.domain.secret_quotes import READ, closing, end_of_line
-from app.domain.secret_words import made_up
+from app.domain.secret_words import ALGORITHM, any_no_object, made_up, no_object
 
 Span = tuple[int, int]
 Form = tuple[str, str, Callable[[Any, str], Span | list[Span] | None]]
 
 _NEAR = 1_500
 _CELL = re.compile(r"[A-Za-z_][\w.-]{0,63}(?: [A-Za-z_][\w.-]{0,63})?")
-_BORDER = re.compile(r"[\s|+:=*-]*[-=]{2}[\s|+:=*-]*")
+_BORDER = re.compile(r"(?:[\s|+:*]|[-=](?![-=]))*+[-=]{2}[\s|+:=*-]*+")
 _NAMES_OF_OBJECTS = frozenset({"secret", "token", "key", "auth", "credential"})
 """Headings under which tools list names of objects."""
 
@@ -179,11 +179,77 @@ def _members_below(match: Any, text: str) -> list[Span] | None:
         if member is None or depth != inner or _OF_A_MEMBER.fullmatch(member["key"]):
             continue
         value = member["value"].strip("\"'")
-        if made_up(value) or ("secret" not in name and not _NO_MEMBER.fullmatch(value)):
+        if made_up(value) or not _NO_MEMBER.fullmatch(value):
             found.append((start + member.start("value"), start + member.end("value")))
     return found
 
 
+_AMONG_NAMES = r"""(?i)(?P<name>[\w.-]*secrets)(?:(?:\\{0,16}["'])?\]?(?:\[\w{0,32}\])?[ \t]*(?:=>|:=|[:=]{1,2}|>)[ \t]*)|(?:\B--?|\b(?:ENV|ARG|setenv|setx)[ \t]+)[\w-]*secrets(?:[ \t]+|\\{0,16}["'][ \t]*,\s*)"""
+
+
+def _among_names(match: Any, text: str) -> list[Span]:
+    """Under a name that ends in `secrets` the words that nobody would call an object; names of Secrets stay. What was read is not read
+    again for a name that stands in it."""
+    at, sentence = match.end(), False
+    if opened := _OPENED.match(text, at):
+        end = closing(text, opened.end() - 1)
+    elif _NOTHING_BESIDE.match(text, at):
+        end = _end_of_all_below(match, text)
+    else:
+        first = _FIRST.match(text, at)
+        sentence = first is not None and text[first.end() : first.end() + 1] in (" ", "\t")
+        near = text[at : at + _NEAR].partition("\n")[0]
+        if first and sentence and len(first[0]) < 8 and says_state("", near):
+            return [(at, at)]
+        last = (_LINE_END if _PAIR.match(text, at) else _ANOTHER_NAME).search(text, at)
+        end = last.start() if last else len(text)
+    return [*_no_names(text, at, end, is_secret_name(match["name"] or ""), sentence), (end, end)]
+
+
+def _no_names(text: str, at: int, end: int, sure: bool, sentence: bool) -> list[Span]:
+    READ.work += (end - at) // _SEARCHED
+    found = list[Span]()
+    for one in _WORD.finditer(text, at, end):
+        word = one[0].rstrip(".:!?\\")
+        told = made_up(word) if sure else no_object(word)
+        if told and not ALGORITHM.search(word) and not (sentence and _UUID.fullmatch(word)):
+            found.append((one.start(), one.start() + len(word)))
+    found += (one.span("said") for one in _QUOTED.finditer(text, at, end) if any_no_object(one["said"]))
+    return sorted(found)
+
+
+def _end_of_all_below(match: Any, text: str) -> int:
+    """Where the lines end that are further in than the one of a name, or items of a list under it."""
+    start = text.rfind("\n", max(0, match.start() - _NEAR), match.start()) + 1
+    lead = text[start : match.start()]
+    indent, item = len(lead) - len(lead.lstrip()), lead.lstrip().startswith("- ")
+    last = end_of_line(text, match.end())
+    for begin, stop in _lines_from(text, last + 1):
+        said = text[begin:stop]
+        depth = len(said) - len(said.lstrip())
+        if (
+            said.strip()
+            and depth <= indent
+            and (item or depth < indent or not said.lstrip().startswith("- "))
+        ):
+            break
+        last = stop
+    return last
+
+
+_SEARCHED = 16
+_OPENED = re.compile(r"(?:\\{0,16}[\"'`])?(?:map)?[\[{(]")
+_NOTHING_BESIDE = re.compile(r"(?:[|>][+-]?\d?[+-]?|[&!][\w.-]{0,64})?[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
+_FIRST = re.compile(r"[A-Za-z]{1,24}+[.:]?")
+_PAIR = re.compile(r"[\"']?[\w.-]{1,64}(?:=|:[ \t])")
+_LINE_END = re.compile(r"\n")
+_ANOTHER_NAME = re.compile(
+    r"[\n\]}]|[ \t][\w.-]{1,64}(?:=|:[ \t])|;[ \t]{0,8}[\w.-]{1,64}=|[,;][ \t]{0,8}\\{0,16}[\"'][\w.-]{1,64}\\{0,16}[\"'][ \t]{0,8}[:=]"
+)
+"""Where a list on one line ends: with the bracket around it, or before what is called otherwise."""
+_WORD = re.compile(r"[^\s\"'`\[\]{}<>,;$(\\][^\s\"'`\[\]{}<>,;]{7,}+")
+_QUOTED = re.compile(r"(?P<mark>[\"'])(?P<said>[^\"'\s]{8,512})(?P=mark)")
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MAX_MEMBERS = 200
 _MEMBER = re.compile(
     r"\s*(?:- )?[\"']?(?P<key>[\w./-]{1,128})[\"']?(?:[ \t]*:[ \t]+|=)(?P<value>[^\s\[{|>&*!#]\S*)[ \t\r]*$"
@@ -213,7 +279,7 @@ def _mapping(match: Any, text: str) -> Span | list[Span]:
     return inner
 
 
-_MARK = re.compile(r"\\+[\"']")
+_MARK = re.compile(r"\\{1,16}[\"']")
 _SIGNS = re.compile(r"\\{0,63}[\"']|[{}]")
 
 
@@ -259,9 +325,10 @@ TABLES: tuple[Form, ...] = (
     ("Secret", r"""(?m)^(?P<indent>[ \t]*)["']?(?P<name>stringData|data|binaryData)["']?:[ \t]*\r?$""", _mapping_below),
     (
         "Secret",
-        r"""(?m)^(?P<indent>[ \t]*)(?:- )?["']?(?P<name>[\w.-]*(?i:tokens|passwords|passphrases|secrets|credentials|keys))["']?:[ \t]*\r?$""",
+        r"""(?m)^(?P<indent>[ \t]*)(?:- )?["']?(?P<name>[\w.-]*(?i:tokens|passwords|passphrases|credentials|keys|otps|jwts|pwds|psks))["']?:[ \t]*\r?$""",
         _members_below,
     ),
+    ("assignment", _AMONG_NAMES, _among_names),
     (
         "Secret",
         r"""(?i)\b(?:string|binary)?data(?:\\{0,16}["'])?\s*[:=]\s*(?:map\[string\](?:\[\])?\w+)?(?:\{|map\[)""",

@@ -18,7 +18,7 @@ TOKENS = (
     r"|(?i:\bccipat_\w{20,})|\bbkua_\w{20,}|\blip_\w{20,}|\blin_(?:api|oauth)_\w{20,}|\bfigd_[\w-]{20,}|\bntn_\w{20,}|\bsecret_[A-Za-z0-9]{40,}|\bperm:[\w=.-]{20,}|\bpat[A-Za-z0-9]{14}\.[A-Za-z0-9]{20,}"
     r"|\bPMAK-[\w-]{20,}|\bCFPAT-[\w-]{20,}|\bpul-[0-9a-f]{40}\b|\bpnu_\w{20,}|\btfp_\w{20,}|\btfr_\w{20,}|[A-Za-z0-9]{14}\.atlasv1\.[\w=-]{20,}|\b1/\d{4,}:[0-9A-Za-z]{20,}"
     # Clouds, hosts and networks
-    r"|\b(?:AKIA|ASIA|ABIA|ACCA|AGPA)[A-Z0-9]{16}\b|\bA(?:KIA|SIA|BIA|GPA)[A-Za-z0-9]{16}\b|\bABSK[A-Za-z0-9+/=]{30,}|\bbedrock-api-key-[\w+/=-]{20,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{12,}|\bGOCSPX-[\w-]{20,}|\b1//0[\w-]{20,}"
+    r"|\b(?:(?:AKIA|ASIA|ABIA|ACCA|AGPA)[A-Z0-9]{16}|A(?:KIA|SIA|BIA|GPA)[A-Za-z0-9]{16})\b(?:[:|][^\s\"'`,;)]{8,}|[\"']?[,;/ \t]{1,4}[\"']?[A-Za-z0-9+/]{40})?|\bABSK[A-Za-z0-9+/=]{30,}|\bbedrock-api-key-[\w+/=-]{20,}|\bAIza[\w-]{30,}|\bya29\.[\w-]{12,}|\bGOCSPX-[\w-]{20,}|\b1//0[\w-]{20,}"
     r"|\bLTAI[A-Za-z0-9]{12,}|\bdo[opr]_v1_\w{32,}|\bhv[sbr]\.[\w-]{20,}|\bs\.[A-Za-z0-9]{24}\b|\bFlyV1 f[mo]\d_[\w+/=,-]{20,}|\bfm[12][ar]?_[\w+/=,-]{30,}|\bfo1_[\w-]{30,}|\bnf[pc]_\w{20,}|\bvercel_\w{16,}|\bvcp_\w{20,}"
     r"|\btskey-[\w-]{16,}|\bcfut_\w{20,}|\bcfat_\w{20,}|\bpscale_(?:tkn|pw|oauth)_[\w.-]{20,}|\bsb[ps]_\w{20,}|\bsb_secret_[\w-]{16,}|\bdp\.(?:pt|st|ct|scim|audit|sa)\.[\w.-]{20,}|\bops_eyJ[\w-]{20,}|\bwandb_v\d_\w{20,}"
     r"|\bdapi[0-9a-zA-Z]{32}\b|\bdapi[0-9a-f]{32}-\d\b|\baio_\w{24,}|\bubi_\w{20,}|\bhub-[A-Za-z0-9]{30,}|\btly-\w{20,}|\bSWMTKN-1-[\w-]{20,}|\bK10[0-9a-f]{50,}::\S+|\bexp[rt]_\w{30,}"

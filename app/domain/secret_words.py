@@ -57,6 +57,10 @@ def made_up(word: str) -> bool:
     )
 
 
+ALGORITHM = re.compile(
+    r"sha\d|md5|hmac|pbkdf|crypt|argon|base64|utf|https?|oauth|x509|pkcs|\dbit", re.IGNORECASE
+)
+"""What is said of how a secret is kept."""
 _TELLING = 512
 _DIGIT = re.compile(r"\d")
 
@@ -66,6 +70,28 @@ def of_both_cases(word: str) -> bool:
     if word.isascii():
         return not (word.lower() == word or word.upper() == word)
     return any(c.islower() for c in word) and any(c.isupper() for c in word)
+
+
+_PART = r"(?:[a-z]{1,24}\d{0,6}|\d{1,10}|k[38]s|e2e|b2[bc]|p2p)"
+_MADE = r"[bcdfghjklmnpqrstvwxz2456789]"
+_OF_AN_OBJECT = re.compile(
+    rf"(?:{_PART}(?:[-.]{_PART}){{0,8}}/)?(?:[a-z]{{2,24}}\d{{0,6}}|k[38]s|e2e)(?:[-.]{_PART}){{0,8}}(?:-{_MADE}{{8,10}})?(?:(?:-|-key){_MADE}{{5}})?"
+)
+"""A name that Kubernetes or a tool made for an object: words, and behind them letters and digits of those that it makes names of."""
+_APART = re.compile(r"[\s\"'`,;=\[\]{}()<>]+|:(?=\s)")
+
+
+def no_object(word: str) -> bool:
+    """Whether a word among names of objects is rather a secret: `default-token-x7k2p` is a name."""
+    word = word.rstrip(".:!?\\")
+    return made_up(word) and _OF_AN_OBJECT.fullmatch(word[:_TELLING]) is None
+
+
+def any_no_object(text: str) -> bool:
+    """The same of any word of a text, or of all of it where that is one."""
+    return (of_both_cases(text) and " " not in text and made_up(text)) or any(
+        map(no_object, _APART.split(text))
+    )
 
 
 def well_mixed(word: str) -> bool:

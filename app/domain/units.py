@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-QUANTITY = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
+QUANTITY = re.compile(r"[+-]?(?:\d++(?:\.\d*+)?|\.\d++)(?:[eE][+-]?\d{1,2}|[KMGTPE]i|[numkMGTPE])?", re.ASCII)
 """A quantity such as `512Mi`, as a whole. The client library also takes spaces, underscores, NaN and the suffix K, which the
 API server does not."""
 _SIZES = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))

@@ -52,7 +52,8 @@ _BOUNDS = pieces.Bounds(depth=MAX_DEPTH + 1, string=256 * 1024)
 """A string that is cut there is still longer than any that is taken or shown."""
 _MENDED = 256 * 1024
 """Bytes of a body up to which what is nested too deep is left out of it; a longer one is refused."""
-_BRACKET = re.compile(rb'"(?>[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+_BRACKET = re.compile(rb'"(?>[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+"""A string, to the end where it is not closed, so that none of its quotes is tried as the beginning of another; or a bracket."""
 _LONGEST_NUMBER = 300  # digits
 _BOM = b"\xef\xbb\xbf"
 _NO_NUMBER = re.compile(rb"NaN|Infinity")

@@ -34,7 +34,7 @@ _KUBERNETES = frozenset({"kubernetes", "k8s", "kube"})
 _NO_NAME = re.compile(r"[^A-Za-z0-9_]", re.ASCII)
 _TITLE = re.compile(r"\[(?:FIRING|RESOLVED)(?::\d+)?\]\s+(\S+)")
 _LINE = re.compile(r"\s*[-*]\s+([^\s=:]+)\s*[=:]\s?(.*)")
-_HEADING = re.compile(r"\**labels\**:?\**", re.IGNORECASE)
+_HEADING = re.compile(r"\*{0,8}labels\*{0,8}:?\*{0,8}", re.IGNORECASE)
 
 
 class Reading:

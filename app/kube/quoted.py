@@ -42,7 +42,7 @@ _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")
 _URL = re.compile(r"(https?://[^/?#\s\"]{1,253})[/?#]?.*", re.DOTALL)
 _ENVIRONMENT = re.compile(rf"\b([A-Z][A-Z0-9_]{{0,100}}=)(?!{re.escape(REDACTED)})[^\s,;)\]\"']+")
-_HOOK = re.compile(r"\b(hook )\(\[.*\]\)(?= for )", re.DOTALL)
+_HOOK = ("hook ([", "]) for ")
 """How the kubelet names a lifecycle hook by its command, which is the pod template's."""
 _SAID_VALUE = re.compile(r"\b(value|got|found|was|is|saw|received) ([^\s\"'`]+)")
 
@@ -51,7 +51,10 @@ def without_values(text: str) -> str:
     """A message of the API server without the values that it quotes, and redacted; at most some 16,000 characters. It is looked at a
     little further than it is kept and cut afterwards, so that a value that the cut would split is known for one."""
     cut = len(text) > MAX_TEXT
-    text = _HOOK.sub(rf"\1({REDACTED})", text[: MAX_TEXT + _SLACK])
+    text = text[: MAX_TEXT + _SLACK]
+    first, last = (text.find(_HOOK[0]), text.rfind(_HOOK[1]))
+    if 0 <= first < last:
+        text = f"{text[:first]}hook ({REDACTED}){text[last + 2 :]}"
     if diff := _DIFF.search(text):
         text = f"{text[: diff.start()]} {REDACTED}"
     text = "".join(_unquoted("".join(_without_field_values(text)), cut=cut))

@@ -284,16 +284,19 @@ def _end(at: At, ended: Terminated) -> Cause:
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 
-_HOOK_COMMAND = re.compile(r"\(\[.*\]\)|\bcommand '.*'(?= exited\b)", re.DOTALL)
-_HOOK_OUTPUT = re.compile(r',? message: "(.*)"\s*\Z', re.DOTALL)
+_HOOK_COMMAND = (("([", "])", ""), ("command '", "'", " exited"))  # what stands around it, and behind that
 
 
 def _hook_said(message: str) -> str:
     """The kubelet's word on a hook without the command, which stands in the pod template, and with what it printed."""
-    output = _HOOK_OUTPUT.search(message)
-    head = _HOOK_COMMAND.sub("its command", message[: output.start()] if output else message)
-    printed = redact(output[1]) if output else ""
-    return short(": ".join(part for part in (redact(head).rstrip(": "), printed.strip()) if part), 300)
+    head, _, output = message.rstrip().partition(' message: "')
+    head, output = (head.removesuffix(","), output[:-1]) if output.endswith('"') else (message, "")
+    for opens, closes, behind in _HOOK_COMMAND:
+        first, last = head.find(opens), head.rfind(closes + behind)
+        if 0 <= first <= last - len(opens):
+            head = f"{head[:first]}its command{head[last + len(closes) :]}"
+    said = (redact(head).rstrip(": "), redact(output).strip())
+    return short(": ".join(filter(None, said)), 300)
 
 
 def _more_memory(at: At) -> str:

@@ -269,7 +269,7 @@ def pull_secrets(seen: Snapshot, pod: Pod) -> list[str]:
     return list(dict.fromkeys(name_of(s["name"]) for s in (*own, *accounts) if s.get("name")))
 
 
-_NOT_RETRIEVED = re.compile(r"Unable to retrieve some image pull secrets \(([^)]*)\)")
+_NOT_RETRIEVED = re.compile(r"Unable to retrieve some image pull secrets \(([^)]{0,1000})\)")
 
 
 def missing_pull_secrets(seen: Snapshot, pod: Pod) -> list[str]:

@@ -206,14 +206,16 @@ _GONE = re.compile(r'persistentvolumeclaim "[^"]+" not found')
 _CLAIM = re.compile(r'persistentvolumeclaim "(?P<name>[^"]+)"')
 _TOTAL = re.compile(r"0/(?P<all>\d+) nodes are available")
 _PREEMPTION = re.compile(r"\.? ?preemption: .*$", re.DOTALL)
-_TAINT = re.compile(r"(?P<n>\d+) node\(s\) had (?:untolerated )?taint(?:s|\(s\))?(?: (?P<taint>\{[^}]*\}))?")
+_TAINT = re.compile(
+    r"(?P<n>\d{1,9}) node\(s\) had (?:untolerated )?taint(?:s|\(s\))?(?: (?P<taint>\{[^}]*\}))?"
+)
 _SINGLE = re.compile(r"ReadWriteOncePod")
-_SHORT = re.compile(r"(?P<n>\d+) Insufficient (?P<what>[\w./-]*\w)")
+_SHORT = re.compile(r"(?P<n>\d{1,9}) Insufficient (?P<what>[\w./-]*\w)")
 _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
-    (re.compile(r"(?P<n>\d+) node\(s\) were unschedulable"), "{n} are cordoned", "uncordon a node", ()),
+    (re.compile(r"(?P<n>\d{1,9}) node\(s\) were unschedulable"), "{n} are cordoned", "uncordon a node", ()),
     (
         re.compile(
-            r"(?P<n>\d+) node\(s\) didn't match (?:Pod's )?node (?:affinity/)?selector|(?P<m>\d+) node\(s\) didn't match Pod's node affinity"
+            r"(?P<n>\d{1,9}) node\(s\) didn't match (?:Pod's )?node (?:affinity/)?selector|(?P<m>\d{1,9}) node\(s\) didn't match Pod's node affinity"
         ),
         "{n} do not match the pod's nodeSelector or node affinity",
         "label a node as the pod's nodeSelector and node affinity want it, or change these",
@@ -221,7 +223,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
     ),
     (
         re.compile(
-            r"(?P<n>\d+) node\(s\) didn't (?:match|satisfy) (?:existing pods )?(?:pod )?anti-affinity",
+            r"(?P<n>\d{1,9}) node\(s\) didn't (?:match|satisfy) (?:existing pods )?(?:pod )?anti-affinity",
             re.IGNORECASE,
         ),
         "{n} have a pod that the anti-affinity keeps apart",
@@ -229,39 +231,39 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
         (demands.kept_apart("podAntiAffinity"),),
     ),
     (
-        re.compile(r"(?P<n>\d+) node\(s\) didn't match pod affinity", re.IGNORECASE),
+        re.compile(r"(?P<n>\d{1,9}) node\(s\) didn't match pod affinity", re.IGNORECASE),
         "{n} have no pod that the affinity wants",
         "start what the pod affinity wants, or loosen it",
         (demands.kept_apart("podAffinity"),),
     ),
     (
-        re.compile(r"(?P<n>\d+) node\(s\) didn't (?:match|satisfy) pod topology spread", re.IGNORECASE),
+        re.compile(r"(?P<n>\d{1,9}) node\(s\) didn't (?:match|satisfy) pod topology spread", re.IGNORECASE),
         "{n} break the topology spread constraints",
         "add a node in the missing zone, or loosen topologySpreadConstraints",
         (demands.spread(),),
     ),
     (
-        re.compile(r"(?P<n>\d+) node\(s\) didn't have free ports"),
+        re.compile(r"(?P<n>\d{1,9}) node\(s\) didn't have free ports"),
         "{n} have the pod's host port in use",
         "free the host port, or do without it",
         (demands.host_ports(),),
     ),
     (
-        re.compile(r"(?P<n>\d+) node\(s\) had volume node affinity conflict"),
+        re.compile(r"(?P<n>\d{1,9}) node\(s\) had volume node affinity conflict"),
         "{n} cannot reach the pod's volume (volume node affinity)",
         "bring a node into the volume's zone",
         (mounted_claims([]),),
     ),
     (
-        re.compile(r"(?P<n>\d+) node\(s\) exceed max volume count"),
+        re.compile(r"(?P<n>\d{1,9}) node\(s\) exceed max volume count"),
         "{n} have no room for another volume",
         "add a node",
         (),
     ),
-    (re.compile(r"(?P<n>\d+) Too many pods"), "{n} have no room for another pod", "add a node", ()),
+    (re.compile(r"(?P<n>\d{1,9}) Too many pods"), "{n} have no room for another pod", "add a node", ()),
     (
         re.compile(
-            r"(?P<n>\d+) node\(s\) didn't find available persistent volumes to bind|(?P<m>)unbound immediate PersistentVolumeClaims"
+            r"(?P<n>\d{1,9}) node\(s\) didn't find available persistent volumes to bind|(?P<m>)unbound immediate PersistentVolumeClaims"
         ),
         _UNBOUND,
         "get its PersistentVolumeClaims bound",
@@ -269,7 +271,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
     ),
     (
         re.compile(
-            r"(?P<n>\d+) nodes? has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
+            r"(?P<n>\d{1,9}) nodes? has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode"
         ),
         "{n} has a pod that uses the volume, which is for one pod alone (ReadWriteOncePod)",
         "let the pod that has the volume end",
@@ -277,7 +279,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
     ),
     (
         re.compile(
-            r"(?P<n>\d+) (?:node\(s\) )?cannot allocate all claims|(?P<m>\d+) node\(s\) .*resourceclaim",
+            r"(?P<n>\d{1,9}) (?:node\(s\) )?cannot allocate all claims|(?P<m>\d{1,9}) node\(s\) .{0,300}resourceclaim",
             re.IGNORECASE,
         ),
         "{n} have no device that is free for the pod's resource claims",
@@ -318,7 +320,7 @@ _NODE_TAINTS = {
 }
 
 
-_UNTOLD = re.compile(r"no new claims to deallocate|still not schedulable|\d+/\d+ nodes are available")
+_UNTOLD = re.compile(r"no new claims to deallocate|still not schedulable|\d{1,9}/\d{1,9} nodes are available")
 
 
 def parts_of(said: str, spec: Mapping[str, Any], nodes: Sequence[Obj]) -> list[_Part]:

@@ -181,7 +181,7 @@ def named_by(last: Deployment, log: ErrorLog) -> str:
 # What the words of an error name of a release: a value that it set, a variable that it took away, or a part that such words are about.
 
 _LONG = 4_000
-_HOST = re.compile(r"[A-Za-z0-9](?:[\w.-]*\w)?:\d{2,5}\b")
+_HOST = re.compile(r"(?<![A-Za-z0-9])[A-Za-z0-9][\w.-]{0,252}(?<=\w):\d{2,5}\b")
 _WORD = re.compile(r"[A-Za-z0-9_](?:[\w./-]*\w)?")
 _PLAIN = frozenset(
     {"true", "false", "none", "null", "info", "warn", "warning", "error", "debug", "trace", "fatal", "http", "https", "localhost", "test",
@@ -191,7 +191,7 @@ _PLAIN = frozenset(
 """Words that any error may have, whatever was set."""
 _ABOUT: tuple[tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str]], ...] = (
     (re.compile(r"read-only file ?system|\berofs\b", re.IGNORECASE),
-     re.compile(r"\.readOnlyRootFilesystem$|\.volumeMounts\["), re.compile(r"-> .*true")),
+     re.compile(r"\.readOnlyRootFilesystem$|\.volumeMounts\["), re.compile(r"-> .{0,500}true")),
     (re.compile(r"permission denied(?! (?:for|to)\b| ?\()|operation not permitted|\be(?:acces|perm)\b|access ?denied ?exception", re.IGNORECASE),
      re.compile(r"(?:^|\.)securityContext\.(?:runAsUser|runAsGroup|runAsNonRoot|fsGroup\w*|supplementalGroups|capabilities|allowPrivilegeEscalation|privileged|seLinuxOptions|seccompProfile|appArmorProfile)|(?:^|\.)securityContext$"),
      re.compile(r"")),

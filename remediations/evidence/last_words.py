@@ -46,7 +46,7 @@ _WHERE = re.compile(
 )
 """The name of another side: a quoted host, one of a URL, one in brackets, one with a port beside it, or an address with its port; no file with its
 line."""
-_NAMED = re.compile(r"\b(?i:lookup|resolv\w*|getaddrinfo\b.*|for host|to host) \S*[a-z]\S*|\.svc\b")
+_NAMED = re.compile(r"\b(?i:lookup|resolv\w*|getaddrinfo\b.{0,500}|for host|to host) \S*[a-z]|\.svc\b")
 """Words that name it without a port."""
 _OWN_ADDRESS = re.compile(r"\b(?i:listen\w*|serving|started|bound)\b|\b0\.0\.0\.0\b|\[?::\]?:\d")
 """Where the program itself can be reached."""

@@ -26,7 +26,7 @@ OURS: Final = "ours"
 _LONGEST = 2_000
 _LONGEST_WAIT = 31 * 86_400.0
 
-_ACCESS = re.compile(r"\"(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /[^\"]{0,1500}\"?\s+(?:-> )?429\b")
+_ACCESS = re.compile(r"\"(?:GET|POST|PUT|PATCH|DELETE|HEAD|OPTIONS) /[^\"]{0,1000}\"?\s+(?:-> )?429\b")
 """A server's access log: the path without a host, then the status that it gave."""
 _OWN_LIMIT = re.compile(
     r"limiting (?:requests|connections)(?:, dry run)?(?:, excess| by zone)|\blocal_rate_limited\b"

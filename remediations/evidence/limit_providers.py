@@ -106,7 +106,7 @@ PROVIDERS: Final = (
         "Stripe",
         (".stripe.com",),
         _shape(
-            r"\bstripe\.(?:error\.)?RateLimitError\b|Too many requests hit the API too quickly|lock_timeout.*stripe"
+            r"\bstripe\.(?:error\.)?RateLimitError\b|Too many requests hit the API too quickly|lock_timeout.{0,500}stripe"
         ),
         Whose.ACCOUNT,
         "ask Stripe's support to raise the limit of the account",

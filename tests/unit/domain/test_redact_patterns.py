@@ -21,13 +21,13 @@ _CLASSES = {
     codes.CATEGORY_DIGIT: r"\d", codes.CATEGORY_NOT_DIGIT: r"\D", codes.CATEGORY_SPACE: r"\s",
     codes.CATEGORY_NOT_SPACE: r"\S", codes.CATEGORY_WORD: r"\w", codes.CATEGORY_NOT_WORD: r"\W",
 }  # fmt: skip
-_REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
-_LONG = 1_000
+REPEATS = (codes.MAX_REPEAT, codes.MIN_REPEAT, codes.POSSESSIVE_REPEAT)
+LONG = 1_000
 _SEVERAL, _NESTED = 3, 24  # a group so often, of runs so long: each way to cut one multiplies
 Signs = frozenset[str]
 
 
-def _signs(op: Any, said: Any) -> Signs | None:
+def signs_of(op: Any, said: Any) -> Signs | None:
     """Which signs one place of a pattern takes; None for what is no single sign."""
     if op is codes.LITERAL:
         return frozenset({chr(said), chr(said).swapcase()})
@@ -49,13 +49,13 @@ def _signs(op: Any, said: Any) -> Signs | None:
 
 
 def _runs(
-    items: Iterable[Any], before: frozenset[Signs], faults: list[Signs], long: int = _LONG
+    items: Iterable[Any], before: frozenset[Signs], faults: list[Signs], long: int = LONG
 ) -> frozenset[Signs]:
     """The runs of any length that may still be cut behind `items`; two that meet in a sign are a fault, unless the pattern ends there."""
     for op, said in items:
-        if op in _REPEATS:
+        if op in REPEATS:
             before = _repeated(op, said, before, faults, long)
-        elif (one := _signs(op, said)) is not None:
+        elif (one := signs_of(op, said)) is not None:
             before = frozenset(run & one for run in before if run & one)
         elif op is codes.SUBPATTERN:
             before = _runs(said[3], before, faults, long)
@@ -73,7 +73,7 @@ def _repeated(
     op: Any, said: Any, before: frozenset[Signs], faults: list[Signs], long: int
 ) -> frozenset[Signs]:
     least, most, body = said
-    one = _signs(*body[0]) if len(body) == 1 else None
+    one = signs_of(*body[0]) if len(body) == 1 else None
     if one is None:
         inside = _runs(body, before, faults, long)
         if most >= _SEVERAL:
@@ -86,11 +86,11 @@ def _repeated(
     return kept | own
 
 
-def faults_of(pattern: str, flags: int) -> list[Signs]:
-    """The signs of which a run is tried in two ways."""
+def faults_of(pattern: str, flags: int, *, whole: bool = False) -> list[Signs]:
+    """The signs of which a run is tried in two ways. A pattern of a `whole` text may fail behind its last part."""
     faults: list[Signs] = []
     parsed = list(parser.parse(pattern, flags))
-    while parsed and parsed[-1][0] in _REPEATS and not parsed[-1][1][0]:
+    while not whole and parsed and parsed[-1][0] in REPEATS and not parsed[-1][1][0]:
         parsed.pop()  # nothing behind it can fail
     _runs(parsed, frozenset(), faults)
     return faults

@@ -21,6 +21,7 @@ _KNOWN = (
     '("a_token", "', "('password', '", '["api_key", "x', '"AUTH" "', ': PSK ""', "password='ab'\"\"", 'the token "\'', '+ app --password \'ab\'"\'"\' \'',
     'Cookie: sid=x", "', 'jwt.encode(payload, ""', "set app.jwt_secret to ''", "DB_PASSWORD was changed from ", "password mismatch: got ",
     "tokens:\n- x\n", "- x\ntokens:\n", "The following token can be used: (", 'Token { value: Some("\n', "pwd=/a1 ",
+    "secrets: is x ", "secrets:abcd0001,", "secrets: a b=", "x-secrets: {a: ", "secrets:\n  - ", "- secrets:\n", "secrets: '", "--secrets a ", "pins: 1, ",
 )  # fmt: skip
 """Openings that had readers read to the end of the text again and again."""
 

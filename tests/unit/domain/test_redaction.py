@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.redact import CLASSES, MAX_TEXT, redact, redact_lines, redact_value
+from app.domain.redact import CLASSES, MAX_TEXT, annotation, redact, redact_lines, redact_value
 from app.domain.secret_classes import SecretClass
 
 _DATA = Path(__file__).parents[2] / "data" / "redaction"
@@ -34,7 +34,8 @@ def _secrets() -> list[tuple[str, str]]:
     return found
 
 
-SECRETS, HARMLESS = _secrets(), _lines("harmless.txt")
+SECRETS = _secrets()
+HARMLESS = [text.replace("⏎", "\n") for text in _lines("harmless.txt")]
 
 
 @pytest.mark.parametrize(("kind", "marked"), SECRETS)
@@ -215,6 +216,55 @@ def test_a_value_under_a_secret_name_is_replaced_whole_at_any_depth() -> None:
     assert redact_value(value) == {
         "spec": [{"DB_PASSWORD": "[redacted]"}, {"secretName": "db", "maxTokens": 7}]
     }
+
+
+_MADE_UP, _ALSO = "Kq7vXw2ZpL9d", "9f8e7d6c5b4a39281706f5e4"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ({"secrets": [_MADE_UP, "web-tls"]}, {"secrets": ["[redacted]", "web-tls"]}),
+        ({"tls_secrets": {"a": {"b": [_ALSO]}}}, {"tls_secrets": {"a": {"b": ["[redacted]"]}}}),
+        ({"app-secrets": f"web-tls, {_MADE_UP}"}, {"app-secrets": "[redacted]"}),
+        ({"secrets": {_MADE_UP: 1}}, {"secrets": {"[redacted]": 1}}),
+        ({"secrets": [{"name": "default-token-x7k2p"}]}, {"secrets": [{"name": "default-token-x7k2p"}]}),
+        ({"args": ["--token", "hunter2", "x"]}, {"args": ["--token", "[redacted]", "x"]}),
+        ({"args": ["--tls-secrets", _MADE_UP]}, {"args": ["--tls-secrets", "[redacted]"]}),
+        ({"args": ["--password", "--verbose", "x"]}, {"args": ["--password", "--verbose", "x"]}),
+        ([{"name": "DB_PASSWORD", "value": "hunter2"}], [{"name": "DB_PASSWORD", "value": "[redacted]"}]),
+        ([{"name": "TLS_SECRETS", "value": _MADE_UP}], [{"name": "TLS_SECRETS", "value": "[redacted]"}]),
+        (
+            {"pins": "12,13", "pats": ["*.log"], "otps": ["3"]},
+            {"pins": "12,13", "pats": ["*.log"], "otps": ["3"]},
+        ),
+        ({"otps": ["482913"], "pwds": "3 hunter2"}, {"otps": "[redacted]", "pwds": "[redacted]"}),
+        ([{"name": "LOG_LEVEL", "value": "debug"}], [{"name": "LOG_LEVEL", "value": "debug"}]),
+    ],
+)
+def test_under_plurals_names_counts_and_states_stay_and_all_else_is_hidden(
+    value: object, shown: object
+) -> None:
+    assert redact_value(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "shown"),
+    [
+        ("secrets", f"{_MADE_UP},{_ALSO}", "[redacted]"),
+        ("tls_secrets", f"- web-tls\n- {_ALSO}", "[redacted]"),
+        ("otps", "3 sent", "3 sent"),
+        ("toks_per_second", "42.5", "42.5"),
+        ("dsns", "primary,replica", "primary,replica"),
+        ("otps", "482913", "[redacted]"),
+        ("pwds", "3\nhunter2", "[redacted]"),
+        ("app-secrets", "regcred, default-token-x7k2p", "regcred, default-token-x7k2p"),
+    ],
+)
+def test_an_annotation_that_is_called_after_secrets_keeps_names_and_counts_alone(
+    name: str, text: str, shown: str
+) -> None:
+    assert annotation(name, text, 400) == shown
 
 
 TAILS = (
