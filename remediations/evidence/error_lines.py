@@ -155,6 +155,7 @@ class _Reader:
         self._word = re.compile(rf"(?<![\w-])(?:{each})(?![\w-])")
         self._headed = False
         self._in_trace = False
+        self._margin = ""
         self._traced = False
         self._chained = False
         self._listed = False
@@ -164,8 +165,9 @@ class _Reader:
         if not line.startswith("{"):
             line = words.COLOUR.sub("", bounded(line, _LONGEST_TEXT))
         if line.strip() == words.TRACE:
-            self._in_trace = True
+            self._in_trace, self._margin = True, line[: -len(words.TRACE)]
             return
+        line = self._within(line)
         if not line or self._belongs(line):
             return
         if self._in_trace and words.RAISED.match(line):
@@ -183,6 +185,12 @@ class _Reader:
         self._headed = error is not None and words.DOTNET.match(line) is not None
         if error is None:
             yield ErrorLine("", line, None, plain=True)
+
+    def _within(self, line: str) -> str:
+        """A line of a traceback that stands indented as a whole, as Tornado writes it, without that indent."""
+        if line and not line.startswith(self._margin):
+            self._margin = ""
+        return line[len(self._margin) :]
 
     def _belongs(self, line: str) -> bool:
         """Is this line a part of the error before it: a frame, or one of its causes?"""

@@ -46,7 +46,7 @@ _DATED = rf"(?:\d{{4}}-\d\d-\d\d[T ]|\d{{6}} ){_CLOCK}"
 _SYSLOG_TIME = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
 _TAG = r"[\w./-]{1,60}(?:\[\d{1,9}\])?: "
 HEADS = (
-    re.compile(rf"\[?[EF] {_DATED}(?P<tornado> [\w.-]{{1,80}}:\d{{1,6}}\])?[ \]]{{1,3}}"),
+    re.compile(rf"(?:{_DATED} )?\[?[EF] {_DATED}(?P<tornado> [\w.-]{{1,80}}:\d{{1,6}}\])?[ \]]{{1,3}}"),
     re.compile(rf"{_DATED} \[?[EF]\]?[ \t:|]{{1,3}}"),
     re.compile(r"\[[EF]\] "),
     # Syslog without a number: its own word in front of the message, or a facility with the level.

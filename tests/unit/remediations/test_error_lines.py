@@ -188,6 +188,34 @@ def test_a_traceback_without_an_error_line_is_an_error() -> None:
     assert keys("Traceback (most recent call last):\n  x\nKeyError: 'QUEUE'\n") == ["KeyError: 'QUEUE'"]
 
 
+TORNADO = """[E 260304 02:59:30 web:1789] Uncaught exception GET /api (10.0.0.1)
+    HTTPServerRequest(protocol='http', host='shop', method='GET', uri='/api', version='HTTP/1.1', remote_ip='10.0.0.1')
+    Traceback (most recent call last):
+      File "/app/web.py", line 3, in get
+        charge()
+    KeyError: 'tenant'
+"""
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:59:30Z "])
+def test_a_traceback_that_is_indented_as_a_whole_tells_its_exception(stamp: str) -> None:
+    again = """
+    During handling of the above exception, another exception occurred:
+
+    Traceback (most recent call last):
+      File "/app/web.py", line 5, in get
+    RuntimeError: not charged
+"""
+    text = stamp + TORNADO
+    later = "[I 260304 02:59:31 web:2239] 200 GET /api (10.0.0.1) 2.31ms\n"
+    assert keys(text) == keys(text + later) == ["KeyError: 'tenant'"]
+    assert keys(text + text) == ["KeyError: 'tenant'"] * 2
+    (chained,) = errors_in((text + again + later).splitlines())
+    assert (chained.type, chained.text) == ("KeyError", "'tenant'")
+    assert chained.chain == ("Uncaught exception GET /api (10.0.0.1)", "RuntimeError: not charged")
+    assert keys(text + "  at rest\n") == ["KeyError: 'tenant'"]
+
+
 def test_two_tracebacks_are_two_errors_and_a_chained_one_is_its_root_cause() -> None:
     one = "Traceback (most recent call last):\n  x\nKeyError: 'a'\n"
     other = "Traceback (most recent call last):\n  x\nRuntimeError: b\n"
