@@ -156,9 +156,8 @@ class _Reader:
         self._headed = False
         self._in_trace = False
         self._margin = ""
-        self._traced = False
-        self._chained = False
-        self._listed = False
+        self._elixir = False
+        self._traced = self._chained = self._listed = False
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
         """Take one line; gives the error before it once that is complete."""
@@ -183,6 +182,7 @@ class _Reader:
             return  # a logger that prefixes each line of a traceback: the line with the exception follows
         yield from self._turn(error)
         self._headed = error is not None and words.DOTNET.match(line) is not None
+        self._elixir = error is not None and words.ELIXIR.match(line) is not None
         if error is None:
             yield ErrorLine("", line, None, plain=True)
 
@@ -204,6 +204,14 @@ class _Reader:
             self._listed = True
             return True
         indented = line[0] in " \t"
+        if raised := words.ELIXIR.match(line.lstrip()):
+            below = indented or (
+                self.pending is not None and not self._elixir
+            )  # of two alike neither is the cause
+            if below:
+                self._below(line.lstrip()[raised.end() :], raised["name"].rpartition(".")[2])
+            self._elixir = not indented
+            return below
         if indented and (self._in_trace or (self._headed and self._under_head(line.strip()))):
             return True
         found = (NUMBERED.match(line) if self._listed else None) or CAUSE.match(line)

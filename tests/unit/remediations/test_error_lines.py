@@ -188,6 +188,16 @@ def test_a_traceback_without_an_error_line_is_an_error() -> None:
     assert keys("Traceback (most recent call last):\n  x\nKeyError: 'QUEUE'\n") == ["KeyError: 'QUEUE'"]
 
 
+def test_of_two_exceptions_of_elixir_in_a_row_neither_is_the_other_s_cause() -> None:
+    thrown = "** (KeyError) key :tenant not found\n"
+    frame = "    (web 0.1.0) lib/web/page.ex:12: Web.PageController.show/2\n"
+    head = "02:50:00.123 [error] GenServer #PID<0.1.0> terminating\n"
+    assert keys(thrown * 3) == ["KeyError: key :tenant not found"] * 3
+    assert keys((thrown + frame) * 2) == ["KeyError: key :tenant not found"] * 2
+    assert keys((head + thrown + frame) * 2) == ["KeyError: key :tenant not found"] * 2
+    assert keys("** (exit) an exception was raised:\n    " + thrown) == ["KeyError: key :tenant not found"]
+
+
 TORNADO = """[E 260304 02:59:30 web:1789] Uncaught exception GET /api (10.0.0.1)
     HTTPServerRequest(protocol='http', host='shop', method='GET', uri='/api', version='HTTP/1.1', remote_ip='10.0.0.1')
     Traceback (most recent call last):
