@@ -197,7 +197,7 @@ class _Reader:
         if cause := words.CAUSED.match(line):
             self._below(cause["text"] or "", cause["name"])
             return True
-        if self.pending is not None and words.PANICKED.fullmatch(self.pending.text):
+        if self.pending and words.PANICKED.fullmatch(self.pending.text) and not words.ANOTHER.search(line):
             self.pending = _typed("panic", line, self.pending.at)
             return True
         if CAUSES.fullmatch(line):
@@ -274,11 +274,11 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if "{" in line[:48] and (record := records.record_in(line)) is not None:
         return _from_json(record)
-    line = words.PHP_TIME.sub("", bounded(line, _LONGEST_TEXT))
+    whole = bounded(line, _LONGEST_TEXT)
+    line, at = records.STAMP.sub("", words.PHP_TIME.sub("", whole)), _time(whole)
     for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
-            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, None)
-    at = _time(line)
+            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, at)
     if level := words.LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
             return None

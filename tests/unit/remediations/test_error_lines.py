@@ -198,6 +198,14 @@ def test_of_two_exceptions_of_elixir_in_a_row_neither_is_the_other_s_cause() -> 
     assert keys("** (exit) an exception was raised:\n    " + thrown) == ["KeyError: key :tenant not found"]
 
 
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:59:30Z "])
+def test_of_two_panics_of_rust_in_a_row_neither_is_the_other_s_message(stamp: str) -> None:
+    head = f"{stamp}thread 'main' panicked at src/main.rs:10:5:\n"
+    assert len(keys(head * 3)) == 3
+    assert keys(f"{head}index out of bounds\n" * 2) == ["index out of bounds"] * 2
+    assert keys(f"{head}{stamp}INFO served\n" * 2) == keys(head) * 2
+
+
 TORNADO = """[E 260304 02:59:30 web:1789] Uncaught exception GET /api (10.0.0.1)
     HTTPServerRequest(protocol='http', host='shop', method='GET', uri='/api', version='HTTP/1.1', remote_ip='10.0.0.1')
     Traceback (most recent call last):
