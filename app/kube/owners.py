@@ -14,7 +14,7 @@ from app.domain.actuator import Permission
 from app.domain.change import tokens
 from app.domain.cluster import FIELD_MANAGER, Cluster
 from app.domain.errors import AccessDenied, ObjectMissing
-from app.domain.json import Obj
+from app.domain.json import Obj, decoded
 from app.domain.owner import Owner, Owners, Relation
 from app.domain.redact import in_one_line
 from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs_by_name
@@ -35,6 +35,8 @@ ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 ARGO_LABEL = "argocd.argoproj.io/instance"
 _FLUX_LABELS = ("kustomize.toolkit.fluxcd.io/name", "helm.toolkit.fluxcd.io/name")
 _FLUX_WRITERS = frozenset({"kustomize-controller", "helm-controller"})
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_LONGEST_NOTE = 16_000
 HELM_RELEASE = "meta.helm.sh/release-name"
 
 
@@ -77,6 +79,18 @@ def who_changed(manifest: Obj, path: str, *, exact: bool = False) -> list[tuple[
         if manager not in found or (at is not None and (known is None or at > known)):
             found[manager] = at
     return sorted(found.items(), key=lambda item: item[1].timestamp() if item[1] else 0.0, reverse=True)
+
+
+def last_applied(manifest: Obj) -> Obj:
+    """The object as somebody last applied it, by kubectl's own note; empty without one that can be read."""
+    text = (manifest["metadata"].get("annotations") or {}).get(APPLIED)
+    if not isinstance(text, str) or len(text) > _LONGEST_NOTE:
+        return {}
+    try:
+        note = decoded(text)
+    except ValueError:
+        return {}
+    return note if isinstance(note, dict) else {}
 
 
 def written_at(manifest: Obj, manager: str) -> datetime | None:

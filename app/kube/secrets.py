@@ -11,9 +11,8 @@ from typing import Final
 
 from app.domain.json import Obj
 from app.domain.workload import Manager
-from app.kube.owners import managers_of
+from app.kube.owners import APPLIED, managers_of
 
-APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 _LABELS: Final[Mapping[str, str]] = {
     "reconcile.external-secrets.io/managed": "External Secrets",
     "reconcile.external-secrets.io/created-by": "External Secrets",

@@ -1,21 +1,21 @@
 """What stands around the pods: dependencies that failed first, missing rights, and what keeps their traffic away (Services
-without endpoints, the autoscaler, network policies); and which Events are about them. Pure."""
+without endpoints, the autoscaler, network policies). Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 from app.domain.json import Obj
 from app.domain.target import Kind
-from app.domain.workload import KubeEvent
-from app.kube.parse import parse_event, parse_time, selects, serves
+from app.kube.owners import last_applied, who_changed
+from app.kube.parse import parse_time, selects, serves
 from app.kube.quoted import told_by
-from app.kube.read import in_turns
 from remediations.causes.changes import last_write
+from remediations.causes.creation import unobserved
 from remediations.causes.demands import named, unselected, without_port
 from remediations.causes.model import (
     STARTING,
@@ -24,7 +24,6 @@ from remediations.causes.model import (
     Neighbour,
     Snapshot,
     Sureness,
-    maker_of,
 )
 from remediations.causes.sizes import asked, everywhere, less_promised
 from remediations.evidence.usage import count, span
@@ -177,7 +176,7 @@ _FRESH_POLICY = timedelta(hours=1)
 
 def around_causes(seen: Snapshot) -> Iterator[Cause]:
     """The workload's own controller, Services, then the autoscaler, then network policies."""
-    yield from _unobserved(seen)
+    yield from unobserved(seen)
     found = [(s, _service(seen, s)) for s in seen.services]
     serving = any(cause is None and serves(s, seen.workload.pod_labels) for s, cause in found)
     for service, cause in found:
@@ -190,16 +189,18 @@ def around_causes(seen: Snapshot) -> Iterator[Cause]:
 
 def _judged(seen: Snapshot, service: Obj, cause: Cause, *, serving: bool) -> Cause | None:
     """A Service that does not fit the pods is a fault where it fitted those of the revision before, or was edited about when the trouble
-    began. Any other is a bystander, such as the idle side of a blue/green pair: nothing while another Service `serves` the pods, and
-    at most possible where none does."""
+    began. Any other is a bystander, such as the idle side of a blue/green pair: nothing while another Service `serves` the pods, unless
+    it was edited away from them, and at most possible."""
     template = seen.workload.manifest["spec"]["template"]
     now = {d.acquits: d.of(template) for d in cause.demands}
     older = [r.template for r in seen.revisions if seen.current and r.fingerprint != seen.current.fingerprint]
     fitted = any(d.of(t)[n] < now[d.acquits][n] for t in older[:1] for d in cause.demands for n in d.of(t))
     own = service["metadata"]["name"] == seen.workload.target.name
-    if fitted or (_edited(seen, service) and (own or not serving)):
+    edited = _edited(seen, service)
+    if fitted or (edited and (own or not serving)):
         return cause
-    return None if serving else replace(cause, sureness=Sureness.POSSIBLE)
+    bystander = serving and not (edited and was_for(seen, service))
+    return None if bystander else replace(cause, sureness=Sureness.POSSIBLE)
 
 
 def _edited(seen: Snapshot, service: Obj) -> bool:
@@ -208,28 +209,6 @@ def _edited(seen: Snapshot, service: Obj) -> bool:
     if write is None or not write.by or write.at < seen.fired_at - _FRESH_POLICY:
         return False
     return made is None or write.at - made >= STARTING
-
-
-def _unobserved(seen: Snapshot) -> Iterator[Cause]:
-    """Nobody carries out what the workload's spec says by now: its status is that of an older generation."""
-    workload, target = seen.workload, seen.workload.target
-    # Any write may have counted as a generation: annotations of a Deployment do.
-    entries = workload.manifest["metadata"].get("managedFields") or ()
-    times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
-    at = max((time for time in times if time is not None), default=None)
-    if None in times:
-        return  # a scaling has no time: it may be of this moment, by an autoscaler
-    if workload.observed_generation >= workload.ref.generation or at is None or seen.now - at < STARTING:
-        return
-    yield Cause(
-        code=CauseCode.NOT_READY,
-        object=f"{target.kind} {target.name}",
-        sureness=Sureness.CERTAIN,
-        text=f"its controller has not looked at {target.kind.lower()} {target.name} since it was changed "
-        f"{span((seen.now - at).total_seconds())} ago (generation {workload.observed_generation} of {workload.ref.generation})",
-        advice="see whether kube-controller-manager runs and has a leader; nothing that is changed here takes effect before",
-        since=at,
-    )
 
 
 def _service(seen: Snapshot, service: Obj) -> Cause | None:
@@ -241,7 +220,11 @@ def _service(seen: Snapshot, service: Obj) -> Cause | None:
         return None
     if serves(service, labels):
         return _ports(seen, service) if seen.ready else None
-    if seen.selected.get(name, 1) or not meant(seen, service):
+    own = name == seen.workload.target.name
+    chosen, ready = seen.selected.get(name, (1, 1))
+    if not meant(seen, service) or (
+        ready and not ((own or was_for(seen, service)) and _turned(seen, service))
+    ):
         return None
     wanted = ",".join(f"{k}={v}" for k, v in sorted(selector.items()))
     wrong = ", ".join(
@@ -253,11 +236,19 @@ def _service(seen: Snapshot, service: Obj) -> Cause | None:
         if write
         else ""
     )
+    sure = Sureness.CERTAIN if own else Sureness.LIKELY
+    if (
+        ready
+    ):  # others answer in place of the pods, which may be meant: so one version is put in another's place
+        sure, what = Sureness.POSSIBLE, f"sends requests to {count(ready, 'other pod')}"
+    else:
+        what = f"has no {'ready ' if chosen else ''}endpoint"
+    none = f" ({count(chosen, 'other pod')}, none ready)" if chosen and not ready else ""
     return Cause(
         code=CauseCode.SERVICE_SELECTOR,
         object=f"Service {name}",
-        sureness=Sureness.CERTAIN if name == seen.workload.target.name else Sureness.LIKELY,
-        text=f"Service {name} has no endpoint: it selects {wanted}, and the pods have {wrong}{when}",
+        sureness=sure,
+        text=f"Service {name} {what}: it selects {wanted}{none}, and the pods have {wrong}{when}",
         advice=f"correct the selector of Service {name}, or the labels of the pod template",
         demands=(unselected(name, selector),),
         objects=((Kind.SERVICE, name),),
@@ -266,13 +257,27 @@ def _service(seen: Snapshot, service: Obj) -> Cause | None:
 
 
 def meant(seen: Snapshot, service: Obj) -> bool:
-    """Is this Service for the workload, although it does not select its pods? By its name, or by most of its selector."""
+    """Is this Service for the workload, although it does not select its pods? By its name, by most of its selector, or by the one it had."""
     selector, labels = (service.get("spec") or {}).get("selector") or {}, seen.workload.pod_labels
     fits = sum(labels.get(k) == v for k, v in selector.items())
     if not selector or fits == len(selector):
         return False
     named: bool = service["metadata"]["name"] == seen.workload.target.name
-    return named or fits * 2 >= len(selector) > 1
+    return named or fits * 2 >= len(selector) > 1 or was_for(seen, service)
+
+
+def was_for(seen: Snapshot, service: Obj) -> bool:
+    """Did it select the pods when it was last applied? What is edited or patched leaves kubectl's note of that as it is."""
+    spec = last_applied(service).get("spec")
+    selector = spec.get("selector") if isinstance(spec, dict) else None
+    return isinstance(selector, dict) and serves({"spec": {"selector": selector}}, seen.workload.pod_labels)
+
+
+def _turned(seen: Snapshot, service: Obj) -> bool:
+    """Has somebody written its selector since an hour before the alert, and did not only make the Service?"""
+    made = parse_time(service["metadata"].get("creationTimestamp"))
+    at = next((at for _, at in who_changed(service, "/spec/selector") if at is not None), None)
+    return at is not None and at >= seen.fired_at - _FRESH_POLICY and (made is None or at - made >= STARTING)
 
 
 def _ports(seen: Snapshot, service: Obj) -> Cause | None:
@@ -383,15 +388,3 @@ def _policies(seen: Snapshot, labels: Mapping[str, str]) -> Iterator[Cause]:
             objects=((Kind.NETWORK_POLICY, name),),
             since=write.at,
         )
-
-
-async def events_about(
-    events: Sequence[Obj], names: Container[str], makers: Container[str]
-) -> list[KubeEvent]:
-    """Those about one of these names, or a pod that one of these ReplicaSets made. What they are about may be gone."""
-
-    def mine(event: KubeEvent) -> bool:
-        kind, _, name = event.about.partition("/")
-        return name in names or (kind == Kind.POD and maker_of(name) in makers)
-
-    return [event for event in await in_turns(parse_event, events) if mine(event)]

@@ -1,25 +1,26 @@
 """Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
-controller instead of making them, and who put them out; with the findings about their configuration. Pure."""
+controller instead of making them, and who put them out; with the findings about their configuration, and the Events about any of them. Pure."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.evidence import Certainty, Diagnosis, Finding
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
 from app.kube.lineage import lives, template_written_at
-from app.kube.parse import parse_time
+from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
+from app.kube.read import in_turns
 from remediations.causes.changes import CONFIGURATION, changes_of
 from remediations.causes.demands import configured_by, dropped, selected_nodes
 from remediations.causes.exits import missing_config
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness, earliest
+from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
 from remediations.causes.refusals import read_refusal
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
 from remediations.evidence.pods import of_revision
@@ -339,3 +340,37 @@ def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP,
     finding = diagnosis.finding(MISSING)
     rows: Any = finding.data.get("missing", ()) if finding is not None else ()
     return any(r["kind"] in kinds for r in rows)
+
+
+def unobserved(seen: Snapshot) -> Iterator[Cause]:
+    """Nobody carries out what the workload's spec says by now: its status is that of an older generation."""
+    workload, target = seen.workload, seen.workload.target
+    # Any write may have counted as a generation: annotations of a Deployment do.
+    entries = workload.manifest["metadata"].get("managedFields") or ()
+    times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
+    at = max((time for time in times if time is not None), default=None)
+    if None in times:
+        return  # a scaling has no time: it may be of this moment, by an autoscaler
+    if workload.observed_generation >= workload.ref.generation or at is None or seen.now - at < STARTING:
+        return
+    yield Cause(
+        code=CauseCode.NOT_READY,
+        object=f"{target.kind} {target.name}",
+        sureness=Sureness.CERTAIN,
+        text=f"its controller has not looked at {target.kind.lower()} {target.name} since it was changed "
+        f"{span((seen.now - at).total_seconds())} ago (generation {workload.observed_generation} of {workload.ref.generation})",
+        advice="see whether kube-controller-manager runs and has a leader; nothing that is changed here takes effect before",
+        since=at,
+    )
+
+
+async def events_about(
+    events: Sequence[Obj], names: Container[str], makers: Container[str]
+) -> list[KubeEvent]:
+    """Those about one of these names, or a pod that one of these ReplicaSets made. What they are about may be gone."""
+
+    def mine(event: KubeEvent) -> bool:
+        kind, _, name = event.about.partition("/")
+        return name in names or (kind == Kind.POD and maker_of(name) in makers)
+
+    return [event for event in await in_turns(parse_event, events) if mine(event)]

@@ -108,7 +108,7 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
         code=code,
         object=f"Node {pull.pod.node}" if node else f"image {pull.image}",
         sureness=meaning.sureness,
-        text=f"container {pull.state.name} cannot get image {pull.image} ({pull.state.waiting}), {why}{_login(seen, pull, code)}{said}",
+        text=f"container {pull.state.name} cannot get image {pull.image} ({pull.state.waiting}), {why}{_login(seen, pull, code)}{_rewritten(seen, pull)}{said}",
         advice=advice,
         pods=(pull.pod.name,),
         fields=fields,
@@ -118,6 +118,15 @@ def image_cause(seen: Snapshot, pull: Pull) -> Cause:
         else (),
         container=pull.state.name,
     )
+
+
+def _rewritten(seen: Snapshot, pull: Pull) -> str:
+    """That the pod has another image than its template, which no rollback of that changes; empty where it has not, or is of an older one."""
+    containers = (*(seen.spec.get("containers") or ()), *(seen.spec.get("initContainers") or ()))
+    meant = next((str(c.get("image")) for c in containers if c.get("name") == pull.state.name), pull.image)
+    if meant == pull.image or not seen.newest(pull.pod):
+        return ""
+    return f" (the pod template has {meant}: what changes pods as they are made wrote the other one)"
 
 
 def _login(seen: Snapshot, pull: Pull, code: CauseCode) -> str:

@@ -19,10 +19,10 @@ from app.domain.workload import Pod
 from app.kube.manifest import claims_of, config_keys
 from app.kube.parse import parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
-from remediations.causes.around import events_about, meant
+from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
 from remediations.causes.changes import last_write
-from remediations.causes.creation import held_back
+from remediations.causes.creation import events_about, held_back
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
     RECENT,
@@ -263,14 +263,14 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
         reads.one("network policies", scene.cluster.list_objects(Kind.NETWORK_POLICY, target.namespace), []),
     )
     seen = replace(seen, services=_near(seen, services), policies=tuple(policies), autoscaler=autoscaler)
-    selected: dict[str, int] = {}
+    selected: dict[str, tuple[int, int]] = {}
     for service in [s for s in seen.services if meant(seen, s)][:_MAX_PODS]:
         text = selector_text({"matchLabels": service["spec"]["selector"]})
-        unknown: list[Obj] = [{}]
-        pods = await reads.one(
-            "pods of services", scene.cluster.list_objects(Kind.POD, target.namespace, text), unknown
-        )
-        selected[service["metadata"]["name"]] = len(pods)
+        listed = scene.cluster.list_objects(Kind.POD, target.namespace, text)
+        pods = await reads.one("pods of services", listed, None)
+        if pods is not None:
+            alive = [p for p in map(parse_pod, pods) if not p.over]
+            selected[service["metadata"]["name"]] = len(alive), sum(p.ready for p in alive)
     return replace(seen, selected=selected)
 
 

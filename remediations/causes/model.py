@@ -171,7 +171,7 @@ def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
-    specs by name; `selected` how many pods the selector of a Service chooses, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
+    specs by name; `selected` how many pods the selector of a Service chooses, and how many of them are ready, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
     pods that are gone: preempted, or evicted by an updater; `down` are Services beside whose pods stopped being ready lately, looked for where
     words may follow from that; `pulling` the pods whose image is being pulled,
@@ -192,7 +192,7 @@ class Snapshot:
     service_account: Obj | None = None
     autoscaler: Obj | None = None
     services: tuple[Obj, ...] = ()
-    selected: Mapping[str, int] = field(default_factory=dict)
+    selected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     policies: tuple[Obj, ...] = ()
     quotas: tuple[Obj, ...] = ()
     limit_ranges: tuple[Obj, ...] = ()

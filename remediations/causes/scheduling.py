@@ -124,12 +124,21 @@ def _cause(seen: Snapshot, pods: list[Pod], said: str) -> Cause:
         code=CauseCode.UNSCHEDULABLE,
         object=f"Pod {names[0]}",
         sureness=Sureness.CERTAIN,
-        text=f"{who}{more}: {words}{scaling}",
+        text=f"{who}{more}: {words}{_added(seen, pods[0]) if 'nodeSelector' in words else ''}{scaling}",
         advice="; or ".join(dict.fromkeys([*wishes, *advice])),
         pods=names,
         demands=tuple(d for p in parts for d in p.demands),
         since=since,
     )
+
+
+def _added(seen: Snapshot, pod: Pod) -> str:
+    """What the pod's nodeSelector has that its template has not: a person would look for it there."""
+    have, meant = ((spec or {}).get("nodeSelector") or {} for spec in (seen.specs.get(pod.name), seen.spec))
+    more = ", ".join(f"{k}={v}" for k, v in sorted(have.items()) if meant.get(k) != v)
+    if not more or not seen.newest(pod):
+        return ""
+    return f" ({more} is not of the pod template: what changes pods as they are made added it)"
 
 
 def _autoscaler_says(seen: Snapshot, pod: Pod) -> tuple[str, list[str]]:

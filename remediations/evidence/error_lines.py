@@ -155,17 +155,18 @@ class _Reader:
         self._word = re.compile(rf"(?<![\w-])(?:{each})(?![\w-])")
         self._headed = False
         self._in_trace = False
-        self._traced = False
-        self._chained = False
-        self._listed = False
+        self._margin = ""
+        self._elixir = False
+        self._traced = self._chained = self._listed = False
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
         """Take one line; gives the error before it once that is complete."""
         if not line.startswith("{"):
             line = words.COLOUR.sub("", bounded(line, _LONGEST_TEXT))
         if line.strip() == words.TRACE:
-            self._in_trace = True
+            self._in_trace, self._margin = True, line[: -len(words.TRACE)]
             return
+        line = self._within(line)
         if not line or self._belongs(line):
             return
         if self._in_trace and words.RAISED.match(line):
@@ -181,21 +182,36 @@ class _Reader:
             return  # a logger that prefixes each line of a traceback: the line with the exception follows
         yield from self._turn(error)
         self._headed = error is not None and words.DOTNET.match(line) is not None
+        self._elixir = error is not None and words.ELIXIR.match(line) is not None
         if error is None:
             yield ErrorLine("", line, None, plain=True)
+
+    def _within(self, line: str) -> str:
+        """A line of a traceback that stands indented as a whole, as Tornado writes it, without that indent."""
+        if line and not line.startswith(self._margin):
+            self._margin = ""
+        return line[len(self._margin) :]
 
     def _belongs(self, line: str) -> bool:
         """Is this line a part of the error before it: a frame, or one of its causes?"""
         if cause := words.CAUSED.match(line):
             self._below(cause["text"] or "", cause["name"])
             return True
-        if self.pending is not None and words.PANICKED.fullmatch(self.pending.text):
+        if self.pending and words.PANICKED.fullmatch(self.pending.text) and not words.ANOTHER.search(line):
             self.pending = _typed("panic", line, self.pending.at)
             return True
         if CAUSES.fullmatch(line):
             self._listed = True
             return True
         indented = line[0] in " \t"
+        if raised := words.ELIXIR.match(line.lstrip()):
+            below = indented or (
+                self.pending is not None and not self._elixir
+            )  # of two alike neither is the cause
+            if below:
+                self._below(line.lstrip()[raised.end() :], raised["name"].rpartition(".")[2])
+            self._elixir = not indented
+            return below
         if indented and (self._in_trace or (self._headed and self._under_head(line.strip()))):
             return True
         found = (NUMBERED.match(line) if self._listed else None) or CAUSE.match(line)
@@ -258,11 +274,11 @@ def _raised(line: str, before: ErrorLine | None) -> ErrorLine:
 def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if "{" in line[:48] and (record := records.record_in(line)) is not None:
         return _from_json(record)
-    line = words.PHP_TIME.sub("", bounded(line, _LONGEST_TEXT))
+    whole = bounded(line, _LONGEST_TEXT)
+    line, at = records.STAMP.sub("", words.PHP_TIME.sub("", whole)), _time(whole)
     for pattern in (words.THROWN, words.PANIC):
         if found := pattern.match(line):
-            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, None)
-    at = _time(line)
+            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, at)
     if level := words.LOGFMT.search(line):
         if level[1].lower() not in _BAD_LEVELS:
             return None

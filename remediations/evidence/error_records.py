@@ -46,7 +46,7 @@ _DATED = rf"(?:\d{{4}}-\d\d-\d\d[T ]|\d{{6}} ){_CLOCK}"
 _SYSLOG_TIME = r"[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d"
 _TAG = r"[\w./-]{1,60}(?:\[\d{1,9}\])?: "
 HEADS = (
-    re.compile(rf"\[?[EF] {_DATED}(?P<tornado> [\w.-]{{1,80}}:\d{{1,6}}\])?[ \]]{{1,3}}"),
+    re.compile(rf"(?:{_DATED} )?\[?[EF] {_DATED}(?P<tornado> [\w.-]{{1,80}}:\d{{1,6}}\])?[ \]]{{1,3}}"),
     re.compile(rf"{_DATED} \[?[EF]\]?[ \t:|]{{1,3}}"),
     re.compile(r"\[[EF]\] "),
     # Syslog without a number: its own word in front of the message, or a facility with the level.
@@ -54,6 +54,10 @@ HEADS = (
     re.compile(r"(?:\[[^\]]{1,60}\] |AH\d{5}: )?\[\w{1,40}:(?:error|crit|alert|emerg)\] (?:\[pid [^\]]{1,40}\] )?"),
 )  # fmt: skip
 """Heads that tell the level of an error by a letter, or by a word of syslog's or Apache's."""
+STAMP = re.compile(
+    rf"^{_DATED}[ \t]{{1,3}}(?=\*\* \([A-Z]|thread '|<\d{{1,3}}>|\[\w{{1,40}}:{_BAD_WORD}\]|{_SYSLOG_TIME} |\[\w{{3}} \w{{3}} \d|{_DATED} \[?[EF]\]?[ \t:|])"
+)
+"""The time that a runtime or a supervisor writes in front of such a line: what has none of its own, or has it once more."""
 PRIORITY = re.compile(
     rf"<(?P<number>\d{{1,3}})>(?:1 (?:\S{{1,255}} ){{5}}(?:-|\[[^\]]{{0,500}}\]) ?|{_SYSLOG_TIME} (?:\S{{1,255}} )?{_TAG}|)"
 )

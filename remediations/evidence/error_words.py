@@ -371,6 +371,8 @@ PANIC = re.compile(
 )
 PANICKED = re.compile(r"thread '[^']{0,80}' .{0,20}panicked at \S{1,220}:")
 """Rust's head of a panic; its message stands on the next line."""
+ANOTHER = re.compile(r" panicked at |^(?:\S{1,40} ){0,2}\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\b")
+"""The next line is no such message, but the next head, or has a level."""
 
 
 VARYING: tuple[tuple[re.Pattern[str], str], ...] = (

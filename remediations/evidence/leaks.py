@@ -247,11 +247,21 @@ def _limit(limit: int | None, of_pod: int | None) -> str:
 
 
 _FLAG = re.compile(
-    r"(?<!\S)(?P<flag>-Xmx|-XX:MaxHeapSize=|--max[-_]old[-_]space[-_]size[= ])(?P<size>\d{1,15})(?P<unit>[kKmMgGtT]?)(?![\w.])"
-    r"|(?<!\S)-XX:MaxRAM(?P<how>Percentage|Fraction)=(?P<part>\d{1,3}(?:\.\d{1,6})?)(?![\w.])"
+    r"(?<![^\s\"'=,(\[])(?:"
+    r"(?P<flag>-Xmx|-XX:MaxHeapSize=|--max[-_]old[-_]space[-_]size[= ]|GOMEMLIMIT=)(?P<size>\d{1,15})(?P<unit>[kKmMgGtT]?)(?P<iec>i?B)?"
+    r"|-XX:MaxRAM(?P<how>Percentage|Fraction)=(?P<part>\d{1,3}(?:\.\d{1,6})?)"
+    r"|(?:DOTNET|COMPlus)_GCHeapHardLimit(?P<of>Percent)?=(?:0[xX])?(?P<hex>[\da-fA-F]{1,16})"
+    r")(?![\w.])"
 )
-"""How much the JVM and Node may fill; Node's is in MiB."""
-_GO = re.compile(r"(?P<size>\d{1,15})(?P<unit>[KMGT]?)(?:i?B)?")
+"""How much the JVM, Node, Go and .NET may fill, as a shell or a list of words has it: Node's is in MiB, and .NET reads hexadecimal numbers."""
+_NAMED = frozenset(
+    ["GOMEMLIMIT"] + [f"{by}_GCHeapHardLimit{of}" for by in ("DOTNET", "COMPlus") for of in ("", "Percent")]
+)
+"""Variables that are the setting, rather than hold flags."""
+_USED = re.compile(r"\$(?:\((?P<kube>\w{1,200})\)|\{(?P<braced>\w{1,200})\}|(?P<bare>\w{1,200}))")
+"""A variable where Kubernetes or a shell puts its value."""
+_LONGEST_VALUE, _MAX_USED = 2_000, 100
+"""A value of a megabyte, named a thousand times, would fill our own memory."""
 _UNITS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3, "t": 1024**4}
 _OF_LIMIT = 0.9
 """Share of a memory limit that a heap may have at most: the rest is for threads, code and buffers."""
@@ -288,24 +298,36 @@ def _told(container: Obj) -> Iterator[tuple[str, str]]:
     env = [(str(e.get("name", "")), str(e.get("value") or "")) for e in container.get("env") or ()]
     yield from (pair for pair in env if pair[0] in _FIRST)
     yield from (pair for pair in env if pair[0] not in (*_FIRST, *_LAST))
+    values = dict(env)
     for key in ("command", "args"):
-        yield f"its {key}", " ".join(map(str, container.get(key) or ()))
+        yield f"its {key}", _filled(" ".join(map(str, container.get(key) or ())), values)
     yield from (pair for pair in env if pair[0] in _LAST)
 
 
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """With the values of the container's own variables, which may hold the flags or their numbers."""
+
+    def value(used: re.Match[str]) -> str:
+        found = values.get(used["kube"] or used["braced"] or used["bare"], used[0])
+        return found if len(found) <= _LONGEST_VALUE else used[0]
+
+    return _USED.sub(value, text, count=_MAX_USED)
+
+
 def _heap(where: str, text: str) -> Heap | None:
-    if where == "GOMEMLIMIT":
-        own = _GO.fullmatch(text)
-        return own and Heap(int(own["size"]) * _UNITS[own["unit"].lower()], 0.0, f"GOMEMLIMIT={text}")
-    flags = list(_FLAG.finditer(text))
-    found = next((f for f in reversed(flags) if f["flag"]), flags[-1] if flags else None)
+    flags = list(_FLAG.finditer(f"{where}={text}" if where in _NAMED else text))
+    flags = [f for f in flags if f["iec"] is None or f["flag"] == "GOMEMLIMIT="]
+    found = next((f for f in reversed(flags) if f["size"]), flags[-1] if flags else None)
     if found is None:
         return None
-    said = f"{found[0]} in {where}"
+    said = found[0] if where in _NAMED else f"{found[0]} in {where}"
     if found["how"]:
         part = float(found["part"])
         share = part / 100 if found["how"] == "Percentage" else 1 / max(part, 1.0)
         return Heap(0, share, said)
+    if found["hex"]:
+        number = int(found["hex"], 16)
+        return Heap(0, number / 100, said) if found["of"] else Heap(number, 0.0, said)
     unit = "m" if found["flag"].startswith("--") else found["unit"].lower()
     return Heap(int(found["size"]) * _UNITS[unit], 0.0, said)
 

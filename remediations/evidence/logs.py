@@ -45,7 +45,7 @@ from remediations.evidence.natures import (
 )
 from remediations.evidence.pods import log_queries
 from remediations.evidence.usage import count, short, span
-from remediations.evidence.used_up import MEMORY_FULL, STALLED, USED_UP
+from remediations.evidence.used_up import LONG_QUERY, MEMORY_FULL, STALLED, USED_UP
 
 MAX_PODS = 12
 MAX_GROUPS = 5
@@ -252,7 +252,7 @@ def _warning(raw: str, tokens: Sequence[str], start: datetime) -> ErrorGroup:
     at, text = first_time(raw), said_in(raw)
     sign, nature = judged([text])
     about = sign is Sign.OTHERS or any(p.search(text) for p in (USED_UP, STALLED, MEMORY_FULL))
-    counts = about and own_answer(raw) is None and (at is None or at >= start)
+    counts = about and (at is None or at >= start) and (own_answer(raw) is None or LONG_QUERY.search(text))
     key = normalise(text) if counts and next(errors_in([raw], tokens), None) is None else ""
     return ErrorGroup("", key, 0, nature, at, 0, "", "", 0)
 

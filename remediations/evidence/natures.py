@@ -15,7 +15,7 @@ from app.domain.text import bounded
 from remediations.evidence import error_signs as signs
 from remediations.evidence import error_words as words
 from remediations.evidence.error_words import ErrorKind, Nature
-from remediations.evidence.used_up import SLOW_QUERY, TOOK
+from remediations.evidence.used_up import LONG_QUERY, SLOW_QUERY, TOOK
 
 _LONGEST_TEXT = 4_000
 """Characters of what any pattern sees: wrapped errors name their cause at the end."""
@@ -323,11 +323,12 @@ def slow_query(line: str) -> bool:
     """Does a program say here, in whatever level, that its database took long? Of less than `_SLOW_FROM` ms many libraries warn every day."""
     if not SLOW_QUERY.search(line):
         return False
-    return max(map(_milliseconds, TOOK.finditer(line)), default=_SLOW_FROM) >= _SLOW_FROM
+    told = max(map(_milliseconds, TOOK.finditer(line)), default=_SLOW_FROM) >= _SLOW_FROM
+    return told or LONG_QUERY.search(line) is not None
 
 
 def _milliseconds(took: re.Match[str]) -> float:
-    value = float((took["query"] or took["told"] or took["long"]).replace(",", ""))
+    value = float((took["told"] or took["long"]).replace(",", ""))
     return value * (1 if took["of"] or (took["unit"] or "s")[0] in "mM" else 1000)
 
 

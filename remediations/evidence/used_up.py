@@ -60,8 +60,23 @@ _QUERY = r"(?:quer(?:y|ies)|sql|statements?|transactions?)"
 _SLOW = (
     rf"\bslow[ _-]?(?:(?:db|database|sql|postgres\w*|mysql|mongo\w*)[ _-]?)?{_QUERY}\b|\blong[ -]running {_QUERY}\b",
     rf"\b{_QUERY} (?:was |is )?(?:too )?slow\b|\b{_QUERY} (?:execution )?(?:took|has taken|takes|ran for|running for|exceeded)\b",
-    r"\bduration: [\d.]{1,20} ms {1,4}(?:statement|execute|parse|bind)\b",
+    r"\bduration: [\d.]{1,20} ms {1,4}(?:statement|execute|parse|bind|plan)\b",
 )
+_MS = r"(?:[2-9]\d{3}|\d{5,9})(?:\.\d{1,6})?"
+_S = r"(?:[2-9]|\d{2,5})(?:\.\d{1,9})?"
+_COLOURED = r"(?: |\x1b\[[\d;]{1,8}m)"
+_LONG = (
+    # Rails and lograge, Django, Sequel: each statement, and what a request spent on its statements.
+    rf"\w (?:Load|Create|Update|Destroy|Exists\?|Count|Pluck|Sum|Minimum|Maximum|Average|(?:Insert|Update|Delete|Upsert) All|Bulk Insert) \({_MS}ms\)",
+    rf"\((?:{_MS}ms|{_S}s|(?:[2-9]|\d{{2,5}})\.\d{{3}})\){_COLOURED}{{1,8}}(?:SELECT|INSERT|UPDATE|DELETE|WITH|CALL|MERGE|COMMIT)\b",
+    rf"\| ActiveRecord: {_MS}ms\b|\bview=[\d.]{{1,12}} db={_MS}(?![\w.])",
+    # Entity Framework, Ecto, GORM, jOOQ, MySQL.
+    rf"\bDbCommand \((?:[2-9]|\d{{2,3}}),\d{{3}}ms\)|\bdb={_MS}ms\b|\[{_MS}ms\]{_COLOURED}{{1,4}}\[rows:|\bQuery executed {{1,30}}: Total: {_S}s\b",
+    r"\bQuery_time: (?:[2-9]|\d{2,6})(?![\d])",
+    # Hibernate, P6Spy, datasource-proxy.
+    rf", time: {_MS}ms, rows: \d|\b(?:[2-9]\d{{9}}|\d{{11,15}}) nanoseconds spent executing \d{{1,9}} JDBC|\|{_MS}\|(?:statement|batch|commit)\|connection ?\d|\bTime: ?{_MS}, Success:",
+)
+"""How libraries that tell each statement with its time tell one of two seconds or more: of shorter ones their logs are full."""
 
 STALLED: Final = _any(
     r"(?:statement|query|lock|transaction|max_execution_time|maximum statement execution) ?(?:execution )?time(?:d |[ -]?)(?:out|exceeded)\b|lock[ _-]wait[ _-]time|lock request time ?out|MaxTimeMSExpired|exceeded time limit",
@@ -69,22 +84,17 @@ STALLED: Final = _any(
     r"could not serialize|serialization failure|SerializationFailure|serialize access|restart transaction|TransactionRetry\w*|WriteConflict|OptimisticLock\w*|snapshot isolation transaction aborted",
     r"\b(?:40001|40P01|55P03|57014)\b|\bER_LOCK_\w+|(?:mysql|error|errno)\W{1,3}(?:1205|1213|3024)\b|conflict with recovery|database (?:table )?is locked|\bSQLITE_BUSY\b",
     *_SLOW,
+    *_LONG,
     r"cluster_block_exception|flood[- ]stage|read[ _-]only[ _-]allow[ _-]delete",
 )
 """The database waits for itself, or is slow: more pods send it more to wait for."""
 
-_TIMED = (
-    r"\b[A-Z]\w{1,40}(?:::\w{1,40})? (?:Load|Create|Update|Destroy|Exists\?|Count|Pluck|Sum) \(\d{1,9}(?:\.\d{1,3})?ms\)",
-    r"\bExecuted DbCommand \([\d,]{1,12}ms\)",
-    r"\bQuery_time: \d",
-)
-"""How Active Record, Entity Framework and MySQL tell of each statement, with its time."""
-SLOW_QUERY: Final = _any(*_SLOW, *_TIMED)
-"""A program says that its database took long, in whatever level."""
+LONG_QUERY: Final = _any(*_LONG)
+SLOW_QUERY: Final = _any(*_SLOW, *_LONG)
+"""A program says that its database took long, in whatever level; unless it is LONG_QUERY, of how long it took only TOOK tells."""
 
 TOOK: Final = re.compile(
     r"(?<![\w.])(?P<long>\d{1,3}(?:,\d{3}){1,2}|\d{1,9}(?:\.\d{1,9})?)\s?(?P<unit>ms|msecs?|millis(?:econds?)?|s|secs?|seconds?)\b"
-    r"|Query_time: (?P<query>\d{1,6}(?:\.\d{1,6})?)"
     r"|(?:duration|elapsed|took|time)_?(?P<of>ms|millis)[\"']?\s?[:=]\s?[\"']?(?P<told>\d{1,9})",
     re.IGNORECASE,
 )

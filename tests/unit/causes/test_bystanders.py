@@ -3,17 +3,21 @@ requests after a release that took CPU or memory from its pods."""
 
 from __future__ import annotations
 
+import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.domain.json import Obj
+from app.domain.target import Kind
+from app.kube.owners import APPLIED
 from remediations.causes import CauseCode as C
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from tests.unit.causes.test_errors import NPE, told
-from tests.unit.causes.world import V1, World
+from tests.unit.causes.world import SPACE, V1, World
 
 WEB: Obj = {"app": "web"}
 Change = Callable[[World], World]
@@ -126,6 +130,83 @@ async def test_a_service_that_fitted_before_or_was_just_edited_is_the_cause(
     assert cause.data["code"] == code
     assert cause.data["sureness"] != "possible"
     assert steps["roll-back"].applies is back, steps["roll-back"].why
+
+
+def noted(world: World, name: str, note: str) -> None:
+    """Gives a Service kubectl's note of what was applied, and its writer the selector."""
+    whole = world.cluster.of(Kind.SERVICE, name, SPACE)
+    whole["metadata"]["annotations"] = {APPLIED: note}
+    whole["metadata"]["managedFields"][0]["fieldsV1"] = {"f:spec": {"f:selector": {"f:app": {}}}}
+
+
+def turned(name: str, selector: Obj, was: Obj, *, changed: float = 3, other: bool | None = None) -> World:
+    """A Service whose selector somebody edited by hand, that was applied with another one; `other`: it now selects a pod of somebody
+    else, and whether that is ready."""
+    world = released(9_000)
+    service(name, selector, changed=changed)(world)
+    noted(world, name, json.dumps({"spec": {"selector": was}}))
+    if other is not None:
+        pod = copy.deepcopy(world.pods["new-0"])
+        pod["metadata"] |= {"name": "api-0", "uid": "api-0", "labels": selector, "ownerReferences": []}
+        for condition in pod["status"]["conditions"]:
+            condition["status"] = str(other)
+        world.cluster.put(pod)
+    return world
+
+
+API: Obj = {"app": "api"}
+
+
+@pytest.mark.parametrize(
+    ("world", "sureness", "said"),
+    [
+        (lambda: turned("web", API, WEB, other=False), "certain", "has no ready endpoint: it selects app=api (1 other pod, none ready)"),
+        (lambda: turned("web", API, WEB, other=True), "possible", "sends requests to 1 other pod: it selects app=api"),
+        (lambda: turned("shop-front", {"app": "webb"}, WEB), "likely", "has no endpoint: it selects app=webb"),
+        (lambda: turned("shop-front", API, WEB, other=False), "likely", "has no ready endpoint: it selects app=api"),
+        (lambda: turned("shop-front", API, WEB, other=True), "possible", "sends requests to 1 other pod: it selects app=api"),
+        (lambda: GOOD(turned("shop-front", {"app": "webb"}, WEB)), "possible", "has no endpoint: it selects app=webb"),
+    ],
+)  # fmt: skip
+async def test_a_service_that_was_edited_away_from_the_pods_is_named(
+    world: Callable[[], World], sureness: str, said: str
+) -> None:
+    diagnosis, steps = await world().look(HighLatency())
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert (cause.data["code"], cause.data["sureness"]) == (C.SERVICE_SELECTOR, sureness)
+    assert said in cause.text
+    assert "changed 3 min ago by kubectl-edit" in cause.text
+    assert steps["scale-out"].applies is (sureness == "possible"), steps["scale-out"].why
+
+
+@pytest.mark.parametrize(
+    "world",
+    [
+        lambda: turned("web", API, WEB, changed=9_000, other=True),
+        lambda: turned("shop-front", {"app": "webb"}, API),
+        lambda: turned("shop-front", API, API, other=False),
+        lambda: turned("shop-front", API, API, other=True),
+    ],
+)
+async def test_a_service_that_was_never_for_the_pods_or_was_turned_long_ago_is_not_named(
+    world: Callable[[], World],
+) -> None:
+    diagnosis, steps = await world().look(HighLatency())
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["code"] is None
+    assert steps["scale-out"].applies
+
+
+@pytest.mark.parametrize("note", ["{", "[]", '{"spec": 3}', '{"spec": {"selector": ["app"]}}', "x" * 20_000])
+async def test_a_note_of_what_was_applied_that_is_none_says_nothing(note: str) -> None:
+    world = turned("shop-front", {"app": "webb"}, WEB)
+    noted(world, "shop-front", note)
+    diagnosis, _ = await world.look(HighLatency())
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert cause.data["code"] is None
 
 
 def resized(old: Obj, new: Obj, minutes: float = 8) -> World:

@@ -49,6 +49,18 @@ slow database query 8123ms
 query took too long: 8123ms
 LOG:  duration: 8123.222 ms  statement: SELECT * FROM orders
 {"level":"warn","msg":"slow query","duration_ms":8123}""".splitlines()
+TIMED = r"""   Order Load (8123.4ms)  SELECT "orders".* FROM "orders"
+Executed DbCommand (8,123ms) [Parameters=[], CommandType='Text']
+# Query_time: 8.123  Lock_time: 0.000 Rows_sent: 1
+django.db.backends (8.123) SELECT * FROM orders WHERE at > now() - interval '1 second'; args=()
+Completed 200 OK in 8223ms (Views: 12.3ms | ActiveRecord: 8123.1ms | Allocations: 1234)
+method=GET path=/orders format=html status=200 duration=8223.33 view=40.43 db=8123.26""".splitlines()
+SHORT = """   Order Load (1812.4ms)  SELECT "orders".* FROM "orders"
+Executed DbCommand (1,812ms) [Parameters=[], CommandType='Text']
+# Query_time: 1.812  Lock_time: 0.000 Rows_sent: 1
+django.db.backends (1.812) SELECT * FROM orders; args=()
+Completed 200 OK in 8223ms (Views: 8123.3ms | ActiveRecord: 12.1ms | Allocations: 1234)
+method=GET path=/orders format=html status=200 duration=8223.33 view=8123.43 db=40.26""".splitlines()
 NOISE = """DeprecationWarning: Buffer() is deprecated due to security and usability issues
 spring.jpa.open-in-view is enabled by default. Therefore, database queries may be performed during view rendering
 slow query: 1.2 s SELECT * FROM orders
@@ -107,6 +119,23 @@ async def test_pods_that_warn_of_slow_queries_are_not_scaled_out_without_a_quest
     step, _ = await more(serving(f"{level}{said}"))
     assert step.applies
     assert step.asks.startswith("the database is what is slow, and more pods ask it for more: ")
+
+
+@pytest.mark.parametrize("level", ["DEBUG ", ""])
+@pytest.mark.parametrize("said", TIMED)
+async def test_pods_that_tell_the_time_of_slow_statements_are_not_scaled_out_without_a_question(
+    said: str, level: str
+) -> None:
+    step, _ = await more(serving(f"{level}{said}"))
+    assert step.applies
+    assert step.asks.startswith("the database is what is slow, and more pods ask it for more: ")
+
+
+@pytest.mark.parametrize("said", SHORT)
+async def test_statements_that_are_told_with_a_short_time_do_not_stop_a_scale_out(said: str) -> None:
+    step, _ = await more(serving(said))
+    assert step.applies
+    assert not step.asks
 
 
 @pytest.mark.parametrize("level", LEVELS)

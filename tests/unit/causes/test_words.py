@@ -9,7 +9,7 @@ from remediations.causes import CauseCode as C
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.test_errors import told
-from tests.unit.causes.world import World, at
+from tests.unit.causes.world import V2, World, at
 
 GUILTY = (
     "ModuleNotFoundError: No module named 'requests'",
@@ -196,3 +196,35 @@ async def test_a_registry_whose_certificate_is_not_trusted_is_no_way_that_is_cut
     assert "certificate of registry registry.test is not trusted" in first.text
     assert "certificate has expired" in first.text
     assert first.advice.startswith("renew the certificate of registry registry.test")
+
+
+MIRRORED = "mirror.test/web:v2"
+
+
+@pytest.mark.parametrize("by_admission", [True, False])
+async def test_an_image_that_admission_wrote_is_told_apart_from_the_template_s(by_admission: bool) -> None:
+    world = World().rolling()
+    pod = world.pods["new-0"]
+    if by_admission:
+        pod["spec"]["containers"] = [{**pod["spec"]["containers"][0], "image": MIRRORED}]
+    said = "failed to resolve reference: not found"
+    world.state("new-0", {"waiting": {"reason": "ErrImagePull", "message": said}})
+    first = (await world.investigate()).causes[0]
+    assert first.object == f"image {MIRRORED if by_admission else V2}"
+    assert (f"the pod template has {V2}: what changes pods as they are made" in first.text) is by_admission
+
+
+@pytest.mark.parametrize("by_admission", [True, False])
+async def test_a_node_selector_that_admission_added_is_told_apart_from_the_template_s(
+    by_admission: bool,
+) -> None:
+    world = World().both(lambda spec: spec.update(nodeSelector={"disk": "fast"}))
+    world.unscheduled(
+        "new-0", "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    )
+    pod = world.pods["new-0"]
+    pod["spec"]["nodeSelector"] = {"disk": "fast", **({"pool": "team-a"} if by_admission else {})}
+    first = (await world.investigate()).causes[0]
+    assert first.code is C.UNSCHEDULABLE
+    assert ("(pool=team-a is not of the pod template: what changes pods" in first.text) is by_admission
+    assert "disk=fast" not in first.text

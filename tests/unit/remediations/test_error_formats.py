@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from remediations.evidence.error_lines import errors_in, first_time
@@ -60,6 +62,33 @@ ERRORS = [
 def test_each_logger_s_error_is_read(line: str, kind: str, text: str) -> None:
     (error,) = errors_in([line])
     assert (error.type, error.text) == (kind, text)
+
+
+@pytest.mark.parametrize(
+    ("line", "kind"),
+    [
+        ("** (FunctionClauseError) no function clause matching in Web.show/2", "FunctionClauseError"),
+        ("thread 'main' panicked at src/main.rs:3:5: index out of bounds", "panic"),
+        ("[Wed Mar 04 02:50:00.1 2026] [php:error] [pid 1] PHP Fatal error: Uncaught TypeError: f()", "TypeError"),
+        ("[proxy:error] [pid 1] TypeError: x is not a function", "TypeError"),
+        ("<11>Mar  4 02:50:00 web app[1]: TypeError: x is not a function", "TypeError"),
+        ("Mar  4 02:50:00 web app[1]: err: TypeError: x is not a function", "TypeError"),
+        ("2026-03-04 02:50:00 E TypeError: x is not a function", "TypeError"),
+    ],
+)  # fmt: skip
+def test_a_time_that_a_supervisor_writes_in_front_hides_no_error(line: str, kind: str) -> None:
+    (error,) = errors_in([f"2026-03-04T02:50:01.123Z {line}"])
+    assert (error.type, error.at) == (kind, datetime(2026, 3, 4, 2, 50, 1, 123000, UTC))
+    (bare,) = errors_in([line])
+    assert (error.type, error.text) == (bare.type, bare.text)
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["<14>Mar  4 02:50:00 web app[1]: served", "[core:notice] [pid 1] up", "2026-03-04 02:50:00 I served", "** (stop) done"],
+)  # fmt: skip
+def test_a_time_in_front_makes_no_error_of_what_is_none(line: str) -> None:
+    assert list(errors_in([f"2026-03-04T02:50:01.123Z {line}"])) == []
 
 
 @pytest.mark.parametrize(

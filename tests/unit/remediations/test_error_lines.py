@@ -188,6 +188,52 @@ def test_a_traceback_without_an_error_line_is_an_error() -> None:
     assert keys("Traceback (most recent call last):\n  x\nKeyError: 'QUEUE'\n") == ["KeyError: 'QUEUE'"]
 
 
+def test_of_two_exceptions_of_elixir_in_a_row_neither_is_the_other_s_cause() -> None:
+    thrown = "** (KeyError) key :tenant not found\n"
+    frame = "    (web 0.1.0) lib/web/page.ex:12: Web.PageController.show/2\n"
+    head = "02:50:00.123 [error] GenServer #PID<0.1.0> terminating\n"
+    assert keys(thrown * 3) == ["KeyError: key :tenant not found"] * 3
+    assert keys((thrown + frame) * 2) == ["KeyError: key :tenant not found"] * 2
+    assert keys((head + thrown + frame) * 2) == ["KeyError: key :tenant not found"] * 2
+    assert keys("** (exit) an exception was raised:\n    " + thrown) == ["KeyError: key :tenant not found"]
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:59:30Z "])
+def test_of_two_panics_of_rust_in_a_row_neither_is_the_other_s_message(stamp: str) -> None:
+    head = f"{stamp}thread 'main' panicked at src/main.rs:10:5:\n"
+    assert len(keys(head * 3)) == 3
+    assert keys(f"{head}index out of bounds\n" * 2) == ["index out of bounds"] * 2
+    assert keys(f"{head}{stamp}INFO served\n" * 2) == keys(head) * 2
+
+
+TORNADO = """[E 260304 02:59:30 web:1789] Uncaught exception GET /api (10.0.0.1)
+    HTTPServerRequest(protocol='http', host='shop', method='GET', uri='/api', version='HTTP/1.1', remote_ip='10.0.0.1')
+    Traceback (most recent call last):
+      File "/app/web.py", line 3, in get
+        charge()
+    KeyError: 'tenant'
+"""
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:59:30Z "])
+def test_a_traceback_that_is_indented_as_a_whole_tells_its_exception(stamp: str) -> None:
+    again = """
+    During handling of the above exception, another exception occurred:
+
+    Traceback (most recent call last):
+      File "/app/web.py", line 5, in get
+    RuntimeError: not charged
+"""
+    text = stamp + TORNADO
+    later = "[I 260304 02:59:31 web:2239] 200 GET /api (10.0.0.1) 2.31ms\n"
+    assert keys(text) == keys(text + later) == ["KeyError: 'tenant'"]
+    assert keys(text + text) == ["KeyError: 'tenant'"] * 2
+    (chained,) = errors_in((text + again + later).splitlines())
+    assert (chained.type, chained.text) == ("KeyError", "'tenant'")
+    assert chained.chain == ("Uncaught exception GET /api (10.0.0.1)", "RuntimeError: not charged")
+    assert keys(text + "  at rest\n") == ["KeyError: 'tenant'"]
+
+
 def test_two_tracebacks_are_two_errors_and_a_chained_one_is_its_root_cause() -> None:
     one = "Traceback (most recent call last):\n  x\nKeyError: 'a'\n"
     other = "Traceback (most recent call last):\n  x\nRuntimeError: b\n"

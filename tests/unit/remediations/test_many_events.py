@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from app.domain.json import Obj
-from remediations.causes.around import events_about
+from remediations.causes.creation import events_about
 
 
 async def test_ten_thousand_events_are_parsed_in_turns() -> None:

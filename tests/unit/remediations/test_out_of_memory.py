@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import re
+import tracemalloc
 from datetime import timedelta
 from typing import Any
 
@@ -14,7 +16,9 @@ from app.domain.ports import Sample
 from app.domain.remediation import History
 from app.domain.target import Kind
 from app.sim.behaviour import Behaviour
+from remediations.evidence.leaks import heap_of
 from tests.births import scenario_of
+from tests.unit.kube.manifests import deployment, workload
 from tests.unit.remediations.stage import Metrics, Stage, told
 
 MIB = 1024**2
@@ -252,6 +256,11 @@ def _env(**values: str) -> list[dict[str, str]]:
         ("args", ["--max-old-space-size", "1024", "a.js"], "1 GiB (--max-old-space-size 1024 in its args)"),
         ("env", _env(GOMEMLIMIT="1GiB"), "1 GiB (GOMEMLIMIT=1GiB)"),
         ("env", _env(_JAVA_OPTIONS="-Xmx2g", JAVA_OPTS="-Xmx64m"), "2 GiB (-Xmx2g in _JAVA_OPTIONS)"),
+        ("args", ["sh", "-c", 'java "-Xmx2g" -jar a.jar'], "2 GiB (-Xmx2g in its args)"),
+        ("command", ["sh", "-c", "JAVA_OPTS=-Xmx2g exec ./run"], "2 GiB (-Xmx2g in its command)"),
+        ("args", ["sh", "-c", "GOMEMLIMIT=1GiB exec ./run"], "1 GiB (GOMEMLIMIT=1GiB in its args)"),
+        ("env", _env(DOTNET_GCHeapHardLimit="0x40000000"), "1 GiB (DOTNET_GCHeapHardLimit=0x40000000)"),
+        ("env", _env(COMPlus_GCHeapHardLimit="40000000"), "1 GiB (COMPlus_GCHeapHardLimit=40000000)"),
     ],
 )
 async def test_neither_a_little_more_memory_nor_more_pods_hold_a_heap_beyond_the_limit(
@@ -271,15 +280,35 @@ async def test_neither_a_little_more_memory_nor_more_pods_hold_a_heap_beyond_the
 
 
 @pytest.mark.parametrize(
-    "told",
-    ["-XX:MaxRAMPercentage=95", "-XX:MaxRAMPercentage=95.0", "-XX:MaxRAMFraction=1"],
+    "env",
+    [
+        _env(JAVA_TOOL_OPTIONS="-XX:MaxRAMPercentage=95"),
+        _env(JAVA_TOOL_OPTIONS="-XX:MaxRAMPercentage=95.0"),
+        _env(JAVA_TOOL_OPTIONS="-XX:MaxRAMFraction=1"),
+        _env(DOTNET_GCHeapHardLimitPercent="0x64"),
+    ],
 )
-async def test_a_heap_that_grows_with_the_limit_leaves_nothing_beside_it(told: str) -> None:
-    _, steps = await _told("env", _env(JAVA_TOOL_OPTIONS=told)).look()
+async def test_a_heap_that_grows_with_the_limit_leaves_nothing_beside_it(env: list[dict[str, str]]) -> None:
+    _, steps = await _told("env", env).look()
 
     assert not any(step.applies for step in steps.values())
-    assert "% of its memory limit (-XX:MaxRAM" in steps["raise-memory"].why
+    assert re.search(r"% of its memory limit \((-XX:MaxRAM|DOTNET_)", steps["raise-memory"].why)
     assert steps["raise-memory"].advice.endswith(") well below its memory limit")
+
+
+@pytest.mark.parametrize(
+    "args",
+    [["java", "-Xmx$(HEAP)"], ["sh", "-c", "java -Xmx${HEAP} -jar a.jar"], ["sh", "-c", 'java "-Xmx$HEAP"']],
+)
+async def test_a_heap_whose_size_is_a_variable_of_the_container_is_read(args: list[str]) -> None:
+    play = _told("args", args)
+    add = {"op": "add", "path": "/spec/template/spec/containers/0/env", "value": _env(HEAP="2g")}
+    play.edit(Kind.DEPLOYMENT, "langgraph-embedder", add)
+    play.clock.advance(86400)
+    _, steps = await play.look()
+
+    assert not any(step.applies for step in steps.values())
+    assert "a heap of 2 GiB (-Xmx2g in its args)" in steps["raise-memory"].why
 
 
 @pytest.mark.parametrize(
@@ -293,6 +322,9 @@ async def test_a_heap_that_grows_with_the_limit_leaves_nothing_beside_it(told: s
         _env(NODE_OPTIONS="--max-old-space-size=384"),
         _env(GOMEMLIMIT="450MiB"),
         _env(GOMEMLIMIT="off"),
+        _env(DOTNET_GCHeapHardLimit="0x10000000"),
+        _env(DOTNET_GCHeapHardLimitPercent="0x4B"),
+        _env(DOTNET_GCHeapHardLimitPercent="0x64", DOTNET_GCHeapHardLimit="10000000"),
         _env(NOTE="see -Xmx2gb"),
     ],
 )
@@ -301,6 +333,21 @@ async def test_a_heap_that_the_raised_limit_holds_is_no_reason_against_it(env: l
 
     assert steps["raise-memory"].applies
     assert "heap" not in steps["raise-memory"].asks
+
+
+def test_a_long_value_that_is_named_often_does_not_fill_our_own_memory() -> None:
+    manifest = copy.deepcopy(deployment())
+    container = manifest["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = ["run", "-Xmx$(HEAP)", "$BIG " * 1_000]
+    container["env"] = _env(BIG="x" * 100_000, HEAP="2g")
+    parsed = workload(manifest)
+    tracemalloc.start()
+    heap = heap_of(parsed, container["name"])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert heap is not None
+    assert heap.text == "-Xmx2g in its args"
+    assert most < 5_000_000
 
 
 async def test_of_a_heap_that_a_release_brought_a_person_is_asked() -> None:
