@@ -16,7 +16,6 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.policy.escalation import EscalationPath, EscalationPolicy, EscalationStep
 from app.policy.model import Policy
-from app.sim.faults import Fault, FaultKind
 from app.store.incidents import Incident
 from app.store.schema import runs
 from tests.crash.conftest import ALL
@@ -53,11 +52,11 @@ async def test_another_alert_for_the_same_fault_waits_for_the_run_that_mends_it(
     await rig.close()
 
 
-def _alerts(rig: Rig, name: str, names: tuple[str, ...]) -> list[dict[str, object]]:
+def alerts_of(rig: Rig, name: str, names: tuple[str, ...]) -> list[dict[str, object]]:
     return [alert(rig, alertname=n, deployment=name, severity="critical") for n in names]
 
 
-async def _ends(rig: Rig, alerts: list[dict[str, object]]) -> None:
+async def end(rig: Rig, alerts: list[dict[str, object]]) -> None:
     await rig.send(
         body(*({**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts))
     )
@@ -67,7 +66,7 @@ async def _of(rig: Rig, alertname: str) -> Incident:
     return next(i for i in await all_incidents(rig) if i.alertname == alertname)
 
 
-async def _calls(rig: Rig, alertname: str) -> int:
+async def calls_for(rig: Rig, alertname: str) -> int:
     wanted = (await _of(rig, alertname)).id
     return sum(event.incident_id == wanted for event in await trail(rig, EventKind.ESCALATED))
 
@@ -80,13 +79,13 @@ async def test_of_several_alerts_in_one_body_the_one_that_can_be_mended_is_waite
 ) -> None:
     """Whichever is decided first: the one with a step gets its run, and the others are told as mended by it."""
     rig = await born(tmp_path, scenario, use_api=False)
-    alerts = _alerts(rig, name, names)
+    alerts = alerts_of(rig, name, names)
     await rig.send(body(*alerts))
     await rig.run(90, alerts=False)
     (run,) = await all_runs(rig)
     waits = await decision(rig, (await _of(rig, names[0])).id)
     assert (waits.code, f"{run.id} is at work" in waits.text) == (Code.TARGET_BUSY, True)
-    await _ends(rig, alerts)
+    await end(rig, alerts)
     await rig.run(600, alerts=False)
     assert await trail(rig, EventKind.ESCALATED) == []
     assert (await _of(rig, names[0])).state is IncidentState.RESOLVED
@@ -103,7 +102,7 @@ async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_
     """The question mended nothing: a person is called then, once for both."""
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
     fires_on(rig)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
     await rig.run(60, alerts=False)
     (run,) = await all_runs(rig)
     assert run.state is RunState.WAITING
@@ -113,7 +112,7 @@ async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_
     if ends == "somebody says no":
         await rig.operations.reject(run.id, "kim", run.plan_hash)
         await rig.run(30, alerts=False)
-        assert await _calls(rig, "HighLatency") == 1
+        assert await calls_for(rig, "HighLatency") == 1
     await rig.run(4_000, alerts=False)
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
@@ -124,7 +123,7 @@ async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path
     """It swallows no call: one that is more severe makes its own, and so does one that is left alone."""
     rig = await born(tmp_path)
     fires_on(rig)
-    (beside,) = _alerts(rig, "langgraph", ("HighLatency",))
+    (beside,) = alerts_of(rig, "langgraph", ("HighLatency",))
     mended = alert(rig, severity="warning" if severe else "critical")
     await rig.send(body(beside, mended))
     await rig.run(20, alerts=False)
@@ -135,12 +134,12 @@ async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path
         (run,) = await all_runs(rig)
     assert run.state not in (RunState.FIXED, RunState.CONTAINED)
     await rig.run(60, alerts=False)
-    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    assert (await calls_for(rig, "HighErrorRate"), await calls_for(rig, "HighLatency")) == (1, int(severe))
     await rig.run(2_000, alerts=False)
-    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
-    await _ends(rig, [mended])
+    assert (await calls_for(rig, "HighErrorRate"), await calls_for(rig, "HighLatency")) == (1, int(severe))
+    await end(rig, [mended])
     await rig.run(400, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
+    assert await calls_for(rig, "HighLatency") == 1
     await rig.close()
 
 
@@ -148,14 +147,14 @@ async def test_nobody_waits_for_an_undo_that_something_holds(tmp_path: Path) -> 
     """It changes nothing until that lets it go, which nobody can tell."""
     rig = await born(tmp_path)
     fires_on(rig)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighErrorRate",))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighErrorRate",))))
     await rig.run(20, alerts=False)
     (run,) = await all_runs(rig)
     held = {"waits_for": "held: a freeze stands", "due_at": None}
     await rig.store.write(lambda tx: tx.conn.execute(update(runs).where(runs.c.id == run.id).values(**held)))
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency",))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency",))))
     await rig.run(10, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
+    assert await calls_for(rig, "HighLatency") == 1
     await rig.close()
 
 
@@ -163,18 +162,18 @@ async def test_two_alerts_without_a_step_call_once_and_do_not_wait_for_each_othe
     """One call for one target, at once; whoever is left alone by its end calls by itself."""
     rig = await born(tmp_path, use_api=False)
     names = ("APIRateLimiting", "HighLatency")
-    alerts = _alerts(rig, "langgraph", names)
+    alerts = alerts_of(rig, "langgraph", names)
     await rig.send(body(*alerts))
     await rig.run(30, alerts=False)
-    calls = [await _calls(rig, name) for name in names]
+    calls = [await calls_for(rig, name) for name in names]
     assert sorted(calls) == [0, 1]
     called, other = sorted(names, key=lambda name: -calls[names.index(name)])
     assert f"a person is called for {(await _of(rig, called)).id} on it" in rig.notebook.text
     await rig.run(900, alerts=False)
-    assert [await _calls(rig, called), await _calls(rig, other)] == [1, 0]
-    await _ends(rig, [alerts[names.index(called)]])
+    assert [await calls_for(rig, called), await calls_for(rig, other)] == [1, 0]
+    await end(rig, [alerts[names.index(called)]])
     await rig.run(330, alerts=False)
-    assert [await _calls(rig, called), await _calls(rig, other)] == [1, 1]
+    assert [await calls_for(rig, called), await calls_for(rig, other)] == [1, 1]
     await rig.close()
 
 
@@ -184,13 +183,13 @@ async def test_a_call_is_for_what_comes_within_the_timeout_after_it_and_for_noth
 ) -> None:
     """BRISK has five minutes: what comes later may be another fault."""
     rig = await born(tmp_path, use_api=False)
-    first, second = _alerts(rig, "langgraph", ("APIRateLimiting", "HighLatency"))
+    first, second = alerts_of(rig, "langgraph", ("APIRateLimiting", "HighLatency"))
     await rig.send(body(first))
     await rig.run(lag - 10, alerts=False)
-    assert await _calls(rig, "APIRateLimiting") == 1
+    assert await calls_for(rig, "APIRateLimiting") == 1
     await rig.send(body(second))
     await rig.run(30, alerts=False)
-    assert await _calls(rig, "HighLatency") == int(lag > 300)
+    assert await calls_for(rig, "HighLatency") == int(lag > 300)
     await rig.close()
 
 
@@ -211,105 +210,14 @@ async def test_a_call_is_for_another_alert_where_it_asks_all_whom_that_one_would
     severity = "warning" if more == "severity" else "critical"
     await rig.send(body(alert(rig, alertname="APIRateLimiting", deployment="langgraph", severity=severity)))
     await rig.run(30, alerts=False)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency",))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency",))))
     await rig.run(30, alerts=False)
-    assert await _calls(rig, "APIRateLimiting") == 1
-    assert await _calls(rig, "HighLatency") == int(more != "nothing")
+    assert await calls_for(rig, "APIRateLimiting") == 1
+    assert await calls_for(rig, "HighLatency") == int(more != "nothing")
     await rig.close()
 
 
-CRASHED = ("pod-restarting", "langgraph-worker", ("PodRestarting", "HighErrorRate"))
-
-
-async def _both(path: Path, mode: Mode, *, denied: bool = False) -> tuple[Rig, list[dict[str, object]]]:
-    """Two alerts with a step of their own for one target."""
-    scenario, name, names = CRASHED
-    rig = await born(path, scenario, rules=policy(mode=mode), use_api=False)
-    if denied:
-        rig.cluster.faults.add(Fault(FaultKind.DENIED, verb="patch", times=10**6))
-    alerts = _alerts(rig, name, names)
-    await rig.send(body(*alerts))
-    return rig, alerts
-
-
-async def _total(rig: Rig) -> int:
-    return len(await trail(rig, EventKind.ESCALATED))
-
-
-async def _fire_on(rig: Rig, alerts: list[dict[str, object]], seconds: float) -> None:
-    """As time goes by they are sent again, as Alertmanager does."""
-    while seconds > 0:
-        await rig.run(min(240, seconds), alerts=False)
-        await rig.send(body(*alerts))
-        seconds -= 240
-
-
-async def test_people_are_asked_one_question_about_a_target_at_a_time(tmp_path: Path) -> None:
-    """Unanswered it calls once; the other alert's question comes after it, and joins that call."""
-    rig, alerts = await _both(tmp_path, Mode.APPROVE)
-    await rig.run(60, alerts=False)
-    (first,) = await all_runs(rig)
-    assert first.state is RunState.WAITING
-    assert f"target busy: {first.id} waits for an answer" in rig.notebook.text
-    await _fire_on(rig, alerts, 1_830)
-    assert await _total(rig) == 1
-    first, second = await all_runs(rig)
-    assert (first.state, second.state) == (RunState.EXPIRED, RunState.WAITING)
-    await _fire_on(rig, alerts, 1_860)
-    assert [run.state for run in await all_runs(rig)] == [RunState.EXPIRED] * 2
-    assert await _total(rig) == 1
-    assert f"a person is called for {first.incident_id} on it, and nobody else for this" in rig.notebook.text
-    await _ends(rig, alerts[:1])
-    await rig.run(330, alerts=False)
-    assert [await _calls(rig, name) for name in CRASHED[2]] == [1, 1], "what is left alone calls"
-    await rig.close()
-
-
-async def test_a_question_for_something_more_severe_does_not_wait_for_a_milder_one(tmp_path: Path) -> None:
-    scenario, name, names = CRASHED
-    rig = await born(tmp_path, scenario, rules=policy(mode=Mode.APPROVE), use_api=False)
-    for one, severity in zip(names, ("warning", "critical"), strict=True):
-        await rig.send(body(alert(rig, alertname=one, deployment=name, severity=severity)))
-        await rig.run(30, alerts=False)
-    assert [run.state for run in await all_runs(rig)] == [RunState.WAITING] * 2
-    await rig.run(1_900, alerts=False)
-    assert await _calls(rig, names[1]) == 1
-    await rig.close()
-
-
-async def test_a_question_comes_after_the_first_one_mended_the_target_only_once_that_had_its_time(
-    tmp_path: Path,
-) -> None:
-    rig, alerts = await _both(tmp_path, Mode.APPROVE)
-    await rig.run(30, alerts=False)
-    (first,) = await all_runs(rig)
-    await rig.operations.approve(first.id, "kim", first.plan_hash)
-    await rig.run(60, alerts=False)
-    its = next(i for i in await all_incidents(rig) if i.id == first.incident_id)
-    await _ends(rig, [a for a in alerts if a["labels"]["alertname"] == its.alertname])  # type: ignore[index]
-    await rig.run(200, alerts=False)
-    assert [run.state for run in await all_runs(rig)] == [RunState.FIXED]
-    await _ends(rig, alerts)
-    await rig.run(30, alerts=False)
-    assert all(i.state.closed for i in await all_incidents(rig))
-    assert await _total(rig) == 0
-    await rig.close()
-
-
-async def test_runs_that_the_cluster_refuses_call_once_for_one_target(tmp_path: Path) -> None:
-    rig, alerts = await _both(tmp_path, Mode.AUTO, denied=True)
-    await _fire_on(rig, alerts, 600)
-    assert [run.state for run in await all_runs(rig)] == [RunState.FAILED] * 2
-    assert await _total(rig) == 1
-    first, _ = await all_runs(rig)
-    its = next(i for i in await all_incidents(rig) if i.id == first.incident_id)
-    await _ends(rig, [a for a in alerts if a["labels"]["alertname"] == its.alertname])  # type: ignore[index]
-    await rig.run(330, alerts=False)
-    assert [await _calls(rig, name) for name in CRASHED[2]] == [1, 1], "no call is lost"
-    await rig.close()
-
-
-async def _safely(rig: Rig, act: Callable[[], Awaitable[object]]) -> None:
+async def safely(rig: Rig, act: Callable[[], Awaitable[object]]) -> None:
     """Do it, again after a death or a fault: a sender sends again what nobody took."""
     while True:
         with suppress(Died, StoreUnavailable):
@@ -329,16 +237,16 @@ async def _live(path: Path, reaper: Reaper, faulty: int = 0) -> tuple[Rig, int]:
     store = FaultyStore(rig.services.store, faulty, 8)
     if faulty:
         object.__setattr__(rig.services, "store", store)
-    alerts = _alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))
-    await _safely(rig, lambda: rig.send(body(*alerts)))
+    alerts = alerts_of(rig, "langgraph", ("HighLatency", "HighErrorRate"))
+    await safely(rig, lambda: rig.send(body(*alerts)))
     while not rig.cluster.mutations:
-        await _safely(rig, lambda: rig.run(10, alerts=False))
+        await safely(rig, lambda: rig.run(10, alerts=False))
     for _ in range(6):
-        await _safely(rig, lambda: rig.run(10, alerts=False))
+        await safely(rig, lambda: rig.run(10, alerts=False))
     ended = [{**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts]
-    await _safely(rig, lambda: rig.send(body(*ended)))
+    await safely(rig, lambda: rig.send(body(*ended)))
     for _ in range(40):
-        await _safely(rig, lambda: rig.run(30, alerts=False))
+        await safely(rig, lambda: rig.run(30, alerts=False))
     return rig, store.calls if faulty else reaper.crossed
 
 
@@ -359,47 +267,5 @@ async def test_wherever_it_is_cut_the_run_is_waited_for_and_nothing_waits_for_ev
         assert all(i.state.closed for i in await all_incidents(rig)), (n, rig.notebook.text[-2000:])
         assert [run.state for run in await all_runs(rig)] == [RunState.FIXED], n
         assert await trail(rig, EventKind.ESCALATED) == [], (n, rig.notebook.text[-2000:])
-        await rig.close()
-        n += STEP
-
-
-async def _refused_twice(path: Path, reaper: Reaper, faulty: int) -> tuple[Rig, int]:
-    """Both alerts have a step that the cluster refuses; then the first one's ends, and the other is left alone."""
-    scenario, name, names = CRASHED
-    rig = Rig(path / "rig.sqlite", scenarios=(scenario,), use_api=False)
-    rig.policy, rig.reaper = policy(), reaper
-    await rig.born()
-    rig.cluster.faults.add(Fault(FaultKind.DENIED, verb="patch", times=10**6))
-    store = FaultyStore(rig.services.store, faulty, 8)
-    if faulty:
-        object.__setattr__(rig.services, "store", store)
-    alerts = _alerts(rig, name, names)
-    await _safely(rig, lambda: rig.send(body(*alerts)))
-    for _ in range(12):
-        await _safely(rig, lambda: rig.run(20, alerts=False))
-    first, _ = await all_runs(rig)
-    its = next(i for i in await all_incidents(rig) if i.id == first.incident_id)
-    gone = [a for a in alerts if a["labels"]["alertname"] == its.alertname]  # type: ignore[index]
-    ended = [{**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in gone]
-    assert await _total(rig) == 1, (reaper.crossed, store.calls)
-    await _safely(rig, lambda: rig.send(body(*ended)))
-    for _ in range(12):
-        await _safely(rig, lambda: rig.run(30, alerts=False))
-    return rig, store.calls if faulty else reaper.crossed
-
-
-@pytest.mark.parametrize("how", ["a death", "faults of the store"])
-async def test_wherever_it_is_cut_two_runs_that_fail_call_once_and_no_call_is_lost(
-    tmp_path: Path, how: str
-) -> None:
-    faults = how != "a death"
-    n, many = 1, 2
-    while n < many:
-        path = tmp_path / str(n)
-        path.mkdir()
-        rig, crossed = await _refused_twice(path, Reaper(None if faults else n), n if faults else 0)
-        many = max(many, crossed if faults or n > 1 else 60)
-        assert [run.state for run in await all_runs(rig)] == [RunState.FAILED] * 2, n
-        assert [await _calls(rig, name) for name in CRASHED[2]] == [1, 1], n
         await rig.close()
         n += STEP
