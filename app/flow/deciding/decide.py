@@ -142,7 +142,7 @@ async def match_the_rule(way: Way) -> Way | Decision:
     if found.rule.mode is not Mode.AUTO:
         return replace(way, subject=found)
     last = await way.services.store.read(lambda conn: asked_last(conn, way.incident.id))
-    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)))
+    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)) if last else found)
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
