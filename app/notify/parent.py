@@ -122,11 +122,13 @@ def _plan(timeline: Timeline) -> str:
 
 
 def _reason(timeline: Timeline) -> list[Line]:
-    """The decision's own sentence, or that of the move; a gate that refused is told in full further down."""
+    """The decision's own sentence, or that of the move, also where the run that the decision began has ended; a gate that refused is told in
+    full further down."""
     decision = timeline.decision
     if decision and decision.verdict is Verdict.DENY and against(decision):
         return []
-    text = (decision.text if decision else "") or timeline.reason
+    over = timeline.state is IncidentState.REFUSED and decision and decision.verdict is not Verdict.DENY
+    text = (timeline.reason if over else "") or (decision.text if decision else "") or timeline.reason
     return [line(text or "Did nothing; no reason was recorded")]
 
 

@@ -123,7 +123,7 @@ class Facts:
     Store: `spend` by scope of `match.scopes_for`; `last_action` of this remediation on this target, None for never;
     `busy_with` is the run at work on the target, empty for none; `mended_at` when a run of another incident that was open with this
     one last ended well on it, None for not lately; `theirs_since` when a question of this incident came to nothing because `changed_by` did
-    something while it stood, None for never; `beside` is what else is under way, gathered where no step of the incident applies; `waiting` are other plans for it that wait for an answer and
+    something while it stood, None for never; `beside` is what else is under way, gathered where no step of the incident applies or people would be asked; `waiting` are other plans for it that wait for an answer and
     have written nothing; `targets_in_flight` counts the other targets that a run is at work on; `results` newest first; `storm_targets` counts distinct targets with new alerts inside the storm window, this one
     included.
     Blocking: `blocking` has for each matcher text of `blocking_matchers` the names of firing alerts that match it.

@@ -305,7 +305,7 @@ async def test_promise_7_what_becomes_of_the_incident_while_the_silence_is_looke
     else:
         await rig.send(body(alert(rig, "resolved", alertname="HighLatency", deployment="langgraph-api")))
     again = rig.clock.now() + timedelta(minutes=5)
-    await rig.store.write(lambda tx: history.pay(tx, incident, call, again))
+    await rig.store.write(lambda tx: history.pay(tx, rig.policy, incident, call, again))
     assert await _calls(rig) == 0
     await rig.run(600)
     state = (await the_incident(rig)).state

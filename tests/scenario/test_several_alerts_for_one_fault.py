@@ -14,6 +14,8 @@ from app.domain.decision import Code, Mode
 from app.domain.errors import StoreUnavailable
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
+from app.policy.escalation import EscalationPath, EscalationPolicy, EscalationStep
+from app.policy.model import Policy
 from app.store.incidents import Incident
 from app.store.schema import runs
 from tests.crash.conftest import ALL
@@ -50,11 +52,11 @@ async def test_another_alert_for_the_same_fault_waits_for_the_run_that_mends_it(
     await rig.close()
 
 
-def _alerts(rig: Rig, name: str, names: tuple[str, ...]) -> list[dict[str, object]]:
+def alerts_of(rig: Rig, name: str, names: tuple[str, ...]) -> list[dict[str, object]]:
     return [alert(rig, alertname=n, deployment=name, severity="critical") for n in names]
 
 
-async def _ends(rig: Rig, alerts: list[dict[str, object]]) -> None:
+async def end(rig: Rig, alerts: list[dict[str, object]]) -> None:
     await rig.send(
         body(*({**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts))
     )
@@ -64,7 +66,7 @@ async def _of(rig: Rig, alertname: str) -> Incident:
     return next(i for i in await all_incidents(rig) if i.alertname == alertname)
 
 
-async def _calls(rig: Rig, alertname: str) -> int:
+async def calls_for(rig: Rig, alertname: str) -> int:
     wanted = (await _of(rig, alertname)).id
     return sum(event.incident_id == wanted for event in await trail(rig, EventKind.ESCALATED))
 
@@ -77,13 +79,13 @@ async def test_of_several_alerts_in_one_body_the_one_that_can_be_mended_is_waite
 ) -> None:
     """Whichever is decided first: the one with a step gets its run, and the others are told as mended by it."""
     rig = await born(tmp_path, scenario, use_api=False)
-    alerts = _alerts(rig, name, names)
+    alerts = alerts_of(rig, name, names)
     await rig.send(body(*alerts))
     await rig.run(90, alerts=False)
     (run,) = await all_runs(rig)
     waits = await decision(rig, (await _of(rig, names[0])).id)
     assert (waits.code, f"{run.id} is at work" in waits.text) == (Code.TARGET_BUSY, True)
-    await _ends(rig, alerts)
+    await end(rig, alerts)
     await rig.run(600, alerts=False)
     assert await trail(rig, EventKind.ESCALATED) == []
     assert (await _of(rig, names[0])).state is IncidentState.RESOLVED
@@ -100,7 +102,7 @@ async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_
     """The question mended nothing: a person is called then, once for both."""
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
     fires_on(rig)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency", "HighErrorRate"))))
     await rig.run(60, alerts=False)
     (run,) = await all_runs(rig)
     assert run.state is RunState.WAITING
@@ -110,7 +112,7 @@ async def test_while_people_are_asked_about_the_target_nobody_is_called_for_its_
     if ends == "somebody says no":
         await rig.operations.reject(run.id, "kim", run.plan_hash)
         await rig.run(30, alerts=False)
-        assert await _calls(rig, "HighLatency") == 1
+        assert await calls_for(rig, "HighLatency") == 1
     await rig.run(4_000, alerts=False)
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
@@ -121,7 +123,7 @@ async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path
     """It swallows no call: one that is more severe makes its own, and so does one that is left alone."""
     rig = await born(tmp_path)
     fires_on(rig)
-    (beside,) = _alerts(rig, "langgraph", ("HighLatency",))
+    (beside,) = alerts_of(rig, "langgraph", ("HighLatency",))
     mended = alert(rig, severity="warning" if severe else "critical")
     await rig.send(body(beside, mended))
     await rig.run(20, alerts=False)
@@ -132,12 +134,12 @@ async def test_a_run_that_did_not_help_calls_once_for_both_alerts(tmp_path: Path
         (run,) = await all_runs(rig)
     assert run.state not in (RunState.FIXED, RunState.CONTAINED)
     await rig.run(60, alerts=False)
-    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
+    assert (await calls_for(rig, "HighErrorRate"), await calls_for(rig, "HighLatency")) == (1, int(severe))
     await rig.run(2_000, alerts=False)
-    assert (await _calls(rig, "HighErrorRate"), await _calls(rig, "HighLatency")) == (1, int(severe))
-    await _ends(rig, [mended])
+    assert (await calls_for(rig, "HighErrorRate"), await calls_for(rig, "HighLatency")) == (1, int(severe))
+    await end(rig, [mended])
     await rig.run(400, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
+    assert await calls_for(rig, "HighLatency") == 1
     await rig.close()
 
 
@@ -145,26 +147,77 @@ async def test_nobody_waits_for_an_undo_that_something_holds(tmp_path: Path) -> 
     """It changes nothing until that lets it go, which nobody can tell."""
     rig = await born(tmp_path)
     fires_on(rig)
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighErrorRate",))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighErrorRate",))))
     await rig.run(20, alerts=False)
     (run,) = await all_runs(rig)
     held = {"waits_for": "held: a freeze stands", "due_at": None}
     await rig.store.write(lambda tx: tx.conn.execute(update(runs).where(runs.c.id == run.id).values(**held)))
-    await rig.send(body(*_alerts(rig, "langgraph", ("HighLatency",))))
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency",))))
     await rig.run(10, alerts=False)
-    assert await _calls(rig, "HighLatency") == 1
+    assert await calls_for(rig, "HighLatency") == 1
     await rig.close()
 
 
-async def test_two_alerts_without_a_step_do_not_wait_for_each_other(tmp_path: Path) -> None:
+async def test_two_alerts_without_a_step_call_once_and_do_not_wait_for_each_other(tmp_path: Path) -> None:
+    """One call for one target, at once; whoever is left alone by its end calls by itself."""
     rig = await born(tmp_path, use_api=False)
-    await rig.send(body(*_alerts(rig, "langgraph", ("APIRateLimiting", "HighLatency"))))
+    names = ("APIRateLimiting", "HighLatency")
+    alerts = alerts_of(rig, "langgraph", names)
+    await rig.send(body(*alerts))
     await rig.run(30, alerts=False)
-    assert [await _calls(rig, name) for name in ("APIRateLimiting", "HighLatency")] == [1, 1]
+    calls = [await calls_for(rig, name) for name in names]
+    assert sorted(calls) == [0, 1]
+    called, other = sorted(names, key=lambda name: -calls[names.index(name)])
+    assert f"a person is called for {(await _of(rig, called)).id} on it" in rig.notebook.text
+    await rig.run(900, alerts=False)
+    assert [await calls_for(rig, called), await calls_for(rig, other)] == [1, 0]
+    await end(rig, [alerts[names.index(called)]])
+    await rig.run(330, alerts=False)
+    assert [await calls_for(rig, called), await calls_for(rig, other)] == [1, 1]
     await rig.close()
 
 
-async def _safely(rig: Rig, act: Callable[[], Awaitable[object]]) -> None:
+@pytest.mark.parametrize("lag", [300, 1_200])
+async def test_a_call_is_for_what_comes_within_the_timeout_after_it_and_for_nothing_later(
+    tmp_path: Path, lag: float
+) -> None:
+    """BRISK has five minutes: what comes later may be another fault."""
+    rig = await born(tmp_path, use_api=False)
+    first, second = alerts_of(rig, "langgraph", ("APIRateLimiting", "HighLatency"))
+    await rig.send(body(first))
+    await rig.run(lag - 10, alerts=False)
+    assert await calls_for(rig, "APIRateLimiting") == 1
+    await rig.send(body(second))
+    await rig.run(30, alerts=False)
+    assert await calls_for(rig, "HighLatency") == int(lag > 300)
+    await rig.close()
+
+
+def _other_steps(rule: str) -> Policy:
+    """What this rule decides asks others than the rest."""
+    page = EscalationStep(name="on-call", page=True)
+    path = EscalationPath(rules=(rule,), steps=(EscalationStep(name="owners", who=("slack:U0ANN",)), page))
+    return policy({"escalation": EscalationPolicy(steps=(page,), paths=(path,))})
+
+
+@pytest.mark.parametrize("more", ["nothing", "severity", "others"])
+async def test_a_call_is_for_another_alert_where_it_asks_all_whom_that_one_would(
+    tmp_path: Path, more: str
+) -> None:
+    shipped = policy().rules
+    rule = next(one.name for one in shipped if one.remediation == "high-latency")
+    rig = await born(tmp_path, use_api=False, rules=_other_steps(rule) if more == "others" else policy())
+    severity = "warning" if more == "severity" else "critical"
+    await rig.send(body(alert(rig, alertname="APIRateLimiting", deployment="langgraph", severity=severity)))
+    await rig.run(30, alerts=False)
+    await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency",))))
+    await rig.run(30, alerts=False)
+    assert await calls_for(rig, "APIRateLimiting") == 1
+    assert await calls_for(rig, "HighLatency") == int(more != "nothing")
+    await rig.close()
+
+
+async def safely(rig: Rig, act: Callable[[], Awaitable[object]]) -> None:
     """Do it, again after a death or a fault: a sender sends again what nobody took."""
     while True:
         with suppress(Died, StoreUnavailable):
@@ -184,16 +237,16 @@ async def _live(path: Path, reaper: Reaper, faulty: int = 0) -> tuple[Rig, int]:
     store = FaultyStore(rig.services.store, faulty, 8)
     if faulty:
         object.__setattr__(rig.services, "store", store)
-    alerts = _alerts(rig, "langgraph", ("HighLatency", "HighErrorRate"))
-    await _safely(rig, lambda: rig.send(body(*alerts)))
+    alerts = alerts_of(rig, "langgraph", ("HighLatency", "HighErrorRate"))
+    await safely(rig, lambda: rig.send(body(*alerts)))
     while not rig.cluster.mutations:
-        await _safely(rig, lambda: rig.run(10, alerts=False))
+        await safely(rig, lambda: rig.run(10, alerts=False))
     for _ in range(6):
-        await _safely(rig, lambda: rig.run(10, alerts=False))
+        await safely(rig, lambda: rig.run(10, alerts=False))
     ended = [{**a, "status": "resolved", "endsAt": rig.clock.now().isoformat()} for a in alerts]
-    await _safely(rig, lambda: rig.send(body(*ended)))
+    await safely(rig, lambda: rig.send(body(*ended)))
     for _ in range(40):
-        await _safely(rig, lambda: rig.run(30, alerts=False))
+        await safely(rig, lambda: rig.run(30, alerts=False))
     return rig, store.calls if faulty else reaper.crossed
 
 

@@ -1,6 +1,7 @@
-"""Severity: which severity an escalation follows: that of the most severe alert of its incident that fires.
+"""Severity: which severity an escalation follows: that of the most severe alert of its incident that fires; and whose call is for another
+incident of its target as well.
 
-Called by the walk of the steps, by merges and by statuses. A round's own never falls: what was asked for stays asked for. Only reads.
+Called by the walk of the steps, by merges and by statuses, and where a person would be called. A round's own never falls: what was asked for stays asked for. Only reads.
 """
 
 from __future__ import annotations
@@ -8,9 +9,12 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from app.domain.errors import Missing
+from app.policy.escalation import steps_of
 from app.policy.match import rank_of
-from app.store import incidents, severities
+from app.policy.model import Policy, Rule
+from app.store import escalations, incidents, people, severities, work
 from app.store.escalations import StoredEscalation
+from app.store.incidents import Incident
 
 OF_STORM = "critical"
 """Of a storm as a whole, whatever its first alert says."""
@@ -43,3 +47,31 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
         and not walk.storm
         and rank_of(of_incident(conn, walk.subject)) < rank_of(walk.severity)
     )
+
+
+def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:
+    """The other incident of this target whose call is for this one too: it stands, was made since `verify.timeout` before this one came, for what is
+    no less severe, and asks everybody whom this one's would. Empty for none, and for an incident that has a call of its own; an order's is
+    for its giver alone, as no alert ends it."""
+    if incident.manual is not None or _live(conn, incident.id):
+        return ""
+    severe = of_incident(conn, incident.id)
+    for other in people.other_incidents_on(conn, target_key, incident.id):
+        walk = _live(conn, other)
+        if walk is None or walk.begun_at < incident.opened_at - rule.verify.timeout:
+            continue
+        told = followed(conn, walk)
+        last = work.latest_decision(conn, other)
+        theirs = _asks(policy, told, str(last.body.get("rule") or "") if last is not None else "")
+        order = incidents.get(conn, other).manual is not None
+        if not order and rank_of(told) <= rank_of(severe) and _asks(policy, severe, rule.name) <= theirs:
+            return other
+    return ""
+
+
+def _live(conn: Connection, incident_id: str) -> StoredEscalation | None:
+    return next((w for w in escalations.of_incident(conn, incident_id) if w.over_at is None), None)
+
+
+def _asks(policy: Policy, severity: str, rule: str) -> frozenset[tuple[tuple[str, ...], bool]]:
+    return frozenset((step.who, step.page) for step in steps_of(policy.escalation, severity, rule))

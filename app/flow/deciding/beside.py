@@ -1,7 +1,8 @@
 """Beside: what else is under way about the target of an alert that no step of its own helps: another run's work, a question, another alert
-that is still looked at, somebody's hand. Several alerts tell of one fault, and a person is called for it once what may mend it has had its time.
+that is still looked at, somebody's hand. Several alerts tell of one fault: a person is called
+for it once, when what may mend it has had its time, and asked about one plan at a time.
 
-Called by `settle` for such alerts only, and as one resolves. Reads the store only; the gate `target busy` goes by it. Never waits for what
+Called by `settle` for such alerts, and for those whose step people would be asked about, and as one resolves. Reads the store only; the gate `target busy` goes by it. Never waits for what
 has no end.
 """
 
@@ -21,7 +22,7 @@ from app.notify.wording import resolved_beside
 from app.policy.facts import Beside, Facts, Unknown, may_act
 from app.policy.match import NoHint, match_rule, rank_of, target_hint
 from app.policy.model import Policy, Rule
-from app.store import escalations, facts, incidents, people, runs
+from app.store import facts, incidents, people, runs
 from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
 
@@ -41,7 +42,7 @@ def without_step(
     found = (
         _their_time(incident, ground.rule, measured, changed_at)
         or _asked(measured)
-        or _called(conn, incident, measured)
+        or _called(conn, ground, incident, measured)
         or _looked_at(conn, ground.policy, incident, measured)
     )
     return replace(measured, beside=found)
@@ -67,18 +68,31 @@ def _their_time(
     return Beside(f"{measured.changed_by}, which may yet help", ends, end)
 
 
-def _called(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
-    """The call that another alert of the target made as its run ended, since this one came: it is for both while that alert is there, unless
-    this one is more severe."""
-    severe = rank_of(severity.of_incident(conn, incident.id))
-    for other in people.other_incidents_on(conn, measured.target.key, incident.id):
-        ended = [run.ended_at for run in facts.of_incident(conn, other) if run.ended_at is not None]
-        stands = any(walk.over_at is None for walk in escalations.of_incident(conn, other))
-        since = bool(ended) and max(ended) >= incident.opened_at
-        order = incidents.get(conn, other).manual is not None  # no alert ends it
-        if stands and since and not order and rank_of(severity.of_incident(conn, other)) <= severe:
-            return Beside(f"a person is called for {other} on it", f"{other} is over", measured.now + _AGAIN)
-    return None
+def _called(conn: Connection, ground: Ground, incident: Incident, measured: Facts) -> Beside | None:
+    """The call for another alert of the target, while that alert is there."""
+    other = severity.called_beside(conn, ground.policy, incident, ground.rule, measured.target.key)
+    if not other:
+        return None
+    return Beside(f"a person is called for {other} on it", f"{other} is over", measured.now + _AGAIN)
+
+
+def before_asking(conn: Connection, ground: Ground, incident: Incident, measured: Facts) -> Beside | None:
+    """What is under way beside a plan that people would be asked about: they are asked one question about a target at a time, and none while what
+    mended it has its time. Not about what is more severe than the question that stands, nor where that would put off its own for longer than
+    an answer may take. What acts by itself waits for no answer, and nothing waits for an order's question."""
+    if incident.manual is not None:
+        return None
+    severe, latest = severity.of_incident(conn, incident.id), measured.now + ground.rule.approval.expires
+    for run in (runs.get(conn, run_id) for run_id in measured.waiting):
+        order = incidents.get(conn, run.incident_id).manual is not None
+        later = run.expires_at is None or run.expires_at > latest
+        milder = rank_of(severity.of_incident(conn, run.incident_id)) > rank_of(severe)
+        if not (order or later or milder):
+            return Beside(f"{run.id} waits for an answer", f"{run.id} ends")
+    end = None if measured.mended_at is None else measured.mended_at + ground.rule.verify.timeout
+    if end is None or measured.now >= end:
+        return None
+    return Beside("another run has just mended it", "the alert resolves, or its time for that is over", end)
 
 
 def _looked_at(conn: Connection, policy: Policy, incident: Incident, measured: Facts) -> Beside | None:

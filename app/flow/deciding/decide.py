@@ -142,7 +142,7 @@ async def match_the_rule(way: Way) -> Way | Decision:
     if found.rule.mode is not Mode.AUTO:
         return replace(way, subject=found)
     last = await way.services.store.read(lambda conn: asked_last(conn, way.incident.id))
-    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)))
+    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)) if last else found)
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
@@ -286,12 +286,12 @@ async def _settled_by_silence(way: Way) -> bool:
 
 
 async def _paid(way: Way) -> bool:
-    """The call that a run owes which ended under a silence is made, as that is over and the alert fires. True: there is nothing to decide."""
+    """The call that a run owes which ended under a silence, or beside another call, is made, as that is over and the alert fires. True: there is nothing to decide."""
     call = await way.services.store.read(lambda conn: owed(conn, way.incident.id))
     if call is None or any(await unheard(way.services, way.incident, way.alerts)):
         return False
     again = watched(way.services.clock.now(), way.incident.id)
-    await way.services.store.write(lambda tx: pay(tx, way.incident, call, again))
+    await way.services.store.write(lambda tx: pay(tx, way.policy, way.incident, call, again))
     return True
 
 

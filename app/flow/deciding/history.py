@@ -19,6 +19,7 @@ from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
 from app.domain.units import counted, duration
 from app.domain.verification import Worth
+from app.flow.calling import severity
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce, at_it, escalate, move
 from app.flow.running.journal import OWED
@@ -325,12 +326,23 @@ def owed(conn: Connection, incident_id: str) -> tuple[str, Escalation] | None:
     return (last[0].id, why) if isinstance(why, Escalation) else None
 
 
-def pay(tx: Tx, incident: Incident, call: tuple[str, Escalation], again: datetime) -> None:
+_BESIDE = timedelta(minutes=5)
+"""Until it is looked again whether what a person was called for beside it is over."""
+
+
+def pay(tx: Tx, policy: Policy, incident: Incident, call: tuple[str, Escalation], again: datetime) -> None:
     """Make that call, unless it is not owed any more: the alert is gone, or another run came. The incident is a person's then, and is looked at
-    `again` to see whether its alert is still there. Whoever took it meanwhile has it, and nobody is called."""
+    `again` to see whether its alert is still there. Whoever took it meanwhile has it, and nobody is called; nor while another incident's call
+    is for it too."""
+    work.lock_ledger(tx)
     held, (run_id, why) = incidents.hold(tx, incident.id), call
     if held.state.closed or owed(tx.conn, held.id) != call or incidents.firing_count(tx.conn, held.id) == 0:
         incidents.schedule(tx, held.id, tx.now)
+        return
+    run = runs.get(tx.conn, run_id)
+    rule = Rule.from_json(run.settings["rule"])
+    if severity.called_beside(tx.conn, policy, held, rule, run.target_key) and not at_it(tx.conn, held.id):
+        incidents.schedule(tx, held.id, tx.now + _BESIDE)
         return
     once = f"{run_id}/owed"
     if at_it(tx.conn, held.id):

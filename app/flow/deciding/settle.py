@@ -15,6 +15,7 @@ from app.domain.decision import FOLLOWS, OFF_LIMITS, Calls, Code, Decision, Mode
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
+from app.flow.calling import severity
 from app.flow.deciding import beside, facts, history, investigate
 from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
@@ -98,7 +99,12 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     last = work.latest_decision(tx.conn, incident.id)
     stands = last is not None and last.body.get("code") == Code.UNKNOWN_FACT.value
     fresh = last is None or not stands or tx.now - last.at < _UNASKED
-    decision = decide_on(case.policy, seen, measured, case.passing if fresh else "")
+    passing = case.passing if fresh else ""
+    decision = decide_on(case.policy, seen, measured, passing)
+    if decision.verdict is Verdict.ASK:
+        found = beside.before_asking(tx.conn, ground, incident, measured)
+        measured = replace(measured, beside=found)
+        decision = decide_on(case.policy, seen, measured, passing) if found else decision
     if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
         history.begin_trust(tx, rule, incident, case.outside.target)
     number = counts.count_of(tx.conn, incident.id) + 1
@@ -107,10 +113,11 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
     if acts:
         decision = _too_many(decision)
-    settle_without(tx, incident, decision, seen, passing=case.passing)
+    joins = bool(severity.called_beside(tx.conn, case.policy, incident, rule, target_key))
+    settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
     acts = may_act(rule, case.policy, services.ceiling)
     call_when_blind(tx, incident, decision, acts)
-    if acts and seen.step is not None:
+    if acts and seen.step is not None and not joins:
         _call_in_the_meantime(tx, incident, rule, decision, measured)
     return Settled(decision, None)
 
@@ -171,12 +178,19 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
 
 
 def settle_without(
-    tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None, *, passing: str = ""
+    tx: Tx,
+    incident: Incident,
+    decision: Decision,
+    seen: investigate.Seen | None,
+    *,
+    passing: str = "",
+    joins: bool = False,
 ) -> None:
-    """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new."""
+    """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new. What is in the way calls
+    nobody as long as another incident's call is for it too (`joins`)."""
     last = work.latest_decision(tx.conn, incident.id)
     new = last is None or not decision.repeats(last.body)
-    number = len(work.decisions_of(tx.conn, incident.id)) + 1 if new else 0
+    number = len(work.decisions_of(tx.conn, incident.id)) + new
     if new:
         _tell_decision(tx, incident, decision, seen, once=str(number))
     if incident.manual is not None:
@@ -191,7 +205,8 @@ def settle_without(
         escalate(tx, incident, _handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
-    if new and _calls_a_person(decision, seen):
+    uncalled = new or not escalations.of_incident(tx.conn, incident.id)
+    if uncalled and not joins and _calls_a_person(decision, seen):
         call(tx, incident.id, _obstacle(decision, seen), once=str(number))
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)

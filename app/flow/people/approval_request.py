@@ -35,7 +35,7 @@ from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
 from app.store import facts as counts
-from app.store import incidents, people, runs
+from app.store import incidents, people, runs, steps
 from app.store.incidents import StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
@@ -154,6 +154,15 @@ def _changed_since(conn: Connection, run: Run) -> tuple[str, ...]:
         return ()
     why = f"{last.answered_by} approved a plan that was not carried out: {last.result}"
     return (why, *difference(last.step, run.step))
+
+
+def overtaken(conn: Connection, run: Run) -> str:
+    """That another run has changed the target since an alert's question about a first step was put: a yes to it is one to what was there before.
+    A later step has its target to itself, and an order is its giver's, who knows of both. Empty for nothing."""
+    if run.step_index > 0 or incidents.get(conn, run.incident_id).manual is not None:
+        return ""
+    other = steps.written_beside(conn, run)
+    return f"another run of this service changed it while the question stood: {other}" if other else ""
 
 
 def held_by(tx: Tx, services: Services, run: Run, in_force: Rule | str) -> str:

@@ -22,7 +22,7 @@ from app.flow.deciding.decide import firing_alerts
 from app.flow.ids import WAKE
 from app.flow.notifying.record import announce
 from app.flow.people import approvers
-from app.flow.people.approval_request import asked_by_gates, held_by, seen_to_hold
+from app.flow.people.approval_request import asked_by_gates, held_by, overtaken, seen_to_hold
 from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
@@ -50,8 +50,8 @@ _OWN_DELAY = timedelta(minutes=1)
 
 
 async def look(services: Services, run: Run) -> Look:
-    """How the approval request stands: answered, expired, withdrawn because the rule was lowered or removed, or without an
-    object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it. An approved plan waits for another
+    """How the approval request stands: answered, expired, withdrawn because the rule was lowered or removed, or another run wrote, or without
+    an object because its alert has gone. Otherwise it is looked at again in a while; an answer wakes it. An approved plan waits for another
     run at work on its target to end, and for a free place among the targets in flight, as long as its approval holds; then it is checked
     again like any plan. An approval that has expired before the plan was begun is none any more. When the rule in force gives less
     time, the question says so from then on."""
@@ -66,15 +66,15 @@ async def look(services: Services, run: Run) -> Look:
         return replace(told, also=shorter) if shorter else told
 
     def as_it_stands(tx: Tx, held: Run) -> Found:
-        approved = held.answer == APPROVED
+        approved, void = held.answer == APPROVED, overtaken(tx.conn, held)
         busy = _waits_for(tx, held, in_force) if approved else ""
-        if approved and not busy and not too_late(held, in_force, tx.now):
+        if approved and not void and not busy and not too_late(held, in_force, tx.now):
             return Found(Event.APPROVED, "approved")
         if held.answer == REJECTED:
             return Found(Event.REJECTED, f"rejected by {held.answered_by}")
         if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
             return Found(Event.ALERT_GONE, "the alert resolved while the approval request stood")
-        if why := withdrawn(held, in_force, ordered=incident.manual is not None):
+        if why := void or withdrawn(held, in_force, ordered=incident.manual is not None):
             return Found(Event.WITHDRAWN, why)
         expires = _expires(held, in_force)
         left = (expires - tx.now).total_seconds() if expires else 0.0
@@ -354,6 +354,8 @@ def _against(tx: Tx, services: Services, run: Run, said: Said) -> Refused | None
     ordered = incidents.get(tx.conn, run.incident_id).manual is not None
     if said.word != "rejected" and (why := withdrawn(run, in_force, ordered=ordered)):
         return Refused(why, code="rule_changed", where=run.id)
+    if said.word != "rejected" and (void := overtaken(tx.conn, run)):
+        return Refused(f"{void}; it is decided anew", code="plan_changed", where=run.id)
     refusal = approvers.against(said.approver, rule.approval, run.id)
     if refusal is not None or said.word == "rejected":
         return refusal

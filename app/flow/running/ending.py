@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
+from app.flow.calling import severity
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
 from app.flow.notifying.record import announce, at_it, end_run, escalate, move, taken
@@ -22,6 +23,7 @@ from app.flow.services import Services
 from app.flow.undoing import sending, temporary
 from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic, fact_to_json
+from app.policy.model import Rule
 from app.policy.trust import Evidence
 from app.store import facts as counts
 from app.store import incidents, runs, work
@@ -105,8 +107,8 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason, reopen=True)
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)  # also where it was theirs before
         _watch(tx, incident)
-    elif follows.person and _hushed(tx, run, life, incident):
-        _untouched(tx, incident, run, f"{life.reason}; nobody is called for it while that lasts")
+    elif follows.person and (for_now := _nobody_for_now(tx, services, run, life, incident)):
+        _untouched(tx, incident, run, f"{life.reason}; {for_now}")
         return Ended(
             keeps={journal.OWED: fact_to_json(Topic.ESCALATED, _why_handed_over(tx, run, life, incident))}
         )
@@ -138,6 +140,19 @@ def _hushed(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
     kept = _by_the_rule(run, life) or life.state is RunState.INCONCLUSIVE
     fires = incident.manual is None and incidents.firing_count(tx.conn, incident.id) > 0
     return kept and fires and bool(run.life.get(journal.SILENCED))
+
+
+def _nobody_for_now(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> str:
+    """Why nobody is called as yet, in words: a silence, or a call for another alert of the target that is for this one too. Nobody knows what a
+    run that is stuck has left: it calls in any case."""
+    if _hushed(tx, run, life, incident):
+        return "nobody is called for it while that lasts"
+    if life.state is RunState.STUCK or incidents.firing_count(tx.conn, incident.id) == 0:
+        return ""
+    work.lock_ledger(tx)  # of two that end at once one calls
+    rule = Rule.from_json(run.settings["rule"])
+    other = severity.called_beside(tx.conn, services.policy(), incident, rule, run.target_key)
+    return f"a person is called for {other} on it, and nobody else for this while that lasts" if other else ""
 
 
 def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:

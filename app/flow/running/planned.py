@@ -149,6 +149,9 @@ def in_force_for(tx: Tx, services: Services, planned: Planned, policy: Policy) -
     if why := approve.holds_no_more(run, in_force, begun=planned.begun, ordered=ordered):
         again = not planned.begun and journal.changed(tx.conn, run.id)
         return Against(why, Event.ASKED_ANEW if again else Event.ABANDONED)
+    asked = run.answer == approve.APPROVED and not planned.begun
+    if asked and (void := approval_request.overtaken(tx.conn, run)):
+        return Against(void)
     if not planned.begun and approve.too_late(run, in_force, tx.now):
         return Against(f"the approval by {run.answered_by} expired before it was begun", Event.EXPIRED)
     return in_force

@@ -239,7 +239,8 @@ def busy(case: Case) -> GateResult:
     """Deny while another run is at work on the target; plans for it that wait for an answer are named. Where no step applies, deny
     also for as long as `verify.timeout` after another run mended the target, as its other alerts take their time to resolve, and after
     somebody else's change made our question void: theirs has its time to help as well. And while something else is under way: a question
-    about the target stands, another alert of it is still looked at or has called a person, somebody changed it after the alert fired."""
+    about the target stands, another alert of it is still looked at or has called a person, somebody changed it after the alert fired. A step
+    that people would be asked about waits for another alert's question, and for as long after a run mended the target."""
     run = case.facts.busy_with
     if isinstance(run, Unknown):
         return _BUSY.unknown("runs on the target", run, _NOT_BUSY)
@@ -247,7 +248,7 @@ def busy(case: Case) -> GateResult:
         return _BUSY.deny(Code.TARGET_BUSY, f"{run} is at work", _NOT_BUSY, f"{run} ends")
     if case.step is None and (trying := _given_time(case)):
         return trying
-    if case.step is None and (beside := case.facts.beside):
+    if beside := case.facts.beside:
         return _BUSY.deny(Code.TARGET_BUSY, beside.what, _NOT_BUSY, beside.ends, beside.until)
     if waiting := case.facts.waiting:
         told = ", ".join(waiting)
