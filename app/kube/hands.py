@@ -71,6 +71,11 @@ class Hand:
         return self.gone or is_person(self.who)
 
     @property
+    def kept(self) -> Mapping[str, bool]:
+        """What a run keeps of it: whether a person did it, and whether with our change, so that they know of that."""
+        return {"by_hand": self.by_hand, "with_ours": self.took_back or self.went_on}
+
+    @property
     def text(self) -> str:
         """One clause."""
         if self.gone:

@@ -320,7 +320,8 @@ def source_gone(conn: Connection, incident_id: str) -> str:
 
 
 def owed(conn: Connection, incident_id: str) -> tuple[str, Escalation] | None:
-    """The last run of the incident and the call that its end would have made, had it not ended under a silence; None where none is owed."""
+    """The last run of the incident and the call that its end would have made, had it not ended under a silence, beside another call or with a
+    person's hand on the target; None where none is owed."""
     last = runs.page(conn, None, 1, incident_id)
     why = fact_from_json(Topic.ESCALATED, last[0].life.get(OWED, {})) if last else None
     return (last[0].id, why) if isinstance(why, Escalation) else None
@@ -333,7 +334,7 @@ _BESIDE = timedelta(minutes=5)
 def pay(tx: Tx, policy: Policy, incident: Incident, call: tuple[str, Escalation], again: datetime) -> None:
     """Make that call, unless it is not owed any more: the alert is gone, or another run came. The incident is a person's then, and is looked at
     `again` to see whether its alert is still there. Whoever took it meanwhile has it, and nobody is called; nor while another incident's call
-    is for it too."""
+    is for it too, or what somebody else did has its time to help."""
     work.lock_ledger(tx)
     held, (run_id, why) = incidents.hold(tx, incident.id), call
     if held.state.closed or owed(tx.conn, held.id) != call or incidents.firing_count(tx.conn, held.id) == 0:
@@ -341,6 +342,14 @@ def pay(tx: Tx, policy: Policy, incident: Incident, call: tuple[str, Escalation]
         return
     run = runs.get(tx.conn, run_id)
     rule = Rule.from_json(run.settings["rule"])
+    theirs = (
+        None
+        if run.state is not RunState.TAKEN_OVER or run.ended_at is None
+        else run.ended_at + rule.verify.timeout
+    )
+    if theirs is not None and tx.now < theirs:
+        incidents.schedule(tx, held.id, theirs)
+        return
     if severity.called_beside(tx.conn, policy, held, rule, run.target_key) and not at_it(tx.conn, held.id):
         incidents.schedule(tx, held.id, tx.now + _BESIDE)
         return

@@ -206,7 +206,7 @@ async def _refused(services: Services, planned: Planned, text: str, found: Check
     if hand is None:
         return await _settle(services, planned, Event.REFUSED, text)
     text = f"{hand.text}, right before our write, which was not sent ({text})"
-    return replace(await _settle(services, planned, Event.TAKEN_OVER, text), keeps={"by_hand": hand.by_hand})
+    return replace(await _settle(services, planned, Event.TAKEN_OVER, text), keeps=hand.kept)
 
 
 async def _look_around(services: Services, planned: Planned) -> facts.Outside:

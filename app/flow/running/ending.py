@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
+from app.domain.units import utc
 from app.flow.calling import severity
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
@@ -198,9 +199,9 @@ def _helped(tx: Tx, run: Run, life: Life, incident: Incident) -> Ended:
 
 
 def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> Ended:
-    """Somebody else's hand is on the target. A person who is at it is not called for what they do; a pipeline or controller
-    that overrules us is, and whoever it was when it is not the first time. Nobody is for what is deleted: it has overruled no step, and what
-    has its name next is decided anew."""
+    """Somebody else's hand is on the target. A person who took our change back, or went on from it, has the incident. What one does beside it has
+    its time to help, and somebody is called for an alert that fires on after that; for a pipeline or controller that overrules us at once, and
+    for whoever it was when it is not the first time. Nobody is called for what is deleted: it has overruled no step, and what has its name next is decided anew."""
     gone = bool(run.life.get("gone"))
     # While a question stood, or where nothing of the step is in place, no step was overruled: their change has its time to help, and it is decided
     # anew whether a person is needed.
@@ -216,6 +217,12 @@ def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Inci
         life = replace(life, reason=f"{life.reason}; {times} runs on it were taken over in 7 days")
     if not gone and (times > 1 or not run.life.get("by_hand")):
         _hand_over(tx, run, life, incident)
+    elif incident.manual is None and not run.life.get("with_ours"):
+        owed = fact_to_json(Topic.ESCALATED, _why_handed_over(tx, run, life, incident))
+        end = tx.now + Rule.from_json(run.settings["rule"]).verify.timeout
+        _untouched(tx, incident, run, f"{life.reason}; a person is called when it still fires at {utc(end)}")
+        incidents.schedule(tx, incident.id, end)
+        return Ended(keeps={"gone": gone, journal.OWED: owed})
     else:
         _leave_with_person(tx, services, run, life, incident)
     return Ended(keeps={"gone": gone})

@@ -239,7 +239,7 @@ async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, Jso
     )
 
 
-THEIRS: Mapping[str, JsonValue] = {"by_hand": True}
+THEIRS: Mapping[str, JsonValue] = {"by_hand": True, "with_ours": True}
 
 
 async def _changed_beside(services: Services, planned: Planned) -> tuple[str, Mapping[str, JsonValue] | None]:
@@ -307,7 +307,7 @@ async def theirs_by_now(
             hand = await holding.other_hand(services, planned.action, planned.run.requested_at, None)
     if hand is None:
         return None
-    return f"{hand.text}{'' if found.ref is not None else f': {found.text}'}", {"by_hand": hand.by_hand}
+    return f"{hand.text}{'' if found.ref is not None else f': {found.text}'}", hand.kept
 
 
 def theirs_or(tx: Tx, run: Run) -> Event:

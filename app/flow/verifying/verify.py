@@ -93,7 +93,7 @@ async def look(services: Services, run: Run) -> Found:
 
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
-        "by_hand": seen.hand is not None and seen.hand.by_hand,
+        **({"by_hand": False} if seen.hand is None else seen.hand.kept),
         "gone": deleted,
         READINGS: with_reading(run.life.get(READINGS, ()), seen.reading),
         journal.SILENCED: bool(watch.last and watch.last.alert is AlertCondition.SILENCED),
