@@ -33,6 +33,7 @@ from app.domain.json import Obj, decoded_beside
 from app.domain.target import Kind
 from app.kube.about import Server
 from app.kube.faults import Answer, Request, broken, refusal
+from app.kube.guarded import too_old
 from app.kube.parse import parse_usage
 from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
 from app.kube.wire import (
@@ -372,6 +373,8 @@ class KubeCluster:
                 auth_settings=["BearerToken"],
             )
             self._one_attempt()
+            if too_old():  # what came since would not be obeyed
+                raise ClusterUnavailable("not sent: it was looked at too long ago", where=call.request.text)
             sent = True
             response = await self._api.call_api(*prepared, _request_timeout=timeout)
             data: bytes = await response.read()  # type: ignore[no-untyped-call]

@@ -6,13 +6,27 @@ events pass. Never says what forbids a write: whoever made it does, by raising.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from app.domain.actuator import Ask
 from app.domain.cluster import Cluster, LogQuery, PodUsage
 from app.domain.json import Obj
 from app.domain.target import Kind
+
+MAX_AGE = 5.0
+"""Seconds after which the word that nothing holds a write is too old to send it: the process was stopped meanwhile, or starved."""
+_ASKED: ContextVar[float | None] = ContextVar("asked", default=None)
+
+
+def too_old() -> bool:
+    """Whether a write that is about to go out was asked about too long ago; a door asks this in the last instant before it sends. What nobody
+    asked about has no age."""
+    asked = _ASKED.get()
+    return asked is not None and asyncio.get_running_loop().time() - asked > MAX_AGE
 
 
 class Guarded:
@@ -22,6 +36,18 @@ class Guarded:
         self.name = cluster.name
         self._cluster = cluster
         self._ask = ask
+
+    @asynccontextmanager
+    async def _asked(self, *, dry_run: bool) -> AsyncIterator[None]:
+        if dry_run:
+            yield
+            return
+        await self._ask()
+        token = _ASKED.set(asyncio.get_running_loop().time())
+        try:
+            yield
+        finally:
+            _ASKED.reset(token)
 
     async def get(self, kind: Kind, namespace: str, name: str) -> Obj:
         """See the port."""
@@ -37,35 +63,30 @@ class Guarded:
         self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
     ) -> Obj:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        return await self._cluster.patch(kind, namespace, name, patch, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            return await self._cluster.patch(kind, namespace, name, patch, dry_run=dry_run)
 
     async def patch_status(
         self, kind: Kind, namespace: str, name: str, patch: Sequence[dict[str, Any]], *, dry_run: bool = False
     ) -> Obj:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        return await self._cluster.patch_status(kind, namespace, name, patch, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            return await self._cluster.patch_status(kind, namespace, name, patch, dry_run=dry_run)
 
     async def delete_secret(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        await self._cluster.delete_secret(namespace, name, uid, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            await self._cluster.delete_secret(namespace, name, uid, dry_run=dry_run)
 
     async def delete_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        await self._cluster.delete_pod(namespace, name, uid, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            await self._cluster.delete_pod(namespace, name, uid, dry_run=dry_run)
 
     async def evict_pod(self, namespace: str, name: str, uid: str, *, dry_run: bool = False) -> None:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        await self._cluster.evict_pod(namespace, name, uid, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            await self._cluster.evict_pod(namespace, name, uid, dry_run=dry_run)
 
     async def dry_run_pod(self, namespace: str, pod: Obj) -> Obj:
         """See the port; nothing is stored."""
@@ -73,9 +94,8 @@ class Guarded:
 
     async def create_job(self, namespace: str, job: Obj, *, dry_run: bool = False) -> Obj:
         """See the port; asks first unless it is a dry run."""
-        if not dry_run:
-            await self._ask()
-        return await self._cluster.create_job(namespace, job, dry_run=dry_run)
+        async with self._asked(dry_run=dry_run):
+            return await self._cluster.create_job(namespace, job, dry_run=dry_run)
 
     async def create_event(self, event: Obj) -> None:
         """See the port."""
