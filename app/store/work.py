@@ -106,6 +106,11 @@ def wake_on(tx: Tx, target_key: str) -> None:
     tx.conn.execute(update(incidents).where(*own).values(due_at=tx.stamp))
 
 
+def wake_one(tx: Tx, incident_id: str) -> None:
+    """Have this open incident looked at again now."""
+    tx.conn.execute(update(incidents).where(OPEN, incidents.c.id == incident_id).values(due_at=tx.stamp))
+
+
 def wake_resting(tx: Tx, *, observed: bool, limit: int | None = None, alertname: str | None = None) -> None:
     """Have refused and, if wanted, `observed` incidents (of one alert, or of all) looked at again now: something that may
     have held them back has changed. Those that are being decided too: they may have been measured before this commits.

@@ -50,15 +50,17 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
 
 
 def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:
-    """The other incident of this target whose call is for this one too: it stands, was made since `verify.timeout` before this one came, for what is
-    no less severe, and asks everybody whom this one's would. Empty for none, and for an incident that has a call of its own; an order's is
-    for its giver alone, as no alert ends it."""
+    """The other incident of this target whose call is for this one too: it stands, its own alert fires, it was made since `verify.timeout` before
+    this one came, for what is no less severe, and asks everybody whom this one's would. Empty for none, and for an incident that has a call of
+    its own; an order's is for its giver alone, as no alert ends it."""
     if incident.manual is not None or _live(conn, incident.id):
         return ""
     severe = of_incident(conn, incident.id)
     for other in people.other_incidents_on(conn, target_key, incident.id):
         walk = _live(conn, other)
         if walk is None or walk.begun_at < incident.opened_at - rule.verify.timeout:
+            continue
+        if incidents.firing_count(conn, other) == 0:  # whoever was called sees it over, and looks no further
             continue
         told = followed(conn, walk)
         last = work.latest_decision(conn, other)

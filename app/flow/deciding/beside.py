@@ -27,6 +27,8 @@ from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
+_ANSWERED = timedelta(minutes=30)
+"""So long, at most, the answer to another alert's question is waited for, as long as a question stands that no rule gives another time."""
 _AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
 _LOOKED_AT = timedelta(minutes=2)
 """So long a look at another alert is waited for: the minute that a sender may take to group them, and that of a claim whose worker died."""
@@ -41,16 +43,23 @@ def without_step(
         return replace(measured, busy_with="")
     found = (
         _their_time(incident, ground.rule, measured, changed_at)
-        or _asked(measured)
+        or _asked(conn, incident, measured)
         or _called(conn, ground, incident, measured)
         or _looked_at(conn, ground.policy, incident, measured)
     )
     return replace(measured, beside=found)
 
 
-def _asked(measured: Facts) -> Beside | None:
-    run = next(iter(measured.waiting), "")
-    return Beside(f"{run} waits for an answer", f"{run} ends") if run else None
+def _asked(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
+    """A question about it: what is done then may help this one as well. Nobody waits for one about what is less severe."""
+    end = incident.opened_at + _ANSWERED
+    if measured.now >= end:
+        return None
+    severe = severity.of_incident(conn, incident.id)
+    for run in (runs.get(conn, run_id) for run_id in measured.waiting):
+        if rank_of(severity.of_incident(conn, run.incident_id)) <= rank_of(severe):
+            return Beside(f"{run.id} waits for an answer", f"{run.id} ends", end)
+    return None
 
 
 def _their_time(
@@ -82,10 +91,16 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
     an answer may take. What acts by itself waits for no answer, and nothing waits for an order's question."""
     if incident.manual is not None:
         return None
-    severe, latest = severity.of_incident(conn, incident.id), measured.now + ground.rule.approval.expires
+    severe, latest = (
+        severity.of_incident(conn, incident.id),
+        incident.opened_at + ground.rule.approval.expires,
+    )
+    waited = measured.now >= latest  # one question after another would put it off for ever
     for run in (runs.get(conn, run_id) for run_id in measured.waiting):
         order = incidents.get(conn, run.incident_id).manual is not None
-        later = run.expires_at is None or run.expires_at > latest
+        later = (
+            waited or run.expires_at is None or run.expires_at > measured.now + ground.rule.approval.expires
+        )
         milder = rank_of(severity.of_incident(conn, run.incident_id)) > rank_of(severe)
         if not (order or later or milder):
             return Beside(f"{run.id} waits for an answer", f"{run.id} ends")

@@ -113,7 +113,9 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
     if acts:
         decision = _too_many(decision)
-    joins = bool(severity.called_beside(tx.conn, case.policy, incident, rule, target_key))
+    joined = severity.called_beside(tx.conn, case.policy, incident, rule, target_key)
+    if joins := bool(joined):
+        work.wake_one(tx, joined)  # its alert may have gone without a word, and nobody would look for hours
     settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
     acts = may_act(rule, case.policy, services.ceiling)
     call_when_blind(tx, incident, decision, acts)
