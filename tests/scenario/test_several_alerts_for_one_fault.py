@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -193,27 +194,42 @@ async def test_a_call_is_for_what_comes_within_the_timeout_after_it_and_for_noth
     await rig.close()
 
 
-def _other_steps(rule: str) -> Policy:
-    """What this rule decides asks others than the rest."""
-    page = EscalationStep(name="on-call", page=True)
-    path = EscalationPath(rules=(rule,), steps=(EscalationStep(name="owners", who=("slack:U0ANN",)), page))
-    return policy({"escalation": EscalationPolicy(steps=(page,), paths=(path,))})
+def _other_steps(rule: str, more: str) -> Policy:
+    """What this rule decides asks others than the rest, or whom the rest asks after somebody else or not as soon."""
+    page, owners = (
+        EscalationStep(name="on-call", page=True),
+        EscalationStep(name="owners", who=("slack:U0ANN",)),
+    )
+    hour = page.model_copy(update={"answer_within": timedelta(hours=8)})
+    usual, own = {
+        "others": ((page,), (owners, page)),
+        "later": ((page, owners), (owners,)),
+        "slower": ((hour, owners), (page, owners)),
+        "fewer": ((page, owners), (page,)),
+    }[more]
+    return policy(
+        {"escalation": EscalationPolicy(steps=usual, paths=(EscalationPath(rules=(rule,), steps=own),))}
+    )
 
 
-@pytest.mark.parametrize("more", ["nothing", "severity", "others"])
+@pytest.mark.parametrize("more", ["nothing", "severity", "others", "later", "slower", "fewer"])
 async def test_a_call_is_for_another_alert_where_it_asks_all_whom_that_one_would(
     tmp_path: Path, more: str
 ) -> None:
     shipped = policy().rules
     rule = next(one.name for one in shipped if one.remediation == "high-latency")
-    rig = await born(tmp_path, use_api=False, rules=_other_steps(rule) if more == "others" else policy())
+    rig = await born(
+        tmp_path,
+        use_api=False,
+        rules=policy() if more in ("nothing", "severity") else _other_steps(rule, more),
+    )
     severity = "warning" if more == "severity" else "critical"
     await rig.send(body(alert(rig, alertname="APIRateLimiting", deployment="langgraph", severity=severity)))
     await rig.run(30, alerts=False)
     await rig.send(body(*alerts_of(rig, "langgraph", ("HighLatency",))))
     await rig.run(30, alerts=False)
     assert await calls_for(rig, "APIRateLimiting") == 1
-    assert await calls_for(rig, "HighLatency") == int(more != "nothing")
+    assert await calls_for(rig, "HighLatency") == int(more not in ("nothing", "fewer"))
     await rig.close()
 
 

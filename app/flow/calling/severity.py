@@ -51,7 +51,7 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
 
 def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:
     """The other incident of this target whose call is for this one too: it stands, its own alert fires, it was made since `verify.timeout` before
-    this one came, for what is no less severe, and asks everybody whom this one's would. Empty for none, and for an incident that has a call of
+    this one came, for what is no less severe, and asks whom this one's would, no later. Empty for none, and for an incident that has a call of
     its own; an order's is for its giver alone, as no alert ends it."""
     if incident.manual is not None or _live(conn, incident.id):
         return ""
@@ -66,7 +66,8 @@ def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Ru
         last = work.latest_decision(conn, other)
         theirs = _asks(policy, told, str(last.body.get("rule") or "") if last is not None else "")
         order = incidents.get(conn, other).manual is not None
-        if not order and rank_of(told) <= rank_of(severe) and _asks(policy, severe, rule.name) <= theirs:
+        mine = _asks(policy, severe, rule.name)
+        if not order and rank_of(told) <= rank_of(severe) and theirs[: len(mine)] == mine:
             return other
     return ""
 
@@ -75,5 +76,6 @@ def _live(conn: Connection, incident_id: str) -> StoredEscalation | None:
     return next((w for w in escalations.of_incident(conn, incident_id) if w.over_at is None), None)
 
 
-def _asks(policy: Policy, severity: str, rule: str) -> frozenset[tuple[tuple[str, ...], bool]]:
-    return frozenset((step.who, step.page) for step in steps_of(policy.escalation, severity, rule))
+def _asks(policy: Policy, severity: str, rule: str) -> list[tuple[object, ...]]:
+    """Whom it asks, one after another, and for how long each."""
+    return [(step.who, step.page, step.answer_within) for step in steps_of(policy.escalation, severity, rule)]
