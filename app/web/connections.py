@@ -12,6 +12,8 @@ from typing import Any, TypeAlias
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.web.requests import PROVED
+
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TRAILER = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_MANY = (
@@ -66,11 +68,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection; at the limit the one that has waited longest without a request gives way."""
+        """Take the connection; at the limit the one that has waited longest without a whole request gives way, unless it has proved who it is."""
         full = len(self.server_state.connections) >= self._limits.connections
         super().connection_made(transport)
         if full:
-            longest = next(iter(self._waiting), None)
+            longest = next((one for one in self._waiting if not one.has_proved), None)
             if longest is None:
                 self._end(_TOO_MANY)
                 return
@@ -132,7 +134,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """The request is there, with its body: from now on the time is ours. Before that its client has proved nothing, and gives way."""
+        """The request is there, with its body: from now on the time is ours. Before that a client that has proved nothing gives way."""
         self._waiting.pop(self, None)
         super().on_message_complete()
 
@@ -148,6 +150,12 @@ class GuardedProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self.pipeline:
             self._waits()
+
+    @property
+    def has_proved(self) -> bool:
+        """Whether the application knows by the head who sends the request that is under way."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and bool(cycle.scope.get(PROVED))
 
     def give_way(self) -> None:
         """Close: another client needs the place."""

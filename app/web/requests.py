@@ -37,6 +37,10 @@ _log = structlog.get_logger("app.web")
 _LONGEST_PATH = 200  # characters of a stranger's path that a log line shows
 
 
+PROVED = "alert_remediator.proved"
+"""In the scope of a request: its head has proved who sends it, so that its body may take its time."""
+
+
 async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
     """The whole body, at most `limit` bytes, received within `seconds`.
 

@@ -23,7 +23,7 @@ from app.intake import alertmanager, auth, orchestration, pagerduty
 from app.web.callers import Headers, caller, headers_of, require_same_site
 from app.web.documented import ALERTMANAGER_BODY, SECURITY, answers, json_body
 from app.web.problems import SpelledJSON, status_of
-from app.web.requests import read_body
+from app.web.requests import PROVED, read_body
 from app.web.services import WebServices
 from app.web.views import Accepted
 
@@ -43,6 +43,8 @@ class Webhook(ABC):
     security: ClassVar[list[dict[str, list[str]]]]
     body: ClassVar[dict[str, Any]] = {"type": "object"}
     errors: ClassVar[tuple[int, ...]] = (401, 403, 413, 415, 503)
+    proved_by_head: ClassVar[bool] = False
+    """Whether the head alone proves who sends it."""
     too_large: ClassVar[str] = ""
     """What the sender can set against bodies that are too large."""
 
@@ -94,6 +96,7 @@ class Webhook(ABC):
         headers = headers_of(request.scope)
         require_same_site(headers)
         sender = self.sender(headers)
+        request.scope[PROVED] = self.proved_by_head
         try:
             body = await read_body(
                 request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
@@ -166,6 +169,7 @@ class AlertmanagerWebhook(Webhook):
     source = Source.ALERTMANAGER
     summary = "Alerts of Alertmanager"
     security = SECURITY
+    proved_by_head = True
     body = ALERTMANAGER_BODY
     errors = (401, 403, 413, 415, 422, 503)
     too_large = "group by more labels, or set max_alerts in the webhook receiver"
@@ -224,6 +228,7 @@ class OrchestrationWebhook(Webhook):
     source = Source.ORCHESTRATION
     summary = "Automation actions of PagerDuty Event Orchestration"
     security: ClassVar[list[dict[str, list[str]]]] = [{"orchestration": []}]
+    proved_by_head = True
 
     def sender(self, headers: Headers) -> str:
         """Event Orchestration, when the secret is right."""

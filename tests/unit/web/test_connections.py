@@ -232,9 +232,13 @@ async def test_at_the_limit_the_longest_idle_connection_gives_way(store: Store) 
     await door.stop()
 
 
-@pytest.mark.parametrize("path", [b"/webhooks/slack/interactions", b"/webhooks/alertmanager"])
-async def test_at_the_limit_a_body_that_is_under_way_gives_way(store: Store, path: bytes) -> None:
-    """Whoever sends one has proved nothing yet, and would keep everybody out for a body's time."""
+@pytest.mark.parametrize(
+    ("path", "proved"), [(b"/webhooks/slack/interactions", False), (b"/webhooks/alertmanager", True)]
+)
+async def test_at_the_limit_a_body_that_is_under_way_gives_way_unless_its_head_has_proved_who_sends_it(
+    store: Store, path: bytes, proved: bool
+) -> None:
+    """Who has proved nothing yet would keep everybody out for a body's time."""
     door = Door(Rig(store), ConnectionLimits(connections=3, head_seconds=60))
     await door.start()
     begun = b"POST " + path + b" HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
@@ -245,8 +249,13 @@ async def test_at_the_limit_a_body_that_is_under_way_gives_way(store: Store, pat
         slow.append(await door.connect(begun))
         await door.begun.wait()
     reader, _ = await door.connect(GET)
-    assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
-    assert await rest(slow[0][0]) == b""
+    if not proved:
+        assert (await head(reader)).startswith(b"HTTP/1.1 200 OK")
+        assert await rest(slow[0][0]) == b""
+    else:
+        assert (await head(reader)).startswith(b"HTTP/1.1 503")
+        slow[0][1].write(b"x" * 99)
+        assert (await head(slow[0][0])).startswith(b"HTTP/1.1 422")
     await door.stop()
 
 
