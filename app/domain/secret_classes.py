@@ -12,6 +12,7 @@ from typing import Any
 
 import re2
 
+from app.domain import secret_names as names
 from app.domain import secret_places as places
 from app.domain import secret_statements as statements
 from app.domain.secret_commands import TOOL, secrets_of_command
@@ -52,7 +53,7 @@ _PARAMETERS = (
 _SQL = r"(?i)\b(?:password|identified(?:\s+with\s+\S{1,64})?\s+(?:by|as)(?:\s+password)?|set\s+password\b[^\n;=']{0,80}?(?:\s+for\s+[^\n;=]{1,80})?=)(?:\s+|\s*[(]\s*)(?:password\s*\(\s*)?[EN]?"
 _SAID = r"(?i)\b(?:password|passwd|passphrase|passcode|pwd|pin|secret|token|(?:api|access|secret|private|integration|routing|signing|encryption|license|storage|account)[ -]key)s?(?: (?:for|of|on|at) (?:(?:the|a|user|account|role|host|database|db) ){0,2}\S{1,64}(?: (?:account|user|role|host|database))?)?"
 _KINDS = r"(?:api|access|secret|private|signing|encryption|decryption|master|account|license|unseal|root|initial root|shared|storage|unlock|recovery|activation|backup|client|webhook|hmac|app|consumer|bearer|refresh|session|admin|service)"
-_TONGUES = r"(?:contrase\x{f1}a|\x{43f}\x{430}\x{440}\x{43e}\x{43b}\x{44c}|\x{5bc6}\x{7801}|\x{5bc6}\x{78bc}|\x{53e3}\x{4ee4}|\x{30d1}\x{30b9}\x{30ef}\x{30fc}\x{30c9}|\x{be44}\x{bc00}\x{bc88}\x{d638}|mot de passe|has\x{142}o|l\x{f6}senord|\x{15f}ifre|palavra-passe|clave secreta)"
+_TONGUES = f"(?:{'|'.join(names.TONGUES)})"
 _PASSWORD_IN_URL = r"(?:[^\s\"'\\<>]|[\"'<>\\][A-Za-z0-9])*"
 
 
@@ -192,7 +193,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("said", r"(?i)\b(?:token|api[ -]?key|apikey|passw(?:or)?d|passwd|pwd|passphrase|passcode)['\"]?\s+(?P<secret>[\w.~+/=!@#$%^&*-]{8,})", places.made_up_behind),
     _class("said", rf"(?i)\b{_KINDS}[ -](?:secret|key|token|password|passphrase)(?: \d)?\s+(?P<secret>[\w.~+/=-]{{9,}})", places.mixed),
     _class("said", rf"(?i)\b{_KINDS} (?:key|token|secret|passphrase|password|code)s?(?: \d)?[ \t]*[:=][ \t]*", places.told),
-    _class("said", rf"(?i){_TONGUES}[\"']?\s*[:=\x{{ff1a}}]\s*", places.told),
+    _class("said", rf"(?i){_TONGUES}\\{{0,8}}[\"']?\s*[:=\x{{ff1a}}]\s*", places.told),
     _class("said", r"(?i)\b(?:otp|one-time|verification|2fa|mfa)\s+(?:code|password|passcode|pin)(?:\s+is|:)?\s*(?P<secret>\d{4,10})\b"),
     _class("phrase", r"(?i)\b(?:seed|recovery|mnemonic)\s+phrase\s*[:=]\s*", places.rest_of),
     _class("long word", LONG_WORD, statements.long_word),

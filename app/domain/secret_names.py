@@ -6,6 +6,7 @@ Used by `app.domain.redact`. Pure; looks at one name or word at a time, and at w
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -23,6 +24,14 @@ _WORDS = re.compile(
     r"|(?:totp|hotp|otp|mfa|2fa|wallet)[_.-]?seed|saml[_.-]?(?:response|request|assertion)|dockerconfigjson|dockercfg|id_(?:rsa|dsa|ecdsa|ed25519)$|client-principal$|webhook[_.-]?url$|remember[_.-]?me$|(?:^|[_.-])pepper$"
     r"|^stringData$|\.(?:jks|p12|pfx)$|(?:^|[_.-])(?:nt[_.-]?hash|ntlm|netrc|pgpass|htpasswd)$",
     re.IGNORECASE,
+)
+TONGUES = (
+    "contrase\u00f1a", "\u043f\u0430\u0440\u043e\u043b\u044c", "\u5bc6\u7801", "\u5bc6\u78bc", "\u53e3\u4ee4", "\u30d1\u30b9\u30ef\u30fc\u30c9",
+    "\ube44\ubc00\ubc88\ud638", "has\u0142o", "l\u00f6senord", "\u015fifre", "mot de passe", "palavra-passe", "clave secreta",
+)  # fmt: skip
+"""What a password is called in languages that do without ASCII, or in two words."""
+_TONGUE = re.compile(
+    r"adgangskode|salasana|(?<![a-z])(?:passord|heslo|haslo|losenord|sifre)(?![a-z])|clave[_.-]secreta|palavra[_.-]passe|mot[.-]de[.-]passe|" + "|".join(TONGUES), re.IGNORECASE
 )
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SINGLE = ("pw", "pwd", "psw", "pswd", "psk", "otp", "jwt", "pat", "auth", "dsn", "cred", "tok", "tkn")
@@ -130,7 +139,9 @@ def is_secret_name(name: str) -> bool:
     """Whether a value under this name is to be taken for a secret: `DB_PASSWORD`, `apiKey`, `x-api-key`, `MASTER_KEY`."""
     if len(name) > 256 or _HARMLESS.search(name):
         return bool(len(name) > 256)
-    return bool(_WORDS.search(name) or _ENVIRONMENT_KEY.fullmatch(name) or _has_secret_part(name))
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return bool(_WORDS.search(name) or _TONGUE.search(name) or _ENVIRONMENT_KEY.fullmatch(name) or _has_secret_part(name))
 
 
 def holds_names(name: str) -> bool:
