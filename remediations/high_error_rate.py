@@ -12,6 +12,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
+from app.domain.loads import beside_at_limit
 from app.domain.onset import Since
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
@@ -50,7 +51,7 @@ from remediations.evidence.usage import (
     names_dependency,
     percent,
     seconds,
-    throttling_metric,
+    throttling_finding,
     unknown_dependencies,
     usage_finding,
     with_symptom,
@@ -175,12 +176,11 @@ def _errors_metric(params: HighErrorRateParams) -> Metric:
 
 
 async def _metrics(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
-    asked = (
-        _errors_metric(params),
-        latency_metric(params.latency_query),
-        throttling_metric(params.throttling_query),
+    found = await asyncio.gather(
+        metric_finding(scene, _errors_metric(params)),
+        metric_finding(scene, latency_metric(params.latency_query)),
+        throttling_finding(scene, params.throttling_query),
     )
-    found = await asyncio.gather(*(metric_finding(scene, metric) for metric in asked))
     return [f for f in found if f is not None]
 
 
@@ -340,7 +340,8 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     if no_help := no_capacity(errors, (*OF_OTHERS, Nature.CODE), strained=bool(limited)):
         return refuse(SCALE_UP, *no_help)
     others, seen = _capacity(params, diagnosis, errors)
-    signs, measures = [*limited, *others], [*measures, *seen]
+    beside = beside_at_limit(limited, diagnosis, params.cpu_high, params.throttling_high)
+    signs, measures = [*limited, *others, *filter(None, [beside.text])], [*measures, *seen]
     if not signs:
         about = f"; the most frequent error is {errors.top}" if errors.top else ""
         return refuse(
@@ -351,11 +352,10 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     why = f"capacity problem: {'; '.join(signs)}"
     step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
-    unmeasured = "" if limited else _not_measured(others, measures)
-    doubts = against_more(
-        diagnosis, strained=bool(limited), own_release_judged=_release_judged(diagnosis, errors)
-    )
-    return asking(step, unmeasured, cause.perhaps, *doubts)
+    unmeasured = "" if limited or beside.names else _not_measured(others, measures)
+    judged = _release_judged(diagnosis, errors)
+    doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=judged)
+    return asking(step, beside.doubt, unmeasured, cause.perhaps, *doubts)
 
 
 def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from app.domain.evidence import Diagnosis, Finding
+from app.domain.loads import Beside, beside_at_limit, held_back
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
@@ -48,7 +49,7 @@ from remediations.evidence.usage import (
     shown,
     slow_queries,
     slow_query_findings,
-    throttling_metric,
+    throttling_finding,
     usage_finding,
     with_symptom,
     with_the_errors,
@@ -139,10 +140,10 @@ class HighLatency(Remediation[HighLatencyParams]):
 async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     latency, throttled = await asyncio.gather(
         metric_finding(scene, latency_metric(params.latency_query)),
-        metric_finding(scene, throttling_metric(params.throttling_query)),
+        throttling_finding(scene, params.throttling_query),
     )
     found = [latency] if latency else []
-    if throttled is not None and float(str(throttled.data.get("value", 0))) >= params.throttling_high:
+    if throttled is not None and held_back(throttled, params.throttling_high):
         found.append(throttled)  # a CPU limit that holds nothing back is no news
     return found
 
@@ -204,7 +205,14 @@ def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
     first = FirstCause(diagnosis)
     # Who answers late gets its requests: that a Service may send some to a port without a listener is no cause of that.
     possible = "" if first.code is CauseCode.SERVICE_PORT else first.perhaps
+    if (beside := _beside(params, diagnosis)).names:
+        unseen = f"{beside.text}; {beside.doubt}"
     return [*([] if limited else [unseen]), possible, *against_more(diagnosis, strained=bool(limited))]
+
+
+def _beside(params: HighLatencyParams, diagnosis: Diagnosis) -> Beside:
+    limited, _ = _limited(params, diagnosis)
+    return beside_at_limit(limited, diagnosis, params.cpu_high, params.throttling_high)
 
 
 def _not_slow(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
@@ -227,6 +235,7 @@ def _not_slow(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> 
         and load is not None
         and load < params.load_low
         and not diagnosis.finding("metrics.throttling")
+        and not _beside(params, diagnosis).names
     ):
         why = f"latency is not measured and the pods have nothing to do ({joined(known(diagnosis, 'usage.pods'))})"
         return why, elsewhere
@@ -249,6 +258,8 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     if diagnosis.finding("metrics.throttling") is not None:
         task = "raise or remove the CPU limit that throttles the containers, or set the size for good"
+    if (beside := _beside(params, diagnosis)).names:
+        task = f"{beside.cure}, or set the size for good"
     if stuck := _autoscaler(diagnosis):
         task = f"{task}; {stuck}"
     built = scale(scene.workload, params.scale_to)

@@ -40,10 +40,10 @@ LIMITED = f"sum(increase(rate_limit_errors_total{_OURS}[5m]))"
 """Answers within 5 min that were rate limits, as clients count them."""
 
 THROTTLING = (
-    f'sum(rate(container_cpu_cfs_throttled_periods_total{_OURS_AND}container!=""}}[5m]))'
-    f' / sum(rate(container_cpu_cfs_periods_total{_OURS_AND}container!=""}}[5m]))'
+    f'sum by (container) (rate(container_cpu_cfs_throttled_periods_total{_OURS_AND}container!=""}}[5m]))'
+    f' / sum by (container) (rate(container_cpu_cfs_periods_total{_OURS_AND}container!=""}}[5m]))'
 )
-"""Share of scheduling periods in which the CPU limit held the containers back."""
+"""Share of scheduling periods in which its CPU limit held a container back; each has a limit of its own."""
 
 MEMORY = f'sum by (pod) (container_memory_rss{_OURS_AND}container!="",container!="POD"}})'
 """Memory in bytes that the kernel cannot take back, by pod: anonymous pages, as cAdvisor tells them."""

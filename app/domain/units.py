@@ -47,3 +47,17 @@ def duration(span: timedelta) -> str:
 def utc(at: datetime) -> str:
     """A moment in UTC, to the second."""
     return at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def percent(share: float) -> str:
+    """A share as `0.4 %`, `12 %`."""
+    value = share * 100
+    return f"{value:.1f} %" if 0 < value < 10 and round(value, 1) != round(value) else f"{value:.0f} %"
+
+
+def millicores(value: int) -> str:
+    """CPU as `250m`, `2 cores`, `1.5 cores`."""
+    if value < 1000:
+        return f"{value}m"
+    cores = round(value / 1000, 1)
+    return "1 core" if cores == 1 else f"{cores:g} cores"

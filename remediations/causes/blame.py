@@ -369,7 +369,7 @@ def _taken_away(case: _Case) -> str:
     ran = max((r for r in known if r is not None), default=None)
     if ran is None or ran < _BRIEFLY:
         return ""
-    used, _ = configured_by(case.last.revision.template)
+    used = configured_by(case.last.revision.template)
     open_ = [f"{k} {n}" for k, n in sorted(used) if not ((kept := seen.kept.get((k, n))) and kept.immutable)]
     if not open_:
         return ""

@@ -112,14 +112,12 @@ def missing_references(seen: Snapshot) -> list[tuple[ConfigRef, str]]:
 
 _DAY = timedelta(days=1)
 """A change that is older has mostly been met by others, and a question about it helps nobody."""
-_RELOADED = timedelta(minutes=2)
-"""So soon the kubelet has a change in the volumes of running pods (its sync period and its cache, a minute each)."""
 
 
 def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
     """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
-    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since,
-    or has it in a volume and stays ready."""
+    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since. That one
+    from before has it in a volume and stays ready tells nothing: most programs read their files when they start, and never again."""
     records = lives(seen.revisions, template_written_at(seen.workload))
     before = [
         life.start
@@ -135,11 +133,9 @@ def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
         return ""
     since = max([started, deployed - _DAY, *(p.created_at for p in older)])
     written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
-    used, at_start = configured_by(last.previous.template) if written else (set(), set())
+    used = configured_by(last.previous.template) if written else set()
     for change in written:
-        place = (change.kind, change.name)
-        reloaded = bool(older) and place not in at_start and seen.now - change.at >= _RELOADED
-        if place not in used or reloaded:
+        if (change.kind, change.name) not in used:
             continue
         return (
             f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"

@@ -45,19 +45,9 @@ def needed(template: Obj, ref: ConfigRef) -> bool:
     return any((c.kind, c.name) == (ref.kind, ref.name) and (not ref.key or c.key == ref.key) for c in used)
 
 
-def configured_by(template: Obj) -> tuple[set[tuple[Kind, str]], set[tuple[Kind, str]]]:
-    """The ConfigMaps and Secrets that a template refers to; and those of them that a container has only when it starts: in its
-    environment, or mounted by a subPath, which the kubelet never renews."""
-    spec = spec_of(template)
-    listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    mounts = [m for c in listed for m in c.get("volumeMounts") or ()]
-    fixed = {m["name"] for m in mounts if m.get("subPath") or m.get("subPathExpr")}
-    kept = [v for v in spec.get("volumes") or () if v.get("name") in fixed]
-
-    def places(found: Obj) -> set[tuple[Kind, str]]:
-        return {(ref.kind, ref.name) for c in containers_of(found) for ref in c.config}
-
-    return places(spec), places({**spec, "volumes": kept})
+def configured_by(template: Obj) -> set[tuple[Kind, str]]:
+    """The ConfigMaps and Secrets that a template refers to."""
+    return {(ref.kind, ref.name) for c in containers_of(spec_of(template)) for ref in c.config}
 
 
 def named(field: str, value: str, what: str, *, default: str = "") -> Demand:

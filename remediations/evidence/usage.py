@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from app.domain.cluster import Cluster, PodUsage, measured_lately
+from app.domain.cluster import Cluster, measured_lately
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
+from app.domain.loads import THROTTLING, USAGE, Load, load_of, serving
 from app.domain.plan import Step, Symptom
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
 from app.domain.units import counted as count
-from app.domain.units import say_memory
+from app.domain.units import millicores, percent, say_memory
 from app.domain.workload import Pod, Workload
 from remediations.evidence.error_words import Nature
 from remediations.shared import ANYTHING, PRESENCE, age_of, aim
@@ -48,20 +50,6 @@ def seconds(value: float) -> str:
     return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
 
 
-def percent(share: float) -> str:
-    """A share as `0.4 %`, `12 %`."""
-    value = share * 100
-    return f"{value:.1f} %" if 0 < value < 10 and round(value, 1) != round(value) else f"{value:.0f} %"
-
-
-def millicores(value: int) -> str:
-    """CPU as `250m`, `2 cores`, `1.5 cores`."""
-    if value < 1000:
-        return f"{value}m"
-    cores = round(value / 1000, 1)
-    return "1 core" if cores == 1 else f"{cores:g} cores"
-
-
 def short(text: str, length: int) -> str:
     """`text` on one line, cut to `length` characters with an ellipsis."""
     line = " ".join(text.split())
@@ -82,39 +70,30 @@ def joined(parts: Iterable[str]) -> str:
 # Called by the handlers. Reads the metrics API through the cluster port; without it, the finding says so.
 
 _SHOWN = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """One pod's usage: memory in bytes, CPU in millicores; shares are of the fullest container's limit, None without
-    a limit. `cpu_of_request`: what containers without a CPU limit use of what they request, None where they request nothing."""
-
-    pod: str
-    memory: int
-    cpu: int
-    memory_share: float | None
-    cpu_share: float | None
-    text: str
-    cpu_of_request: float | None = None
+_TOLD_FROM = 0.8
 
 
 async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod], now: datetime) -> Finding:
     """The finding `usage.pods`; its data has `cpu_share` (mean of the pods) and `memory_share` (highest), each None
-    when no limit is set, and `cpu_of_request` (mean, of containers without a CPU limit)."""
+    when no limit is set, `cpu_of_request` (mean, of containers without a CPU limit) and `beside` (mean, by container)."""
     try:
         measured = await cluster.pod_usage(workload.target.namespace, workload.selector)
     except (TryLater, ClusterRefused) as e:
-        return Finding("usage.pods", f"Usage of the pods is not known: {e.message}", Certainty.UNKNOWN)
+        return Finding(USAGE, f"Usage of the pods is not known: {e.message}", Certainty.UNKNOWN)
     known = {p.name: p for p in pods}
     ours = [u for u in measured if u.pod in known]
-    loads = [load_of(u, known[u.pod]) for u in measured_lately(ours, now)]
+    serve = serving(workload)
+    loads = [load_of(u, known[u.pod], serve) for u in measured_lately(ours, now)]
     if not loads:
         age = f"only values of {span(min((now - u.at).total_seconds() for u in ours))} ago" if ours else ""
         text = f"The metrics API has {f'{age} for these pods' if age else 'no values for these pods yet'}"
-        return Finding("usage.pods", text, Certainty.UNKNOWN)
+        return Finding(USAGE, text, Certainty.UNKNOWN)
     loads.sort(key=lambda x: (-x.memory, x.pod))
     cpu_share, of_request = _mean(x.cpu_share for x in loads), _mean(x.cpu_of_request for x in loads)
     memory_share = max((round(x.memory_share, 4) for x in loads if x.memory_share is not None), default=None)
+    beside = {
+        n: _mean(x.beside.get(n) for x in loads) or 0.0 for n in sorted({n for x in loads for n in x.beside})
+    }
     data: dict[str, JsonValue] = {
         "pods": len(loads),
         "cpu_share": cpu_share,
@@ -122,9 +101,16 @@ async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod
         "memory_share": memory_share,
         "cpu": sum(x.cpu for x in loads),
         "memory": sum(x.memory for x in loads),
+        **({"beside": dict(beside)} if beside else {}),
     }
-    text = f"{count(len(loads), 'pod')} measured: {_cpu(loads, cpu_share)}, {_memory(loads, memory_share)}"
-    return Finding("usage.pods", text, data=data, details=tuple(x.text for x in loads[:_SHOWN]))
+    helpers = [
+        f"container {n} CPU {percent(share)} of its limit"
+        for n, share in beside.items()
+        if share >= _TOLD_FROM
+    ]
+    told = ", ".join([_cpu(loads, cpu_share), *helpers, _memory(loads, memory_share)])
+    text = f"{count(len(loads), 'pod')} measured: {told}"
+    return Finding(USAGE, text, data=data, details=tuple(x.text for x in loads[:_SHOWN]))
 
 
 def _mean(shares: Iterable[float | None]) -> float | None:
@@ -142,34 +128,6 @@ def _cpu(loads: Sequence[Load], share: float | None) -> str:
 def _memory(loads: Sequence[Load], share: float | None) -> str:
     without = f"memory {memory(loads[0].memory)} at most without a limit"
     return without if share is None else f"memory {percent(share)} of the limit at most"
-
-
-def load_of(usage: PodUsage, pod: Pod) -> Load:
-    """Usage of one pod against the limits of its containers."""
-    limits = {s.name: s for s in pod.specs if not s.init}
-    memory_shares, cpu_shares = [], []
-    for name, spec in limits.items():
-        if spec.memory_limit and name in usage.memory:
-            memory_shares.append(usage.memory[name] / spec.memory_limit)
-        if spec.cpu_limit and name in usage.cpu:
-            cpu_shares.append(usage.cpu[name] / spec.cpu_limit)
-    free = [n for n, spec in limits.items() if spec.cpu_request and not spec.cpu_limit and n in usage.cpu]
-    asked = sum(limits[n].cpu_request or 0 for n in free)
-    of_request = sum(usage.cpu[n] for n in free) / asked if asked else None
-    used, cpu = usage.total_memory, sum(usage.cpu.values())
-    memory_limit = _total([s.memory_limit for s in limits.values()])
-    cpu_limit = _total([s.cpu_limit for s in limits.values()])
-    of_cpu = millicores(cpu_limit) if cpu_limit else "no limit"
-    of_memory = memory(memory_limit) if memory_limit else "no limit"
-    row = f"{usage.pod}: CPU {millicores(cpu)} of {of_cpu}, memory {memory(used)} of {of_memory}"
-    fullest = (max(memory_shares, default=None), max(cpu_shares, default=None))
-    return Load(usage.pod, used, cpu, *fullest, row, of_request)
-
-
-def _total(limits: Sequence[int | None]) -> int | None:
-    """A pod has a limit only when all its containers have one."""
-    known = [x for x in limits if x is not None]
-    return sum(known) if known and len(known) == len(limits) else None
 
 
 # What the workload depends on and what Prometheus measures: dependency checks, slow queries, single values.
@@ -333,16 +291,22 @@ class Metric:
 async def metric_finding(scene: Scene, metric: Metric) -> Finding | None:
     """The highest value of a query as a finding with data `value`; None when the rule asks for no query or there is no
     Prometheus, because then nothing is missing that anybody set up."""
+    rows = await metric_rows(scene, metric)
+    if not isinstance(rows, list):
+        return rows
+    value = max(v for _, v in rows)
+    return Finding(metric.code, metric.say(value), data={"value": value})
+
+
+async def metric_rows(scene: Scene, metric: Metric) -> list[tuple[Mapping[str, str], float]] | Finding | None:
+    """What a query's series are now, at least one; or the finding that nothing is known, or None, as of `metric_finding`."""
     if not metric.query or scene.metrics is None:
         return None
     try:
         rows = await scene.metrics.instant(aim(metric.query, scene.workload.target))
     except TryLater as e:
         return _unmeasured(metric, short(e.message, 120), code=e.code)
-    if not rows:
-        return _unmeasured(metric, "Prometheus has no value for this workload")
-    value = max(v for _, v in rows)
-    return Finding(metric.code, metric.say(value), data={"value": value})
+    return list(rows) if rows else _unmeasured(metric, "Prometheus has no value for this workload")
 
 
 def _unmeasured(metric: Metric, why: str, **data: JsonValue) -> Finding:
@@ -356,14 +320,36 @@ def latency_metric(query: str) -> Metric:
     )
 
 
-def throttling_metric(query: str) -> Metric:
-    """How much the CPU limit holds the containers back, as two handlers ask for it."""
-    return Metric(
-        "metrics.throttling",
-        "CPU throttling",
-        query,
-        lambda v: f"CPU is throttled in {percent(v)} of the periods",
+async def throttling_finding(scene: Scene, query: str) -> Finding | None:
+    """The finding `metrics.throttling`; its data has `value` (the highest of what serves, or of series that name no container) and
+    `beside` (by container, of the others). None as of every metric that nobody asks for."""
+    metric = Metric(THROTTLING, "CPU throttling", query, _throttled)
+    rows = await metric_rows(scene, metric)
+    if not isinstance(rows, list):
+        return rows
+    serve = serving(scene.workload)
+    own: list[float] = []
+    beside: dict[str, float] = {}
+    for labels, share in rows:
+        if math.isnan(share):  # of a container that ran in no period
+            continue
+        name = labels.get("container", "")
+        if name and serve and name not in serve:
+            beside[name] = max(share, beside.get(name, 0.0))
+        else:
+            own.append(share)
+    value = {"value": max(own)} if own else {}
+    told = [_throttled(max(own))] if own else []
+    told += [_throttled(v, f"CPU of container {n}") for n, v in sorted(beside.items()) if v]
+    if not told:
+        told = [_throttled(0.0)]
+    return Finding(
+        THROTTLING, "; ".join(told), data={**value, **({"beside": dict(beside)} if beside else {})}
     )
+
+
+def _throttled(share: float, what: str = "CPU") -> str:
+    return f"{what} is throttled in {percent(share)} of the periods"
 
 
 def with_symptom(

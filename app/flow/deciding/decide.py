@@ -165,7 +165,7 @@ async def resolve_the_target(way: Way) -> Way | Decision:
     subject = _known(way.subject)
     named = _known(way.target)
     try:
-        found = await investigate.find_target(way.reading, way.policy, subject.rule, named)
+        found = await investigate.find_target(way.reading.cluster, way.policy, subject, named)
     except Apart as other:
         return _apart(way, await apart.look(way.reading, way.policy, subject, named, other))
     if isinstance(found, Decision):

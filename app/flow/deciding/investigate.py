@@ -25,7 +25,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.target import Target
 from app.domain.workload import Workload
-from app.flow.deciding.marks import leaving, named_beside, off_limits, with_servers
+from app.flow.deciding.marks import addressed, leaving, named_beside, off_limits, with_servers
 from app.flow.services import Services
 from app.kube import read
 from app.kube.jobs import Apart
@@ -236,16 +236,16 @@ def unread(subject: Subject, target: Target) -> Seen:
     return Seen(subject, target, None, Diagnosis(NOT_READ, ()), (), read=False)
 
 
-async def find_target(services: Services, policy: Policy, rule: Rule, named: Target) -> Found | Decision:
-    """The workload behind the name, following owners. Raises Apart for what is there and none of ours, and TryLater when the cluster cannot be
-    asked."""
-    hint = (named.namespace, named.kind, named.name)
+async def find_target(cluster: Cluster, policy: Policy, subject: Subject, named: Target) -> Found | Decision:
+    """The workload behind the name, following owners. Raises Apart for what is there and none of ours, and TryLater kinds."""
     try:
-        return await find(services.cluster, *hint)
+        found = await find(cluster, named.namespace, named.kind, named.name)
     except Apart:
         raise
     except (ObjectMissing, AccessDenied, BadInput) as error:
-        return policy_decide.target_not_found(policy, rule, "/".join(hint), error.message)
+        return policy_decide.target_not_found(policy, subject.rule, named.key, error.message)
+    why = await addressed(cluster, subject.rule, subject.labels, found.target)
+    return policy_decide.no_target(policy, subject.rule, why) if why else found
 
 
 async def at_one(cluster: Cluster, subject: Subject, found: Found) -> tuple[Subject, Found]:

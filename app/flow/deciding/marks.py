@@ -21,6 +21,7 @@ from app.domain.database import DatabaseAddress, Databases
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.domain.plan import SERVERS, Action, Step
+from app.domain.subject import host_of
 from app.domain.target import WORKLOAD_KINDS, Kind, Target
 from app.kube.owners import find
 from app.kube.parse import being_deleted
@@ -262,6 +263,29 @@ async def named_beside(cluster: Cluster, rule: Rule, labels: Mapping[str, str], 
         alone = told.group or hint.kind is Kind.POD  # then it contradicts only what is there
         if why := await _not_in_front(cluster, target, told, alone=alone):
             return f'{named} "{told.label}" {told.name}, {why}'
+    return ""
+
+
+_ADDRESSES = ("instance", "exported_instance", "pod_ip")
+
+
+async def addressed(cluster: Cluster, rule: Rule, labels: Mapping[str, str], target: Target) -> str:
+    """Why the rule's default is not meant, where no label names the workload and an address is that of another one's pod in the namespace; empty
+    where none is. An exporter's address tells who measured, and that of a pod in its node's network is the node's. Raises TryLater."""
+    hint = target_hint(rule, labels)
+    told = {host_of(labels[label]): label for label in _ADDRESSES if labels.get(label)}
+    if not told or not isinstance(hint, Hint) or not hint.by_default or not rule.target.name.label:
+        return ""
+    with suppress(AccessDenied):
+        for pod in await cluster.list_objects(Kind.POD, target.namespace):
+            name, status = pod["metadata"]["name"], pod.get("status") or {}
+            label = told.get(status.get("podIP", ""), "")
+            over = status.get("phase") in ("Succeeded", "Failed") or "exporter" in name
+            if not label or over or (pod.get("spec") or {}).get("hostNetwork"):
+                continue
+            if whose := await _anothers(cluster, target, Kind.POD, name):
+                address = f'label "{label}" is the address of pod {name}, which {whose}'
+                return f"{address}, so the rule's default {target.name} is not meant, and no label names a workload"
     return ""
 
 

@@ -21,6 +21,15 @@ def picked_up_by_old() -> World:
     return world
 
 
+def in_a_volume(*, started: float = 6 * 24 * 60) -> World:
+    """Half of a release crashes on a file that was edited 12 min before it; older pods, started so many minutes ago, are ready."""
+    world = World().both(lambda s: s.update(volumes=[{"name": "c", "configMap": {"name": "web-config"}}]))
+    world.rolling(5, old=2, new=2).config(changed=17).crash("new-0", "new-1")
+    world.said("app", "Failed to load flags from ConfigMap: invalid yaml: line 3")
+    world.pods["old-0"]["metadata"]["creationTimestamp"] = at(minutes=started)
+    return world
+
+
 def long_ago(deployed: float = 25, **crash: Any) -> World:
     """A release that came to its end, and pods that have crashed since four minutes ago."""
     world = World()
@@ -249,6 +258,8 @@ DOUBTS = [
     Row("image and ConfigMap changed together", lambda: config(fresh(), 5.1).crash(restarts=4), C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 6 s before the rollout by kubectl-edit"),
     Row("ConfigMap changed before, and the release picks it up", lambda: config(fresh(), 17).crash(restarts=4), C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 12 min before the rollout"),
     Row("ConfigMap changed before, and a pod of the older revision started with it", picked_up_by_old, C.CRASH, "Pod new-0", "roll-back"),
+    Row("ConfigMap in a volume changed before, and older pods read it before that", in_a_volume, C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 12 min before the rollout"),
+    Row("ConfigMap in a volume changed before, and an older pod started with it", lambda: in_a_volume(started=10), C.CRASH, "Pod new-0", "roll-back"),
     Row("only the checksum of a ConfigMap changed", checksum, C.CRASH, "Pod new-0", words=("look at what changed 5 min ago: ConfigMap web-config",)),
     Row("a reloader's digest of a ConfigMap changed", reloaded, C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 6 s before the rollout"),
     Row("the node was started again, and the pods are not ready yet", lambda: by_node(ready=False, running=0.5), C.NODE, "Node node-1", words=("ended with node node-1",)),

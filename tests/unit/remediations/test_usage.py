@@ -8,9 +8,10 @@ import pytest
 
 from app.domain.cluster import PodUsage
 from app.domain.evidence import Certainty
+from app.domain.loads import load_of
 from app.domain.workload import ContainerSpec
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.usage import load_of, usage_finding
+from remediations.evidence.usage import usage_finding
 from tests.unit.remediations.snapshots import MIB, NOW, pod, state, workload
 
 
