@@ -7,6 +7,7 @@ events pass. Never says what forbids a write: whoever made it does, by raising.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
@@ -19,14 +20,33 @@ from app.domain.target import Kind
 
 MAX_AGE = 5.0
 """Seconds after which the word that nothing holds a write is too old to send it: the process was stopped meanwhile, or starved."""
-_ASKED: ContextVar[float | None] = ContextVar("asked", default=None)
+Moment = tuple[float, float]
+_ASKED: ContextVar[Moment | None] = ContextVar("asked", default=None)
+
+
+def _now() -> Moment:
+    """By both clocks: the first does not count the time for which a machine was suspended, the second may be set back."""
+    return asyncio.get_running_loop().time(), time.time()
+
+
+def looked() -> Moment:
+    """Said right before what holds a write is looked at: that word is as old as this, however long its answer took."""
+    now = _now()
+    if _ASKED.get() is not None:
+        _ASKED.set(now)
+    return now
+
+
+def older(since: Moment) -> bool:
+    """Whether a look that began then is too old to write by it."""
+    return max(now - then for now, then in zip(_now(), since, strict=True)) > MAX_AGE
 
 
 def too_old() -> bool:
     """Whether a write that is about to go out was asked about too long ago; a door asks this in the last instant before it sends. What nobody
     asked about has no age."""
     asked = _ASKED.get()
-    return asked is not None and asyncio.get_running_loop().time() - asked > MAX_AGE
+    return asked is not None and older(asked)
 
 
 class Guarded:
@@ -42,9 +62,9 @@ class Guarded:
         if dry_run:
             yield
             return
-        await self._ask()
-        token = _ASKED.set(asyncio.get_running_loop().time())
+        token = _ASKED.set(_now())
         try:
+            await self._ask()
             yield
         finally:
             _ASKED.reset(token)

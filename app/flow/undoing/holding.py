@@ -33,6 +33,7 @@ from app.flow.people import approve, approvers
 from app.flow.running import journal
 from app.flow.running.life import Cause
 from app.flow.services import Services
+from app.kube.guarded import looked, older
 from app.kube.hands import Hand, hand_between
 from app.kube.read import View
 from app.policy.facts import Fact, Unknown
@@ -242,7 +243,7 @@ def unread(found: Collection[Hold]) -> bool:
 
 def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) -> Means:
     """What one write of a run is made with: what holds it by then stops each request right before it goes out, by Held, with the code
-    `being_deleted` for what somebody is deleting with what `actions` change. What they change and its namespace are read once for that and for
+    `being_deleted` for what somebody is deleting with what `actions` change; one that was looked at too long ago raises TryLater. What they change and its namespace are read once for that and for
     the marks of their owners."""
     targets = sorted({action.target for action in actions})
 
@@ -251,8 +252,11 @@ def means(services: Services, holding: Holding, actions: Sequence[Action] = ()) 
         if why := await leaving(view, *targets):
             raise Held(why, code=BEING_DELETED)
         touched = await touched_by(services, actions, view)
+        since = looked()
         found = await services.store.read(lambda conn: holding(conn, touched))
         if found:
             raise Held(words(found))
+        if older(since):  # stopped meanwhile: what came since would not be obeyed
+            raise TryLater("not sent: it was looked at too long ago")
 
     return Means(services.clients, ask, services.clock.sleep)
