@@ -22,7 +22,7 @@ MIGRATION = re.compile(
     rf"|(?<![a-z])(?:db|database|schema|ecto|doctrine|ddl)[-_:. ]?(?:{_STEPS})"
     r"|(?<![a-z])(?:prepare|setup|upgrade|update|patch|deploy|apply|sync|init)[-_](?:db|database|schema)(?![a-z])"
     r"|(?<![a-z])hasura\s+(?:deploy|metadata)|(?<![a-z])odoo\b.{0,1000}\s(?:-u|--update)\b"
-    rf"|(?<![a-z])(?:{_CLIENTS})(?![a-z])[^|;&]{0, 1000}(?:\.(?:sql|cql|ddl)\b|\b(?:alter|create|drop|truncate|insert|update|delete)\s)"
+    rf"|(?<![a-z])(?:{_CLIENTS})(?![a-z])[^|;&]{{0,1000}}(?:\.(?:sql|cql|ddl)\b|\b(?:alter|create|drop|truncate|insert|update|delete)\s)"
     r"|\b(?:alter|create|drop|rename)\s+(?:table|column|index|view|type|schema|database)\b",
     re.IGNORECASE,
 )
