@@ -31,7 +31,9 @@ TONGUES = (
 )  # fmt: skip
 """What a password is called in languages that do without ASCII, or in two words."""
 _TONGUE = re.compile(
-    r"adgangskode|salasana|(?<![a-z])(?:passord|heslo|haslo|losenord|sifre)(?![a-z])|clave[_.-]secreta|palavra[_.-]passe|mot[.-]de[.-]passe|" + "|".join(TONGUES), re.IGNORECASE
+    r"adgangskode|salasana|(?<![a-z])(?:passord|heslo|haslo|losenord|sifre)(?![a-z])|clave[_.-]secreta|palavra[_.-]passe|mot[.-]de[.-]passe|"
+    + "|".join(TONGUES),
+    re.IGNORECASE,
 )
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SINGLE = ("pw", "pwd", "psw", "pswd", "psk", "otp", "jwt", "pat", "auth", "dsn", "cred", "tok", "tkn")
@@ -141,7 +143,12 @@ def is_secret_name(name: str) -> bool:
         return bool(len(name) > 256)
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
-    return bool(_WORDS.search(name) or _TONGUE.search(name) or _ENVIRONMENT_KEY.fullmatch(name) or _has_secret_part(name))
+    return bool(
+        _WORDS.search(name)
+        or _TONGUE.search(name)
+        or _ENVIRONMENT_KEY.fullmatch(name)
+        or _has_secret_part(name)
+    )
 
 
 def holds_names(name: str) -> bool:

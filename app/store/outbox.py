@@ -128,6 +128,17 @@ def get(conn: Connection, message_id: str) -> Message:
     return _message(row)
 
 
+def page_row(key: str) -> str:
+    """The id of the message that makes the page with this key."""
+    return f"{key}:page"
+
+
+def page_given_up(conn: Connection, key: str) -> bool:
+    """The page with this key was given up: nobody was called by it."""
+    query = select(outbox.c.state).where(outbox.c.id == page_row(key))
+    return conn.execute(query).scalar() == MessageState.FAILED.value
+
+
 def sent(tx: Tx, message_id: str, channel: str, ts: str) -> None:
     """It is out, as `ts` in `channel`. Raises Missing."""
     message = _settle(tx, message_id, MessageState.SENT, channel=channel, ts=ts, error="")

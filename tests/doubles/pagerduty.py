@@ -79,6 +79,10 @@ class PagerDutyDouble:
         """The next calls go wrong in this order."""
         self._faults.extend(faults)
 
+    def well(self) -> None:
+        """Nothing goes wrong any more."""
+        self._faults.clear()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """One call of either API, over HTTP."""
         self.calls.append(f"{request.method} {request.path}")

@@ -12,7 +12,10 @@ from sqlalchemy import update
 from app.domain.alert import Alert, AlertStatus
 from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Mode
+from app.policy.escalation import EscalationPolicy, EscalationStep
 from app.store.schema import episodes
+from tests.doubles.pagerduty import Fault
+from tests.scenario.calling import CallingRig
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, all_incidents, body, born, policy
 from tests.scenario.test_several_alerts_for_one_fault import alerts_of, calls_for
@@ -101,4 +104,22 @@ async def test_a_call_whose_own_alert_is_gone_at_its_source_is_for_no_other_one(
     _knows(rig, {called})
     await _fires_on(rig, still, 1_800)
     assert await calls_for(rig, other) == 1
+    await rig.close()
+
+
+async def test_a_call_whose_page_was_given_up_is_for_no_other_one(tmp_path: Path) -> None:
+    """PagerDuty refuses the first one's page and is well again: the other alert's own page goes out."""
+    page = EscalationStep(name="on-call", page=True)
+    rig = CallingRig(tmp_path / "rig.sqlite", scenarios=("high-error-rate",), use_api=False)
+    rig.policy = policy({"escalation": EscalationPolicy(steps=(page,))})
+    await rig.born()
+    first, second = alerts_of(rig, "langgraph", PAIR)
+    rig.pagerduty.fail(*[Fault(status=400)] * 10)
+    await rig.send(body(first))
+    await rig.run(50, alerts=False)
+    assert "The page was not sent" in rig.notebook.text
+    rig.pagerduty.well()
+    await _fires_on(rig, [first, second], 360)
+    assert len(rig.pagerduty.woken) == 1
+    assert await calls_for(rig, PAIR[1]) == 1
     await rig.close()

@@ -84,31 +84,19 @@ def key_of(walk: StoredEscalation) -> str:
 def went_out(conn: Connection, key: str) -> bool:
     """The page with this key was really made, as far as is known: its event was taken."""
     try:
-        return outbox.get(conn, _page_id(key)).state is MessageState.SENT
-    except Missing:
-        return False
-
-
-def was_refused(conn: Connection, key: str) -> bool:
-    """The page with this key was given up: nobody was called by it."""
-    try:
-        return outbox.get(conn, _page_id(key)).state is MessageState.FAILED
+        return outbox.get(conn, outbox.page_row(key)).state is MessageState.SENT
     except Missing:
         return False
 
 
 def page_anew(tx: Tx, key: str) -> None:
     """Try the page with this key, which was given up, once more: what stood against it may be mended."""
-    outbox.try_anew(tx, _page_id(key))
-
-
-def _page_id(key: str) -> str:
-    return f"{key}:page"
+    outbox.try_anew(tx, outbox.page_row(key))
 
 
 def put_page(tx: Tx, of: StoredEscalation, key: str, do: Do) -> None:
     """Queue one change of the page with this key; repeating it is harmless."""
-    name = {Do.TRIGGER: _page_id(key), Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
+    name = {Do.TRIGGER: outbox.page_row(key), Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
     body = {"event": PAGE, "incident": of.incident_id, "do": do.value, "key": key, "of": of.id}
     outbox.put(tx, name, "", PAGE, {**body, "data": dict(of.why)})
 
@@ -190,7 +178,7 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
     if not pager.access.routing_key:
         raise Never("REMEDIATOR_PAGERDUTY_ROUTING_KEY is not set", code="no_pager")
     if do is not Do.TRIGGER:
-        await _after(lines.store, [_page_id(key)])
+        await _after(lines.store, [outbox.page_row(key)])
         await pager.end(key, do.value)
         return Posted("pagerduty", incident_id)
     of = await lines.store.read(lambda conn: escalations.paging(conn, key))

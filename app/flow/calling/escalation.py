@@ -238,7 +238,7 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         return
     step = steps[0]
     pages = step.page and reach.pages
-    refused = bool(walk.page_key) and calls.was_refused(tx.conn, walk.page_key)
+    refused = bool(walk.page_key) and outbox.page_given_up(tx.conn, walk.page_key)
     sends = pages and (not walk.page_key or refused)
     nobody = not step.who and not pages
     until = tx.now + step.answer_within if step.answer_within is not None else None

@@ -12,7 +12,7 @@ from app.domain.errors import Missing
 from app.policy.escalation import steps_of
 from app.policy.match import rank_of
 from app.policy.model import Policy, Rule
-from app.store import escalations, incidents, people, severities, work
+from app.store import escalations, incidents, outbox, people, severities, work
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 
@@ -50,7 +50,7 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
 
 
 def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:
-    """The other incident of this target whose call is for this one too: it stands, its own alert fires, it was made since `verify.timeout` before
+    """The other incident of this target whose call is for this one too: it stands, its page was not given up, its own alert fires, it was made since `verify.timeout` before
     this one came, for what is no less severe, and asks whom this one's would, no later. Empty for none, and for an incident that has a call of
     its own; an order's is for its giver alone, as no alert ends it."""
     if incident.manual is not None or _live(conn, incident.id):
@@ -59,6 +59,8 @@ def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Ru
     for other in people.other_incidents_on(conn, target_key, incident.id):
         walk = _live(conn, other)
         if walk is None or walk.begun_at < incident.opened_at - rule.verify.timeout:
+            continue
+        if walk.page_key and not walk.answered_by and outbox.page_given_up(conn, walk.page_key):
             continue
         if incidents.firing_count(conn, other) == 0:  # whoever was called sees it over, and looks no further
             continue
