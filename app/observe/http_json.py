@@ -7,6 +7,7 @@ never with its URL, which may carry credentials. Never writes, never follows a r
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -30,6 +31,8 @@ evidence."""
 
 MAX_BYTES = 16 * 1024 * 1024
 """Bytes of any answer at all; each reader of JSON has a lower limit."""
+MAX_AT_ONCE = 32
+"""Requests to one server whose answers have not begun."""
 MAX_SECONDS = 15.0
 """From a request to the last byte of its answer."""
 
@@ -42,16 +45,23 @@ def bounded_client(**options: Any) -> httpx.AsyncClient:
     its last byte. It asks for no compression and takes none, as a few bytes of a compressed answer can be gigabytes, which httpx would
     unpack before anybody can look at their size."""
     hooks = {"response": [_bound]}
-    return _Client(headers={"Accept-Encoding": "identity"}, event_hooks=hooks, **options)
+    # Nobody waits for a place in the pool: httpcore keeps that of a request which is given up just as it gets one, until none is left.
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+    return _Client(headers={"Accept-Encoding": "identity"}, event_hooks=hooks, limits=limits, **options)
 
 
 class _Client(httpx.AsyncClient):
-    """httpx's time-outs are for each part of an answer: one that drips would hold whoever waits for it for ever."""
+    """httpx's time-outs are for each part of an answer: one that drips would hold whoever waits for it for ever. Each server has so many
+    requests at once, so that one that is silent holds up those to no other."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._turns: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
     async def send(self, request: httpx.Request, **how: Any) -> httpx.Response:
         """As httpx, within MAX_SECONDS. Raises what it does, ReadTimeout when they are over."""
         request.extensions["until"] = asyncio.get_running_loop().time() + MAX_SECONDS
-        async with _until(request):
+        async with _until(request), self._turns[request.url.netloc.decode("ascii")]:
             return await super().send(request, **how)
 
 

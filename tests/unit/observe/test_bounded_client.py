@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gzip
 import re
 from collections.abc import AsyncIterator
@@ -84,6 +85,38 @@ async def test_a_head_that_never_comes_ends_in_time(monkeypatch: pytest.MonkeyPa
     async with bounded_client(transport=httpx.MockTransport(answer)) as client, asyncio.timeout(5):
         with pytest.raises(httpx.ReadTimeout):
             await client.get("http://status.test/")
+
+
+async def test_a_silent_server_holds_up_requests_to_no_other_one_and_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Real sockets: hundreds are asked at once and given up, round after round; then it is well and answers at once."""
+    monkeypatch.setattr(http_json, "MAX_SECONDS", 0.3)
+    silent: set[int] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            if writer.get_extra_info("sockname")[1] in silent:
+                await reader.read()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+            await writer.drain()
+        writer.close()
+
+    servers = [await asyncio.start_server(answer, "127.0.0.1", 0) for _ in range(2)]
+    one, other = [server.sockets[0].getsockname()[1] for server in servers]
+    silent.add(one)
+    async with bounded_client() as client:
+        for _ in range(3):
+            asked = [asyncio.create_task(client.get(f"http://127.0.0.1:{one}/")) for _ in range(250)]
+            await asyncio.sleep(0)
+            assert (await client.get(f"http://127.0.0.1:{other}/")).json() == {}
+            found = await asyncio.gather(*asked, return_exceptions=True)
+            assert {type(lost) for lost in found} == {httpx.ReadTimeout}
+        silent.clear()
+        assert (await client.get(f"http://127.0.0.1:{one}/")).json() == {}
+    for server in servers:
+        server.close()
 
 
 async def test_a_source_that_drips_is_told_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
