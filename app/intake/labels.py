@@ -13,7 +13,8 @@ from typing import Any
 
 from app.domain.errors import BadInput
 from app.domain.free_text import one_line
-from app.domain.redact import annotation, redact
+from app.domain.redact import REDACTED, annotation, redact
+from app.domain.secret_names import is_secret_name
 from app.domain.subject import NAMES, UNREAD, could_name, unread
 from app.intake.body import decode
 
@@ -62,6 +63,8 @@ class Reading:
         """One label; one that another place tells differently stays as it was first told."""
         label = as_label(name)
         text = str(value).lower() if isinstance(value, bool) else str(value).strip()
+        if not name.isascii() and is_secret_name(name):  # the label does not say it any more
+            text = REDACTED
         if (
             not label
             or not text
@@ -148,7 +151,10 @@ def as_label(name: str) -> str:
 
 def free_labels(found: Mapping[str, str]) -> dict[str, str]:
     """Labels out of fields that people fill in, unlike those of an alerting rule: without what looks like a secret."""
-    return {name: annotation(name, value, MAX_VALUE) for name, value in found.items()}
+    told = {name: annotation(name, value, MAX_VALUE) for name, value in found.items()}
+    if "value" in told and any(is_secret_name(found.get(name, "")) for name in ("name", "key")):
+        told["value"] = REDACTED
+    return told
 
 
 def alert_name(title: str) -> str:

@@ -142,3 +142,19 @@ def test_a_key_that_gives_a_secret_away_is_shortened_and_stays_distinct() -> Non
     )
     assert one != other
     assert "sunflower" not in one
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"name": "DB_PASSWORD", "value": "zanzibarkoala"},
+        {"key": "api_token", "value": "zanzibarkoala"},
+        {"contrase\u00f1a": "zanzibarkoala"},
+        {"\u043f\u0430\u0440\u043e\u043b\u044c": "zanzibarkoala"},
+    ],
+)
+def test_a_field_that_another_one_or_its_name_in_any_language_calls_a_secret_is_hidden(
+    fields: dict[str, str],
+) -> None:
+    [alert] = parse({**FIELDS, **fields}).alerts
+    assert "zanzibarkoala" not in str(alert)
