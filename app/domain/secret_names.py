@@ -99,7 +99,7 @@ _STATES = (
 _SAID = re.compile(_STATES + r"[.,;:!)]{0,2}")
 """What is said of a secret behind `name: ` by one word alone."""
 _SENTENCE = re.compile(
-    r"(?i:bad|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
+    r"(?i:bad|unbound|parameter|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
     r"|invalid|missing|expired|expires|required|expected|unexpected|unset|wrong|empty|unknown|malformed|mismatch|rejected|denied|unsupported"
     r"|timeout|timed|connection|request|permission|server|header|authorization|authentication|context|identity|projected|secret|secrets|token|key|value|field|signature|certificate|configmap|pod|volume"
     r"|algorithm|access|too|environment|variable|check|see|please|contact|verify|run|waiting|retrying|using|trying|skipping|reading|loading|refreshing|renewing|rotating|exit|exited|references|object|serviceaccounts?|pods|configmaps|nodes|resource|user)"
@@ -268,8 +268,13 @@ def harmless_word(word: str) -> bool:
     return _STATE.fullmatch(word) is not None
 
 
+_END_OF_TEXT = re.compile(r"\\{0,8}\"(?=[,}\]])")
+
+
 def says_state(name: str, line: str) -> bool:
     """Whether the rest of a line behind `name: ` speaks of the state of what is called so, and does not tell it."""
+    if ended := _END_OF_TEXT.search(line):  # of a text in JSON, where the sentence is a member's whole value
+        line = line[: ended.start()]
     line = line.lstrip("(<")
     if _OF_A_CASE.match(name) and _WORDS_ALONE.match(line) and not made_up(line):
         return True
