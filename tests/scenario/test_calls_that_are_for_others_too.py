@@ -17,7 +17,7 @@ from app.store.schema import episodes
 from tests.doubles.pagerduty import Fault
 from tests.scenario.calling import CallingRig
 from tests.scenario.rig import Rig
-from tests.scenario.scenes import alert, all_incidents, body, born, policy
+from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, policy
 from tests.scenario.test_several_alerts_for_one_fault import alerts_of, calls_for
 
 PAIR = ("APIRateLimiting", "HighLatency")
@@ -122,4 +122,26 @@ async def test_a_call_whose_page_was_given_up_is_for_no_other_one(tmp_path: Path
     await _fires_on(rig, [first, second], 360)
     assert len(rig.pagerduty.woken) == 1
     assert await calls_for(rig, PAIR[1]) == 1
+    await rig.close()
+
+
+async def test_of_several_that_are_asked_about_in_turn_none_waits_for_ever(tmp_path: Path) -> None:
+    """Two alerts end and fire again before their questions expire; the third is asked about once its own answer would be due."""
+    rig = await born(tmp_path, "pod-restarting", rules=policy(mode=Mode.APPROVE), use_api=False)
+    names = ("PodRestarting", "KubePodCrashLooping", "HighErrorRate")
+    alerts = dict(zip(names, alerts_of(rig, "langgraph-worker", names), strict=True))
+    for name in names:
+        await rig.send(body(alerts[name]))
+        await rig.run(10, alerts=False)
+    for _ in range(2):
+        await _fires_on(rig, list(alerts.values()), 1_640)
+        for name in names[:2]:
+            ended = {**alerts[name], "status": "resolved", "endsAt": rig.clock.now().isoformat()}
+            await rig.send(body(ended))
+            await rig.run(1, alerts=False)
+            alerts[name] = {**alerts[name], "startsAt": rig.clock.now().isoformat()}
+            await rig.send(body(alerts[name]))
+            await rig.run(20, alerts=False)
+    of_it = {i.id for i in await all_incidents(rig) if i.alertname == "HighErrorRate"}
+    assert [run.incident_id in of_it for run in await all_runs(rig)].count(True) == 1
     await rig.close()
