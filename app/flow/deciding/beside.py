@@ -103,7 +103,7 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
         )
         milder = rank_of(severity.of_incident(conn, run.incident_id)) > rank_of(severe)
         if not (order or later or milder):
-            return Beside(f"{run.id} waits for an answer", f"{run.id} ends", latest)
+            return Beside(f"{run.id} waits for an answer", f"{run.id} ends")
     end = None if measured.mended_at is None else measured.mended_at + ground.rule.verify.timeout
     if end is None or measured.now >= end:
         return None
