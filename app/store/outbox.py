@@ -133,10 +133,18 @@ def page_row(key: str) -> str:
     return f"{key}:page"
 
 
+def page_went_out(conn: Connection, key: str) -> bool:
+    """The page with this key was really made, as far as is known: its event was taken."""
+    return _page_state(conn, key) == MessageState.SENT.value
+
+
 def page_given_up(conn: Connection, key: str) -> bool:
     """The page with this key was given up: nobody was called by it."""
-    query = select(outbox.c.state).where(outbox.c.id == page_row(key))
-    return conn.execute(query).scalar() == MessageState.FAILED.value
+    return _page_state(conn, key) == MessageState.FAILED.value
+
+
+def _page_state(conn: Connection, key: str) -> str | None:
+    return conn.execute(select(outbox.c.state).where(outbox.c.id == page_row(key))).scalar()
 
 
 def sent(tx: Tx, message_id: str, channel: str, ts: str) -> None:

@@ -81,14 +81,6 @@ def key_of(walk: StoredEscalation) -> str:
     return walk.subject if walk.round == 1 else walk.id
 
 
-def went_out(conn: Connection, key: str) -> bool:
-    """The page with this key was really made, as far as is known: its event was taken."""
-    try:
-        return outbox.get(conn, outbox.page_row(key)).state is MessageState.SENT
-    except Missing:
-        return False
-
-
 def page_anew(tx: Tx, key: str) -> None:
     """Try the page with this key, which was given up, once more: what stood against it may be mended."""
     outbox.try_anew(tx, outbox.page_row(key))

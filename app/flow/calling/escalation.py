@@ -170,7 +170,7 @@ def _heard(
     if not walk.storm:
         people.withdraw_holder(tx, walk.subject)
     # Only a page that was really made calls again by itself.
-    stays = bool(walk.page_key) and calls.went_out(tx.conn, walk.page_key)
+    stays = bool(walk.page_key) and outbox.page_went_out(tx.conn, walk.page_key)
     if walk.page_key and not stays:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
     had_it, took_it = (name.removeprefix(OF_PAGERDUTY) for name in (walk.answered_by, by))
@@ -266,7 +266,7 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         tuple(name for name in step.who if not _is_on_call(name)),
         lines,
         paged=sends,
-        page_open=pages and not sends and calls.went_out(tx.conn, walk.page_key),
+        page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
         again=told.again or _anew(walk),

@@ -28,7 +28,7 @@ from app.store.incidents import Incident
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
 _ANSWERED = timedelta(minutes=30)
-"""So long, at most, the answer to another alert's question is waited for, as long as a question stands that no rule gives another time."""
+"""So long, at most, a person is not called because another alert's question waits for its answer: as long as one stands by default."""
 _AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
 _LOOKED_AT = timedelta(minutes=2)
 """So long a look at another alert is waited for: the minute that a sender may take to group them, and that of a claim whose worker died."""

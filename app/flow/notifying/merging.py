@@ -16,7 +16,7 @@ from app.flow.notifying.record import tell
 from app.notify.escalation import Acknowledged, StepAsked
 from app.notify.timeline import Topic
 from app.policy.match import rank_of
-from app.store import escalations, incidents, people
+from app.store import escalations, incidents, outbox, people
 from app.store.escalations import StoredEscalation
 from app.store.people import Holder
 from app.store.tx import Tx
@@ -114,7 +114,7 @@ def _the_one(tx: Tx, owner: Standing, both: tuple[Standing, Standing]) -> Stored
 
 def _carried(tx: Tx, gone: StoredEscalation, into: str) -> StoredEscalation:
     """The round in its new incident. A page that may not be out is made anew: the row that makes it is of the old round."""
-    stays = bool(gone.page_key) and calls.went_out(tx.conn, gone.page_key)
+    stays = bool(gone.page_key) and outbox.page_went_out(tx.conn, gone.page_key)
     walk = escalations.carry(tx, gone, into, page=stays)
     if gone.page_key and not stays:
         calls.put_page(tx, gone, gone.page_key, Do.RESOLVE)
