@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.no_secret import fault_in_secret, is_left, visible_characters
-from app.domain.urls import fault_in, is_loopback
+from app.domain.urls import fault_in, fault_of_place, is_loopback
 from app.intake.auth import Access, parse_secrets, parse_tokens
 from app.intake.oidc import NAME as OIDC_NAME
 from app.intake.oidc import PREFIX as OIDC
@@ -53,6 +53,7 @@ URLS = (
     "external_url",
     "traces_url",
 )
+_APIS = ("prometheus_url", "alertmanager_url")
 
 
 class Settings(BaseSettings):
@@ -176,10 +177,12 @@ class Settings(BaseSettings):
 
     @field_validator("*")
     @classmethod
-    def _some_text(cls, value: Any) -> Any:
+    def _some_text(cls, value: Any, info: ValidationInfo) -> Any:
         # A secret that somebody has yet to fill in must never mean "no secret is asked for".
         if isinstance(value, SecretStr) and not visible_characters(value.get_secret_value()).strip(","):
             raise ValueError("is empty; give it a value or unset it")
+        if info.field_name == "slack_channel" and not str(value).strip():
+            raise ValueError("is empty: no message would have a place")
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str) and _HALF.search(text):
             raise ValueError("is not UTF-8")
@@ -209,10 +212,10 @@ class Settings(BaseSettings):
 
     @field_validator(*URLS)
     @classmethod
-    def _http(cls, value: str) -> str:
+    def _http(cls, value: str, info: ValidationInfo) -> str:
         if value and not value.startswith(("http://", "https://")):
             raise ValueError("must be an http(s) URL")
-        if value and (fault := fault_in(value)):
+        if value and (fault := fault_in(value) or fault_of_place(value, api=info.field_name in _APIS)):
             raise ValueError(fault)
         return value
 

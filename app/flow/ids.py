@@ -5,6 +5,7 @@ from __future__ import annotations
 from app.domain.workflows import TEMPORARY_ENTRY
 
 __all__ = [
+    "ASKS_BUT",
     "COUNTED_AGAINST_ENTRY",
     "COUNTED_ENTRY",
     "KEEP_ENTRY",
@@ -28,6 +29,10 @@ KEEP_ENTRY = "temporary/keep"
 
 OVER_BUT = "its temporary change is over, but"
 """How a row begins what the end of a temporary change waits for when something holds it."""
+
+
+ASKS_BUT = "an answer, under which nothing is done as long as this lasts:"
+"""What a question waits for that a pause, a ceiling or a freeze came over; followed by what that is."""
 
 
 def action_id(run_id: str, step_index: int, action_index: int) -> str:

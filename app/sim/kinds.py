@@ -53,6 +53,7 @@ APIS: Mapping[Kind, Api] = {
     Kind.VPA: Api("autoscaling.k8s.io/v1", "verticalpodautoscalers", generation=True, custom=True),
     Kind.SCALED_OBJECT: Api("keda.sh/v1alpha1", "scaledobjects", generation=True, status=True, custom=True),
     Kind.NETWORK_POLICY: Api("networking.k8s.io/v1", "networkpolicies", generation=True),
+    Kind.ENDPOINT_SLICE: Api("discovery.k8s.io/v1", "endpointslices", generation=True),
     Kind.CERTIFICATE: Api("cert-manager.io/v1", "certificates", generation=True, status=True, custom=True),
     Kind.CERTIFICATE_REQUEST: Api(
         "cert-manager.io/v1", "certificaterequests", generation=True, status=True, custom=True

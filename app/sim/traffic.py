@@ -148,6 +148,8 @@ class Traffic:
 
 def _next_kind(debt: _Debt, kinds: Sequence[ErrorLine]) -> str:
     """The kind that is furthest behind its share."""
+    if len(kinds) == 1:
+        return kinds[0].line
     if len(debt.kinds) != len(kinds):
         debt.kinds = [0.0] * len(kinds)
     total = sum(kind.share for kind in kinds)

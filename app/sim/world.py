@@ -41,10 +41,11 @@ _ORDER = (
     Kind.CERTIFICATE,
     Kind.POD,
     Kind.PDB,
+    Kind.SERVICE,
     Kind.RESOURCE_QUOTA,
 )
 _KINDS = frozenset(Kind)
-_COUNTS_PODS = (Kind.PDB, Kind.RESOURCE_QUOTA)
+_COUNTS_PODS = (Kind.PDB, Kind.SERVICE, Kind.RESOURCE_QUOTA)
 
 
 class World:

@@ -15,6 +15,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import SQLAlchemyError
 
 from app.domain.errors import StoreUnavailable
+from app.store.answering import connected
 
 _SESSION = "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3 -c statement_timeout=5000"
 HELD = """SELECT 1 FROM pg_locks l WHERE l.locktype = 'advisory' AND l.granted
@@ -52,6 +53,7 @@ class NamedLock:
                 "connect_timeout": 5,
             },
         )
+        sa.event.listen(self._engine, "do_connect", connected)
         self.session: sa.Connection | None = None
 
     def hold(self) -> bool:

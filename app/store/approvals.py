@@ -10,28 +10,30 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, exists, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import Refused
-from app.store.connection import moment, storable
+from app.domain.outcome import RunState
+from app.store.connection import micros, moment, storable
 from app.store.runs import Run
-from app.store.schema import clicks, run_approvals
+from app.store.schema import clicks, incidents, run_approvals, runs
 from app.store.tx import Tx
 
+_MAX_LOOKED_AT = 2_000  # questions: those of an alert that comes and goes each minute for a day
 Word = Literal["approved", "rejected", "snoozed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Press:
-    """A button that somebody pressed: `key` makes it count once, however often it arrives, and `reason` is why, in their own
+class Click:
+    """A button that somebody clicked: `key` makes it count once, however often it arrives, and `reason` is why, in their own
     words, cleaned by whoever took it. Both are empty for an order that came without a button."""
 
     key: str = ""
     reason: str = ""
 
 
-NO_PRESS = Press()
+NO_CLICK = Click()
 
 
 def because(reason: str) -> dict[str, str]:
@@ -107,3 +109,44 @@ def take(tx: Tx, click: str) -> None:
 def taken(conn: Connection, click: str) -> bool:
     """Whether a click was taken already."""
     return conn.execute(select(clicks.c.id).where(clicks.c.id == storable(click))).scalar() is not None
+
+
+_SOMEBODY = exists().where(run_approvals.c.run_id == runs.c.id)
+"""One of several who have to agree has answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A first question that ended before anybody answered it, and before its time was over."""
+
+    since: datetime
+    ended: datetime
+
+
+def unanswered(conn: Connection, target_key: str, remediation: str, since: datetime) -> list[Unanswered]:
+    """First questions about the target for alerts, that nobody answered and that ended after `since`, newest first: those after the last one that
+    came to anything else. What was ordered is asked about for whoever ordered it."""
+    query = (
+        select(
+            runs.c.requested_at,
+            runs.c.ended_at,
+            runs.c.state,
+            runs.c.answer,
+            runs.c.expires_at,
+            runs.c.step_index,
+            _SOMEBODY.label("somebody"),
+        )
+        .join(incidents, incidents.c.id == runs.c.incident_id)
+        .where(runs.c.target_key == target_key, runs.c.remediation == remediation)
+        .where(incidents.c.manual.is_(None))
+        .where(runs.c.ended_at >= micros(since), runs.c.dry_run.is_(False))
+        .order_by(runs.c.ended_at.desc())
+        .limit(_MAX_LOOKED_AT)
+    )
+    found = []
+    for row in conn.execute(query):
+        asked = row.expires_at is not None and not row.answer and not row.somebody and row.step_index == 0
+        if row.state != RunState.ABANDONED.value or not asked:
+            break
+        found.append(Unanswered(moment(row.requested_at), moment(row.ended_at)))
+    return found

@@ -51,6 +51,7 @@ from app.domain.database import APPLICATION
 from app.domain.errors import BadInput, CommitUnclear, RemediatorError, StoreUnavailable
 from app.domain.free_text import one_line
 from app.store.answering import ANSWER, connected, not_begun
+from app.store.folder import make_folder, require_database
 
 # How values stand in the database: times as microseconds since the epoch, JSON and text in a storable form.
 #
@@ -284,14 +285,15 @@ def parse(url: str) -> URL:
 def writer_engine(url: URL) -> Engine:
     """For the writing threads, which keep their connection, and for migrations."""
     if url.get_backend_name() == "sqlite":
-        _private(Path(url.database or "").resolve())
+        _private(file := Path(url.database or "").resolve())
+        require_database(file, ours="alembic_version")
         return _sqlite(url, _PRAGMAS, begin="BEGIN IMMEDIATE", poolclass=NullPool)
     return _postgres(url, _POSTGRES_WRITER, poolclass=NullPool)
 
 
 def _private(path: Path) -> None:
     """Make the file readable by its owner only, and its folder when it is new; SQLite's files beside it follow the file."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(path.parent)
     # A folder that cannot be written, a full disk, another owner's file: opening it says so in its own words.
     with suppress(OSError):
         os.close(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))

@@ -274,10 +274,9 @@ def _known(conn: Connection, escalation_id: str) -> StoredEscalation:
     return found
 
 
-def paging(conn: Connection, page_key: str) -> StoredEscalation | None:
-    """The round for which somebody has to be called by the page of this key: it is live, and nobody has answered. None: nobody has to be."""
-    wanted = (LIVE, escalations.c.page_key == page_key, escalations.c.answered_at.is_(None))
-    row = conn.execute(_ALL.where(*wanted)).first()
+def of_page(conn: Connection, page_key: str) -> StoredEscalation | None:
+    """The live round whose page has this key; None: nobody has to have it any more. One that nobody has answered calls somebody."""
+    row = conn.execute(_ALL.where(LIVE, escalations.c.page_key == page_key)).first()
     return None if row is None else _stored(row)
 
 

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
+from sqlalchemy.exc import SQLAlchemyError
 
-from app.domain.errors import BadInput
+from app.domain.errors import BadInput, StoreUnavailable
 from app.store.advisory import NamedLock
-from app.store.connection import parse
+from app.store.connection import parse, translate
+from app.store.folder import make_folder, no_folder, require_database
 
 _CLASS: Final = 0x72656D78
 """First half of the advisory lock's key, another than that of the presence of replicas; the second is the name's hash."""
@@ -32,7 +34,7 @@ def only_process(url: str, replica: str) -> Iterator[Hold]:
     """Be the only process on this store for the length of the block; blocking at its start. What it gives keeps the lock: the
     caller asks it now and then, because a session's lock goes with a restart of the server.
 
-    Raises BadInput (code `already_running`) when another one is, StoreUnavailable when Postgres does not answer.
+    Raises BadInput when another one is (code `already_running`), and when the folder cannot be written or Postgres not be opened (`bad_setting`).
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
@@ -43,12 +45,20 @@ def only_process(url: str, replica: str) -> Iterator[Hold]:
             yield hold
 
 
+def engine_file(store: Path) -> Path:
+    """Where the workflow engine keeps what it knows, beside a store that is a file."""
+    return store.with_name(f"{store.stem}-engine.sqlite")
+
+
 @contextmanager
 def _file_lock(store: Path) -> Iterator[None]:
-    store.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(store.parent)
     path = store.with_name(f"{store.name}.lock")
     # Never removed: a second process could lock a file that a third no longer finds.
-    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise no_folder(store.parent, error) from error
     try:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -61,6 +71,7 @@ def _file_lock(store: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(file, 0)
         os.pwrite(file, f"pid {os.getpid()}\n".encode(), 0)
+        require_database(engine_file(store))
         yield
     finally:
         os.close(file)
@@ -70,11 +81,24 @@ def _file_lock(store: Path) -> Iterator[None]:
 def _session_lock(url: URL, replica: str) -> Iterator[Hold]:
     lock = NamedLock(url, replica, _CLASS, "exclusive")
     try:
-        if not lock.hold():
+        try:
+            held = lock.hold()
+        except StoreUnavailable as error:
+            raise _not_opened(url, error) from error
+        if not held:
             raise taken(replica)
         yield lock.hold
     finally:
         lock.close()
+
+
+def _not_opened(url: URL, error: StoreUnavailable) -> BadInput:
+    """At the start it is the setting that is looked at first, whatever the reason; the password is in none of this."""
+    cause = error.__cause__
+    reason = translate(cause).message if isinstance(cause, SQLAlchemyError) else error.message
+    place = f"{url.host or 'the local socket'}:{url.port or 5432}"
+    told = f"the database {url.database or ''} at {place} could not be opened as {url.username or 'nobody'}: {reason}"
+    return BadInput(told, code="bad_setting", where="REMEDIATOR_DATABASE_URL")
 
 
 def taken(replica: str) -> BadInput:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Integer, Text, bindparam, func, insert, or_, select, update
 
 from app.domain.alert import AlertStatus
+from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.ports import Sample
@@ -82,6 +83,9 @@ _INCIDENT, _TARGET, _REMEDIATION, _EXCLUDED = (
 _SINCE = bindparam("since", type_=BigInteger())
 _LIVE_OF = select(runs.c.id).where(runs.c.incident_id == _INCIDENT, LIVE)
 _COUNT_OF = select(func.count()).select_from(runs).where(runs.c.incident_id == _INCIDENT)
+_ONLY_ASKED = _COUNT_OF.where(
+    runs.c.state == RunState.ABANDONED.value, runs.c.mode == Mode.APPROVE.value, runs.c.answer == ""
+).where(runs.c.step_index == 0)
 _GROUPED = timedelta(minutes=1)
 _BUSY_WITH = select(runs.c.id).where(AT_WORK, runs.c.target_key == _TARGET, runs.c.id != _EXCLUDED)
 _WAITING = (
@@ -161,6 +165,11 @@ def of_incident(conn: Connection, incident_id: str) -> list[Run]:
 def count_of(conn: Connection, incident_id: str) -> int:
     """How many runs were ever requested for the incident."""
     return int(conn.execute(_COUNT_OF, {"incident": incident_id}).scalar() or 0)
+
+
+def only_asked(conn: Connection, incident_id: str) -> int:
+    """How many of them were no more than a question that was withdrawn before anybody answered it: nothing was written."""
+    return int(conn.execute(_ONLY_ASKED, {"incident": incident_id}).scalar() or 0)
 
 
 def busy_with(conn: Connection, target_key: str, *, excluding: str) -> str:

@@ -284,7 +284,7 @@ def move(  # the rule's six parameters
 
 
 def restate(tx: Tx, incident_id: str, state: IncidentState, reason: str) -> bool:
-    """Give a closed incident, whose place a newer one has, another headline; it stays closed. True when that changed it."""
+    """Give a closed incident, whose place a newer one has or whose fix was taken back, another headline; it stays closed. True when that changed it."""
     before = hold(tx, incident_id)
     if before.state is state:
         return False

@@ -120,6 +120,37 @@ def claim(tx: Tx, now: datetime, limit: int, owner: str, lease: timedelta) -> li
     return sorted((_message(row) for row in rows), key=lambda m: m.seq)
 
 
+def is_held(conn: Connection, row: Message) -> bool:
+    """The claim under which `row` was given is in force in the store: nobody else has taken it, and nobody has settled it."""
+    return _held(conn.execute(select(outbox).where(outbox.c.seq == row.seq)).one_or_none(), row)
+
+
+def hold(tx: Tx, row: Message) -> bool:
+    """As `is_held`, and it stays so to the end of the transaction."""
+    found = tx.conn.execute(select(outbox).where(outbox.c.seq == row.seq).with_for_update()).one_or_none()
+    return _held(found, row)
+
+
+def renew(tx: Tx, row: Message, lease: timedelta) -> Message | None:
+    """The row with its claim counted from now on; None where it is not ours any more."""
+    if not hold(tx, row) or row.claimed_by is None:
+        return None
+    mine = update(outbox).where(outbox.c.seq == row.seq)
+    values = work.claim_values(tx, row.claimed_by, lease)
+    return _message(tx.conn.execute(mine.values(**values).returning(*outbox.c)).one())
+
+
+def _held(found: Row[Any] | None, row: Message) -> bool:
+    claim = (MessageState.SENDING.value, row.claimed_by, micros_or_none(row.claimed_until), row.attempts)
+    return found is not None and (found.state, found.claimed_by, found.claimed_until, found.attempts) == claim
+
+
+def before(conn: Connection, row: Message) -> int:
+    """The number of the incident's message before this one; 0 for none."""
+    earlier = (outbox.c.incident_id == row.incident_id, outbox.c.seq < row.seq)
+    return int(conn.execute(select(func.max(outbox.c.seq)).where(*earlier)).scalar() or 0)
+
+
 def get(conn: Connection, message_id: str) -> Message:
     """One message. Raises Missing."""
     row = conn.execute(select(outbox).where(outbox.c.id == message_id)).one_or_none()

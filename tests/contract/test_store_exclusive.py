@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from app.domain.errors import BadInput, StoreUnavailable
+from app.domain.errors import BadInput
 from app.store.exclusive import only_process
 from app.store.presence import Presence
 from tests.contract.stores import Stores, open_incident
@@ -57,8 +57,13 @@ def _cut(url: str) -> None:
 
 
 def test_a_store_that_cannot_be_reached_is_no_second_process() -> None:
-    with pytest.raises(StoreUnavailable), only_process("postgresql://nobody@127.0.0.1:1/none", "pod-0"):
+    url = "postgresql://nobody:hush-hush@127.0.0.1:1/none"
+    with pytest.raises(BadInput) as refused, only_process(url, "pod-0"):
         raise AssertionError("there is no database")
+    assert (refused.value.code, refused.value.where) == ("bad_setting", "REMEDIATOR_DATABASE_URL")
+    assert "the database none at 127.0.0.1:1 could not be opened as nobody: " in refused.value.message
+    assert "refused" in refused.value.message
+    assert "hush" not in refused.value.message
 
 
 def modes(folder: Path) -> dict[str, int]:

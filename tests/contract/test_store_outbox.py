@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -149,3 +150,41 @@ async def test_a_digest_tells_what_is_still_pending(store: Store) -> None:
 async def test_what_does_not_exist_is_missing(store: Store) -> None:
     with pytest.raises(Missing):
         await send(store, "none")
+
+
+async def test_a_claim_is_its_holders_until_another_takes_it_or_it_is_settled(
+    store: Store, clock: HandClock
+) -> None:
+    await store.write(putting("m1"))
+    (row,) = await store.write(lambda tx: outbox.claim(tx, tx.now, 1, "me", LEASE))
+    assert await store.read(lambda conn: outbox.is_held(conn, row))
+    clock.forward(seconds=40)
+    renewed = await store.write(lambda tx: outbox.renew(tx, row, LEASE))
+    assert renewed is not None
+    assert (renewed.claimed_by, renewed.claimed_until) == ("me", clock.now() + LEASE)
+    assert not await store.read(lambda conn: outbox.is_held(conn, row)), "the earlier claim is none any more"
+    assert await store.write(lambda tx: outbox.hold(tx, renewed))
+    await store.write(failing("m1", "died", 0))
+    assert await store.write(lambda tx: outbox.renew(tx, renewed, LEASE)) is None
+    (other,) = await store.write(lambda tx: outbox.claim(tx, tx.now, 1, "another", LEASE))
+    for held, mine in ((renewed, False), (other, True)):
+        assert await store.read(lambda conn: outbox.is_held(conn, held)) is mine  # noqa: B023 - awaited here
+        assert await store.write(lambda tx: outbox.hold(tx, held)) is mine  # noqa: B023 - awaited here
+    await send(store, "m1")
+    assert not await store.read(lambda conn: outbox.is_held(conn, other))
+
+
+async def test_a_row_that_is_gone_is_nobodys(store: Store) -> None:
+    await store.write(putting("m1"))
+    (row,) = await store.write(lambda tx: outbox.claim(tx, tx.now, 1, "me", LEASE))
+    nobody = replace(row, seq=row.seq + 1)
+    assert not await store.read(lambda conn: outbox.is_held(conn, nobody))
+    assert await store.write(lambda tx: outbox.renew(tx, nobody, LEASE)) is None
+
+
+async def test_the_message_before_one_is_the_incidents_own(store: Store) -> None:
+    for message_id, incident_id in (("a1", "inc_a"), ("b1", "inc_b"), ("a2", "inc_a")):
+        await store.write(putting(message_id, incident_id))
+    first, second = await get(store, "a1"), await get(store, "a2")
+    assert await store.read(lambda conn: outbox.before(conn, first)) == 0
+    assert await store.read(lambda conn: outbox.before(conn, second)) == first.seq

@@ -209,9 +209,3 @@ async def storming(path: Path, size: int = BULK, client: Notebook | None = None)
     finally:
         guard.close()
         await rig.close()
-
-
-def resident() -> float:
-    """Memory of this process, in MiB."""
-    (line,) = [row for row in Path("/proc/self/status").read_text().splitlines() if row.startswith("VmRSS")]
-    return int(line.split()[1]) / 1024

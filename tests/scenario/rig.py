@@ -25,7 +25,8 @@ from app.domain.json import canonical
 from app.domain.ports import NO_TRACER, Tracer
 from app.domain.target import Kind
 from app.engine.memory import Journal, JournalEngine
-from app.flow.notifying.deliver import DeliverServices, deliver_once
+from app.flow.notifying.deliver import deliver_once
+from app.flow.notifying.sending import DeliverServices
 from app.flow.notifying.timeline import timeline_of
 from app.flow.people.operations import Operations
 from app.flow.running.advance import workflow_of as run_workflow

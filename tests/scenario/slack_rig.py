@@ -167,7 +167,7 @@ class SlackRig(Rig):
         return answer.status_code
 
     async def click(self, button: Click, user: str = ANA, value: str | None = None) -> str:
-        """Press a button; what the clicker was told."""
+        """Click a button; what the clicker was told."""
         before = len(self.whispers.got)
         assert await self.deliver_click(self.signed(button, user, value)) == 200
         await self.turn()
@@ -179,7 +179,7 @@ class SlackRig(Rig):
         return (await scenes.all_runs(self))[-1]
 
     def counted(self, action: str, result: str) -> float:
-        """Presses of this kind so far."""
+        """Clicks of this kind so far."""
         found = self.services.metrics.registry.get_sample_value(
             "remediator_clicks_total", {"action": action, "result": result}
         )

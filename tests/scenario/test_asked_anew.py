@@ -15,6 +15,7 @@ from app.domain.events import EventKind
 from app.domain.json import Obj
 from app.domain.outcome import RunState
 from app.domain.target import Kind
+from app.flow.deciding import settle
 from app.policy.model import Approval, Otherwise
 from app.sim.faults import Fault, FaultKind, Request, Verb
 from tests.scenario.rig import Rig
@@ -199,4 +200,54 @@ async def test_an_order_waits_for_a_controller_that_has_not_seen_the_newest_chan
     rig.cluster.get = behind  # type: ignore[method-assign]
     waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
     assert waiting.state is RunState.WAITING
+    await rig.close()
+
+
+async def _rescaled(rig: Rig, sizes: range) -> None:
+    """Somebody scales the target while its question stands, again and again: each question is about so many pods."""
+    for size in sizes:
+        rig.cluster.scale(Kind.DEPLOYMENT, "rag7", "langgraph", size, manager="kubectl")
+        await rig.run(130)
+
+
+async def test_a_question_that_is_withdrawn_without_a_write_is_no_run_of_its_incident(tmp_path: Path) -> None:
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(hours=1))))
+    await rig.run(30)
+    await _rescaled(rig, range(4, 4 + settle.MAX_RUNS))
+    every = await all_runs(rig)
+    assert [run.state for run in every] == [RunState.ABANDONED] * settle.MAX_RUNS + [RunState.WAITING]
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await _yes(rig, "kim")
+    await rig.run(30)
+    assert len(writes(rig)) == 1
+    await rig.close()
+
+
+async def test_a_person_is_called_once_where_one_question_after_another_is_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settle, "MAX_QUESTIONS", 2)
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(hours=1))))
+    await rig.run(30)
+    await _rescaled(rig, range(4, 7))
+    assert [run.state for run in await all_runs(rig)] == [RunState.ABANDONED] * 2
+    (called,) = await trail(rig, EventKind.ESCALATED)
+    assert "2 questions about it were put and withdrawn before anybody answered" in called.data["reason"]
+    await rig.close()
+
+
+async def test_a_question_says_what_came_over_it_and_that_it_is_over(tmp_path: Path) -> None:
+    """Under a pause nothing is done, whatever the answer: whoever reads the question sees that, and who set it."""
+    rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE))
+    await rig.run(30)
+    told = "an answer, under which nothing is done as long as this lasts: "
+    assert told not in "".join(rig.notebook.parents.values())
+    await rig.operations.pause("all", "cluster upgrade", "kim", None)
+    await rig.run(90)
+    (parent,) = rig.notebook.parents.values()
+    assert f"Waits: {told}all is paused by kim: cluster upgrade" in parent, parent
+    await rig.operations.resume("all", "kim")
+    await rig.run(90)
+    (parent,) = rig.notebook.parents.values()
+    assert (told not in parent, (await the_run(rig)).state) == (True, RunState.WAITING)
     await rig.close()

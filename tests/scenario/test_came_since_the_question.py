@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Literal, cast
 
 import pytest
 
@@ -14,7 +14,9 @@ from app.domain.outcome import RunState
 from app.domain.target import Kind
 from app.flow.people import approval_request
 from app.policy.model import Approval, OwnedMode, Ownership
+from app.sim.faults import Request
 from app.store.runs import Run
+from tests.orders import LANGGRAPH, Order
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, born, policy, the_run, writes
 from tests.scenario.test_waiting_plans import ordered
@@ -92,6 +94,51 @@ async def _ordered(rig: Rig) -> str:
     """A question about a hotfix of three pods, that an order put."""
     waiting = await ordered(rig, "hotfix", "1", image=":v1.4.3")
     return waiting.id
+
+
+@pytest.mark.parametrize(
+    ("when", "owned"),
+    [
+        ("before it is decided", False),
+        ("before it is decided", True),
+        ("while it is checked", False),
+        ("while it is asked about", True),
+    ],
+)
+@pytest.mark.parametrize("mode", [Mode.APPROVE, Mode.AUTO])
+async def test_promise_10_an_approvers_own_order_is_no_word_for_what_others_changed_after_it(
+    tmp_path: Path, when: str, mode: Mode, *, owned: bool
+) -> None:
+    """One question, which tells of their change and stands until somebody answers it."""
+    rig = await born(tmp_path, rules=policy(mode=mode, approval=Approval()))
+    if owned:
+        _tracked(rig)
+    await rig.run(20, alerts=False)
+    await rig.store.ingest(Order(LANGGRAPH, {"image": ":v1.4.3"}).delivery("hotfix", rig.clock))
+
+    def once(request: Request, moment: Literal["before", "after"]) -> None:
+        if request.dry_run and moment == "before" and not changed:
+            changed.append(request.verb)
+            rig.cluster.scale(*WHERE, 5, manager="kubectl")
+
+    changed: list[str] = []
+    match when:
+        case "before it is decided":
+            rig.cluster.scale(*WHERE, 5, manager="kubectl")
+        case "while it is checked":
+            rig.cluster.on_request(once)
+        case _:
+            await rig.run(20, alerts=False)
+            rig.cluster.scale(*WHERE, 5, manager="kubectl")
+    await rig.run(600, alerts=False)
+    last = (await all_runs(rig))[-1]
+    assert (writes(rig), last.state) == ([], RunState.WAITING), (rig.notebook.text[-2000:], last.result)
+    assert len(await all_runs(rig)) <= 2, "the question before it was about another size"
+    assert "kubectl changed replicas" in rig.notebook.text
+    await _approve(rig)
+    await rig.run(60, alerts=False)
+    assert len(writes(rig)) == 1
+    await rig.close()
 
 
 @pytest.mark.parametrize("later", [3, 40])

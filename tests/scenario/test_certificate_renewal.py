@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.domain.certificate import Issued
+from app.domain.http_check import HttpAddress, ServedCertificate
 from app.domain.json import JsonValue, Obj
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
@@ -98,6 +100,32 @@ async def test_promise_6_a_service_that_keeps_the_old_one_is_not_fixed_and_says_
     assert run.state is RunState.NOT_FIXED
     assert "they have to be restarted" in rig.notebook.text
     assert writes(rig) == ["patch Certificate"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("days", [-60, 3_650])
+@pytest.mark.parametrize("secret", ["secret: langgraph-tls, deletable: langgraph-tls, ", ""])
+async def test_promise_6_another_certificate_than_the_new_one_is_not_fixed(
+    tmp_path: Path, days: int, secret: str
+) -> None:
+    """Two pods that do not read the Secret again may serve two old ones, and a proxy serves one of its own when it has none."""
+    rig = Rig(tmp_path / "rig.sqlite", world=scenario_of(NAME), stride=5.0)
+    plain = RULE.replace("secret: langgraph-tls, deletable: langgraph-tls, ", secret)
+    rig.policy = load_policy({"rag7.yaml": plain}, CATALOGUE)
+    rig = await rig.born()
+    manifest = rig.cluster.peek(Kind.SECRET, "rag7", "langgraph-tls")
+    assert manifest is not None
+    former = issued(manifest)
+    other = Issued("a0a0a0a", former.not_after + timedelta(days=days))
+
+    async def certificate(address: HttpAddress, name: str) -> ServedCertificate:
+        del address, name  # which pod answers is not ours to choose
+        return ServedCertificate(other if "patch Certificate" in writes(rig) else former)
+
+    rig.cluster.http.certificate = certificate  # type: ignore[method-assign]
+    run = await order(rig)
+    assert run.state is RunState.NOT_FIXED, run.result
+    assert "serves serial a0a0a0a" in run.result
     await rig.close()
 
 

@@ -70,16 +70,23 @@ async def _waits(rig: Rig) -> bool:
     return any(r.state is RunState.WAITING for r in await all_runs(rig))
 
 
+@pytest.mark.parametrize(
+    ("above", "ends"), [(0.7, IncidentState.ESCALATED), (0.8, IncidentState.RESOLVED)], ids=["fires", "gone"]
+)
 async def test_what_is_still_short_of_connections_is_no_fix_although_sessions_were_ended(
-    tmp_path: Path,
+    tmp_path: Path, above: float, ends: IncidentState
 ) -> None:
-    """One session is ended, seventeen of twenty-two connections stay in use; there is no second step that applies."""
-    rig = await _born(tmp_path, most=1, crowded=0.7)
+    """One session is ended, seventeen of twenty-two connections stay in use; there is no second step that applies. A person is called
+    while the alert fires, and nobody once it is gone: nothing of ours stays in place."""
+    world = _world()
+    (watched,) = world.alerts
+    world = world.model_copy(update={"alerts": (watched.model_copy(update={"above": above}),)})
+    rig = await _born(tmp_path, world=world, most=1, crowded=0.7)
     await rig.until(lambda: _rests(rig))
     assert (await the_run(rig)).state is RunState.NOT_FIXED
     measured = await trail(rig, EventKind.MEASURED)
     assert measured[-1].data["effect"] is False
-    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    assert (await the_incident(rig)).state is ends
     await rig.close()
 
 

@@ -204,6 +204,22 @@ async def _journal(rig: Rig, run_id: str) -> list[JournalEntry]:
     return await rig.store.read(lambda conn: runs.entries(conn, run_id))
 
 
+async def test_promise_7_what_the_rules_undo_took_back_is_nobodys_hand_in_the_next_step(
+    tmp_path: Path,
+) -> None:
+    rig = await _scene(tmp_path, (U, N, E))
+    await _reaches(rig, RunState.WAITING)
+    run = await the_run(rig)
+    await rig.operations.approve(run.id, "ana", run.plan_hash)
+    await _reaches(rig, RunState.VERIFYING)
+    await rig.run(3_600)
+    run = await the_run(rig)
+    assert writes(rig) == [WRITE, BACK, WRITE]
+    assert run.state is RunState.NOT_FIXED
+    assert "somebody" not in run.result
+    await rig.close()
+
+
 async def test_promise_7_what_a_person_left_in_place_no_later_step_takes_back(tmp_path: Path) -> None:
     """The next step did not help either, and is taken back alone."""
     rig = await _scene(tmp_path, (U, N, E))

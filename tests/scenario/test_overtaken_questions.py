@@ -11,6 +11,7 @@ import pytest
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
+from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
 from app.store.runs import Run
 from tests.scenario.rig import Rig
@@ -20,14 +21,22 @@ NAME = "langgraph-embedder"
 
 
 async def _asked(path: Path) -> tuple[Rig, Run, dict[str, dict[str, object]]]:
-    """High latency is asked about, and nothing else is known."""
+    """High latency is asked about while a pod serves, and nothing else is known."""
     rig = await born(path, "out-of-memory", use_api=False)
+
+    async def serves() -> bool:
+        pods = await rig.cluster.list_objects(Kind.POD, "rag7")
+        states = [p["status"] for p in pods if p["metadata"]["name"].startswith(NAME)]
+        return any(c.get("ready") for state in states for c in state.get("containerStatuses", ()))
+
+    while not await serves():
+        await rig.step(1.0, alerts=False)
     alerts = {
         name: alert(rig, alertname=name, deployment=NAME, severity="critical")
         for name in ("HighLatency", "OutOfMemory")
     }
     await rig.send(body(alerts["HighLatency"]))
-    await rig.run(60, alerts=False)
+    await rig.run(15, alerts=False)
     (run,) = await all_runs(rig)
     assert (run.state, run.step.name) == (RunState.WAITING, "scale-out"), run.step
     return rig, run, alerts

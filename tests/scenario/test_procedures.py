@@ -173,6 +173,31 @@ async def test_a_hotfix_waits_for_an_approval_though_an_approver_ordered_it(tmp_
     await rig.close()
 
 
+@pytest.mark.parametrize(("after", "state"), [(0.02, RunState.FIXED), (0.045, RunState.NOT_FIXED)])
+async def test_a_hotfix_whose_error_lines_double_is_not_fixed(
+    tmp_path: Path, after: float, state: RunState
+) -> None:
+    """Its pods are a minute old when it settles: their lines are not those of two."""
+    world, errors = orders_world(), {"langgraph": 0.02, "langgraph v1.7.0": after}
+    behaviours = tuple(
+        b.model_copy(update={"error_ratio": errors.get(b.name, b.error_ratio)}) for b in world.behaviours
+    )
+    world = world.model_copy(update={"behaviours": behaviours})
+    rig = await Rig(tmp_path / "rig.sqlite", world=world, stride=5.0).born()
+    await rig.run(600)
+    run = await order(rig, "hotfix", image=":v1.7.0", service="langgraph")
+    await rig.operations.approve(run.id, "kim", run.plan_hash)
+
+    async def over() -> bool:
+        return (await rig.store.read(lambda conn: runs.get(conn, run.id))).ended_at is not None
+
+    await rig.until(over, 3_600)
+    ended = await rig.store.read(lambda conn: runs.get(conn, run.id))
+    assert ended.state is state, ended.result
+    assert "3.6 before" in ended.result
+    await rig.close()
+
+
 @pytest.mark.parametrize(("revision", "tag"), [(None, "v1.4.1"), (1, "v1.4.1")])
 async def test_a_rollback_goes_to_the_newest_different_or_the_given_revision(
     tmp_path: Path, revision: int | None, tag: str

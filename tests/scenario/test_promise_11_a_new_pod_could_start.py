@@ -148,6 +148,25 @@ async def test_nothing_is_restarted_scaled_or_raised_with_its_configuration_gone
     await rig.close()
 
 
+async def test_a_rollback_to_what_needs_a_config_map_of_its_own_that_is_gone_is_not_done(
+    tmp_path: Path,
+) -> None:
+    """As a tool leaves it that names each version's ConfigMap by its contents and removes the former one: what runs needs none of it."""
+    rig = await born(tmp_path)
+    sets = await rig.cluster.list_objects(Kind.REPLICA_SET, NAMESPACE, "app=langgraph")
+    old = next(s for s in sets if "v1.4.2" in s["spec"]["template"]["spec"]["containers"][0]["image"])
+    path = "/spec/template/spec/containers/0/envFrom"
+    needs = [{"configMapRef": {"name": "langgraph-config-7d9f2k"}}]
+    patch = [{"op": "add", "path": path, "value": needs}]
+    rig.cluster.edit(
+        Kind.REPLICA_SET, NAMESPACE, old["metadata"]["name"], patch, manager="kube-controller-manager"
+    )
+    told = await _told(rig)
+    assert "needs ConfigMap langgraph-config-7d9f2k, which does not exist" in told
+    assert writes(rig) == []
+    await rig.close()
+
+
 async def test_once_the_obstacle_is_gone_the_step_is_taken(tmp_path: Path) -> None:
     rig = await _born(tmp_path, "high-latency")
     _full_quota(rig)

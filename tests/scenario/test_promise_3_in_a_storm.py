@@ -18,7 +18,8 @@ from app.store import incidents, trail
 from app.store.incidents import Incident
 from app.store.schema import decisions
 from app.store.schema import incidents as rows
-from tests.scenario.bulk import ALIVE, BULK, Bulk, Calls, Storm, name_of, resident, storming
+from tests.bench.report import resident
+from tests.scenario.bulk import ALIVE, BULK, Bulk, Calls, Storm, name_of, storming
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import all_runs, decision, writes
 
@@ -72,14 +73,14 @@ async def test_ten_thousand_targets_break_no_limit_and_are_one_message(tmp_path:
     """The first three are acted upon, as they came before anybody could know; then it only observes."""
     client = Calls()
     async with storming(tmp_path, client=client) as storm:
-        rig, before = storm.rig, resident()
+        rig, before = storm.rig, resident("self")
         await storm.rise(50)
         await rig.run(20, alerts=False)
         assert writes(rig) == _ACTED
         assert storm.guard.most_in_flight == _IN_FLIGHT
         assert storm.guard.looks > 300
         assert await _undecided(rig) == 0
-        assert resident() - before < 64, "MiB; ten thousand incidents are in the store, not in memory"
+        assert resident("self") - before < 64, "MiB; ten thousand incidents are in the store, not in memory"
 
         assert isinstance(rig.cluster, Bulk)
         assert len(set(rig.cluster.asked)) < 100, "an API server in trouble was asked about every target"

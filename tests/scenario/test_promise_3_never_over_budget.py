@@ -10,8 +10,8 @@ import pytest
 
 from app.domain.decision import Code
 from app.domain.outcome import IncidentState
+from app.domain.quantities import parse_limits
 from app.policy.model import Budget, Per
-from app.policy.units import parse_limits
 from app.store import work
 from tests.crash.lives import never_over_budget
 from tests.scenario.rig import Rig

@@ -77,18 +77,17 @@ async def _intents_have_ends(rig: Rig) -> None:
 
 
 async def test_an_undo_that_was_held_is_not_done_later_when_the_alert_has_resolved(tmp_path: Path) -> None:
-    """What was done may have helped late: a person is asked again, and takes it back with one word."""
+    """What was done may have helped late: it is verified once more, and nobody is asked where it did."""
     rig = await _held(tmp_path)
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
     await rig.run(900)
     await rig.operations.resume("all", "kim")
     await rig.run(300)
     run = await the_run(rig)
-    assert (writes(rig), _replicas(rig), run.state) == (["patch langgraph-api"], 8, RunState.NOT_FIXED)
-    assert "the alert resolved while the undo was held" in run.result
-    first, again = await trail(rig, EventKind.ESCALATED)
+    assert (writes(rig), _replicas(rig), run.state) == (["patch langgraph-api"], 8, RunState.CONTAINED)
+    (first,) = await trail(rig, EventKind.ESCALATED)
     assert "its undo waits" in first.data["reason"]
-    assert f"remediator undo {run.id}" in again.data["reason"]
+    assert (await the_incident(rig)).state is IncidentState.CONTAINED
     await rig.operations.undo(run.id, "ana")
     await rig.run(60)
     assert ((await the_run(rig)).state, _replicas(rig)) == (RunState.UNDONE, 2)
@@ -207,7 +206,9 @@ async def test_after_a_second_undo_the_headline_says_nothing_of_the_first_ones_f
     await rig.operations.undo(run.id, "ana")
     await rig.run(120)
     assert (await the_run(rig)).state is RunState.UNDONE
-    now = _headline(rig)
+    now = next(
+        iter(rig.notebook.parents.values())
+    )  # the alert may have come back since, to an incident of its own
     assert "STUCK" not in now
     assert "The undo failed" in failed
     assert "The undo failed" not in now

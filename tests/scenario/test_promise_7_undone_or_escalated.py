@@ -15,9 +15,12 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.intake.auth import Principal, Scope
+from app.kube.faults import Answer, refusal
+from app.kube.faults import Request as Asked
 from app.page.incident import look
 from app.page.session import Visitor
 from app.policy.model import Approval, Otherwise
+from app.sim import SimCluster
 from app.sim.faults import Fault, FaultKind
 from app.store import runs, work
 from remediations import CATALOGUE
@@ -336,11 +339,26 @@ async def test_an_undo_that_met_a_conflict_is_not_undone(tmp_path: Path) -> None
     await rig.close()
 
 
-async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_follows(tmp_path: Path) -> None:
+class Webhook(SimCluster):
+    """Admission denies every change of a Deployment, in the words of the API server."""
+
+    async def patch(self, kind: Kind, namespace: str, name: str, patch: Any, *, dry_run: bool = False) -> Any:
+        """Asked as ever, and then denied."""
+        await super().patch(kind, namespace, name, patch, dry_run=True)
+        said = 'admission webhook "policy.example" denied the request: no'
+        answer = Answer(403, {"kind": "Status", "message": said, "reason": "Forbidden", "code": 403})
+        raise refusal(Asked("patch", kind.value, f"{namespace}/{name}", mutates=True), answer)
+
+
+@pytest.mark.parametrize("cluster_type", [SimCluster, Webhook], ids=["a missing right", "admission"])
+async def test_a_step_that_the_cluster_refuses_is_tried_once_and_the_next_one_follows(
+    tmp_path: Path, cluster_type: type[SimCluster]
+) -> None:
     """A lasting refusal (a missing right, admission, quota) is no reason to ask again and again: at most one dry run for each
     step of the ladder, its reservation back, then a person."""
-    rig = await born(tmp_path, world=flood())
-    rig.cluster.deny("patch", Kind.DEPLOYMENT)
+    rig = await born(tmp_path, world=flood(), cluster_type=cluster_type)
+    if cluster_type is SimCluster:
+        rig.cluster.deny("patch", Kind.DEPLOYMENT)
     dry_runs: list[str] = []
     rig.cluster.on_request(
         lambda request, when: (

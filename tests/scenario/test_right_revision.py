@@ -16,6 +16,7 @@ from app.policy.model import Policy
 from app.sim import Scenario, load_scenario
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import TARGET, alert, all_incidents, all_runs, body, born, policy, writes
+from tests.unit.remediations.test_right_version import NAME, image, world_of
 
 BAD, GOOD = "v1.5.0", "v1.4.2"
 
@@ -173,5 +174,24 @@ async def test_a_guilty_release_whose_pods_are_slow_to_start_is_rolled_back_by_i
         rig.cluster.edit(Kind.DEPLOYMENT, "rag7", "langgraph", [release], manager="pipeline")
         await rig.run(1_500)
         assert (_image(rig), writes(rig)) == (GOOD, ["patch langgraph"])
+    finally:
+        await rig.close()
+
+
+async def test_a_hotfix_that_serves_is_what_a_stuck_release_goes_back_to(tmp_path: Path) -> None:
+    """The version before ran for days and is known to be good; the hotfix is young, and its pods serve."""
+    rig = Rig(tmp_path / "rig.sqlite", world=world_of(Kind.DEPLOYMENT, ("v3",), ()), stride=30.0)
+    rig.policy = policy()
+    await rig.born()
+    try:
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", NAME, [image("v2")], manager="kubectl-edit")
+        await rig.run(1_200)
+        rig.cluster.edit(Kind.DEPLOYMENT, "rag7", NAME, [image("v3")], manager="pipeline")
+        await rig.run(900)
+        now = rig.cluster.peek(Kind.DEPLOYMENT, "rag7", NAME)
+        assert now is not None
+        assert now["spec"]["template"]["spec"]["containers"][0]["image"].endswith(":v2")
+        assert writes(rig) == [f"patch {NAME}"]
+        assert "revision 2 serves: 3 pods of it are ready now" in rig.notebook.text
     finally:
         await rig.close()

@@ -5,6 +5,8 @@ Every remediation and procedure runs under a policy that has no other rule, on a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from app.flow.deciding.marks import OWNING
 from app.kube.verbs import OPTIONAL, READS
 from app.policy.load import load_policy
 from app.policy.model import Policy
+from app.sim import SimCluster
 from remediations import CATALOGUE
 from tests.crash.cases import Case, cases
 from tests.orders import SCALER
@@ -82,7 +85,19 @@ def _object(kind: str, api: str, name: str, owner: Obj | None = None, **fields: 
 
 
 def _owner(kind: str, api: str, name: str) -> Obj:
-    return {"apiVersion": api, "kind": kind, "name": name, "uid": f"{name}-uid", "controller": True}
+    """Its uid is known once the cluster has created the owner."""
+    return {"apiVersion": api, "kind": kind, "name": name, "controller": True}
+
+
+def _create(cluster: SimCluster, manifests: Sequence[Obj]) -> None:
+    """In this order: each knows the uid of its owner, as on a real cluster."""
+    uids: dict[tuple[str, str], str] = {}
+    for manifest in manifests:
+        owned = deepcopy(manifest)
+        for owner in owned["metadata"].get("ownerReferences", ()):
+            owner["uid"] = uids[owner["kind"], owner["name"]]
+        created = cluster.create(owned)["metadata"]
+        uids[manifest["kind"], created["name"]] = created["uid"]
 
 
 POD = {"restartPolicy": "Never", "containers": [{"name": "app", "image": "registry.test/app:v1"}]}
@@ -174,8 +189,7 @@ async def _heard(path: Path, remediation: str, scene: str, *, optional: bool) ->
     rig = Rig(path / "rig.sqlite", use_api=False, stride=30.0)
     rig.policy = _only(policy(), remediation)
     objects, labels = SCENES[scene]
-    for manifest in objects:
-        rig.cluster.create(manifest)
+    _create(rig.cluster, objects)
     roles = Roles(rig.policy, () if optional else OPTIONAL)
     roles.rule(rig.cluster)
     await rig.born()

@@ -285,3 +285,38 @@ async def test_wherever_it_is_cut_the_run_is_waited_for_and_nothing_waits_for_ev
         assert await trail(rig, EventKind.ESCALATED) == [], (n, rig.notebook.text[-2000:])
         await rig.close()
         n += STEP
+
+
+@pytest.mark.parametrize("later", [1, 20, 30])
+async def test_the_call_for_an_alert_that_no_step_helps_waits_a_moment_for_the_one_that_a_step_does(
+    tmp_path: Path, later: float
+) -> None:
+    rig = await born(tmp_path, use_api=False)
+    first = alert(rig, alertname="APIRateLimiting", started=0)
+    await rig.send(body(first))
+    await rig.run(later, alerts=False)
+    await rig.send(body(second := alert(rig, started=0)))
+    await rig.run(60, alerts=False)
+    (run,) = await all_runs(rig)
+    await end(rig, [second])
+    await rig.run(200, alerts=False)
+    assert (await _of(rig, "HighErrorRate")).state is IncidentState.FIXED, run.result
+    assert await calls_for(rig, "APIRateLimiting") == 0
+    await end(rig, [first])
+    await rig.run(30, alerts=False)
+    assert (await _of(rig, "APIRateLimiting")).state is IncidentState.RESOLVED
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.close()
+
+
+async def test_a_person_is_called_a_minute_after_an_alert_that_no_step_helps_fired_alone(
+    tmp_path: Path,
+) -> None:
+    rig = await born(tmp_path, use_api=False)
+    await rig.send(body(alert(rig, alertname="APIRateLimiting", started=15)))
+    await rig.run(40, alerts=False)
+    assert await calls_for(rig, "APIRateLimiting") == 0
+    assert "another alert of the same fault may follow within a minute" in rig.notebook.text
+    await rig.run(10, alerts=False)
+    assert await calls_for(rig, "APIRateLimiting") == 1
+    await rig.close()

@@ -17,12 +17,12 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
+from app.domain.quantities import parse_limits
 from app.domain.target import Kind
 from app.domain.units import utc
 from app.flow.people.approve import Said, answer
 from app.flow.people.approvers import Approver
 from app.policy.model import Approval, Budget, Per, Rule
-from app.policy.units import parse_limits
 from app.sim.faults import Fault, FaultKind
 from app.store import facts, incidents, runs
 from app.store.runs import Run

@@ -11,13 +11,13 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, select
 
 from app.store import work
 from app.store.connection import parse
@@ -27,6 +27,7 @@ from app.store.schema import metadata
 from tests import history
 from tests.contract import postgres
 from tests.contract.stores import HandClock, missing
+from tests.empty_store import put_empty_store
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, policy
 
@@ -180,3 +181,14 @@ def _nodes(node: dict[str, Any], limited: bool = False) -> Iterator[str]:
         yield f"{node['Node Type']} of all of {index}"
     for child in node.get("Plans", ()):
         yield from _nodes(child, limited)
+
+
+def test_history_fills_every_table_that_grows(tmp_path: Path) -> None:
+    """A table without rows is read in no time, whoever reads it, and the bench of a full store would not see it either."""
+    url = put_empty_store(tmp_path / "full.sqlite")
+    engine = create_engine(url)
+    with engine.begin() as conn:
+        history.fill(conn, 200, datetime(2026, 3, 4, tzinfo=UTC))
+        empty = {name for name in GROWS if not conn.execute(select(metadata.tables[name]).limit(1)).all()}
+    engine.dispose()
+    assert empty == set()

@@ -10,15 +10,17 @@ nobody can tell whether it arrived it is given up, and said so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import Connection
 
-from app.domain.errors import Missing
+from app.domain.errors import Missing, RemediatorError
 from app.flow.calling import severity
+from app.flow.services import Services
 from app.notify.client import Never, Posted, Retry
 from app.notify.pagerduty import PagerDutyClient, note_for, page_for
 from app.notify.status_page import StatusPageClient
@@ -67,13 +69,19 @@ class To(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Lines:
     """The ways out. `pager` and `status_page` are None when they are not configured. `mark` makes the keyed mark of a page's key and text,
-    by which its events are known when they come back."""
+    by which its events are known when they come back. `check` is asked right before each call."""
 
     store: Store
     timeline_of: Callable[[Connection, str], Timeline]
     mark: Callable[[str, str], str]
     pager: PagerDutyClient | None = None
     status_page: StatusPageClient | None = None
+    check: Callable[[], Awaitable[None]] | None = None
+
+    async def still(self) -> None:
+        """Right before a call goes out: raises what says that the row is not ours any more."""
+        if self.check is not None:
+            await self.check()
 
 
 def key_of(walk: StoredEscalation) -> str:
@@ -171,13 +179,15 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
         raise Never("REMEDIATOR_PAGERDUTY_ROUTING_KEY is not set", code="no_pager")
     if do is not Do.TRIGGER:
         await _after(lines.store, [outbox.page_row(key)])
+        await lines.still()
         await pager.end(key, do.value)
         return Posted("pagerduty", incident_id)
-    of = await lines.store.read(lambda conn: escalations.paging(conn, key))
-    if of is None:
+    of = await lines.store.read(lambda conn: escalations.of_page(conn, key))
+    if of is None or of.answered_at is not None:
         raise Never("nobody has to be paged for it any more", code=NOT_NEEDED)
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
     about = replace(timeline, severity=severity.OF_STORM if of.storm else of.severity or timeline.severity)
+    await lines.still()
     await pager.trigger(page_for(about, fact_of(row), key, lines.mark))
     return Posted("pagerduty", incident_id)
 
@@ -185,6 +195,7 @@ async def _page(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str
 async def _note(lines: Lines, pager: PagerDutyClient, row: Row, incident_id: str) -> Posted:
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
     if timeline.pagerduty_incident and pager.access.notes:
+        await lines.still()
         await pager.note(timeline.pagerduty_incident, row.payload["text"] or note_for(timeline, fact_of(row)))
     return Posted("pagerduty", timeline.pagerduty_incident)
 
@@ -209,12 +220,14 @@ async def _status(lines: Lines, row: Row) -> Posted:
     if to is To.PAGE:
         if lines.status_page is None:
             raise Never("REMEDIATOR_STATUS_PAGE_URL is not set", code="no_status_page")
+        await lines.still()
         await lines.status_page.post(row.payload["data"], row.id)
         return Posted("status page", status.value)
     timeline = await lines.store.read(lambda conn: lines.timeline_of(conn, incident_id))
     if lines.pager is None or not lines.pager.access.notes:
         raise Never("REMEDIATOR_PAGERDUTY_API_TOKEN and _FROM are not set", code="no_pager")
     if timeline.pagerduty_incident:
+        await lines.still()
         await lines.pager.status_update(timeline.pagerduty_incident, str(row.payload["data"]["message"]))
     return Posted("pagerduty", timeline.pagerduty_incident)
 
@@ -242,3 +255,36 @@ def fact_of(row: Row) -> Escalation:
     if not isinstance(fact, Escalation):
         raise ValueError("a call without an escalation")  # noqa: TRY004 - the row's content is wrong, no caller's type
     return fact
+
+
+# On call: who PagerDuty names for a step's schedules and escalation policies. Never asks anybody.
+
+_LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
+
+
+async def on_call(services: Services, wanted: Sequence[str]) -> dict[str, str]:
+    """One sentence for each of these schedules and escalation policies, by the policy's entry."""
+    found = dict[str, str]()
+    try:
+        async with asyncio.timeout(_LOOK_UP):
+            for name in wanted:
+                found[name] = await _named(services, name)
+    except TimeoutError:
+        found |= {n: _unknown(n, f"no answer within {_LOOK_UP:g} s") for n in wanted if n not in found}
+    return found
+
+
+async def _named(services: Services, name: str) -> str:
+    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
+    if services.on_call is None:
+        return _unknown(name, "REMEDIATOR_PAGERDUTY_API_TOKEN is not set")
+    try:
+        names = await services.on_call.names(kind, identity)
+    except RemediatorError as error:
+        return _unknown(name, error.message)
+    return f"On call in PagerDuty ({kind} {identity}): {', '.join(names) or 'nobody'}"
+
+
+def _unknown(name: str, why: str) -> str:
+    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
+    return f"Who is on call in PagerDuty ({kind} {identity}) is not known: {why}"

@@ -7,7 +7,6 @@ back: it stops writes, not words. Never touches the cluster and never decides wh
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,12 +16,13 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.alert import PageWord
-from app.domain.errors import Refused, RemediatorError
+from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.free_text import OF_PAGERDUTY
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
-from app.flow.calling import calls, severity, statuses
+from app.flow.calling import attended, calls, severity, statuses
+from app.flow.calling.attended import Left
 from app.flow.calling.calls import Do, Status
 from app.flow.deciding.decide import firing_alerts, unheard
 from app.flow.each import each
@@ -31,7 +31,7 @@ from app.flow.notifying.fan_out import STORM_CALL
 from app.flow.notifying.record import AUDITED, actor_of, tell
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
-from app.notify.timeline import Topic, fact_to_json
+from app.notify.timeline import Escalation, Topic, fact_from_json, fact_to_json
 from app.policy.escalation import (
     POLICY,
     SCHEDULE,
@@ -42,7 +42,7 @@ from app.policy.escalation import (
 )
 from app.policy.model import Policy
 from app.store import approvals, digests, escalations, incidents, outbox, people, work
-from app.store.approvals import NO_PRESS, Press
+from app.store.approvals import NO_CLICK, Click
 from app.store.escalations import StoredEscalation
 from app.store.tx import Tx
 
@@ -50,7 +50,6 @@ _AT_ONCE = 50  # looked at in one sweep
 _PAGERDUTY = "PagerDuty"
 STORM = "dig_"
 """How the id of a storm begins."""
-_LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
 
 
 async def walk_due(services: Services) -> None:
@@ -78,8 +77,8 @@ async def _gone(services: Services, walk: StoredEscalation) -> bool:
         lambda conn: (incidents.get(conn, walk.subject), firing_alerts(conn, walk.subject))
     )
     closes = alerts and incident.manual is None and incident.decided_at is not None
-    if not closes or incident.state not in (IncidentState.ESCALATED, IncidentState.STUCK):
-        return False
+    if not closes or incident.state is not IncidentState.ESCALATED:
+        return False  # what is left of a run that got stuck stays open, and the next one is asked
     gone, _ = await unheard(services, incident, alerts)
     if gone:
         await services.store.write(lambda tx: incidents.schedule(tx, walk.subject, tx.now))
@@ -180,15 +179,23 @@ def _heard(
 
 def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalation, str]:
     """Alerts joined: when a more severe one is among them, the steps of its severity begin, with a page of their own, also when somebody
-    had answered for what it was before. The round after it, and why it begins anew."""
-    if not severity.has_risen(tx.conn, walk):
+    had answered for what it was before; and when nobody is asked for it any more. The round after it, and why it begins anew."""
+    risen = severity.has_risen(tx.conn, walk)
+    if not risen and (walk.storm or not _called_anew(tx, walk)):
         escalations.follow(tx, walk, joined=False)
         return replace(walk, joined=False), again
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
     people.forget_holder(tx, walk.subject)
-    text = record.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
+    text = "its alert fires again"
+    if risen:
+        text = record.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
     return escalations.anew(tx, walk, walk.why), text
+
+
+def _called_anew(tx: Tx, walk: StoredEscalation) -> bool:
+    incident = incidents.get(tx.conn, walk.subject)
+    return attended.left(tx.conn, incident, walk) is Left.ANEW and incident.state is IncidentState.STUCK
 
 
 def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation:
@@ -256,7 +263,10 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
             calls.put_note(tx, walk, "called")
         statuses.tell(tx, reach, policy, walk, Status.INVESTIGATING)
     if nobody and policy.escalation is None:
-        return  # no steps and no pager: the message that a person is needed is all there is
+        # No steps and no pager: the message that a person is needed is all there is.
+        if told.again and not walk.storm:
+            _say_anew(tx, walk, told.again)
+        return
     lines = tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
     if nobody:
         lines = ("Nobody was asked: PagerDuty is not configured",)
@@ -273,6 +283,13 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
+
+
+def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:
+    why = fact_from_json(Topic.ESCALATED, walk.why)
+    if isinstance(why, Escalation):
+        why = replace(why, reason=f"{again}: {why.reason}")
+        tell(tx, Topic.ESCALATED, why, incident_id=walk.subject, once=f"escalation/{walk.round}/anew")
 
 
 def _anew(walk: StoredEscalation) -> str:
@@ -306,41 +323,18 @@ async def _on_call(services: Services, policy: Policy, walk: StoredEscalation) -
         return {}
     steps = await services.store.read(lambda conn: _left(conn, policy, _as_risen(conn, walk)))
     wanted = [name for name in steps[0].who if _is_on_call(name)] if steps else []
-    found = {}
-    try:
-        async with asyncio.timeout(_LOOK_UP):
-            for name in wanted:
-                found[name] = await _named(services, name)
-    except TimeoutError:
-        found |= {n: _unknown(n, f"no answer within {_LOOK_UP:g} s") for n in wanted if n not in found}
-    return found
-
-
-async def _named(services: Services, name: str) -> str:
-    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
-    if services.on_call is None:
-        return _unknown(name, "REMEDIATOR_PAGERDUTY_API_TOKEN is not set")
-    try:
-        names = await services.on_call.names(kind, identity)
-    except RemediatorError as error:
-        return _unknown(name, error.message)
-    return f"On call in PagerDuty ({kind} {identity}): {', '.join(names) or 'nobody'}"
-
-
-def _unknown(name: str, why: str) -> str:
-    kind, _, identity = name.removeprefix("pagerduty-").partition(":")
-    return f"Who is on call in PagerDuty ({kind} {identity}) is not known: {why}"
+    return await calls.on_call(services, wanted)
 
 
 async def acknowledge(
-    services: Services, subject: str, by: str, through: str, press: Press = NO_PRESS
+    services: Services, subject: str, by: str, through: str, click: Click = NO_CLICK
 ) -> dict[str, Any]:
     """This person has the incident, or the storm: nobody else is asked, and on the incident nothing is done by itself. Raises Missing, Refused
-    (`incident_closed`), Repeated for a press that was taken before. Whoever has it already keeps it."""
-    fact = Acknowledged(by, through, reason=press.reason)
+    (`incident_closed`), Repeated for a click that was taken before. Whoever has it already keeps it."""
+    fact = Acknowledged(by, through, reason=click.reason)
 
     def write(tx: Tx) -> dict[str, Any]:
-        approvals.take(tx, press.key)
+        approvals.take(tx, click.key)
         return _acknowledge(tx, services, subject, fact)
 
     done = await services.store.write(write)
@@ -356,10 +350,12 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
     if incident.state.closed if incident is not None else walk is None:
         raise Refused("it is over: nobody has to take it", code="incident_closed", where=subject)
     answer = {"incident": subject, "by": fact.by, "answer": "acknowledged"}
+    if incident is not None and incident.state is IncidentState.STUCK:
+        incidents.schedule(tx, subject, tx.now)  # where its alert is gone, it was open for this word alone
     if walk is not None and walk.answered_at is None:
         _answered(tx, services, services.policy(), walk, fact)
         return answer
-    holder = None if storm else people.holder_of(tx.conn, subject)
+    holder = None if storm else attended.holder(tx.conn, subject)
     has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
     if has:
         return {**answer, "by": has, "answer": "already"}

@@ -45,8 +45,14 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
         walk.joined
         and walk.severity is not None
         and not walk.storm
-        and rank_of(of_incident(conn, walk.subject)) < rank_of(walk.severity)
+        and above(conn, walk.subject, walk.severity)
     )
+
+
+def above(conn: Connection, incident_id: str, given: str) -> bool:
+    """What fires is more severe than that. Where nothing fires, nothing has risen, whatever its first alert was."""
+    fires = incidents.firing_count(conn, incident_id) > 0
+    return fires and rank_of(of_incident(conn, incident_id)) < rank_of(given)
 
 
 def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:

@@ -38,8 +38,8 @@ def page_is_late(tx: Tx, row: Row, error: str) -> None:
 def _tell(tx: Tx, row: Row, error: str, *, again: bool) -> None:
     if row.kind != calls.PAGE or row.payload.get("do", calls.Do.TRIGGER) != calls.Do.TRIGGER:
         return
-    walk = escalations.paging(tx.conn, str(row.payload.get("key", row.payload["incident"])))
-    if walk is None or not _said(tx, walk, row, NotPaged(error, again)):
+    walk = escalations.of_page(tx.conn, str(row.payload.get("key", row.payload["incident"])))
+    if walk is None or walk.answered_at is not None or not _said(tx, walk, row, NotPaged(error, again)):
         return
     if again:  # one that is given up stands in the trail by itself
         data = {"message": row.id, "kind": row.kind, "error": error}

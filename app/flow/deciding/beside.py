@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
+from app.domain.outcome import RunState
 from app.domain.target import Kind, Target
 from app.domain.text import bounded, visible
 from app.flow.calling import severity
@@ -22,14 +23,21 @@ from app.notify.wording import resolved_beside
 from app.policy.facts import Beside, Facts, Unknown, may_act
 from app.policy.match import NoHint, match_rule, rank_of, target_hint
 from app.policy.model import Policy, Rule
-from app.store import facts, incidents, people, runs
+from app.store import approvals, facts, incidents, people, runs
 from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
+from app.store.runs import Run
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
 _ANSWERED = timedelta(minutes=30)
 """So long, at most, a person is not called because another alert's question waits for its answer: as long as one stands by default."""
 _AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
+MAX_QUESTIONS = 12
+"""So many questions about the same, one after another, are put within an hour as they come up, and then one in five minutes."""
+_HOUR = timedelta(hours=1)
+_FOLLOWS = timedelta(minutes=1)
+"""So long after it fired, at most, an alert's call waits for another one of the same fault: they come about within half a minute, and a sender may take
+another half to group them."""
 _LOOKED_AT = timedelta(minutes=2)
 """So long a look at another alert is waited for: the minute that a sender may take to group them, and that of a claim whose worker died."""
 
@@ -38,9 +46,13 @@ def without_step(
     conn: Connection, ground: Ground, incident: Incident, measured: Facts, changed_at: datetime | None
 ) -> Facts:
     """The facts with what is under way beside it. An undo that waits for what holds it changes nothing, and nobody waits for that."""
-    at_work = "" if isinstance(measured.busy_with, Unknown) else measured.busy_with
-    if at_work and runs.get(conn, at_work).waits_for.startswith(WAITS_HELD):
+    run = _at_work(conn, measured)
+    if run is not None and run.waits_for.startswith(WAITS_HELD):
         return replace(measured, busy_with="")
+    if (
+        run is not None and run.state is RunState.WAITING
+    ):  # for an answer about a later step, as others do about their first
+        measured = replace(measured, busy_with="", waiting=(*measured.waiting, run.id))
     found = (
         _their_time(incident, ground.rule, measured, changed_at)
         or _asked(conn, incident, measured)
@@ -48,6 +60,26 @@ def without_step(
         or _looked_at(conn, ground.policy, incident, measured)
     )
     return replace(measured, beside=found)
+
+
+def kept_away(conn: Connection, incident: Incident, measured: Facts) -> str:
+    """What at work keeps a step away until people do something, in words; empty for nothing: an undo that waits for what only they lift, or a
+    question about a later step of what is less severe."""
+    run = _at_work(conn, measured)
+    if run is None:
+        return ""
+    if run.waits_for.startswith(WAITS_HELD):
+        return f"the undo of {run.id} has its target and waits for {run.waits_for.removeprefix(WAITS_HELD)}"
+    ours, theirs = (severity.of_incident(conn, one) for one in (incident.id, run.incident_id))
+    if run.state is RunState.WAITING and rank_of(ours) < rank_of(theirs):
+        return f"{run.id} has its target and waits for an answer about its next step"
+    return ""
+
+
+def _at_work(conn: Connection, measured: Facts) -> Run | None:
+    """The run that is at work on the target, as far as that is known."""
+    known = "" if isinstance(measured.busy_with, Unknown) else measured.busy_with
+    return runs.get(conn, known) if known else None
 
 
 def _asked(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
@@ -104,10 +136,34 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
         milder = rank_of(severity.of_incident(conn, run.incident_id)) > rank_of(severe)
         if not (order or later or milder):
             return Beside(f"{run.id} waits for an answer", f"{run.id} ends")
+    if again := _asked_often(conn, ground.rule, measured):
+        return again
     end = None if measured.mended_at is None else measured.mended_at + ground.rule.verify.timeout
     if end is None or measured.now >= end:
         return None
     return Beside("another run has just mended it", "the alert resolves, or its time for that is over", end)
+
+
+def _asked_often(conn: Connection, rule: Rule, measured: Facts) -> Beside | None:
+    """People were asked about it again and again, as its alert comes and goes: the next question has time after the last one."""
+    asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - _HOUR)
+    end = asked[0].ended + _AGAIN if asked else measured.now
+    if len(asked) < MAX_QUESTIONS or measured.now >= end:
+        return None
+    told = f"people were asked about it {len(asked)} times within an hour, and its alert went each time"
+    return Beside(told, "some time has gone by since", end)
+
+
+def before_calling(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
+    """What is waited for before a person is called for an alert that no step helps: another alert of the same fault, which one may help. An order is
+    answered at once."""
+    first = next(iter(incidents.alerts(conn, incident.id, 1)), None)
+    if incident.manual is not None or first is None:
+        return None
+    end = min(first.starts_at, incident.opened_at) + _FOLLOWS  # the sender's clock may be ahead
+    if measured.now >= end:
+        return None
+    return Beside("another alert of the same fault may follow within a minute", "that minute is over", end)
 
 
 def _looked_at(conn: Connection, policy: Policy, incident: Incident, measured: Facts) -> Beside | None:

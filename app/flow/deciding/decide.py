@@ -24,6 +24,7 @@ from app.domain.outcome import IncidentState
 from app.domain.ports import IncidentBodies
 from app.domain.target import Target
 from app.domain.units import utc
+from app.flow.calling import attended
 from app.flow.deciding import apart, facts, investigate
 from app.flow.deciding.history import asked_last, history_of, owed, pay, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
@@ -36,8 +37,7 @@ from app.flow.deciding.settle import (
     watched,
 )
 from app.flow.ids import WAKE
-from app.flow.notifying import record
-from app.flow.notifying.record import move
+from app.flow.notifying.record import count_decided, move
 from app.flow.people.approval_request import still_asking
 from app.flow.services import Services
 from app.intake.pagerduty import enriched, lacks_labels
@@ -52,19 +52,12 @@ from app.store.database import Store
 from app.store.incidents import Incident, StoredAlert
 from app.store.tx import Tx
 
-# Enrich: labels that a PagerDuty webhook does not carry, fetched from PagerDuty's REST API before deciding.
-# A V3 event has no alert body (protocol fact); `GET /incidents/{id}/alerts` has. The host comes from settings only,
-# never from the payload. Called by `decide`; when PagerDuty does not answer, the decision waits, it is not made on
-# half the facts.
-
 
 async def enrich(
     store: Store, bodies: IncidentBodies | None, incident_id: str, alerts: tuple[StoredAlert, ...]
 ) -> bool:
-    """Fetch and keep missing labels; True when something was added and the incident has to be read again.
-
-    Raises ProbeUnavailable.
-    """
+    """Fetch and keep labels that a PagerDuty webhook does not carry (protocol fact); True when some were added and the incident has to be read
+    again. Raises ProbeUnavailable: then the decision waits, it is not made on half the facts."""
     poor = [a for a in alerts if lacks_labels(a.alert())] if bodies is not None else []
     changed = False
     for stored in poor:
@@ -97,6 +90,7 @@ _FRESH = timedelta(minutes=15)
 _SILENT = 96
 """An alert that nobody can be asked about is gone when it was not heard of for so many times that long: a day, longer than any
 common repeat interval."""
+GONE = "its source no longer has the alert, and no message said so"
 _ALERTS = facts.ALERTS + 1  # one more, so that a rest is known to be there
 
 
@@ -240,12 +234,12 @@ async def _decide(services: Services, incident_id: str) -> str | None:
     found = await _walk(way)
     if isinstance(found, Decision):
         await apart.left(services, way.policy, way.incident, way.alerts, found)
-        record.count_decided(services, way.incident, found)
+        count_decided(services, way.incident, found)
         return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:
         return None
-    record.count_decided(services, way.incident, settled.decision)
+    count_decided(services, way.incident, settled.decision)
     return settled.run_id
 
 
@@ -273,7 +267,8 @@ async def _settled_by_silence(way: Way) -> bool:
 
     def write(tx: Tx) -> None:
         held = incidents.hold(tx, incident.id)
-        if gone and not held.state.closed and counts.last_seen(tx.conn, incident.id) == _last_seen(way):
+        same = counts.last_seen(tx.conn, incident.id) == _last_seen(way)
+        if gone and same and not (held.state.closed or attended.stays_open(tx.conn, held)):
             move(tx, held, IncidentState.RESOLVED, once="gone", reason=gone)
             incidents.schedule(tx, incident.id, None)
         else:
@@ -295,9 +290,14 @@ async def _paid(way: Way) -> bool:
     return True
 
 
-async def unheard(services: Services, incident: Incident, alerts: tuple[StoredAlert, ...]) -> tuple[str, str]:
-    """Why nobody is called for alerts that the store has firing: their source has them no more, or they are silenced; both empty otherwise."""
+async def unheard(
+    services: Services, incident: Incident, alerts: tuple[StoredAlert, ...], *, now: bool = False
+) -> tuple[str, str]:
+    """Why nobody is called for alerts that the store has firing: their source has them no more, or they are silenced; both empty otherwise.
+    `now`: the source's word counts however lately it told of them."""
     reports = await facts.reports(services, alerts)
+    if now and all(report.state is Reported.GONE for report in reports):
+        return GONE, silence(reports)
     way = Way(services, services.policy(), incident, alerts, View(services.cluster))
     return await _vanished(way, reports), silence(reports)
 
@@ -313,7 +313,7 @@ async def _vanished(way: Way, heard: Sequence[AlertReport] = ()) -> str:
         return ""
     states = {report.state for report in heard or await facts.reports(way.services, way.alerts)}
     if states == {Reported.GONE}:
-        return "its source no longer has the alert, and no message said so"
+        return GONE
     if (
         Reported.TOLD in states
         and states <= {Reported.TOLD, Reported.GONE}

@@ -20,8 +20,9 @@ from app.domain.target import Target
 from app.domain.units import counted, duration
 from app.domain.verification import Worth
 from app.flow.calling import severity
+from app.flow.calling.attended import at_it
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
-from app.flow.notifying.record import announce, at_it, escalate, move
+from app.flow.notifying.record import announce, escalate, move
 from app.flow.running.journal import OWED
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, TrustChange, fact_from_json, fact_to_json

@@ -9,18 +9,16 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TypeGuard, TypeVar
+from typing import TypeVar
 
 import structlog
-from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from app.domain.alert import ManualRequest, Source, not_measured
 from app.domain.cluster import Cluster
 from app.domain.decision import Code, Decision
 from app.domain.errors import AccessDenied, BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import MEASURED, Diagnosis, Finding
-from app.domain.param_form import form
+from app.domain.params import params_of
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import AnyRemediation, History, Params, Scene
 from app.domain.target import Target
@@ -39,11 +37,11 @@ from app.policy.match import (
     guessed,
     match_rule,
     own_target,
-    rule_for_order,
     severity_rank,
     target_hint,
 )
 from app.policy.model import Policy, Rule
+from app.policy.ordered import order_params
 from app.store.incidents import Incident, StoredAlert
 
 log = structlog.get_logger(__name__)
@@ -118,7 +116,9 @@ def subject_of(
         return policy_decide.not_measured(policy, matched.rule, reason)
     remediation = services.catalogue[matched.rule.remediation]
     fired_at = min(a.starts_at for a in alerts)
-    return Subject(incident, labels, fired_at, matched.rule, remediation, _params(remediation, matched.rule))
+    return Subject(
+        incident, labels, fired_at, matched.rule, remediation, params_of(remediation, matched.rule.params)
+    )
 
 
 def leading(alerts: Sequence[StoredAlert]) -> StoredAlert:
@@ -144,7 +144,7 @@ def _ordered(services: Services, policy: Policy, incident: Incident) -> Subject:
         )
     if order.schedule:
         rule = _of_schedule(policy, order)
-        params = _params(remediation, rule)
+        params = params_of(remediation, rule.params)
     else:
         rule, params = order_params(policy, remediation, order.params)
     return Subject(incident, {}, incident.opened_at, rule, remediation, params)
@@ -159,66 +159,6 @@ def _of_schedule(policy: Policy, order: ManualRequest) -> Rule:
         text = "the rule whose schedule ordered it is gone, or is for something else now"
         raise BadInput(text, code="rule_gone", where=order.schedule)
     return rule
-
-
-def order_params(
-    policy: Policy, remediation: AnyRemediation, params: Mapping[str, object]
-) -> tuple[Rule, Params]:
-    """The rule and the params of an order. Raises BadInput: `bad_params`, `param_missing` for one without a default that neither
-    the order nor the rule gives, `param_over_rule` for a number above what the
-    rule, or else the remediation's default, says and `order_params` does not allow, `param_fixed` for another value of one that
-    only the rule sets."""
-    own = rule_for_order(policy, remediation.name, {}, remediation.procedure)
-    rule = rule_for_order(policy, remediation.name, params, remediation.procedure)
-    found = _params(remediation, rule)
-    required = {k for k, field in remediation.params.model_fields.items() if field.is_required()}
-    given = {k: v for k, v in params.items() if k in required}  # of these the rule alone may have none
-    standing = _params(remediation, own.model_copy(update={"params": {**given, **own.params}}))
-    asked = {**given, **own.params, **own.order_params}
-    highest = _params(remediation, own.model_copy(update={"params": asked}))
-    together = remediation.rule_first if remediation.rule_first & set(own.params) else frozenset()
-    fixed = remediation.fixed_params | together
-    for name in params:
-        value, limit = getattr(found, name, None), getattr(highest, name, None)
-        if name in fixed and value != getattr(standing, name, None):
-            raise BadInput("only the rule sets this", code="param_fixed", where=f"params.{name}")
-        if _number(value) and _number(limit) and value > limit:
-            text = f"the rule {own.name!r} lets an order ask for {limit} at most"
-            raise BadInput(text, code="param_over_rule", where=f"params.{name}")
-    return rule, found
-
-
-def _number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _params(remediation: AnyRemediation, rule: Rule) -> Params:
-    try:
-        params: Params = remediation.params.model_validate(dict(rule.params))
-    except ValidationError as error:
-        told = error.errors(include_input=False, include_url=False)
-        # What is written wrongly is missing too, and who reads only of that looks for the wrong fault.
-        first = min(told, key=lambda entry: entry["type"] != "extra_forbidden")
-        where = ".".join(str(part) for part in ("params", *first["loc"]))
-        if first["type"] == "missing":
-            text = f"{remediation.name} needs it, and neither the order nor a rule gives it"
-            raise BadInput(text, code="param_missing", where=where) from error
-        raise BadInput(_said(remediation, first), code="bad_params", where=where) from error
-    return params
-
-
-def _said(remediation: AnyRemediation, entry: ErrorDetails) -> str:
-    """What is wrong with a param and what is allowed there, without the value."""
-    fields, name = remediation.params.model_fields, str(entry["loc"][0]) if entry["loc"] else ""
-    if entry["type"] == "extra_forbidden":
-        return f"{remediation.name} has no such param; it has {', '.join(sorted(fields)) or 'none'}"
-    said = str(entry["msg"]).removeprefix("Value error, ").replace("Input should be", "expected")
-    field = fields.get(name)
-    if field is None:
-        return said
-    allowed = form(field)
-    told = said if said.startswith(allowed) else f"{said}; {allowed}"
-    return f"{told}. {field.description}" if field.description else told
 
 
 def named_target(policy: Policy, subject: Subject) -> Target | Decision:
@@ -382,17 +322,16 @@ def failed_in_passing(view: View, seen: Seen) -> str:
 def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:
     """The step as policy and history leave it: what may not or need not be tried again says why. What somebody took back
     is repeated only when a person orders it."""
-    if not step.applies:
+    if not step.applies and step.later is None:
         return step
     if rule.steps and step.name not in rule.steps:
-        return replace(step, actions=(), why=f"the rule {rule.name!r} does not list it")
+        return replace(step, actions=(), later=None, why=f"the rule {rule.name!r} does not list it")
     if step.name in history.tried:
-        return replace(step, actions=(), why="already tried for this incident")
+        return replace(step, actions=(), later=None, why="already tried for this incident")
     if step.name in history.overruled and not ordered:
         why = f"not repeated, as somebody overruled it: {history.overruled[step.name]}"
-        return replace(
-            step, actions=(), why=why, advice="ask who changed it, or order it: remediator trigger"
-        )
+        advice = "ask who changed it, or order it: remediator trigger"
+        return replace(step, actions=(), later=None, why=why, advice=advice)
     return step
 
 

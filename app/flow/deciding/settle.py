@@ -15,7 +15,7 @@ from app.domain.decision import FOLLOWS, OFF_LIMITS, Calls, Code, Decision, Mode
 from app.domain.json import JsonValue
 from app.domain.outcome import IncidentState, RunState
 from app.domain.plan import Step
-from app.flow.calling import severity
+from app.flow.calling import attended, handing, severity
 from app.flow.deciding import beside, facts, history, investigate
 from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
@@ -25,7 +25,7 @@ from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
 from app.policy import decide as policy_decide
-from app.policy.facts import Facts, may_act
+from app.policy.facts import Beside, Facts, may_act
 from app.policy.match import ledger_keys
 from app.policy.model import Policy, Rule
 from app.store import escalations, incidents, runs, work
@@ -48,6 +48,8 @@ _UNASKED = timedelta(seconds=45)
 _SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
+MAX_QUESTIONS = 20
+"""Questions about one incident that were withdrawn before anybody answered; then a person decides as well. What changes all the time is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,18 +103,20 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     fresh = last is None or not stands or tx.now - last.at < _UNASKED
     passing = case.passing if fresh else ""
     decision = decide_on(case.policy, seen, measured, passing)
-    if decision.verdict is Verdict.ASK:
-        found = beside.before_asking(tx.conn, ground, incident, measured)
+    if seen.step is None:
+        decision = handing.not_yet(decision, incident, seen, tx.now)
+    if found := _first(tx, ground, incident, measured, decision):
         measured = replace(measured, beside=found)
-        decision = decide_on(case.policy, seen, measured, passing) if found else decision
+        decision = decide_on(case.policy, seen, measured, passing)
     if decision.code not in OFF_LIMITS and not any(gate.code in OFF_LIMITS for gate in decision.gates):
         history.begin_trust(tx, rule, incident, case.outside.target)
     number = counts.count_of(tx.conn, incident.id) + 1
     acts = decision.verdict in (Verdict.ALLOW, Verdict.ASK) and seen.step is not None and not measured.dry_run
-    if acts and seen.step is not None and number <= MAX_RUNS:
+    too_many = _too_many(tx, incident, number - 1) if acts else ""
+    if acts and seen.step is not None and not too_many:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
-    if acts:
-        decision = _too_many(decision)
+    if too_many:
+        decision = replace(decision, verdict=Verdict.DENY, code=Code.PERSON_NEEDED, text=too_many)
     joined = severity.called_beside(tx.conn, case.policy, incident, rule, target_key)
     if joins := bool(joined):
         work.wake_one(tx, joined)  # its alert may have gone without a word, and nobody would look for hours
@@ -122,6 +126,17 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if acts and seen.step is not None and not joins:
         _call_in_the_meantime(tx, incident, rule, decision, measured)
     return Settled(decision, None)
+
+
+def _first(
+    tx: Tx, ground: facts.Ground, incident: Incident, measured: Facts, decision: Decision
+) -> Beside | None:
+    """What is under way beside it that is waited for before people are asked, or one is called."""
+    if decision.verdict is Verdict.ASK:
+        return beside.before_asking(tx.conn, ground, incident, measured)
+    if decision.verdict is Verdict.DENY and FOLLOWS[decision.code][1] is Calls.A_PERSON:
+        return beside.before_calling(tx.conn, incident, measured)
+    return None
 
 
 def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts, passing: str = "") -> Decision:
@@ -140,9 +155,14 @@ def decide_on(policy: Policy, seen: investigate.Seen, measured: Facts, passing: 
     return replace(unknown, text=f"{investigate.AGAIN}: {passing}") if asks else word
 
 
-def _too_many(decision: Decision) -> Decision:
-    text = f"{MAX_RUNS} runs were begun for this incident and it still fires"
-    return replace(decision, verdict=Verdict.DENY, code=Code.PERSON_NEEDED, text=text)
+def _too_many(tx: Tx, incident: Incident, number: int) -> str:
+    """Why no further run is begun for the incident after so many; empty where one may be. A question that was withdrawn is none."""
+    asked = counts.only_asked(tx.conn, incident.id)
+    if number - asked >= MAX_RUNS:
+        return f"{MAX_RUNS} runs were begun for this incident and it still fires"
+    if asked >= MAX_QUESTIONS:
+        return f"{MAX_QUESTIONS} questions about it were put and withdrawn before anybody answered, and it still fires"
+    return ""
 
 
 def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: Step, number: int) -> str:
@@ -163,7 +183,7 @@ def _request(tx: Tx, case: Case, incident: Incident, decision: Decision, step: S
             step_index=0,
             settings={"rule": rule.to_json(), "policy": case.policy.version, **asked},
             params=seen.subject.params.model_dump(mode="json"),
-            expires_at=tx.now + rule.approval.expires if asks else None,
+            expires_at=approval_request.stands_until(tx, incident, seen.target.key, rule) if asks else None,
         ),
     )
     if asks:
@@ -204,12 +224,12 @@ def settle_without(
     record.holder_in_force(tx, incident.id)  # also where no gate was asked
     observe = decision.verdict in (Verdict.OBSERVE, Verdict.ALLOW)
     if FOLLOWS[decision.code][1] is Calls.A_PERSON and not observe:
-        escalate(tx, incident, _handed_over(decision, seen), once=str(number))
+        escalate(tx, incident, handing.handed_over(decision, seen), once=str(number))
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     uncalled = new or not escalations.of_incident(tx.conn, incident.id)
     if uncalled and not joins and _calls_a_person(decision, seen):
-        call(tx, incident.id, _obstacle(decision, seen), once=str(number))
+        call(tx, incident.id, handing.obstacle(decision, seen), once=str(number))
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
     again = decision.retry_at
@@ -243,9 +263,10 @@ def _call_in_the_meantime(
 ) -> None:
     """No step may be taken for a while, the alert fires, and what was done before did not help, or not for good: a person is called at once,
     one for each incident. It is decided again all the same when the refusal ends."""
-    if incident.manual is not None or decision.code not in _LATER:
+    if incident.manual is not None:
         return
-    before = history.not_for_good(rule, decision, measured)
+    held = decision.code is Code.TARGET_BUSY and beside.kept_away(tx.conn, incident, measured)
+    before = held or (history.not_for_good(rule, decision, measured) if decision.code in _LATER else "")
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
     if before and not observed and record.holder_in_force(tx, incident.id) is None:
         why = Escalation(reason=f"{before}, the alert fires, and nothing may be done now: {decision.text}")
@@ -277,14 +298,6 @@ def _failed_in_passing(
     return (unseen or unread or away) and tx.now - incident.opened_at < _PATIENCE
 
 
-_FOR_A_PERSON = {
-    Code.POD_CANNOT_START: "no new pod could start",
-    Code.OWNED: "somebody else owns what would be changed",
-    Code.PROTECTED: "the policy leaves this kind to people",
-}
-"""Refusals which only a person can lift: of a step that would be taken by itself, or of a kind that people keep; and how that is told."""
-
-
 def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
     """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
     pods of it do not come up, whether or not it is known what would help."""
@@ -293,18 +306,6 @@ def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
     if decision.code is Code.PROTECTED:
         return seen is not None and seen.workload is not None and not are_up(seen.workload)
     return FOLLOWS[decision.code][1] is Calls.IN_THE_WAY
-
-
-def _obstacle(decision: Decision, seen: investigate.Seen | None) -> Escalation:
-    gate = next(g for g in decision.gates if g.code is decision.code)
-    told = f"{_FOR_A_PERSON[gate.code]}: {gate.value}"
-    if gate.code is Code.PROTECTED and seen is not None and seen.step is not None:
-        would = "; ".join(action.summary for action in seen.step.actions)
-        return Escalation(f"{told}, so this is not done: {would} ({seen.step.why})")
-    if gate.code is Code.PROTECTED and seen is not None:
-        advice = tuple(dict.fromkeys(step.advice for step in seen.ladder if step.advice))
-        return Escalation(f"{told}, and it is not well: {seen.diagnosis.summary}", look_at=advice)
-    return Escalation(reason=told, look_at=(gate.remedy,) if gate.remedy else ())
 
 
 def watched(now: datetime, incident_id: str) -> datetime:
@@ -376,9 +377,11 @@ def recorded(tx: Tx, decision: Decision, step: Step | None) -> dict[str, JsonVal
 
 
 def resolved(tx: Tx, incident: Incident) -> None:
-    """Close an incident whose alerts are gone before anything was decided."""
+    """Close an incident whose alerts are gone."""
     held = incidents.hold(tx, incident.id)
-    if not held.state.closed and incidents.firing_count(tx.conn, incident.id) == 0:
+    if not (
+        held.state.closed or attended.stays_open(tx.conn, held) or incidents.firing_count(tx.conn, held.id)
+    ):
         reason = history.source_gone(tx.conn, incident.id) or _with_its_alert(tx, held)
         move(tx, held, IncidentState.RESOLVED, once="alert", reason=reason)
     incidents.schedule(tx, incident.id, None)
@@ -388,12 +391,3 @@ def _with_its_alert(tx: Tx, incident: Incident) -> str:
     if counts.written_for(tx.conn, incident.id):
         return RESOLVED_AFTER
     return beside.done_beside(tx.conn, incident) or RESOLVED_ALONE
-
-
-def _handed_over(decision: Decision, seen: investigate.Seen | None) -> Escalation:
-    ladder = seen.ladder if seen is not None else ()
-    return Escalation(
-        reason=decision.text,
-        not_taken=tuple(f"{r.name}: {r.why}" for r in ladder),
-        look_at=tuple(r.advice for r in ladder if r.advice),
-    )

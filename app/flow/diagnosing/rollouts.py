@@ -6,6 +6,7 @@ Called by `look`. Told from the revisions that the cluster keeps and this servic
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -14,8 +15,9 @@ from sqlalchemy import Connection
 from app.domain.errors import RemediatorError
 from app.domain.remediation import History, PastAlert, Scene
 from app.flow.diagnosing.section import LIMIT, said
-from app.kube.lineage import Life, Records
-from app.kube.read import revisions
+from app.kube.known_good import NO_PODS, Records, pods_by_template
+from app.kube.lineage import Life
+from app.kube.read import read_pods, revisions
 from app.store import facts
 from remediations.evidence.rollouts import RollbackParams, records_of, what_changed
 
@@ -46,14 +48,18 @@ def past_of(conn: Connection, target_key: str, now: datetime) -> History:
 
 async def read(scene: Scene) -> tuple[tuple[Rollout, ...], str]:
     """The newest first, and why there are none where they could not be read; the scene has the past. Raises nothing of ours."""
+    made = NO_PODS
     try:
         async with asyncio.timeout(LIMIT):
             found = await revisions(scene.cluster, scene.workload)
+            with suppress(RemediatorError):  # they tell more, and without them the time in place is told
+                pods = await read_pods(scene.cluster, scene.workload)
+                made = pods_by_template(scene.workload, found, pods, scene.now)
     except RemediatorError as error:
         return (), said(error.message)
     except TimeoutError:
         return (), f"it took longer than {LIMIT:g} s"
-    records = records_of(found, scene, RollbackParams().known_good)
+    records = records_of(found, scene, RollbackParams().known_good, made)
     spans = records.lives
     since = scene.now - SPAN
     told = [

@@ -17,10 +17,9 @@ from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.units import counted, few, say_memory
 from app.domain.workload import ContainerState, KubeEvent, Pod, Workload
-from app.kube.limits import disruption_budget
 from app.kube.owners import owners_of
 from app.kube.parse import parse_event, serves
-from app.kube.read import WARNINGS, in_turns, pdb_manifests, read_pods, replica_sets_of, revisions
+from app.kube.read import WARNINGS, in_turns, pdbs_for, read_pods, replica_sets_of, revisions
 from app.kube.rollout import rollout_status
 from remediations.causes import findings_of, investigate
 from remediations.causes.report import CAUSE
@@ -187,7 +186,7 @@ async def endpoints(scene: Scene) -> Sequence[str]:
 
 async def budgets(scene: Scene) -> Sequence[str]:
     """PodDisruptionBudgets."""
-    found = [disruption_budget(m) for m in await pdb_manifests(scene.cluster, scene.workload)]
+    found = await pdbs_for(scene.cluster, scene.workload)
     return [
         f"PodDisruptionBudget {b.ref.name}: {counted(b.allowed, 'disruption')} allowed, {b.healthy} healthy of {b.wanted} wanted"
         for b in found

@@ -8,42 +8,40 @@ decides anything and never touches the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 from sqlalchemy import Connection
 
-from app.domain import page_marks
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.domain.json import digest as json_digest
-from app.domain.ports import NO_TRACER, Clock, Tracer
 from app.flow.calling import calls, unsent
+from app.flow.calling.fence import REDRAW, Fence, Lapsed, repair
 from app.flow.notifying.fan_out import DIGEST, QUIET, STORM_CALL, collapse_storm
-from app.flow.notifying.outage import Outage
 from app.flow.notifying.scorecard import WEEKLY
+from app.flow.notifying.sending import DeliverServices
 from app.notify.audit_head import head_message
 from app.notify.blocks import to_slack
-from app.notify.client import Away, BadToken, MessageClient, Never, NoAccess, PostAnew, Posted, Retry, Unclear
+from app.notify.client import Away, BadToken, Never, NoAccess, PostAnew, Posted, Retry, Unclear
 from app.notify.digest import SHOWN, Digest, digest
 from app.notify.entries import thread_entry
 from app.notify.escalation import EscalationFact
 from app.notify.escalation import entry as escalation_entry
 from app.notify.message import Message
-from app.notify.pagerduty import PagerDutyClient
 from app.notify.parent import parent
 from app.notify.schedule_skipped import skipped_message
 from app.notify.scorecard import weekly
-from app.notify.status_page import StatusPageClient
-from app.notify.timeline import Fact, Timeline, Topic, fact_from_json
+from app.notify.timeline import Fact, Topic, fact_from_json
 from app.store import digests, incidents, outbox
-from app.store.database import Store
 from app.store.incidents import Incident
 from app.store.outbox import Message as Row
 from app.store.tx import Tx
+
+__all__ = ["DeliverServices", "deliver_once"]
 
 AUDIT_HEAD: Final = "audit_head"
 SCHEDULE_SKIPPED: Final = "schedule.skipped"
@@ -55,51 +53,10 @@ _TRIES: Final = 12
 """How often a message of unclear outcome is tried while Slack takes others: then it is the message that is wrong."""
 _POISON: Final = _LONGEST_WAIT
 _SIGNS: Final = 3  # attempts of one message of which the failing is a sign that Slack is away
-_MARGIN: Final = timedelta(seconds=60)  # longer than one row can take: two calls of 10 s and the pace
 _SHOWN_KEPT: Final = 10_000
 _WEEK: Final = timedelta(days=7)  # then the next scorecard is there
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class DeliverServices:
-    """What delivering needs. `replica` names this process across restarts, `boot` this start of it; `pager` and `status_page` are None
-    when they are not configured.
-
-    More than `storm` incidents with their first messages pending become one digest. `shown` remembers what each parent
-    message shows, so that it is not edited to the same text; losing it costs an edit. No message is given up because Slack
-    is away; entries about evidence and decisions that waited longer than `details_for` are told by the parent message alone.
-    """
-
-    store: Store
-    clock: Clock
-    client: MessageClient
-    timeline_of: Callable[[Connection, str], Timeline]
-    channel: str
-    replica: str
-    boot: str
-    pager: PagerDutyClient | None = None
-    status_page: StatusPageClient | None = None
-    storm: int = 20
-    batch: int = 10
-    lease: timedelta = timedelta(minutes=5)
-    details_for: timedelta = timedelta(days=1)
-    attempted: Callable[[str, str], None] = lambda _channel, _result: None  # `pager` or `chat`; how it went
-    tracer: Tracer = NO_TRACER
-    shown: dict[str, str] = field(default_factory=dict)
-    outage: Outage = field(default_factory=Outage)
-
-    @property
-    def owner(self) -> str:
-        """Under which name rows are claimed."""
-        return f"{self.replica}/{self.boot}"
-
-    @property
-    def lines(self) -> calls.Lines:
-        """The ways out beside the chat."""
-        mark = page_marks.maker(self.store.vault.key)
-        return calls.Lines(self.store, self.timeline_of, mark, self.pager, self.status_page)
 
 
 async def deliver_once(services: DeliverServices) -> int:
@@ -116,14 +73,19 @@ async def deliver_once(services: DeliverServices) -> int:
     held = []
     for row in sorted(rows, key=lambda r: (r.kind not in calls.KINDS, r.seq)):
         if row.kind not in calls.KINDS and services.outage.holds(services.clock.monotonic()):
-            held.append(row.id)
+            held.append(row)
         else:
             await _one(services, row)
     if held:
         seconds = services.outage.holds(services.clock.monotonic()) or 0.0
         until = services.clock.now() + timedelta(seconds=seconds)
-        await _settle(services, lambda tx: outbox.waits(tx, held, "Slack takes nothing now", until))
+        await services.store.write(lambda tx: _wait(tx, held, until))
     return len(rows)
+
+
+def _wait(tx: Tx, rows: Sequence[Row], until: datetime) -> None:
+    ours = [row.id for row in rows if outbox.hold(tx, row)]
+    outbox.waits(tx, ours, "Slack takes nothing now", until)
 
 
 def _free_the_dead(tx: Tx, services: DeliverServices, now: datetime) -> None:
@@ -141,12 +103,32 @@ def _free_the_dead(tx: Tx, services: DeliverServices, now: datetime) -> None:
 
 async def _one(services: DeliverServices, row: Row) -> None:
     """Send one row and settle it, whatever happens to it."""
-    if row.claimed_until is not None and services.clock.now() > row.claimed_until - _MARGIN:
-        # Too close to the end of our claim: another process may take it over while we post.
-        await _settle(
-            services, lambda tx: outbox.failed(tx, row.id, "not reached in time", services.clock.now())
-        )
+    claimed, now = row, services.clock.now()
+    if claimed.claimed_until is None or now >= claimed.claimed_until:
+        # Another process may take it over at any moment.
+        await services.store.write(lambda tx: _lapsed(tx, row, went=False))
         return
+    renewed = await services.store.write(lambda tx: outbox.renew(tx, claimed, services.lease))
+    if renewed is None:
+        return
+    fence = Fence(services.store, services.clock, renewed)
+    try:
+        await _sent_or_kept(replace(services, check=fence.check), renewed)
+    except Lapsed:
+        log.warning("message is another's by now", message=row.id, sent=fence.went)
+        await services.store.write(lambda tx: _lapsed(tx, renewed, went=fence.went))
+
+
+def _lapsed(tx: Tx, row: Row, *, went: bool) -> None:
+    """Our time for it is over. Where nobody has taken it yet it goes back, and whoever takes it looks whether it is out."""
+    if outbox.hold(tx, row):
+        outbox.failed(tx, row.id, calls.DIED if went else "not reached in time", tx.now)
+    elif went:
+        repair(tx, row)
+
+
+async def _sent_or_kept(services: DeliverServices, row: Row) -> None:
+    """Send a row that is ours and settle it. Raises Lapsed when it is not any more."""
     channel = "pager" if row.kind in calls.KINDS else "chat"
     try:
         with services.tracer.span("notify", row.incident_id, kind=row.kind):
@@ -175,7 +157,7 @@ async def _one(services: DeliverServices, row: Row) -> None:
         await _give_up(services, row, f"the row cannot be told: {type(broken).__name__}: {broken}")
     else:
         services.attempted(channel, "sent")
-        await _settle(services, lambda tx: _sent(tx, row, posted))
+        await _settle(services, row, lambda tx: _sent(tx, row, posted))
         if channel == "chat" and posted.ts and services.outage.took(services.clock.monotonic()):
             await services.store.write(outbox.due_again)
 
@@ -198,8 +180,17 @@ def _audit_call(tx: Tx, row: Row, kind: EventKind, data: dict[str, str]) -> None
     tx.audit(kind, incident_id=incident_id, data={"message": row.id, "kind": row.kind, **data})
 
 
-async def _settle(services: DeliverServices, settle: Callable[[Tx], None]) -> None:
-    await services.store.write(settle)
+async def _settle(services: DeliverServices, row: Row, settle: Callable[[Tx], None]) -> None:
+    """Raises Lapsed, with nothing written, when the row is not ours any more."""
+
+    def ours(tx: Tx) -> bool:
+        held = outbox.hold(tx, row)
+        if held:
+            settle(tx)
+        return held
+
+    if not await services.store.write(ours):
+        raise Lapsed
 
 
 async def _held(services: DeliverServices, row: Row, away: Away | BadToken) -> None:
@@ -209,7 +200,7 @@ async def _held(services: DeliverServices, row: Row, away: Away | BadToken) -> N
     wait = away.retry_after if isinstance(away, Away) else None
     seconds = services.outage.failed(services.clock.monotonic(), away.code, wait)
     until = services.clock.now() + timedelta(seconds=seconds)
-    await _settle(services, lambda tx: outbox.waits(tx, [row.id], str(away), until))
+    await _settle(services, row, lambda tx: outbox.waits(tx, [row.id], str(away), until))
 
 
 async def _again(services: DeliverServices, row: Row, error: str, wait: float | None) -> None:
@@ -229,7 +220,7 @@ async def _again(services: DeliverServices, row: Row, error: str, wait: float | 
         outbox.failed(tx, row.id, error, at)
         unsent.page_is_late(tx, row, error)
 
-    await _settle(services, later)
+    await _settle(services, row, later)
 
 
 async def _give_up(services: DeliverServices, row: Row, error: str, *, quiet: bool = False) -> None:
@@ -241,7 +232,7 @@ async def _give_up(services: DeliverServices, row: Row, error: str, *, quiet: bo
         if not quiet:
             unsent.page_given_up(tx, row, error)
 
-    await _settle(services, failed)
+    await _settle(services, row, failed)
 
 
 async def _send(services: DeliverServices, row: Row) -> Posted:
@@ -292,10 +283,11 @@ async def _tell(services: DeliverServices, row: Row) -> Posted:
 
 @dataclass(frozen=True, slots=True)
 class _Picture:
-    """An incident's parent message, and the digest of what Slack shows of it."""
+    """An incident's parent message, the digest of what Slack shows of it, and the number of the message before this one."""
 
     message: Message
     digest: str
+    before: int
 
 
 def _rendered(
@@ -306,7 +298,7 @@ def _rendered(
     message = parent(timeline)
     body = to_slack(message)
     shows = json_digest([body.text, list(body.blocks)])
-    return incident, thread_entry(topic, timeline, fact), _Picture(message, shows)
+    return incident, thread_entry(topic, timeline, fact), _Picture(message, shows, outbox.before(conn, row))
 
 
 def _thread(services: DeliverServices, incident: Incident) -> Posted | None:
@@ -321,9 +313,11 @@ async def _head(services: DeliverServices, row: Row, incident: Incident, picture
     tag = f"{incident.id}:parent:{incident.thread_ts}"
     head = known
     if known is not None:
-        if services.shown.get(incident.id) == picture.digest:
+        if _is_shown(services, row, picture):
+            _remember(services, row, picture.digest)
             return known
         try:
+            await services.check()
             head = await services.client.update(known, message, tag)
         except PostAnew:
             head = None
@@ -331,8 +325,10 @@ async def _head(services: DeliverServices, row: Row, incident: Incident, picture
         head = await _post_once(services, row, message, None, tag, services.channel)
     placed = head
     if placed != known:
-        await _settle(services, lambda tx: incidents.set_thread(tx, incident.id, placed.channel, placed.ts))
-    _remember(services, incident.id, picture.digest)
+        await _settle(
+            services, row, lambda tx: incidents.set_thread(tx, incident.id, placed.channel, placed.ts)
+        )
+    _remember(services, row, picture.digest)
     return placed
 
 
@@ -346,13 +342,20 @@ async def _post_once(  # the message, its place and its tag
             return found.posted
         if found.unknown:
             log.warning("message may appear twice", message=row.id, why=found.unknown)
+    await services.check()
     return await services.client.post(channel, message, thread_ts, tag)
 
 
-def _remember(services: DeliverServices, incident_id: str, shows: str) -> None:
+def _is_shown(services: DeliverServices, row: Row, picture: _Picture) -> bool:
+    """Slack shows this text, which we put there, and nobody told anything of the incident since."""
+    shows, seq = services.shown.get(row.incident_id, ("", 0))
+    return shows == picture.digest and seq in (picture.before, row.seq) and not row.payload.get(REDRAW)
+
+
+def _remember(services: DeliverServices, row: Row, shows: str) -> None:
     if len(services.shown) >= _SHOWN_KEPT:
         services.shown.clear()
-    services.shown[incident_id] = shows
+    services.shown[row.incident_id] = (shows, row.seq)
 
 
 async def _digest(services: DeliverServices, row: Row) -> Posted:
@@ -362,11 +365,12 @@ async def _digest(services: DeliverServices, row: Row) -> Posted:
     head = Posted(known.channel, known.ts)
     if head.ts and services.client.knows(head):
         try:
+            await services.check()
             return await services.client.update(head, message, row.id)
         except PostAnew:
             log.warning("digest is gone and posted anew", digest=digest_id)
     posted = await _post_once(services, row, message, None, row.id, services.channel)
-    await _settle(services, lambda tx: digests.posted(tx, digest_id, posted.channel, posted.ts))
+    await _settle(services, row, lambda tx: digests.posted(tx, digest_id, posted.channel, posted.ts))
     return posted
 
 

@@ -17,13 +17,13 @@ from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.text import bounded, visible
-from app.flow.calling import calls, severity, statuses
+from app.flow.calling import attended, calls, severity, statuses
+from app.flow.calling.attended import Left
 from app.flow.calling.calls import Do, Status
 from app.flow.people.approvers import names_of
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, LetGo
 from app.notify.timeline import Escalation, Fact, Topic, fact_to_json, payload
-from app.policy.match import rank_of
 from app.policy.schedule import Fate
 from app.policy.trust import LEVELS
 from app.store import (
@@ -143,11 +143,13 @@ def move(  # the rule's parameters
     tx: Tx, incident: Incident, state: IncidentState, *, once: str, reason: str = "", reopen: bool = False
 ) -> None:
     """Move the incident and have its parent message edited. With `reopen` a closed one is open again; when a newer incident
-    has taken its place it stays closed and only its headline changes."""
+    has taken its place it stays closed and only its headline changes. What waited for the end of one on its target is looked at again."""
     try:
         moved = incidents.move(tx, incident.id, state, reason=reason, reopen=reopen)
     except Refused:
         moved = incidents.restate(tx, incident.id, state, reason)
+    if moved and state.closed and incident.target_key:
+        work.wake_on(tx, incident.target_key)
     if moved:
         announce(tx, Topic.MOVED, incident_id=incident.id, once=f"{state.value}:{once}")
 
@@ -186,8 +188,15 @@ _WORD = 40  # characters of a severity that are told
 
 
 def take_incident(tx: Tx, incident_id: str, by: str, through: str) -> None:
-    """This person has the incident, as severe as it is now."""
+    """This person has the incident, as severe as it is now. One that no look comes to, as it is an order's or a newer one has its alert, is over
+    when it was open for this word alone."""
     people.give_incident(tx, incident_id, by, through, severity.of_incident(tx.conn, incident_id))
+    incident = incidents.get(tx.conn, incident_id)
+    if incident.manual is None and incident.closed_at is None:
+        return
+    if attended.left(tx.conn, incident, None) is Left.OVER:
+        reason = f"{by} has what is left of it"
+        move(tx, incident, IncidentState.RESOLVED, once=f"attended/{tx.stamp}", reason=reason)
 
 
 def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
@@ -199,24 +208,10 @@ def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
     now = severity.of_incident(tx.conn, incident_id)
     if holder.severity is None:
         people.held_for(tx, incident_id, now)
-    elif _above(now, holder.severity):
+    elif severity.above(tx.conn, incident_id, holder.severity):
         _let_go(tx, incident_id, holder, risen(now, holder.severity))
         return None
     return holder
-
-
-def at_it(conn: Connection, incident_id: str) -> str:
-    """Who has an incident that is not over, in words, as a look that writes nothing can tell; empty for nobody."""
-    if incidents.get(conn, incident_id).state.closed:
-        return ""
-    if told := people.taken_in_pagerduty(conn, incident_id):
-        return told
-    holder = people.holder_of(conn, incident_id)
-    if holder is None:
-        return ""
-    given = holder.severity
-    rises = given is not None and _above(severity.of_incident(conn, incident_id), given)
-    return "" if rises else holder.text
 
 
 def taken_since(conn: Connection, services: Services, incident_id: str, agreed: Sequence[Given]) -> bool:
@@ -237,11 +232,6 @@ def at_its_target(tx: Tx, target_key: str, incident: Incident) -> str:
         if text := people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else ""):
             return f"{other} on this target is {text}"
     return ""
-
-
-def _above(now: str, given: str) -> bool:
-    """More severe than what somebody took: their word does not stand for it."""
-    return rank_of(now) < rank_of(given)
 
 
 def risen(now: str, before: str) -> str:

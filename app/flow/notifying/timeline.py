@@ -19,7 +19,7 @@ from app.domain.events import EventKind
 from app.domain.evidence import Diagnosis
 from app.domain.outcome import HELPED, ActionResult, IncidentState, RunState
 from app.domain.plan import Step
-from app.flow.ids import OVER_BUT
+from app.flow.ids import ASKS_BUT, OVER_BUT
 from app.flow.running.progress import so_far
 from app.notify.escalation import Acknowledged, StepAsked, Unanswered
 from app.notify.timeline import (
@@ -58,12 +58,12 @@ def timeline_of(conn: Connection, incident_id: str) -> Timeline:
     return replace(timeline, progress=so_far(run).text if run.state is RunState.ACTING else "", waits=waits)
 
 
-_WAIT = HELPED | {RunState.ACTING, RunState.UNDOING}
+_WAIT = HELPED | {RunState.ACTING, RunState.UNDOING, RunState.WAITING}
 
 
 def _held_up(run: Run) -> bool:
-    """The run would go on, and something is in its way: an attempt that failed, or what holds the end of its temporary change."""
-    return bool(run.attempt) if not run.state.ended else run.waits_for.startswith(OVER_BUT)
+    """The run would go on, and something is in its way: an attempt that failed, or what holds its question or the end of its temporary change."""
+    return run.waits_for.startswith((OVER_BUT, ASKS_BUT)) or (bool(run.attempt) and not run.state.ended)
 
 
 def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
@@ -201,8 +201,9 @@ def _run_moved(timeline: Timeline, record: AuditEvent) -> Timeline:
         RunState.UNDONE,
         RunState.REVERTED,
     )  # whoever was called before is not needed for it any more
-    late = (timeline.run_state, state) == (RunState.WAITING, RunState.VERIFYING)
-    if late and timeline.taken is not None:  # what was only asked about is no matter any more
+    before = (RunState.WAITING, RunState.CHOOSING, RunState.ACTING)
+    late = timeline.run_state in before and state is RunState.VERIFYING
+    if late and timeline.taken is not None:  # what was only asked about or planned is no matter any more
         timeline = replace(timeline, **timeline.taken._asdict())
     if state.ended and timeline.undo_held is not None and timeline.acknowledged is not None:
         # Who was called for an undo that waited has it, and what it waited for is no news any more.

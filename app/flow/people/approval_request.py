@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import Connection
@@ -25,24 +26,45 @@ from app.domain.outcome import RunState
 from app.domain.plan import Step, kinds_touched, touched
 from app.domain.target import Target
 from app.flow.deciding import facts, investigate, marks
+from app.flow.ids import ASKS_BUT
 from app.flow.notifying.gitops_patch import for_git
-from app.flow.notifying.record import tell
+from app.flow.notifying.record import announce, tell
 from app.flow.people.difference import difference
+from app.flow.running.life import Found
 from app.flow.services import Services
 from app.notify.timeline import ApprovalAsked, Topic
 from app.policy.gates.target import kept_away, off_limits_by_name
 from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
+from app.store import approvals, incidents, people, runs, steps
 from app.store import facts as counts
-from app.store import incidents, people, runs, steps
-from app.store.incidents import StoredAlert
+from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
 
 _ASKED = "asked"
+_LEAST = timedelta(minutes=1)
+"""A question stands so long at least, however long others stood before it."""
+_ROW = timedelta(hours=12)
+"""How long questions are remembered that came one after another: a night."""
 _LOOK = 2.0
 """Seconds that somebody who approves waits for what holds the plan to be read."""
+
+
+def stands_until(tx: Tx, incident: Incident, target_key: str, rule: Rule) -> datetime:
+    """Until when a first question stands. The alert may have gone and come back while nobody answered the ones before: their times add up, until
+    it is gone for longer than twice as long as one stands, as what expires calls a person and what ends with its alert does not. Where it is
+    never there for as long as the least that a question stands, the next one calls at once. What is ordered has its own time."""
+    stood, expires, before = timedelta(), rule.approval.expires, tx.now
+    if incident.manual is not None:
+        return tx.now + expires
+    for asked in approvals.unanswered(tx.conn, target_key, rule.remediation, tx.now - _ROW):
+        if before - asked.ended > 2 * expires:
+            break
+        stood, before = stood + (asked.ended - asked.since), asked.since
+    left, least = expires - stood, min(expires, _LEAST)
+    return tx.now + (max(left, least) if left > -least else timedelta())
 
 
 def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> None:
@@ -52,7 +74,7 @@ def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> N
     question = ApprovalAsked(
         run_id=run.id,
         plan_hash=run.plan_hash,
-        expires_at=tx.now + approval.expires,
+        expires_at=run.expires_at or tx.now + approval.expires,
         actions=tuple(a.summary for a in actions),
         why=why,
         pods_affected=run.step.pods_affected,
@@ -173,6 +195,16 @@ def held_by(tx: Tx, services: Services, run: Run, in_force: Rule | str) -> str:
     write = Write(target, names, run.remediation, touched=(changed,))
     paused = people.pauses_in_force(tx.conn, tx.now)
     return "; ".join(hold.text for hold in holds(services.policy(), services.ceiling, paused, write, tx.now))
+
+
+def under_a_hold(run: Run, told: Found) -> Callable[[Tx, Run], None] | None:
+    """The parent message says what came over a question, or that it is over; None where that is no news."""
+    words = (run.waits_for, told.waits_for)
+    if told.event is not None or words[0] == words[1] or not any(word.startswith(ASKS_BUT) for word in words):
+        return None
+    return lambda tx, held: announce(
+        tx, Topic.MOVED, incident_id=held.incident_id, once=f"{held.id}/asks/{tx.stamp}"
+    )
 
 
 def _asked_about(conn: Connection, run_id: str) -> tuple[Run, list[StoredAlert]]:

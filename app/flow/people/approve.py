@@ -19,10 +19,10 @@ from app.domain.outcome import RunState
 from app.domain.units import counted, utc
 from app.flow.deciding import history, investigate
 from app.flow.deciding.decide import firing_alerts
-from app.flow.ids import WAKE
+from app.flow.ids import ASKS_BUT, WAKE
 from app.flow.notifying.record import announce
 from app.flow.people import approvers
-from app.flow.people.approval_request import asked_by_gates, held_by, overtaken, seen_to_hold
+from app.flow.people.approval_request import asked_by_gates, held_by, overtaken, seen_to_hold, under_a_hold
 from app.flow.people.approvers import Approver
 from app.flow.running.life import Event, Found, Look
 from app.flow.services import Services
@@ -32,7 +32,7 @@ from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.model import Policy, Rule
 from app.policy.trust import Evidence
 from app.store import approvals, driving, facts, incidents, runs, work
-from app.store.approvals import NO_PRESS, Press, Word, because
+from app.store.approvals import NO_CLICK, Click, Word, because
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 from app.store.tx import Tx
@@ -63,7 +63,8 @@ async def look(services: Services, run: Run) -> Look:
     def found(tx: Tx, held: Run) -> Found:
         told = as_it_stands(tx, held)
         shorter = _shorter(held, in_force) if told.event in (None, Event.EXPIRED) else None
-        return replace(told, also=shorter) if shorter else told
+        also = shorter or under_a_hold(held, told)
+        return replace(told, also=also) if also else told
 
     def as_it_stands(tx: Tx, held: Run) -> Found:
         approved, void = held.answer == APPROVED, overtaken(tx.conn, held)
@@ -84,7 +85,8 @@ async def look(services: Services, run: Run) -> Look:
             return Found(Event.EXPIRED, f"nobody answered about {held.step.name} in time")
         if approved:
             return Found(seconds=min(left, _BUSY), waits_for=busy)
-        return Found(seconds=min(left, _LONGEST), waits_for="an approval")
+        hold = held_by(tx, services, held, in_force)
+        return Found(seconds=min(left, _LONGEST), waits_for=f"{ASKS_BUT} {hold}" if hold else "an approval")
 
     return found
 
@@ -229,11 +231,11 @@ class Said:
 
 
 async def by_token(  # the answer's six parts
-    services: Services, run_id: str, word: Word, by: str, plan_hash: str = "", press: Press = NO_PRESS
+    services: Services, run_id: str, word: Word, by: str, plan_hash: str = "", click: Click = NO_CLICK
 ) -> dict[str, Any]:
     """The answer of a token's owner to the plan that stands; one no is enough. Raises what `answer` does."""
     who = approvers.of_token(by, services.people)
-    said = Said(word, who, plan_hash, click=press.key, reason=press.reason)
+    said = Said(word, who, plan_hash, click=click.key, reason=click.reason)
     return await answer(services, run_id, said)
 
 

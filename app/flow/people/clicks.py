@@ -35,7 +35,7 @@ from app.notify.replies import Place, Replies
 from app.notify.timeline import Topic
 from app.policy.model import SLACK_GROUP, Rule
 from app.store import approvals, people, runs
-from app.store.approvals import Press, Repeated, Word
+from app.store.approvals import Click, Repeated, Word
 from app.store.tx import Tx
 
 log = structlog.get_logger(__name__)
@@ -90,14 +90,14 @@ class Interactions:
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("press_failed", task=task.get_name(), exc_info=error)
+            log.error("click_failed", task=task.get_name(), exc_info=error)
             self._count("unknown", "failed")
 
     async def _take_all(self, payload: Any) -> None:
         try:
             found = slack.clicks(payload)
         except BadInput as error:
-            log.warning("press_not_understood", where=error.where, error=error.message)
+            log.warning("click_not_understood", where=error.where, error=error.message)
             self._count("unknown", "ignored")
             return
         for click in found:
@@ -117,7 +117,7 @@ class Interactions:
             text = await self._refusal(click, refusal)
         except RemediatorError as error:
             self._count(name, "failed")
-            log.warning("press_not_done", code=error.code, error=error.message)
+            log.warning("click_not_done", code=error.code, error=error.message)
             text = _not_done(click, error)
         else:
             self._count(name, "taken" if name != "unknown" else "ignored")
@@ -149,7 +149,7 @@ class Interactions:
         await self._require_operator(click, token)
         who = self._name(click.user)
         if button is Button.UNDO:
-            await undo_order.request(self.services, token.run_id, who, Press(click.key))
+            await undo_order.request(self.services, token.run_id, who, Click(click.key))
             self.services.deliver_nudge()
             return "Undoing; the message tells how it ends."
         if button is Button.WITHDRAW:
@@ -196,7 +196,7 @@ class Interactions:
             await self.services.store.write(lambda tx: _not_taken(tx, click, subject, refusal))
             raise refusal
         who = self._name(click.user)
-        done = await escalation.acknowledge(self.services, subject, who, "Slack", Press(click.key))
+        done = await escalation.acknowledge(self.services, subject, who, "Slack", Click(click.key))
         return f"{done['by']} has it already." if done["answer"] == "already" else ""
 
     async def _approver(self, user: str, named: tuple[str, ...]) -> Approver:
@@ -242,7 +242,7 @@ class Interactions:
         raise refusal
 
     async def _withdraw(self, click: slack.Click, token: Token, who: str) -> str:
-        if await undo_order.withdraw(self.services, token.run_id, who, Press(click.key)) is None:
+        if await undo_order.withdraw(self.services, token.run_id, who, Click(click.key)) is None:
             raise Refused("no undo of this run waits any more", code="not_waiting", where=token.run_id)
         return ""
 
@@ -272,7 +272,7 @@ class Interactions:
 
 def _not_done(click: slack.Click, error: RemediatorError) -> str:
     """What to reply when the service could not do it, or does not know whether it did. Every button but one counts once however often it
-    is pressed."""
+    is clicked."""
     if isinstance(error, CommitUnclear):
         twice = (
             "pressing again gives an hour more if it was"
@@ -280,7 +280,7 @@ def _not_done(click: slack.Click, error: RemediatorError) -> str:
             else "pressing again is safe"
         )
         return f"It is not known whether this was taken: the connection to the store was lost. Look first; {twice}."
-    again = " Press again in a moment." if isinstance(error, TryLater) else ""
+    again = " Click again in a moment." if isinstance(error, TryLater) else ""
     return f"Nothing was done: {error.message}.{again}"
 
 

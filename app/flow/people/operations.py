@@ -25,7 +25,7 @@ from app.notify.timeline import Timeline, Topic, diagnosis_to_json, fact_to_json
 from app.notify.wording import went_away
 from app.policy.explain import explain_json, explain_lines
 from app.store import approvals, people, runs
-from app.store.approvals import NO_PRESS, Press
+from app.store.approvals import NO_CLICK, Click
 from app.store.people import Pause
 from app.store.tx import Tx
 
@@ -42,35 +42,35 @@ class Operations:
         self._services = services
 
     async def approve(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
         """Approve a waiting run's plan."""
-        return await approve.by_token(self._services, run_id, "approved", by, plan_hash, press)
+        return await approve.by_token(self._services, run_id, "approved", by, plan_hash, click)
 
     async def reject(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
         """Reject a waiting run's plan, or take back the order to undo a run, as long as that has not begun."""
-        withdrawn = await undo_order.withdraw(self._services, run_id, by, press)
+        withdrawn = await undo_order.withdraw(self._services, run_id, by, click)
         if withdrawn is not None:
             return withdrawn
-        return await approve.by_token(self._services, run_id, "rejected", by, plan_hash, press)
+        return await approve.by_token(self._services, run_id, "rejected", by, plan_hash, click)
 
     async def undo(
-        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+        self, run_id: str, by: str, click: Click = NO_CLICK, *, despite: bool = False
     ) -> dict[str, Any]:
         """Undo a finished run where our values are still in place."""
-        return await undo_order.request(self._services, run_id, by, press, despite=despite)
+        return await undo_order.request(self._services, run_id, by, click, despite=despite)
 
-    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
         """Keep the temporary change of a run."""
-        return await temporary.keep(self._services, run_id, by, press)
+        return await temporary.keep(self._services, run_id, by, click)
 
     async def acknowledge(
-        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+        self, subject: str, by: str, click: Click = NO_CLICK, through: str = "API"
     ) -> dict[str, Any]:
         """Take an incident, or a storm: nobody else is asked, and nothing is done by itself."""
-        return await escalation.acknowledge(self._services, subject, by, through, press)
+        return await escalation.acknowledge(self._services, subject, by, through, click)
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         """Raise a trust level by one level."""
@@ -83,9 +83,9 @@ class Operations:
         return await promotion.demote(self._services, key, reason, by)
 
     async def pause(
-        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+        self, scope: str, reason: str, by: str, until: datetime | None, click: Click = NO_CLICK
     ) -> dict[str, Any]:
-        """Stop all action inside a scope; looking and telling go on. A press that was taken before is Repeated.
+        """Stop all action inside a scope; looking and telling go on. A click that was taken before is Repeated.
 
         Raises BadInput (`bad_scope`) for a name that nothing has: such a pause would look like one and stop nothing.
         """
@@ -98,7 +98,7 @@ class Operations:
             raise BadInput("the end lies in the past", code="bad_until", where="until")
 
         def write(tx: Tx) -> None:
-            approvals.take(tx, press.key)
+            approvals.take(tx, click.key)
             people.pause(tx, scope, reason, by, until, remediation)
 
         await self._services.store.write(write)
@@ -123,14 +123,14 @@ class Operations:
         where = "in the policy's scope" if kind == "namespace" else "there"
         raise BadInput(f"no such {kind} is {where}{hint}", code="bad_scope", where="scope")
 
-    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
-        """Lift a pause; incidents that it held back are looked at again. A press that was taken before is Repeated."""
+    async def resume(self, scope: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
+        """Lift a pause; incidents that it held back are looked at again. A click that was taken before is Repeated."""
         _check_scope(scope)
 
         def write(tx: Tx) -> bool:
-            approvals.take(tx, press.key)
+            approvals.take(tx, click.key)
             scopes = dict.fromkeys((scope, _canonical(scope)))
-            return any(people.lift_pause(tx, one, by, press.reason) for one in scopes)
+            return any(people.lift_pause(tx, one, by, click.reason) for one in scopes)
 
         if not await self._services.store.write(write):
             raise Refused("there is no pause on this scope", code="not_paused", where=scope)

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from app.domain.actuator import CheckResult, Partly, Progress
-from app.domain.decision import OFF_LIMITS, Verdict
+from app.domain.decision import OFF_LIMITS, Code, Verdict
 from app.domain.errors import ClusterRefused, Held, OutcomeUnclear, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.outcome import ActionResult
@@ -35,6 +35,7 @@ from app.flow.running.planned import (
     came_since,
     in_force_for,
     load_with_entry,
+    or_gone,
     sized_by_others,
     theirs_by_now,
     theirs_or,
@@ -171,9 +172,10 @@ async def _check_and_write(services: Services, planned: Planned) -> Found:
         return await _refused(services, planned, refusal, found)
     if view.transient_errors:  # a read that failed in passing is no word against it: all is read again
         return await _later(services, planned, f"a read failed: {view.transient_errors[0]}")
-    judged = await _judge_again(services, planned, around)
+    judged = await or_gone(services, planned, await _judge_again(services, planned, around))
     if isinstance(judged, Against):
-        return await _settle(services, planned, judged.event, judged.text)
+        told = Event.ABANDONED if judged.event is Event.ALERT_GONE else judged.event
+        return replace(await _settle(services, planned, told, judged.text), event=judged.event)
     return await _write(services, planned, found, judged)
 
 
@@ -263,6 +265,7 @@ async def _judge_again(
             # What its owners keep us off by now is theirs, like what they change.
             kept = not planned.begun and not OFF_LIMITS.isdisjoint(gate.code for gate in decision.gates)
             event = theirs_or(tx, run) if unasked or kept else Event.ABANDONED
+            event = Event.ALERT_GONE if decision.code is Code.NOT_FIRING else event
             return Against(f"{_AGAIN}: {unasked or decision.text}", event)
         if not held or in_force.name != planned.rule.name:
             _reserve(tx, planned, in_force)

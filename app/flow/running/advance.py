@@ -170,7 +170,7 @@ def _write(tx: Tx, services: Services, seen: Run, found: Found | Look) -> _Moved
 def life_of(tx: Tx, run: Run) -> Life:
     """The run's life as its row and its journal tell it."""
     otherwise = tuple(Otherwise(word) for word in run.settings["rule"]["otherwise"]) if run.settings else ()
-    life = Life.from_json(run.life, run.state, len(run.step.actions), otherwise)
+    life = journal.life_of(run, otherwise)
     entries = runs.entries(tx.conn, run.id)
     there = journal.still_in_place(entries)
     kept = any(
@@ -198,28 +198,34 @@ def _become(tx: Tx, services: Services, run: Run, life: Life, text: str) -> _Mov
     """Write the new state. Where it stands the engine comes back for it at once."""
     if life.state.ended:
         ended = ending.end(tx, services, run, life)
-        kept = {**journal.looks(run), **life.to_json(), **ended.keeps}
+        kept = {**journal.looks(run), **journal.row_of(life), **ended.keeps}
         driving.keep(tx, run.id, Changes(ended.due_at, ended.waits_for, 0, kept))
         return _Moved(runs.get(tx.conn, run.id), ended=True, text=text)
+    late = life.state is RunState.VERIFYING and not _carried_out(run, life)
     if life.state is not run.state:
         if (run.state is RunState.WAITING and life.state is not RunState.ACTING) or (
-            run.state is RunState.ACTING and life.state is not RunState.VERIFYING
+            run.state is RunState.ACTING and (late or life.state is not RunState.VERIFYING)
         ):
             ending.leave_step(tx, run, text)
-        if (run.state, life.state) == (RunState.WAITING, RunState.VERIFYING):
-            # An earlier step may have helped late: it is judged and told by the last one that was carried out.
-            done = journal.carried_out(tx.conn, run.id)
+        if late:
+            # An earlier step may have helped late: it is judged and told by the last one that was carried out and is still in place.
+            done = [e for e in journal.in_place(tx.conn, run.id) if journal.was_applied(e)]
             steps.go_back(tx, run, int(done[-1].intent["step_index"]) if done else run.step_index)
         if run.state is RunState.UNDOING:  # an order that was taken back leaves what it had announced
-            sending.leave(tx, services, run, life)
+            sending.leave(tx, services, run, replace(life, reason=text) if late else life)
         runs.move(tx, run.id, life.state)
         _move_incident(tx, run, life.state, text)
     claim = work.claim_values(tx, services.replica, _CLAIM)
-    kept = {**journal.looks(run), **journal.loan(run), **life.to_json()}
+    kept = {**journal.looks(run), **journal.loan(run), **journal.row_of(life)}
     if life.state is RunState.ACTING:
         kept |= attended(run, tx.now, tx.now)
     driving.keep(tx, run.id, Changes(tx.now, "", 0, kept), claim)
     return _Moved(runs.get(tx.conn, run.id), text=text)
+
+
+def _carried_out(run: Run, life: Life) -> bool:
+    """The run's present step was, to its last action."""
+    return run.state is RunState.ACTING and life.action >= life.actions
 
 
 _SHOWN = {

@@ -14,20 +14,22 @@ from datetime import datetime, timedelta
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, IncidentState, RunState
 from app.domain.units import utc
-from app.flow.calling import severity
+from app.flow.calling import attended, severity
+from app.flow.calling.attended import Left, at_it
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
-from app.flow.notifying.record import announce, at_it, end_run, escalate, move, taken
+from app.flow.notifying.record import announce, end_run, escalate, move, taken
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
-from app.flow.undoing import sending, temporary
+from app.flow.undoing import held, sending, temporary
 from app.flow.verifying import standing
 from app.notify.timeline import ApprovalAnswer, Escalation, Topic, fact_to_json
+from app.notify.wording import UNDONE_REASON
 from app.policy.model import Rule
 from app.policy.trust import Evidence
+from app.store import escalations, incidents, runs, work
 from app.store import facts as counts
-from app.store import incidents, runs, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.tx import Tx
@@ -63,6 +65,8 @@ CONSEQUENCES: Mapping[RunState, Consequence] = {
     RunState.STUCK: Consequence(gives_back=False, evidence=Evidence.STUCK),  # what may have happened is spent
 }
 
+_WELL = frozenset({IncidentState.FIXED, IncidentState.CONTAINED})
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
@@ -77,7 +81,9 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     """End the run as its life says, with everything that follows. The only function that ends a run."""
     if run.state is RunState.UNDOING and life.cause is Cause.NONE:
         sending.leave(tx, services, run, life)
-        return _not_undone(tx, run, life)
+        ended = _not_undone(tx, run, life)
+        _given_back(tx, run)
+        return ended
     follows = CONSEQUENCES[life.state]
     incident = incidents.hold(tx, run.incident_id)
     if run.state is RunState.UNDOING:
@@ -98,7 +104,7 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
     temporary.close(tx, run, life.state)
     if life.state is RunState.TAKEN_OVER:
         return _taken_over(tx, services, run, life, incident)
-    if life.state is RunState.ABANDONED and not _for_a_person(tx, run, incident):
+    if _nobody_to_call(tx, run, life, incident):
         _untouched(tx, incident, run, life.reason)
     elif follows.person and _has_it(tx, run, life):
         once = f"{run.id}/theirs/{life.undos}"
@@ -167,6 +173,18 @@ def _not_undone(tx: Tx, run: Run, life: Life) -> Ended:
     return Ended(until, temporary.WAITS, {**journal.loan(run), "until": until.isoformat()})
 
 
+def _given_back(tx: Tx, run: Run) -> None:
+    """Who ordered it was taken for who has the incident. They have that no more with the order: whoever was called before is called anew, unless
+    somebody has it by their own word, or nothing is left to be called for."""
+    by, walk = run.life.get("withdrawn"), escalations.of_subject(tx, run.incident_id)
+    incident = incidents.hold(tx, run.incident_id)
+    if not by or attended.left(tx.conn, incident, walk) is not Left.ANEW:
+        return
+    reason = f"the undo that was ordered is withdrawn by {by}, and nobody has what it was for: {run.result}"
+    once = f"{run.id}/withdrawn/{run.life.get('undos', 0)}/{tx.stamp}"
+    held.call(tx, run, reason, stuck=False, reopen=False, once=once)
+
+
 def _nobody_needed(tx: Tx, run: Run, incident: Incident) -> None:
     """A person was called because the temporary change could not be taken back, and it is by now. One who is called for an alert is
     needed as before."""
@@ -228,18 +246,35 @@ def _taken_over(tx: Tx, services: Services, run: Run, life: Life, incident: Inci
     return Ended(keeps={"gone": gone})
 
 
+def _is_gone(tx: Tx, incident: Incident) -> bool:
+    """Its alerts have resolved; an order has none, and is wanted as before."""
+    return incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0
+
+
+def _nobody_to_call(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
+    """Nothing of the run is there, and either it is decided anew, or its alert has gone by itself."""
+    if life.state is RunState.ABANDONED:
+        return not _for_a_person(tx, run, incident)
+    if life.state not in _GAVE_UP or not _is_gone(tx, incident):
+        return False
+    partly = any(standing.was_partly(entry) for entry in journal.changed(tx.conn, run.id))
+    return not (partly or journal.in_place(tx.conn, run.id))
+
+
+_GAVE_UP = (RunState.FAILED, RunState.NOT_FIXED, RunState.EXPIRED)
+
+
 def _for_a_person(tx: Tx, run: Run, incident: Incident) -> bool:
     """What was abandoned has left something that somebody has to know of: an earlier action, or a part of a long one, unless its alert is
     gone by now."""
-    if journal.carried_out(tx.conn, run.id):
+    if journal.in_place(tx.conn, run.id):
         return True
-    wanted = incident.manual is not None or incidents.firing_count(tx.conn, incident.id) > 0
-    return wanted and bool(journal.changed(tx.conn, run.id))
+    return not _is_gone(tx, incident) and bool(journal.changed(tx.conn, run.id))
 
 
 def _untouched(tx: Tx, incident: Incident, run: Run, reason: str) -> None:
     """Nothing was done, or what was is gone. An order is decided anew as well: whoever ordered or approved it meant the object as it was."""
-    if incident.manual is None and incidents.firing_count(tx.conn, incident.id) == 0:
+    if _is_gone(tx, incident):
         move(tx, incident, IncidentState.RESOLVED, once=run.id, reason=reason)
         return
     move(tx, incident, IncidentState.REFUSED, once=run.id, reason=reason)
@@ -282,7 +317,7 @@ def _again(run: Run, incident: Incident) -> str:
 def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, incident: Incident) -> None:
     """A person said it: they have the incident, and nobody else is called."""
     words = {
-        RunState.UNDONE: "undone: ",
+        RunState.UNDONE: UNDONE_REASON,
         RunState.UNDO_CONFLICT: "not undone, somebody else changed it since: ",
         RunState.TAKEN_OVER: "left to whoever changed it: ",
     }
@@ -294,11 +329,32 @@ def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, inciden
     if incident.closed_at is not None and not incident.state.closed:
         # A newer one has its place and its alert: with what it was open for settled, it is over.
         move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
+    elif not incident.state.closed and _settled(tx, run, life, incident):
+        move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
     elif not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
         _watch(tx, incident)
     else:
+        if life.state is RunState.UNDONE and incident.state in _WELL and not _helped_by_another(tx, run):
+            # What had helped is taken back: nobody may read that it stands, in no report and no list.
+            incidents.restate(tx, incident.id, IncidentState.RESOLVED, reason)
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)
+
+
+def _settled(tx: Tx, run: Run, life: Life, incident: Incident) -> bool:
+    """What was stuck is taken back after all, and its alert is gone, or it was an order's: nothing is left to be done."""
+    stuck = incident.state is IncidentState.STUCK and life.state is RunState.UNDONE
+    return (
+        stuck
+        and (incident.manual is not None or _is_gone(tx, incident))
+        and not journal.in_place(tx.conn, run.id)
+    )
+
+
+def _helped_by_another(tx: Tx, run: Run) -> bool:
+    return any(
+        other.state in HELPED and other.id != run.id for other in counts.of_incident(tx.conn, run.incident_id)
+    )
 
 
 def _watch(tx: Tx, incident: Incident) -> None:

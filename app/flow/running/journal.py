@@ -17,6 +17,7 @@ from app.domain.plan import Action
 from app.domain.verification import READINGS
 from app.flow.running.life import Cause, Life
 from app.flow.verifying import standing
+from app.policy.model import Otherwise
 from app.store import runs
 from app.store.runs import JournalEntry, Run
 
@@ -130,9 +131,41 @@ def loan(run: Run) -> dict[str, JsonValue]:
     return {name: run.life[name] for name in _LOAN if name in run.life}
 
 
-def life_of(run: Run) -> Life:
-    """The run's life as far as an undo needs it: why it undoes, and how often it began to."""
-    return Life.from_json(run.life, run.state, len(run.step.actions), ())
+def life_of(run: Run, otherwise: tuple[Otherwise, ...] = ()) -> Life:
+    """The run's life as its row tells it: why it undoes, and how often it began to. Without what the rule says `otherwise` that is all."""
+    data = run.life
+    outcome = data.get("outcome")
+    return Life(
+        state=run.state,
+        actions=len(run.step.actions),
+        otherwise=otherwise,
+        action=int(data.get("action", 0)),
+        rest=tuple(Otherwise(word) for word in data.get("rest", ())),
+        outcome=RunState(outcome) if outcome else None,
+        reason=str(data.get("reason", "")),
+        cause=Cause(data.get("cause", "")),
+        undos=int(data.get("undos", 0)),
+        despite=tuple(data.get("despite", ())),
+        until=str(data.get("ordered_until", "")),
+        former=tuple(data.get("former", ())),
+        late=bool(data.get("late")),
+    )
+
+
+def row_of(life: Life) -> dict[str, JsonValue]:
+    """What the row keeps of a life; the rest of it is derived from the run."""
+    return {
+        "action": life.action,
+        "rest": [word.value for word in life.rest],
+        "outcome": life.outcome.value if life.outcome else None,
+        "reason": life.reason,
+        "cause": life.cause.value,
+        "undos": life.undos,
+        "despite": list(life.despite),
+        "ordered_until": life.until,
+        "former": list(life.former),
+        "late": life.late,
+    }
 
 
 def reverts(run: Run) -> bool:

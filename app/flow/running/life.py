@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from app.domain.json import JsonValue
 from app.domain.outcome import RunState
@@ -33,10 +32,8 @@ class Event(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     EXPIRED = "expired"  # nobody answered in time, or what was approved was not begun in time
-    ALERT_GONE = "alert_gone"  # while the approval request stood, by a message or its source's word
-    ASKED_ANEW = (
-        "asked_anew"  # the rule changed while people were asked about a later step: it is chosen again
-    )
+    ALERT_GONE = "alert_gone"  # before another step was taken or the rule's undo begun, by a message or its source's word
+    ASKED_ANEW = "asked_anew"  # the rule changed while people were asked about a later step: chosen again
     WITHDRAWN = "withdrawn"  # the rule was removed or lowered, the object changed by others, or the request expired under a silence
     APPLIED = "applied"  # one action is in place
     REFUSED = "refused"  # the cluster said no, or could not be asked: nothing of this action is in place
@@ -81,7 +78,8 @@ class Life:
     place, of any step; `loses` is why only a person's word takes it back, or the part of it that is not `loose`: what that would lose, whom it would
     bring back, or what helped. `kept`: this step has done what it is for, so that one that stops is no half change. `otherwise` is
     what the rule says, `rest` what of it is left to do. `outcome` and `reason` are how the run ends when nothing is left. `undos` counts how often its undo was begun; `despite` are the holds that the person who
-    ordered it knew of, and their order is good `until` then (ISO 8601). `former` are cause, reason and `rest` of what was the service's undo before.
+    ordered it knew of, and their order is good `until` then (ISO 8601). `former` are cause, reason and `rest` of what was the service's undo before. `late`: what was done last
+    was verified once more as the alert went.
     """
 
     state: RunState
@@ -100,78 +98,45 @@ class Life:
     despite: tuple[str, ...] = ()
     until: str = ""
     former: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, JsonValue]:
-        """What the row keeps; the other fields are derived from the run."""
-        return {
-            "action": self.action,
-            "rest": [word.value for word in self.rest],
-            "outcome": self.outcome.value if self.outcome else None,
-            "reason": self.reason,
-            "cause": self.cause.value,
-            "undos": self.undos,
-            "despite": list(self.despite),
-            "ordered_until": self.until,
-            "former": list(self.former),
-        }
-
-    @classmethod
-    def from_json(
-        cls, data: Mapping[str, Any], state: RunState, actions: int, otherwise: tuple[Otherwise, ...]
-    ) -> Life:
-        """Rebuild from `to_json`; an empty object is a run that has not begun."""
-        outcome = data.get("outcome")
-        return cls(
-            state=state,
-            actions=actions,
-            otherwise=otherwise,
-            action=int(data.get("action", 0)),
-            rest=tuple(Otherwise(word) for word in data.get("rest", ())),
-            outcome=RunState(outcome) if outcome else None,
-            reason=str(data.get("reason", "")),
-            cause=Cause(data.get("cause", "")),
-            undos=int(data.get("undos", 0)),
-            despite=tuple(data.get("despite", ())),
-            until=str(data.get("ordered_until", "")),
-            former=tuple(data.get("former", ())),
-        )
+    late: bool = False
 
 
 Becomes = Callable[[Life, str], Life]
 """What an event makes of a life; the text says what happened in words."""
 
 
-def act(life: Life, _text: str) -> Life:
-    """Carry out the step from its first action on."""
-    return replace(life, state=RunState.ACTING, action=0)
+def into(state: RunState) -> Becomes:
+    """Carry out the step from its first action on, ask about it first, or decide anew which one is next."""
+    return lambda life, _text: replace(life, state=state, action=0)
 
 
 def next_action_or_verify(life: Life, _text: str) -> Life:
     """The step's next action; verify after its last one."""
     done = life.action + 1
     state = RunState.ACTING if done < life.actions else RunState.VERIFYING
-    return replace(life, state=state, action=done, in_place=True)
+    return replace(life, state=state, action=done, in_place=True, late=False)
 
 
 def verify_late_help_or(state: RunState) -> Becomes:
-    """The alert went away while people were asked about another step: an earlier step may have helped late."""
+    """The alert went away before another step was taken: an earlier one may have helped late, which is looked at once; after that the rest of the rule
+    follows, however often the alert comes and goes. What the present step left half done is undone."""
 
     def becomes(life: Life, text: str) -> Life:
+        if (life.state is RunState.ACTING and life.action > 0) or (life.in_place and life.late):
+            return rest_of_otherwise(state)(life, text)
         if life.in_place:
-            return replace(life, state=RunState.VERIFYING)
-        return end(life, state, text)
+            return replace(life, state=RunState.VERIFYING, late=True)
+        return end(life, life.outcome or state, text)
 
     return becomes
 
 
-def wait(life: Life, _text: str) -> Life:
-    """An approval is needed first."""
-    return replace(life, state=RunState.WAITING, action=0)
-
-
-def choose(life: Life, _text: str) -> Life:
-    """The next step is decided anew."""
-    return replace(life, state=RunState.CHOOSING)
+def verify_late_help(life: Life, text: str) -> Life:
+    """The alert went away before the rule's undo was begun: what was to be taken back may have helped late, which is looked at once; after
+    that it stays, and a person is asked."""
+    if life.cause is not Cause.OTHERWISE or life.late:
+        return leave_in_place(life, text)
+    return replace(life, state=RunState.VERIFYING, cause=Cause.NONE, rest=(), late=True)
 
 
 def finish(state: RunState) -> Becomes:
@@ -319,20 +284,21 @@ def _joined(before: str, text: str) -> str:
 S, E = RunState, Event
 LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     # The engine has it. Whoever needs an approval waits from the start.
-    (S.REQUESTED, E.BEGUN): act,
+    (S.REQUESTED, E.BEGUN): into(S.ACTING),
     # A person is asked. The first step has nothing behind it; a later one goes on with the rest of the rule, or is theirs who came meanwhile.
-    (S.WAITING, E.APPROVED): act,
+    (S.WAITING, E.APPROVED): into(S.ACTING),
     (S.WAITING, E.REJECTED): rest_of_otherwise(S.REJECTED),
     (S.WAITING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.WAITING, E.WITHDRAWN): rest_of_otherwise(S.ABANDONED),
-    (S.WAITING, E.ASKED_ANEW): choose,
+    (S.WAITING, E.ASKED_ANEW): into(S.CHOOSING),
     (S.WAITING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.WAITING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
     # The step's actions, one after the other, each checked right before it is sent.
     (S.ACTING, E.APPLIED): next_action_or_verify,
     (S.ACTING, E.REFUSED): otherwise(S.FAILED),
-    (S.ACTING, E.ASKED_ANEW): choose,
+    (S.ACTING, E.ASKED_ANEW): into(S.CHOOSING),
     (S.ACTING, E.ABANDONED): rest_of_otherwise(S.ABANDONED),
+    (S.ACTING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
     (S.ACTING, E.EXPIRED): rest_of_otherwise(S.EXPIRED),
     (S.ACTING, E.UNCLEAR): finish(S.STUCK),
     (S.ACTING, E.TAKEN_OVER): leave_to_them,
@@ -347,9 +313,10 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.VERIFYING, E.PROBE_ERROR): finish(S.PROBE_ERROR),
     (S.VERIFYING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     # The next step of the ladder, decided anew like the first one.
-    (S.CHOOSING, E.STEP_FOUND): act,
-    (S.CHOOSING, E.STEP_ASKS): wait,
+    (S.CHOOSING, E.STEP_FOUND): into(S.ACTING),
+    (S.CHOOSING, E.STEP_ASKS): into(S.WAITING),
     (S.CHOOSING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
+    (S.CHOOSING, E.ALERT_GONE): verify_late_help_or(S.ABANDONED),
     (S.CHOOSING, E.NO_STEP): lambda life, text: go_on(replace(life, reason=_joined(life.reason, text))),
     # Taking back, newest first: because the rule says so, a person ordered it, or a temporary change ends.
     (S.UNDOING, E.ONE_UNDONE): lambda life, _text: life,
@@ -358,6 +325,7 @@ LIFE: Mapping[tuple[RunState, Event], Becomes] = {
     (S.UNDOING, E.UNDO_FAILED): finish(S.STUCK),
     (S.UNDOING, E.TAKEN_OVER): finish(S.TAKEN_OVER),
     (S.UNDOING, E.NOT_WANTED): leave_in_place,
+    (S.UNDOING, E.ALERT_GONE): verify_late_help,
     (S.UNDOING, E.UNDO_ORDERED): order,
     (S.UNDOING, E.ORDER_OVER): not_undone,
     # After its end.

@@ -43,12 +43,12 @@ async def look(services: Services, run: Run) -> Found | Look:
     last attempt it counts as it is."""
     last = last_attempt(run)
     case = await _investigate(services, run, last=last)
-    if isinstance(case, str):
-        return Found(Event.NO_STEP, f"no further step: {case}")
+    if isinstance(case, Found):
+        return case
     return lambda tx, held: _decide(tx, services, held, case, last=last)
 
 
-async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Case | str:
+async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Case | Found:
     incident, alerts, history = await services.store.read(
         lambda conn: (
             incidents.get(conn, run.incident_id),
@@ -65,11 +65,11 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
     )
     policy = services.policy()
     if not alerts and incident.manual is None:
-        return "the alert is gone"
+        return Found(Event.ALERT_GONE, "no further step: the alert is gone")
     try:
         subject = investigate.subject_of(services, policy, incident, alerts)
         if isinstance(subject, Decision):
-            return subject.text
+            return Found(Event.NO_STEP, f"no further step: {subject.text}")
         target = Target.parse(run.target_key)
         view = View(services.cluster)
         looking = replace(services, cluster=view)
@@ -86,7 +86,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
         sight = facts.Sight(target, workload, actions, seen.read, ordered_at=incident.ordered_at)
         around = await facts.outside(looking, subject.rule, sight, alerts)
     except (RemediatorError, BadInput) as error:
-        return str(error)
+        return Found(Event.NO_STEP, f"no further step: {error}")
     passing = "" if last else investigate.failed_in_passing(view, seen)
     return decide.Case(policy, incident, alerts, seen, around, passing)
 
@@ -120,6 +120,8 @@ def _decide(tx: Tx, services: Services, run: Run, case: decide.Case, *, last: bo
     announce(tx, Topic.DECIDED, incident_id=run.incident_id, once=once, fact=decision)
     if decision.code is Code.BEING_DELETED:
         return Found(Event.TAKEN_OVER, decision.text, keeps=holding.DELETED)
+    if decision.code is Code.NOT_FIRING:
+        return Found(Event.ALERT_GONE, f"no further step: {decision.text}")
     if seen.step is None or decision.verdict not in (Verdict.ALLOW, Verdict.ASK):
         keeps: Mapping[str, JsonValue] = {
             journal.THEIRS: decision.code is Code.ACKNOWLEDGED,

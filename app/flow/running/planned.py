@@ -188,6 +188,16 @@ async def look_asked(services: Services, run: Run) -> Look:
     return found
 
 
+async def or_gone(
+    services: Services, planned: Planned, judged: Against | frozenset[str]
+) -> Against | frozenset[str]:
+    """The same; where an approval is not good any more, nobody is woken for an alert that its source has no more."""
+    if not isinstance(judged, Against) or judged.event is not Event.EXPIRED:
+        return judged
+    gone, _ = await _unheard(services, planned.run)
+    return Against(f"{judged.text}, and {gone}", Event.ALERT_GONE) if gone else judged
+
+
 async def _unheard(services: Services, run: Run) -> tuple[str, str]:
     """What the source says of the alert that is asked about, as `unheard` tells it: its messages alone do not say that it has ended while it was
     silenced. Not asked about what is approved, unless that has expired."""
@@ -196,7 +206,12 @@ async def _unheard(services: Services, run: Run) -> tuple[str, str]:
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
     )
-    return await unheard(services, incident, alerts) if alerts and incident.manual is None else ("", "")
+    if not alerts or incident.manual is not None:
+        return "", ""
+    over = (
+        run.expires_at is not None and services.clock.now() >= run.expires_at
+    )  # somebody would be woken now
+    return await unheard(services, incident, alerts, now=over)
 
 
 async def _moved_on(services: Services, run: Run) -> tuple[str, Mapping[str, JsonValue] | None]:
@@ -258,7 +273,7 @@ async def sized_by_others(services: Services, step: Step) -> Hand | None:
     stops or starts from any size has no such number."""
     for action in (one for one in step.actions if not half_way.goes_by_what_it_finds(one)):
         size = next((c.before for c in action.changes if c.path == "/spec/replicas"), None)
-        asked = action.pods_affected if action.kind in ROLLING else size
+        asked = action.params.get("pods", action.pods_affected) if action.kind in ROLLING else size
         if isinstance(asked, int) and action.object.kind in (Kind.DEPLOYMENT, Kind.STATEFUL_SET):
             manifest = await holding.changed_object(services, action)
             if manifest is not None and (hand := resized(manifest, asked)):

@@ -19,7 +19,7 @@ from app.domain.copies import SEEN
 from app.domain.errors import OutcomeUnclear, ProbeUnavailable, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
-from app.domain.outcome import RunState, UndoResult
+from app.domain.outcome import IncidentState, RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.deciding.settle import watched
 from app.flow.notifying.record import announce, escalate
@@ -174,7 +174,9 @@ def _call_for_unread(tx: Tx, run: Run, hold: str) -> None:
 
 
 def call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str) -> None:
-    """Call a person for what stays in place."""
+    """Call a person for what stays in place. What is left of a run that got stuck is that whatever else they are called for."""
+    incident = incidents.get(tx.conn, run.incident_id)
+    stuck = stuck or incident.state is IncidentState.STUCK
     stands = journal.standing_of(tx.conn, run, held=True)
     why = Escalation(
         reason,
@@ -185,7 +187,6 @@ def call(tx: Tx, run: Run, reason: str, *, stuck: bool, reopen: bool, once: str)
         not_done=stands.not_done,
         commands=stands.starts if run.state is RunState.ACTING else stands.commands,
     )
-    incident = incidents.get(tx.conn, run.incident_id)
     escalate(tx, incident, why, once=once, run_id=run.id, reopen=reopen)
     if reopen and incident.state.closed and incident.manual is None:
         incidents.schedule(

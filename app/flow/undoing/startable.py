@@ -9,17 +9,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from app.domain.cluster import Cluster
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.new_pods import Finding
-from app.domain.plan import RESTART_TO_UNDO, Action, FieldChange
-from app.domain.target import Kind
-from app.domain.workload import Workload
+from app.domain.plan import Action, FieldChange
 from app.flow.services import Services
 from app.kube.newpods import new_pods
-from app.kube.newpods.goal import goal_of
-from app.kube.parse import fingerprint
-from app.kube.read import View, read_workload, replica_sets_of
+from app.kube.read import View, read_workload
 from app.store.runs import Run
 
 NEW_PODS = "new pods"
@@ -35,23 +30,9 @@ async def against_undo(services: Services, run: Run, action: Action) -> str:
     view = View(services.cluster)
     try:
         workload = await read_workload(view, action.target)
-        if action.kind not in RESTART_TO_UNDO and await _runs_already(view, workload, back):
-            return ""
         found = await new_pods(view, workload, (back,), services.clock.now())
     except ClusterRefused:
         return ""
     if view.transient_errors:
         raise TryLater(f"whether its pods could start is not known: {view.transient_errors[0]}")
     return "; ".join(f"{NEW_PODS}: {check.text}" for check in found.found(Finding.MISSING))
-
-
-async def _runs_already(cluster: Cluster, workload: Workload, back: Action) -> bool:
-    """All pods of what is put back are still there: the rollout away from it never came far."""
-    if workload.target.kind is not Kind.DEPLOYMENT:
-        return False
-    wanted = fingerprint(goal_of(workload, (back,)).template)
-    sets = await replica_sets_of(cluster, workload)
-    ready = (
-        m["status"].get("readyReplicas", 0) for m in sets if fingerprint(m["spec"]["template"]) == wanted
-    )
-    return max(ready, default=0) >= workload.desired

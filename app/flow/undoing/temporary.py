@@ -20,9 +20,10 @@ from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action
+from app.flow.calling.attended import at_it
 from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
-from app.flow.notifying.record import announce, at_it, taken, waits
+from app.flow.notifying.record import announce, taken, waits
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Found, Life, Look, last_attempt
 from app.flow.services import Services
@@ -33,7 +34,7 @@ from app.kube.hands import is_undo
 from app.notify.timeline import TemporaryChange, Topic, fact_to_json
 from app.policy.model import Rule
 from app.store import approvals, driving, facts, runs, work
-from app.store.approvals import NO_PRESS, Press
+from app.store.approvals import NO_CLICK, Click
 from app.store.driving import Changes
 from app.store.runs import JournalEntry, Run
 from app.store.tx import Tx
@@ -296,20 +297,20 @@ def _lent(conn: Connection, run_id: str) -> tuple[list[JournalEntry], list[Journ
     return standing.lent(journal.carried_out(conn, run_id)), standing.lent(journal.in_place(conn, run_id))
 
 
-async def keep(services: Services, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+async def keep(services: Services, run_id: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
     """A person keeps the change; `kept` is False when its end has begun, so that it is looked at first whether all of it is there. Raises
-    Refused when there is none to keep, and Repeated for a press that was taken before."""
+    Refused when there is none to keep, and Repeated for a click that was taken before."""
 
     def write(tx: Tx) -> str:
-        approvals.take(tx, press.key)
+        approvals.take(tx, click.key)
         run = runs.hold(tx, run_id)
         if refusal := _against_keep(tx.conn, run):
             raise Refused(refusal, code="no_temporary_change", where=run_id)
         taken(tx, services, run.incident_id, by)
         if run.state is RunState.UNDOING:
-            _want_kept(tx, run, by, press.reason)
+            _want_kept(tx, run, by, click.reason)
             return run.workflow
-        _keep(tx, run, by, press.reason)
+        _keep(tx, run, by, click.reason)
         driving.keep(tx, run_id, Changes(None, life=run.life))
         return ""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from sqlalchemy import Connection
 
@@ -23,8 +24,8 @@ from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
+from app.flow.calling.attended import at_it
 from app.flow.deciding.marks import leaving
-from app.flow.notifying.record import at_it
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Found, Look
@@ -47,6 +48,7 @@ class _Kept:
     begun: bool
 
 
+_OLD = timedelta(seconds=30)
 _TAKEN = "taken"
 """The code of Held where somebody has taken the incident, or the rule takes nothing back by now."""
 Needed = Callable[[Services, Run], Awaitable[str | None]]
@@ -104,10 +106,18 @@ async def look(services: Services, run: Run, needed: Needed, kept: Kept = _nobod
         return never
     if hold:
         return held.waits(services, run, hold, unread=holding.unread(holds))
-    waited = run.life.get("held") or (not begun and journal.open_undos(journalled, run))
-    if waited and (unwanted := await _not_wanted(services, run, needed, entries[-1])):
-        return Found(Event.NOT_WANTED, unwanted)
+    waited = run.life.get("held") or (
+        not begun and (journal.open_undos(journalled, run) or _late(services, run, journalled))
+    )
+    if waited and (unwanted := await _not_wanted(services, run, needed, entries[-1], begun=begun)):
+        return unwanted
     return await _undo_one(services, run, entries, _Kept(kept, begun))
+
+
+def _late(services: Services, run: Run, entries: Sequence[JournalEntry]) -> bool:
+    """What was measured before it was decided is old by now: an answer was waited for, nothing could be read, or nobody was at it."""
+    looked = [e.ended_at for e in entries if e.intent.get("entry") == "verified" and e.ended_at]
+    return run.attempt > 0 or services.clock.now() - max(looked, default=run.updated_at) > _OLD
 
 
 def _deleted(run: Run, why: str) -> Found:
@@ -158,25 +168,28 @@ def again(services: Services, run: Run, error: TryLater | OutcomeUnclear) -> Fou
     return held.again(services, run, str(error), getattr(error, "retry_after", None))
 
 
-async def _not_wanted(services: Services, run: Run, needed: Needed, acted: JournalEntry) -> str:
-    """Why what waited for a hold to end is not to be done by itself any more; empty when it is. What was measured before the hold is
-    measured again: it may have helped late. A person's order stands."""
-    waited = "was held" if run.life.get("held") else "waited"
-    match journal.life_of(run).cause:
-        case Cause.REVERT:
-            return await needed(services, run) or ""
-        case Cause.OTHERWISE if await still_needed.gone(services, run):
-            return (
-                f"the alert resolved while the undo {waited}, so that what was done may have helped: it stays in place until"
-                f" somebody says otherwise (remediator undo {run.id})"
+async def _not_wanted(
+    services: Services, run: Run, needed: Needed, acted: JournalEntry, *, begun: bool
+) -> Found | None:
+    """What waited and is not to be done by itself any more; None when it is. What was measured before is measured again, as it may have helped late:
+    where the alert has gone it is verified once more, unless it was already or some of it is taken back. A person's order stands."""
+    waited, life = "was held" if run.life.get("held") else "waited", journal.life_of(run)
+    stays = f"stays in place until somebody says otherwise (remediator undo {run.id})"
+    match life.cause:
+        case Cause.REVERT if why := await needed(services, run):
+            return Found(Event.NOT_WANTED, why)
+        case Cause.OTHERWISE if await still_needed.gone(services, run, acted):
+            once = begun or life.late
+            then = f"it {stays}" if once else "it is verified once more"
+            text = (
+                f"the alert resolved while the undo {waited}, so that what was done may have helped: {then}"
             )
+            return Found(Event.NOT_WANTED if once else Event.ALERT_GONE, text)
         case Cause.OTHERWISE if why := await still_needed.not_known_to_be_no_better(services, run, acted):
-            return (
-                f"measured again after the undo {waited}: {why}. What was done stays in place until somebody says otherwise"
-                f" (remediator undo {run.id})"
-            )
+            text = f"measured again after the undo {waited}: {why}. What was done {stays}"
+            return Found(Event.NOT_WANTED, text)
         case _:
-            return ""
+            return None
 
 
 async def _taken(services: Services, run: Run, acted: JournalEntry) -> Found | None:

@@ -28,7 +28,7 @@ from app.notify.timeline import ApprovalAnswer, Topic
 from app.policy.holds import Hold
 from app.policy.model import Approval, Rule
 from app.store import approvals, driving, runs, work
-from app.store.approvals import NO_PRESS, Press, because
+from app.store.approvals import NO_CLICK, Click, because
 from app.store.driving import Changes
 from app.store.runs import JournalEntry, Run, TargetBusy
 from app.store.tx import Tx
@@ -79,7 +79,7 @@ async def against(services: Services, run_id: str) -> Refused | None:
 
 
 async def request(
-    services: Services, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+    services: Services, run_id: str, by: str, click: Click = NO_CLICK, *, despite: bool = False
 ) -> dict[str, Any]:
     """A person asks to undo a run. `despite`: they know what holds it, and want it all the same.
 
@@ -89,7 +89,7 @@ async def request(
 
     def write(tx: Tx) -> Refused | str:
         # A refusal is returned, not raised: the click counts as taken, so that a late delivery of it undoes nothing.
-        approvals.take(tx, press.key)
+        approvals.take(tx, click.key)
         run = runs.hold(tx, run_id)
         if databases_of(journal.actions(seen.there)):
             work.lock_ledger(tx)  # of two orders on one database one is taken
@@ -97,7 +97,7 @@ async def request(
             return refusal
         try:
             standing = holding.holds_on(tx.conn, services, run, (), seen.touched) if despite else None
-            return _order(tx, services, run, by, press.reason, standing)
+            return _order(tx, services, run, by, click.reason, standing)
         except Refused as busy:
             return busy
 
@@ -133,7 +133,7 @@ def _order(tx: Tx, services: Services, run: Run, by: str, reason: str, known: Co
     taken(tx, services, run.incident_id, by)
     once = f"{run.id}/undo ordered {after.undos}" + ("/despite" if despite else "")
     announce(tx, Topic.MOVED, incident_id=run.incident_id, once=once)
-    kept = {**journal.looks(run), **journal.loan(run), **after.to_json()}
+    kept = {**journal.looks(run), **journal.loan(run), **journal.row_of(after)}
     if under_way:
         if unsent := run.life.get(journal.UNSENT):
             kept[journal.UNSENT] = unsent
@@ -172,27 +172,27 @@ def _against(conn: Connection, services: Services, run: Run, seen: _Seen, *, kno
 
 
 async def withdraw(
-    services: Services, run_id: str, by: str, press: Press = NO_PRESS
+    services: Services, run_id: str, by: str, click: Click = NO_CLICK
 ) -> dict[str, Any] | None:
     """A person takes back the undo that a person ordered, as long as nothing of it is begun: it ends as not undone. None when the run
-    undoes nothing. Raises Refused (code `undo_begun`, or `not_ordered` for one that nobody ordered), and Repeated for a press that was taken
+    undoes nothing. Raises Refused (code `undo_begun`, or `not_ordered` for one that nobody ordered), and Repeated for a click that was taken
     before."""
 
     def write(tx: Tx) -> str | Refused:
         run = runs.hold(tx, run_id)
         if run.state is not RunState.UNDOING:
             return ""
-        approvals.take(tx, press.key)
+        approvals.take(tx, click.key)
         if journal.life_of(run).cause is not Cause.PERSON:
             text = f"nobody ordered this undo: pause {run.target_key}, or order it and take that back"
             return Refused(text, code="not_ordered", where=run_id)
         if journal.begun(runs.entries(tx.conn, run_id), run):
             return Refused("the undo has begun: it goes on", code="undo_begun", where=run_id)
         driving.change(tx, run_id, {**run.life, "withdrawn": by})
-        data = {"by": by, **because(press.reason)}
+        data = {"by": by, **because(click.reason)}
         tx.audit(EventKind.UNDO_WITHDRAWN, incident_id=run.incident_id, run_id=run_id, actor=by, data=data)
         fact = ApprovalAnswer(
-            run_id, "withdrawn", by, f"{_STAYS}; {press.reason}" if press.reason else _STAYS
+            run_id, "withdrawn", by, f"{_STAYS}; {click.reason}" if click.reason else _STAYS
         )
         once = f"{run_id}/undo {journal.life_of(run).undos} withdrawn/{tx.stamp}"
         announce(tx, Topic.APPROVAL_ANSWERED, incident_id=run.incident_id, once=once, fact=fact)

@@ -18,7 +18,7 @@ from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.json import digest
 from app.domain.units import duration, utc
 from app.flow.services import Services
-from app.kube.lineage import NOTED
+from app.kube.known_good import NOTED
 from app.policy.model import Heartbeat
 from app.store import facts as counts
 from app.store import incidents

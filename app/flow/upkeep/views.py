@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,12 +16,12 @@ from app.domain.errors import BadInput, ObjectMissing, Refused, RemediatorError
 from app.domain.remediation import AnyRemediation
 from app.domain.target import Target
 from app.flow.deciding.history import as_trust_level, terms_of
-from app.flow.deciding.investigate import order_params
 from app.flow.deciding.marks import namespace_off_limits
 from app.flow.diagnosing import look
 from app.flow.services import Services
 from app.policy.match import rule_for_order
 from app.policy.model import Per, Policy, Rule
+from app.policy.ordered import order_params, orderable
 from app.policy.trust import lower_bound, next_text, proof, proof_text
 from app.store import runs, schedule_ends, trust_levels, work
 from app.store import schedules as stored_schedules
@@ -43,15 +43,15 @@ async def remediations(services: Services) -> Sequence[Mapping[str, Any]]:
             "steps": list(r.steps),
             "procedure": r.procedure is not None,
             "order": _order_terms(policy, r),
-            "parameters": parameters(r.params),
+            "parameters": parameters(r.params, orderable(policy, r)),
             "params": r.params.model_json_schema(),
         }
         for r in services.catalogue.values()
     ]
 
 
-def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
-    """Each parameter: its name, type, default as JSON, whether an order has to give it, and what it is."""
+def parameters(model: type[BaseModel], ordered: Collection[str]) -> list[dict[str, Any]]:
+    """Each parameter: its name, type, default as JSON, whether an order has to give it and whether it may (`ordered`), and what it is."""
     schema = model.model_json_schema()
     required = schema.get("required", ())
     return [
@@ -59,6 +59,7 @@ def parameters(model: type[BaseModel]) -> list[dict[str, Any]]:
             "name": name,
             "type": _type(part, schema.get("$defs", {})),
             "required": name in required,
+            "ordered": name in ordered,
             "default": part.get("default"),
             "about": part.get("description", ""),
         }

@@ -84,12 +84,16 @@ async def silenced(services: Services, run: Run, acted: JournalEntry) -> str:
     return reported.held_by(alerts, reports) or silence(reports)
 
 
-async def gone(services: Services, run: Run) -> bool:
-    """The alerts of the run's incident are known to be gone."""
-    incident, alerts = await services.store.read(
-        lambda conn: (incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id))
+async def gone(services: Services, run: Run, acted: JournalEntry) -> bool:
+    """The alerts of the run's incident are known to be gone, and what was left half done is not what helped."""
+    incident, alerts, whole = await services.store.read(
+        lambda conn: (
+            incidents.get(conn, run.incident_id),
+            firing_alerts(conn, run.incident_id),
+            journal.is_whole(runs.entries(conn, run.id), acted),
+        )
     )
-    if incident.manual is not None:
+    if incident.manual is not None or not whole:
         return False
     return all(report.state is Reported.GONE for report in await reported.reports(services, alerts))
 

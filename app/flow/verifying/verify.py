@@ -273,7 +273,7 @@ def _all_good(effects: Sequence[Effect]) -> bool | None:
 
 @dataclass(frozen=True, slots=True)
 class _About:
-    """What a look goes by: the incident, what fires of it, the actions that were carried out with what each write left, and when the
+    """What a look goes by: the incident, what fires of it, the actions that are in place with what each write left, and when the
     last one was."""
 
     incident: Incident
@@ -285,8 +285,12 @@ class _About:
 def _load(conn: Any, run: Run) -> _About:
     acted = journal.carried_out(conn, run.id)
     at = acted[-1].ended_at if acted and acted[-1].ended_at else run.requested_at
+    # What the rule's undo took back before this step is not somebody else's doing.
+    there = {entry.name for entry in journal.in_place(conn, run.id)}
     actions = tuple(
-        (Action.from_json(e.intent["action"]), Ours(e.ended_at or at, e.generation, e.left)) for e in acted
+        (Action.from_json(e.intent["action"]), Ours(e.ended_at or at, e.generation, e.left))
+        for e in acted
+        if e.name in there
     )
     return _About(incidents.get(conn, run.incident_id), firing_alerts(conn, run.incident_id), actions, at)
 

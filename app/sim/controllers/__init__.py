@@ -12,6 +12,7 @@ from app.sim.controllers.budgets import Budgets
 from app.sim.controllers.certificates import Certificates
 from app.sim.controllers.daemonsets import DaemonSets
 from app.sim.controllers.deployments import Deployments
+from app.sim.controllers.endpointslices import EndpointSlices
 from app.sim.controllers.jobs import Jobs
 from app.sim.controllers.pods import PodMaker
 from app.sim.controllers.replicasets import ReplicaSets
@@ -38,5 +39,6 @@ def install(world: World, cpu_use: CpuUse) -> tuple[Budgets, Admission]:
     world.reconcile_with(Kind.SCALED_OBJECT, ScaledObjects(world).reconcile)
     world.reconcile_with(Kind.HPA, Autoscalers(world, cpu_use).reconcile)
     world.reconcile_with(Kind.PDB, budgets.reconcile)
+    world.reconcile_with(Kind.SERVICE, EndpointSlices(world).reconcile)
     world.reconcile_with(Kind.RESOURCE_QUOTA, admission.reconcile)
     return budgets, admission

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.outcome import RunState
+from app.flow.running import journal
 from app.flow.running.ending import CONSEQUENCES
 from app.flow.running.life import LIFE, Cause, Event, Life, transition
 from app.policy.model import Otherwise
+from app.store.runs import Run
 
 S, E, Word = RunState, Event, Otherwise
 NEXT_UNDO = (Word.NEXT, Word.UNDO, Word.ESCALATE)
@@ -60,6 +64,28 @@ def after(start: Life, *events: Event) -> Life:
         ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.WITHDRAWN, E.ALL_UNDONE), S.NOT_FIXED),
         ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_ASKS, E.ALERT_GONE, E.FIXED), S.FIXED),
         ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_FOUND, E.ABANDONED, E.ALL_UNDONE), S.NOT_FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.ALERT_GONE, E.FIXED), S.FIXED),
+        ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.STEP_FOUND, E.ALERT_GONE, E.FIXED), S.FIXED),
+        # It may have helped late: that is looked at once, or an alert that comes and goes would keep the run for ever.
+        (
+            (E.BEGUN, E.APPLIED, E.NOT_FIXED, E.ALERT_GONE, E.NOT_FIXED, E.ALERT_GONE, E.NOT_WANTED),
+            S.NOT_FIXED,
+        ),
+        (
+            (
+                E.BEGUN,
+                E.APPLIED,
+                E.NOT_FIXED,
+                E.STEP_ASKS,
+                E.ALERT_GONE,
+                E.NOT_FIXED,
+                E.STEP_ASKS,
+                E.ALERT_GONE,
+                E.ALL_UNDONE,
+            ),
+            S.NOT_FIXED,
+        ),
+        ((E.BEGUN, E.REFUSED, E.ALERT_GONE), S.FAILED),
         ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.NO_STEP, E.UNDO_FAILED), S.STUCK),
         ((E.BEGUN, E.APPLIED, E.NOT_FIXED, E.NO_STEP, E.UNDO_CONFLICT), S.NOT_FIXED),
         ((E.BEGUN, E.APPLIED, E.FIXED, E.REVERT_DUE, E.ALL_UNDONE), S.REVERTED),
@@ -155,7 +181,7 @@ def test_no_way_through_the_table_leaves_out_an_undo_that_the_rule_wants(
         assert moved is not None
         at = moved
         # Held, and then nobody wanted it; or a person made it their own order, whose time is over.
-        if at.state is S.NOT_FIXED and undo_first and event not in (E.NOT_WANTED, E.ORDER_OVER):
+        if at.state is S.NOT_FIXED and undo_first and event not in (E.NOT_WANTED, E.ALERT_GONE, E.ORDER_OVER):
             assert not at.in_place, f"{before} -> {event}"
 
 
@@ -169,7 +195,8 @@ def test_a_life_comes_back_from_its_row_as_it_was(choices: list[int]) -> None:
         moved = transition(at, events[choice % len(events)], "x")
         assert moved is not None
         at = moved
-        back = Life.from_json(at.to_json(), at.state, at.actions, at.otherwise)
+        row = SimpleNamespace(life=journal.row_of(at), state=at.state, step=SimpleNamespace(actions=(None,)))
+        back = journal.life_of(cast("Run", row), at.otherwise)
         assert replace(back, in_place=at.in_place) == at
 
 
@@ -195,3 +222,15 @@ def test_an_order_over_the_rules_undo_that_is_taken_back_leaves_out_the_undo_alo
     found = after(at, E.NOT_FIXED, E.UNDO_ORDERED, E.UNDO_ORDERED, E.ORDER_OVER)
     assert (found.state, found.rest, found.cause) == (S.CHOOSING, (Word.ESCALATE,), Cause.OTHERWISE)
     assert found.former == ()
+
+
+def test_what_the_rules_undo_would_take_back_is_verified_once_more_as_its_alert_goes_and_then_stays() -> None:
+    acted = life(S.VERIFYING, otherwise=(Word.UNDO, Word.ESCALATE), in_place=True)
+    undoing = after(acted, E.NOT_FIXED)
+    again = after(undoing, E.ALERT_GONE)
+    assert (undoing.state, again.state, again.late) == (S.UNDOING, S.VERIFYING, True)
+    assert after(again, E.FIXED).state is S.FIXED
+    twice = after(again, E.NOT_FIXED, E.ALERT_GONE)
+    assert (twice.state, twice.in_place) == (S.NOT_FIXED, True), "a person has it"
+    theirs = after(undoing, E.UNDO_ORDERED)
+    assert after(theirs, E.ALERT_GONE) == theirs, "what a person ordered stands"

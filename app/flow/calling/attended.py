@@ -1,0 +1,76 @@
+"""Attended: who is at an incident, as a look that writes nothing can tell; and of what a run left that got stuck, whether somebody has it, it is
+over, or people have to be called for it anew.
+
+Every door that answers, ends or restates such an incident goes by `left`: an acknowledgement, an order and its end, alerts that join, the
+sweep, and the look whether its alert is gone. Only reads.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from sqlalchemy import Connection
+
+from app.domain.outcome import IncidentState
+from app.flow.calling import severity
+from app.store import facts as counts
+from app.store import incidents, people
+from app.store.escalations import StoredEscalation
+from app.store.incidents import Incident
+from app.store.people import Holder
+
+
+class Left(StrEnum):
+    """How it stands with what is left to a person. WAITS: nobody has it, and people are asked, or were. ANEW: nobody has it, and nobody is asked
+    any more for what is there now."""
+
+    WAITS = "waits"
+    ATTENDED = "attended"
+    OVER = "over"
+    ANEW = "anew"
+
+
+def holder(conn: Connection, incident_id: str) -> Holder | None:
+    """Whose own word stands for the incident: it was given for what is no less severe than what fires."""
+    found = people.holder_of(conn, incident_id)
+    if found is None or (found.severity is not None and severity.above(conn, incident_id, found.severity)):
+        return None
+    return found
+
+
+def at_it(conn: Connection, incident_id: str) -> str:
+    """Who has an incident that is not over, in words; empty for nobody."""
+    if incidents.get(conn, incident_id).state.closed:
+        return ""
+    if told := people.taken_in_pagerduty(conn, incident_id):
+        return told
+    found = holder(conn, incident_id)
+    return "" if found is None else found.text
+
+
+def left(conn: Connection, incident: Incident, walk: StoredEscalation | None) -> Left:
+    """Of an incident that was left to a person, by its row as it is held and the live round of its steps.
+
+    What is left of a run that got stuck stays there when its alert goes, and an order has no alert: it is over once somebody has it. So is
+    an incident whose place and alert a newer one has. Nobody has it by an order that is over."""
+    if incident.state.closed:
+        return Left.OVER
+    stuck, elsewhere = incident.state is IncidentState.STUCK, incident.closed_at is not None
+    fires = incidents.firing_count(conn, incident.id) > 0
+    if at_it(conn, incident.id):
+        alone = stuck and (incident.manual is not None or not fires)
+        return Left.OVER if elsewhere or alone else Left.ATTENDED
+    if counts.live_of(conn, incident.id) is not None:
+        return Left.ATTENDED  # what was ordered for it is being carried out
+    if walk is None:
+        return Left.WAITS
+    if walk.answered_at is not None:
+        there = stuck or elsewhere or fires or incident.manual is not None
+        return Left.ANEW if there else Left.OVER
+    told = stuck and walk.joined and fires and bool(walk.asked) and walk.due_at is None
+    return Left.ANEW if told else Left.WAITS
+
+
+def stays_open(conn: Connection, incident: Incident) -> bool:
+    """It is open although its alert is gone: what is left of a run that got stuck is nobody's as yet."""
+    return incident.state is IncidentState.STUCK and left(conn, incident, None) is not Left.OVER

@@ -1,0 +1,200 @@
+"""Questions and calls of an alert that comes and goes: their times add up until somebody is called, their number is bounded, and they take nothing
+from an order nor from another alert of the target. And an approval that expired while its alert went."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.domain.alert import Alert, Delivery, ManualRequest, Source
+from app.domain.alert_report import AlertReport, Reported
+from app.domain.decision import Mode
+from app.domain.events import EventKind
+from app.domain.json import digest
+from app.domain.outcome import IncidentState, RunState
+from app.flow.calling.calls import PAGE, Do
+from app.flow.calling.fence import repair
+from app.policy.model import Approval, Otherwise
+from app.store import outbox
+from app.store.outbox import Message as Row
+from tests.crash.worlds import flood
+from tests.scenario import calling
+from tests.scenario.calling import CallingRig
+from tests.scenario.moments import blind_from
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import (
+    alert,
+    all_incidents,
+    all_runs,
+    body,
+    born,
+    policy,
+    says_yes,
+    the_incident,
+    trail,
+    writes,
+)
+
+LABELS = {"alertname": "HighLatency", "deployment": "langgraph-api"}
+ESCALATE = Otherwise.ESCALATE
+
+
+async def _flaps(rig: Rig, fires: float, gone: float, hours: float) -> float:
+    """Until somebody is called; how many seconds that took."""
+    begun = rig.clock.monotonic()
+    while rig.clock.monotonic() - begun < hours * 3_600:
+        there = alert(rig, started=1, **LABELS)
+        await rig.send(body(there))
+        await rig.run(fires, alerts=False)
+        if await trail(rig, EventKind.ESCALATED):
+            break
+        await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+        await rig.run(gone, alerts=False)
+    return rig.clock.monotonic() - begun
+
+
+async def _asking(tmp_path: Path, approval: Approval = Approval()) -> Rig:  # noqa: B008 - it is frozen
+    rules = policy(mode=Mode.APPROVE, otherwise=(ESCALATE,), approval=approval)
+    return await born(tmp_path, world=flood(), rules=rules, use_api=False, stride=30.0, sweep=30.0)
+
+
+@pytest.mark.parametrize(("fires", "gone", "latest"), [(600, 1_200, 2.0), (300, 420, 1.5)])
+async def test_an_alert_that_fires_a_part_of_the_time_calls_somebody(
+    tmp_path: Path, fires: float, gone: float, latest: float
+) -> None:
+    rig = await _asking(tmp_path)
+    assert await _flaps(rig, fires, gone, hours=4) < latest * 3_600
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_an_alert_that_is_there_for_seconds_is_not_asked_about_each_time(tmp_path: Path) -> None:
+    rig = await _asking(tmp_path)
+    await _flaps(rig, 20, 10, hours=0.25)
+    assert len(await all_runs(rig)) in range(12, 12 + 3)
+    await rig.close()
+
+
+async def test_an_alert_that_is_never_there_for_as_long_as_the_least_question_calls_somebody(
+    tmp_path: Path,
+) -> None:
+    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=5)))
+    assert await _flaps(rig, 45, 15, hours=0.5) < 25 * 60
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_an_order_has_its_own_time(tmp_path: Path) -> None:
+    """Questions of an alert about the same take nothing from it, nor does it from theirs."""
+    rig = await _asking(tmp_path)
+    for _ in range(3):
+        there = alert(rig, started=1, **LABELS)
+        await rig.send(body(there))
+        await rig.run(460, alerts=False)
+        await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+        await rig.run(20, alerts=False)
+    given: dict[str, Any] = {}
+    order = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", given, "as agreed", "kim")
+    ordered = Delivery(
+        Source.MANUAL, rig.clock.now(), "kim", dedupe_key="k", body_digest=digest(["k"]), manual=order
+    )
+    await rig.store.ingest(ordered)
+    await rig.run(60, alerts=False)
+    run = (await all_runs(rig))[-1]
+    assert run.state is RunState.WAITING
+    assert run.expires_at is not None
+    assert run.expires_at - run.requested_at == timedelta(minutes=30)
+    await rig.close()
+
+
+def _gone_at_the_source(rig: Rig) -> None:
+    """From now on Alertmanager has it no more."""
+
+    async def states(alerts: Sequence[Alert]) -> Sequence[AlertReport]:
+        return [AlertReport(Reported.GONE, "")] * len(alerts)
+
+    vars(rig.cluster.alertmanager)["states"] = states
+    object.__setattr__(rig.services, "alert_sources", rig.cluster.alertmanager)
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_an_approval_that_expired_calls_nobody_once_its_alert_is_gone_and_nothing_is_in_place(
+    tmp_path: Path, *, told: bool
+) -> None:
+    """Nothing could be read from the yes on; the message that the alert has resolved came, or is on its way."""
+    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=5)))
+    there = alert(rig, started=1, **LABELS)
+    await rig.send(body(there))
+    await rig.run(270, alerts=False)
+    blind = blind_from(rig, RunState.ACTING)
+    await says_yes(rig)
+    await rig.run(10, alerts=False)
+    assert (await all_runs(rig))[0].state is RunState.ACTING
+    if told:
+        await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    else:
+        _gone_at_the_source(rig)
+    await rig.run(140, alerts=False)
+    blind.on = False
+    await rig.run(120, alerts=False)
+    [run] = await all_runs(rig)
+    assert run.answer == "approved"
+    assert "expired before it was begun" in (run.result or "")
+    assert not await trail(rig, EventKind.ESCALATED)
+    assert not writes(rig)
+    await rig.close()
+
+
+async def test_who_joined_a_call_is_called_itself_as_soon_as_that_is_over(tmp_path: Path) -> None:
+    """The one whose call was for both comes and goes; what fires on is looked at while it is away."""
+    rig = CallingRig(tmp_path / "rig.sqlite", world=flood(), stride=20.0, use_api=False)
+    rig.sweep = 20.0
+    rig.policy = policy({"escalation": calling.steps()}, otherwise=(ESCALATE,))
+    await rig.born()
+    rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    named = {"severity": "critical", "deployment": "langgraph-api"}
+    comes = alert(rig, started=1, alertname="APIRateLimiting", **named)
+    await rig.send(body(comes))
+    await rig.run(30, alerts=False)
+    await rig.send(body(alert(rig, started=1, alertname="DatabaseConnectionIssues", **named)))
+    await rig.run(180, alerts=False)
+    steady = next(i for i in await all_incidents(rig) if i.alertname != "APIRateLimiting")
+    called = [e.incident_id for e in await trail(rig, EventKind.ESCALATED)]
+    assert called
+    assert steady.id not in called
+    await rig.send(body({**comes, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(20, alerts=False)
+    assert steady.id in [e.incident_id for e in await trail(rig, EventKind.ESCALATED)]
+    await rig.close()
+
+
+@pytest.mark.parametrize(("answered", "then"), [(True, Do.ACKNOWLEDGE), (False, Do.RESOLVE)])
+async def test_a_page_that_a_frozen_replica_made_late_is_left_to_who_has_it(
+    tmp_path: Path, *, answered: bool, then: Do
+) -> None:
+    rig = CallingRig(tmp_path / "rig.sqlite")
+    rig.policy = calling.policy()
+    await rig.born()
+    incident = await rig.handed_over()
+    await rig.later(1)
+    [key] = rig.pagerduty.pages
+    if answered:
+        await rig.operations.acknowledge(incident.id, "kim")
+    else:
+        fires = alert(rig, "resolved", alertname="Odd", severity="critical")
+        await rig.send(body(fires))
+    await rig.later(1)
+    state = (await the_incident(rig)).state
+    assert state is (IncidentState.ESCALATED if answered else IncidentState.RESOLVED)
+    late = await rig.store.read(lambda conn: outbox.get(conn, outbox.page_row(key)))
+    assert isinstance(late, Row)
+    assert late.kind == PAGE
+    await rig.store.write(lambda tx: repair(tx, late))
+    sent = len(rig.pagerduty.events)
+    await rig.later(1)
+    assert [event["event_action"] for event in rig.pagerduty.events[sent:]] == [then.value]
+    await rig.close()
