@@ -6,18 +6,22 @@ here: the commands that give orders are clients of a running service, so that th
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
+import io
 import logging
+import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from types import ModuleType
 from typing import Annotated, Any, Final, cast
 
 import typer
 import typer.main
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+from typer.models import CommandInfo
 
 from app.cli.output import give, say, write
 from app.domain.errors import BadInput, RemediatorError
@@ -96,9 +100,35 @@ class _Commands(TyperGroup):
             alone = typer.Typer(add_completion=False)
             alone.command()(found)
             found = alone
+        for one in _all_of(found):
+            one.cls = _Command
         command = typer.main.get_command(found)
         command.name = cmd_name
         return command
+
+
+class _Command(TyperCommand):
+    """A command that takes the value of each option once: of two the parser would take the last, and whoever gave both meant each."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Refuse the second."""
+        given = self.make_parser(ctx).parse_args(list(args))[2]
+        once = [
+            one
+            for one in given
+            if not one.multiple and one.param_type_name == "option" and not getattr(one, "is_flag", False)
+        ]
+        for option in once:
+            if once.count(option) > 1:
+                raise _UsageError(f"{option.opts[-1]} is given twice", ctx)
+        return super().parse_args(ctx, args)
+
+
+def _all_of(of: typer.Typer) -> Iterator[CommandInfo]:
+    yield from of.registered_commands
+    for group in of.registered_groups:
+        if group.typer_instance is not None:
+            yield from _all_of(group.typer_instance)
 
 
 def _imported(module: str) -> ModuleType:
@@ -150,9 +180,50 @@ def _remediator(
     pass
 
 
+def _readable() -> None:
+    """A character that the terminal's encoding has not is written as its number, and output that has no place to go says so."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    if sys.stdout is None:
+        sys.stdout = _Nowhere()
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lives
+
+
+class _Nowhere(io.TextIOBase):
+    """Standard output that was closed before the start."""
+
+    def write(self, _: str) -> int:
+        """Refuse it."""
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+
+_LOST: Final = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EDQUOT, errno.EFBIG})
+"""What writing to standard output fails with."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Entry point: our errors become one line on stderr and an exit code; where `--json` was asked for, a JSON document on stdout
-    too, so that a script never has to read the line. None: the process's own arguments."""
+    """Entry point. None: the process's own arguments. A reader of the output that has gone, as of `| head`, is told nothing; a full disk is an error."""
+    _readable()
+    try:
+        try:
+            _command(arguments)
+        finally:
+            sys.stdout.flush()
+    except OSError as error:
+        if error.filename is not None or error.errno not in _LOST:
+            raise
+        # What is still buffered would be tried again at the exit.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for as long as the process lives
+        if error.errno != errno.EPIPE:
+            say(f"error: standard output could not be written: {error.strerror} [output_lost]")
+        sys.exit(1)
+
+
+def _command(arguments: Sequence[str] | None) -> None:
+    """Our errors become one line on stderr and an exit code; where `--json` was asked for, a JSON document on stdout too, so that a script never
+    has to read the line."""
     try:
         app(arguments)
     except RemediatorError as error:

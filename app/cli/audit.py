@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -11,11 +10,12 @@ from typing import Annotated
 import typer
 
 from app.cli.output import AsJson, give, progress, say, write
-from app.main import audit_keys, open_store
+from app.main import audit_keys
 from app.settings import load_settings
 from app.store import trail
 from app.store.audit import Head
 from app.store.migrate import upgrade
+from app.store.unwritten import unwritten
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Verify and export the audit trail.")
 db = typer.Typer(no_args_is_help=True, add_completion=False, help="The database schema.")
@@ -42,13 +42,11 @@ def verify(
     """Recompute the hash chain: finds a changed, missing or reordered record. Exit 1 when it does not fit."""
     settings = load_settings()
     keys, known = audit_keys(settings), Head.parse(head) if head else None
-    store = open_store(settings, migrate=False)
-    try:
-        last = asyncio.run(store.read(trail.newest))
-        with progress("records", last, quiet=as_json) as told:
-            report = asyncio.run(store.read(lambda conn: trail.verify(conn, keys, known, told)))
-    finally:
-        store.close()
+    with (
+        unwritten(settings.store_url) as conn,
+        progress("records", trail.newest(conn), quiet=as_json) as told,
+    ):
+        report = trail.verify(conn, keys, known, told)
     if as_json:
         give(asdict(report))
     elif report.ok:
@@ -73,11 +71,8 @@ def verify(
 @app.command(name="head")
 def print_head(as_json: AsJson = False) -> None:
     """Print the newest record's number and hash, to be kept elsewhere for `audit verify --head`."""
-    store = open_store(load_settings(), migrate=False)
-    try:
-        found = asyncio.run(store.read(trail.head))
-    finally:
-        store.close()
+    with unwritten(load_settings().store_url) as conn:
+        found = trail.head(conn)
     give(asdict(found)) if as_json else write(str(found))
 
 
@@ -85,21 +80,14 @@ def print_head(as_json: AsJson = False) -> None:
 def export(as_json: AsJson = False) -> None:
     """Print the whole trail, one JSON object a line, oldest first. It is JSON in any case."""
     del as_json
-    store = open_store(load_settings(), migrate=False)
-    try:
-        asyncio.run(
-            store.read(lambda conn: sys.stdout.writelines(json.dumps(r) + "\n" for r in trail.export(conn)))
-        )
-    finally:
-        store.close()
+    with unwritten(load_settings().store_url) as conn:
+        sys.stdout.writelines(json.dumps(record) + "\n" for record in trail.export(conn))
 
 
 @db.command(name="upgrade")
 def upgrade_schema(as_json: AsJson = False) -> None:
     """Bring the database's schema to this version and print its revision."""
     settings = load_settings()
-    if settings.database_url is None:
-        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     revision = upgrade(settings.store_url)
     give({"revision": revision}) if as_json else write(revision)
     say("the schema is up to date")

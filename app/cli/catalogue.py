@@ -39,7 +39,8 @@ def remediations(
 
 
 def _row(row: Mapping[str, Any]) -> dict[str, str]:
-    words = [p["name"] + (" (required)" if p["required"] else "") for p in row["parameters"]]
+    ordered = [p for p in row["parameters"] if p["ordered"]]
+    words = [p["name"] + (" (required)" if p["required"] else "") for p in ordered]
     needed = row["order"]["needs"]
     return dict(zip(_COLUMNS, (row["name"], _kind(row), needed, ", ".join(words)), strict=True))
 
@@ -50,4 +51,5 @@ def _kind(row: Mapping[str, Any]) -> str:
 
 def _parameter(given: Mapping[str, Any]) -> dict[str, str]:
     default = "required" if given["required"] else json.dumps(given["default"])
-    return dict(zip(_PARAMETERS, (given["name"], given["type"], default, given["about"]), strict=True))
+    about = given["about"] if given["ordered"] else f"only the rule sets this. {given['about']}".rstrip()
+    return dict(zip(_PARAMETERS, (given["name"], given["type"], default, about), strict=True))

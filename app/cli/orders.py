@@ -15,8 +15,8 @@ from app.cli.remote import DEFAULT_URL, Remote, Token, Url, incident_path, run_p
 from app.domain.errors import BadInput, Refused
 from app.domain.json import value_or_text
 from app.domain.outcome import RunState
+from app.domain.quantities import parse_duration
 from app.domain.target import Target
-from app.policy.units import parse_duration
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="Id of the run.")]
 Why = Annotated[

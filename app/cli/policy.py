@@ -14,6 +14,7 @@ from app.cli.output import AsJson, give, say, write, write_lines
 from app.cli.policy_backtest import backtest, instant_of, span_of
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.text import file_fault
 from app.domain.units import counted
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_dir
@@ -136,7 +137,8 @@ def lint(
     policy = or_faults(lambda: load_dir(folder, CATALOGUE), as_json=as_json)
     alerts = or_faults(lambda: read_rules(_texts(rules)), as_json=as_json)
     repeat = span_of("--repeat-interval", repeat_interval)
-    found = lint_policy(policy, alerts, Timing(_now(), repeat, span_of("--group-interval", group_interval)))
+    timing = Timing(_now(), repeat, span_of("--group-interval", group_interval))
+    found = lint_policy(policy, alerts, timing, CATALOGUE)
     counts = {severity.value: sum(f.severity is severity for f in found) for severity in Severity}
     if as_json:
         give(
@@ -160,7 +162,9 @@ def _texts(files: list[Path]) -> dict[str, str]:
     try:
         return {str(f): f.read_text("utf-8") for f in files}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the rules: {error}", code="bad_rules", where="--rules") from error
+        raise BadInput(
+            f"cannot read the rules: {file_fault(error)}", code="bad_rules", where="--rules"
+        ) from error
 
 
 def _test_files(folder: Path) -> dict[str, str]:
@@ -168,7 +172,9 @@ def _test_files(folder: Path) -> dict[str, str]:
         files = [f for f in sorted(folder.iterdir()) if f.name.endswith((".test.yaml", ".test.yml"))]
         texts = {f.name: f.read_text("utf-8") for f in files}
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"cannot read the tests: {error}", code="bad_policy", where=str(folder)) from error
+        raise BadInput(
+            f"cannot read the tests: {file_fault(error)}", code="bad_policy", where=str(folder)
+        ) from error
     if not texts:
         raise BadInput("no test file (*.test.yaml) in the folder", code="no_tests", where=str(folder))
     return texts

@@ -14,8 +14,9 @@ import typer
 
 from app.cli.output import AsJson, give, progress, say, write_lines
 from app.domain.errors import BadInput
+from app.domain.quantities import parse_duration
+from app.domain.text import file_fault
 from app.policy.load import load_dir
-from app.policy.units import parse_duration
 from app.policy.written import read_one
 from app.policytools.backtest import Replay
 from app.policytools.backtest_known import Assumptions
@@ -121,7 +122,7 @@ def _records(file: Path, reading: Reading, read: Read) -> Iterator[Heard]:
             yield from read_lines(file.name, read.counted(lines), reading)
     except OSError as error:
         raise BadInput(
-            f"cannot read the alerts: {error.strerror}", code="bad_alerts", where=str(file)
+            f"cannot read the alerts: {file_fault(error)}", code="bad_alerts", where=str(file)
         ) from error
 
 
@@ -132,7 +133,7 @@ def _assumptions(file: Path | None, run: str, *, not_fixed: bool) -> Assumptions
             assumed = read_one(Assumptions, file.name, file.read_text("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(
-                f"cannot read the assumptions: {error}", code="bad_assumptions", where=str(file)
+                f"cannot read the assumptions: {file_fault(error)}", code="bad_assumptions", where=str(file)
             ) from error
     if run:
         assumed = assumed.model_copy(update={"run": span_of("--run", run)})

@@ -53,10 +53,15 @@ async def examine(clock: Clock) -> list[Mapping[str, str]]:
     return [finding.to_json() for finding in await doctor.examine(clock)]
 
 
-async def backtest(texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard]) -> Mapping[str, Any]:
-    """What `remediator policy backtest` tells, for the page; the replay is imported and runs in a thread. Raises PolicyInvalid."""
+async def backtest(
+    texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard], over: Callable[[], bool]
+) -> Mapping[str, Any]:
+    """What `remediator policy backtest` tells, for the page; the replay is imported and runs in a thread until it is `over`. Raises PolicyInvalid,
+    TimeoutError."""
     stored = await asyncio.to_thread(importlib.import_module, "app.policytools.backtest_stored")
-    found: Mapping[str, Any] = await asyncio.to_thread(stored.compare, texts, in_force, heard, CATALOGUE)
+    found: Mapping[str, Any] = await asyncio.to_thread(
+        stored.compare, texts, in_force, heard, CATALOGUE, over
+    )
     return found
 
 

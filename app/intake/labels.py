@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from app.domain.effort import affordable
 from app.domain.errors import BadInput
 from app.domain.free_text import one_line
 from app.domain.redact import REDACTED, annotation, redact
@@ -21,7 +22,18 @@ from app.intake.body import decode
 MAX_LABELS = 64
 MAX_VALUE = 1024
 MAX_NAME = 128
+MAX_NAMES = 1_000
+"""Names in one place among which the labels are chosen; those that say what the alert is about are kept beyond it."""
+MAX_ALERTS = 1_000
+"""Alerts of one group that are compared: of a larger one nothing is taken, as the rest may tell otherwise."""
+MAX_LOST = 100
+"""Names of what was lost that are kept; the others are counted."""
+_UNCOMPARED = "more alerts than are compared"
+_UNREAD_REST = "more than is read"
+_FOR_ONE, _CHARACTERS = 8, 1_024
+"""Names and values, and characters of a text of lines, that cost as much as one look at a text."""
 _DEEPEST = 3
+_INNERMOST = 2  # alerts within alerts
 _TOLD_NAME = 60
 _TELLING = frozenset({"alertname", "severity", *NAMES.places})
 _BLOCKS = frozenset({"firing", "alerts"})
@@ -41,10 +53,13 @@ _HEADING = re.compile(r"\*{0,8}labels\*{0,8}:?\*{0,8}", re.IGNORECASE)
 class Reading:
     """Labels as they are found, the first of a name counts; and the names of what was lost on the way."""
 
-    def __init__(self, ignored: Iterable[str] = ()) -> None:
-        """`ignored` are names that are no labels: they are taken where they can be, and are never lost."""
+    def __init__(self, ignored: Iterable[str] = (), level: int = 0) -> None:
+        """`ignored` are names that are no labels: they are taken where they can be, and are never lost. `level`: of how many alerts
+        around it this is a part."""
         self.found: dict[str, str] = {}
         self.lost: dict[str, None] = {}
+        self.uncounted = 0
+        self._level = level
         self._ignored = _COUNTS | frozenset(ignored)
 
     @property
@@ -52,12 +67,16 @@ class Reading:
         """As many as a label set reasonably has, those that say what the alert is about first; with UNREAD where some were lost."""
         names = sorted(self.found, key=lambda name: name not in _TELLING and name not in self._ignored)
         chosen = {name: self.found[name] for name in names[:MAX_LABELS]}
-        lost = [*self.lost, *([f"{len(names) - MAX_LABELS} more"] if len(names) > MAX_LABELS else [])]
+        more = self.uncounted + max(0, len(names) - MAX_LABELS)
+        lost = [*self.lost, *([f"{more} more"] if more else [])]
         return chosen | ({UNREAD: unread(lost)} if lost else {})
 
     def lose(self, name: str) -> None:
         """What could not be read, by its name or in words."""
-        self.lost.setdefault(one_line(name, _TOLD_NAME))
+        if len(self.lost) < MAX_LOST:
+            self.lost.setdefault(one_line(name, _TOLD_NAME))
+        else:
+            self.uncounted += 1
 
     def scalar(self, name: str, value: object) -> None:
         """One label; one that another place tells differently stays as it was first told."""
@@ -69,6 +88,7 @@ class Reading:
             not label
             or not text
             or len(text) > MAX_VALUE
+            or not self._has_place(label)
             or (self.found.setdefault(label, text) != text and could_name(label, text))
         ):
             self._lose_label(name, label)
@@ -76,6 +96,9 @@ class Reading:
     def entries(self, data: Mapping[str, Any], *, anywhere: bool = False, depth: int = 0) -> None:
         """What an object tells: alerts listed in it, then its own entries, then those of the objects in it that hold labels, or
         with `anywhere` of all."""
+        if not affordable(1 + len(data) // _FOR_ONE):
+            self.lost.setdefault(_UNREAD_REST)
+            return
         for name in sorted(_BLOCKS & data.keys()):
             self.firing(data[name], data.get("num_firing"))
         rest = {name: _one_of(name, value) for name, value in data.items() if name not in _BLOCKS | _COUNTS}
@@ -95,38 +118,65 @@ class Reading:
     def firing(self, block: Any, count: Any = None) -> None:
         """The labels that all alerts of a list share: objects with labels, or Alertmanager's text. An incident stands for a whole
         group; a label in which its alerts differ would name only one of them."""
-        if isinstance(block, str):
-            sets = _blocks_of(block)
+        if not isinstance(block, Sequence) or not block:
+            return
+        if self._level == _INNERMOST or not affordable(
+            len(block) // _CHARACTERS if isinstance(block, str) else 0
+        ):
+            self.lost.setdefault(_UNCOMPARED)
+        elif isinstance(block, str):
+            sets = _blocks_of(block, self._level + 1)
             if block.strip() and (not sets or str(count or len(sets)) != str(len(sets))):
                 self.lose("alerts that fire")
-        elif isinstance(block, Sequence):
-            sets = []
-            for item in block:
-                labels = item.get("labels") if isinstance(item, Mapping) else None
-                one = Reading(self._ignored)
-                one.entries(labels) if isinstance(labels, Mapping) else one.lose("an alert without labels")
-                sets.append(one)
+            self.shared(sets)
         else:
-            return
-        self.shared(sets)
+            self.shared([self._alert(item) for item in block[: MAX_ALERTS + 1]])
+
+    def _alert(self, item: Any) -> Reading:
+        one = Reading(self._ignored, self._level + 1)
+        labels = item.get("labels") if isinstance(item, Mapping) else None
+        one.entries(labels) if isinstance(labels, Mapping) else one.lose("an alert without labels")
+        return one
 
     def shared(self, readings: Sequence[Reading]) -> None:
-        """Take what all of these tell alike; what one tells otherwise, or not at all, is lost."""
-        names = dict.fromkeys(name for reading in readings for name in reading.found)
-        for name in names:
-            values = {reading.found.get(name, "") for reading in readings}
-            if len(values) == 1:
-                self.scalar(name, values.pop())
-            elif any(could_name(name, value) for value in values):
+        """Take what all of these tell alike; what one tells otherwise, or not at all, is lost. Each value is looked at once, not each name in
+        each reading: a sender may have thousands of alerts that all tell names of their own."""
+        work = len(readings) + sum(len(reading.found) for reading in readings) // _FOR_ONE
+        if len(readings) > MAX_ALERTS or not affordable(work):
+            self.lost.setdefault(_UNCOMPARED)
+            return
+        told: dict[str, list[str]] = {}
+        for reading in readings:
+            for name, value in reading.found.items():
+                told.setdefault(name, []).append(value)
+        for name, values in told.items():
+            if len(values) == len(readings) and values.count(values[0]) == len(values):
+                self.scalar(name, values[0])
+            elif any(could_name(name, value) for value in dict.fromkeys(values)):
                 self._lose_label(name, name)
         for reading in readings:
-            self.lost |= reading.lost
+            self._lose_as(reading)
+
+    def _lose_as(self, reading: Reading) -> None:
+        """What another reading lost, which is told as it is to be already."""
+        self.uncounted += reading.uncounted
+        for name in reading.lost:
+            if name in self.lost or len(self.lost) < MAX_LOST:
+                self.lost.setdefault(name)
+            else:
+                self.uncounted += 1
+
+    def _has_place(self, label: str) -> bool:
+        return len(self.found) < MAX_NAMES or label in self.found or label in _TELLING
 
     def _tags(self, value: object) -> None:
         """Datadog's `key:value` tags, as a list or as one text."""
         tags = (
             value if isinstance(value, list) else re.split(r"[,\n]", value) if isinstance(value, str) else []
         )
+        if not affordable(len(tags) // _FOR_ONE):
+            self.lost.setdefault(_UNREAD_REST)
+            return
         told: dict[str, str] = {}
         for tag in tags:
             name, colon, text = str(tag).strip().partition(":")
@@ -197,15 +247,17 @@ def _one_of(name: str, value: Any) -> Any:
     return value[0] if one else value
 
 
-def _blocks_of(text: str) -> list[Reading]:
-    """One reading for each `Labels` heading of Alertmanager's default list, of its ` - name = value` lines."""
+def _blocks_of(text: str, level: int) -> list[Reading]:
+    """One reading for each `Labels` heading of Alertmanager's default list, of its ` - name = value` lines; one more than are compared at most."""
     alerts: list[Reading] = []
     in_labels = False
     for line in text.splitlines():
         heading = line.strip()
         if _HEADING.fullmatch(heading):
+            if len(alerts) > MAX_ALERTS:
+                break
             in_labels = True
-            alerts.append(Reading())
+            alerts.append(Reading(level=level))
         elif heading.endswith(":") and not heading.startswith(("-", "*")):
             in_labels = False
         elif in_labels and (match := _LINE.fullmatch(line)):

@@ -47,16 +47,16 @@ def parse(
         data = decode(body, max_bytes=MAX_BYTES)
         if not isinstance(data, Mapping):
             raise BadInput("expected a JSON object", code="not_an_object", where="body")
-        if any(own_page(text) for name, text in _entries(data).items() if name in _TEXTS):
+        entries = _entries(data)
+        if any(own_page(text) for name, text in entries.items() if name in _TEXTS):
             return Delivery(Source.ORCHESTRATION, received_at, sender, note="of our own page")
-        return _delivery(data, received_at, sender)
+        return _delivery(entries, received_at, sender)
     except BadInput as error:
         raw = body.decode("utf-8", "replace")[:_RAW_LIMIT]
         return _rejected(received_at, sender, error, raw)
 
 
-def _delivery(data: Mapping[str, Any], received_at: datetime, sender: str) -> Delivery:
-    entries = _entries(data)
+def _delivery(entries: Mapping[str, str], received_at: datetime, sender: str) -> Delivery:
     if (state := _first(entries, _STATUS).lower()) in _OVER:
         # It fires actions for new alerts; an end reaches us through the V3 webhook or Alertmanager.
         return Delivery(Source.ORCHESTRATION, received_at, sender, note=f"{state}: nothing to do")

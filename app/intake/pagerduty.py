@@ -29,7 +29,7 @@ from app.domain.json import JsonValue
 from app.domain.redact import Effort, annotation, work_bounded
 from app.domain.subject import UNREAD, unread
 from app.intake.body import decode, pointer, rfc3339
-from app.intake.labels import Reading, alert_name, free_labels, object_in
+from app.intake.labels import MAX_ALERTS, Reading, alert_name, free_labels, object_in
 
 MAX_AGE = timedelta(hours=6)
 """How old a firing event may be that is acted on. PagerDuty tries again for less than that."""
@@ -251,7 +251,7 @@ def _enriched(alert: Alert, alerts_json: Mapping[str, Any]) -> Alert:
     found = Reading()
     if not firing or len(entries) != len(items or ()):
         found.lose("an alert of the incident")
-    found.shared([_reading(item) for item in firing])
+    found.shared([_reading(item) for item in firing[: MAX_ALERTS + 1]])
     labels = free_labels(found.labels)
     own = {name: value for name, value in alert.labels.items() if name not in ("alertname", UNREAD)}
     name = labels.get("alertname") or alert.name

@@ -1,4 +1,4 @@
-"""Button clicks of Slack: from the raw form or a Socket Mode payload to `Press`.
+"""Button clicks of Slack: from the raw form or a Socket Mode payload to `Click`.
 
 Owns the shape of what Slack sends and the memory of signatures seen. Called by `app.web` and, for Socket Mode, by the
 composition root. Never decides what a click may do: a click only says who, where and which button; its value carries no

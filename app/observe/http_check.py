@@ -12,12 +12,16 @@ import httpx
 
 from app.domain.http_check import HttpAddress, HttpAnswer, ServedCertificate
 from app.domain.ports import Clock
+from app.observe.bounded_streams import bound_streams
+from app.observe.http_json import TURN
 from app.observe.tls_check import served
 
 TIMEOUT = 3.0
 """Seconds for the whole check: connect, ask, answer."""
 _BODY = 64 * 1024
 """Bytes of the body that are read, and dropped."""
+MAX_PIECES = 1_000
+"""Pieces of the body: a server that sends bytes one by one would hold the event loop."""
 
 
 class HttpxChecks:
@@ -51,12 +55,14 @@ class HttpxChecks:
         )
         headers = {"Host": f"{address.service}.{address.namespace}", "User-Agent": "alert-remediator"}
         async with (
-            httpx.AsyncClient(trust_env=False, verify=False) as client,  # noqa: S501 - plain HTTP only
+            bound_streams(httpx.AsyncClient(trust_env=False, verify=False)) as client,  # noqa: S501 - plain HTTP only
             client.stream("GET", url, headers=headers, follow_redirects=False, timeout=TIMEOUT) as response,
         ):
-            size = 0
+            size = pieces = 0
             async for part in response.aiter_raw():
-                size += len(part)
-                if size > _BODY:
+                size, pieces = size + len(part), pieces + 1
+                if size > _BODY or pieces > MAX_PIECES:
                     break
+                if pieces % TURN == 0:
+                    await asyncio.sleep(0)
             return response.status_code

@@ -76,8 +76,22 @@ def _formatter(
     )
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact_event, render],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            redact_event,
+            *([] if json_lines else [_below_its_first_line]),
+            render,
+        ],
     )
+
+
+def _below_its_first_line(_logger: object, _name: str, event: EventDict) -> EventDict:
+    """What a text of several lines says further down stands apart from the lines of the log: whoever reads along takes none of it for a record
+    of its own, whatever a stranger wrote."""
+    for name in ("event", "exception", "stack"):
+        if "\n" in str(event.get(name, "")):
+            event[name] = str(event[name]).replace("\n", "\n    ")
+    return event
 
 
 # Loggers that bring their own handlers or talk too much, with the lowest level that is worth a line.

@@ -19,7 +19,7 @@ from app.domain.free_text import name_told
 from app.domain.json import ANSWER, decoded_beside
 from app.domain.ports import Clock
 from app.domain.text import visible
-from app.observe.http_json import read_bounded
+from app.observe.http_json import at_most, read_bounded
 
 TIMEOUT = 5.0
 """Seconds for connecting, and again for each part of the answer."""
@@ -105,6 +105,7 @@ class PagerDutyRest:
             headers=self._headers,
             timeout=TIMEOUT,
             follow_redirects=False,
+            extensions=at_most(LIMIT),
         )
         try:
             async with request as response:

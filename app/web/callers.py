@@ -16,7 +16,7 @@ from fastapi import Request
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
 from app.domain.free_text import name_told
-from app.domain.urls import is_address, is_loopback_address
+from app.domain.urls import is_address, is_loopback
 from app.intake.auth import ANYONE, Access, Principal, Scope
 from app.intake.body import pointer
 
@@ -35,7 +35,7 @@ _ONCE = frozenset(
 _LAST_PORT = 65535
 _NAME = 200
 """Characters of an unknown parameter's name that an answer shows."""
-_HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:]{2,39}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(r"(localhost|[0-9.]{7,15}|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 
 
 _AUTHORITY = re.compile(
@@ -92,16 +92,12 @@ def caller(access: Access, headers: Headers, scope: Scope) -> Principal:
 
 def _require_local_host(headers: Headers) -> None:
     found = _HOST.fullmatch(headers.get(b"host", b"").decode("latin-1"))
-    if found is None or not _is_local(found[1]):
+    if found is None or not is_loopback(found[1].strip("[]")):
         raise NotPermitted(
             "without REMEDIATOR_TOKENS only requests to a loopback name are served",
             code="host_refused",
             where="Host",
         )
-
-
-def _is_local(host: str) -> bool:
-    return host.lower() == "localhost" or is_loopback_address(host.strip("[]"))
 
 
 def require_same_site(headers: Headers) -> None:

@@ -18,7 +18,7 @@ from app.domain.free_text import one_line
 from app.intake import manual
 from app.intake.auth import Principal, Scope
 from app.intake.body import decode, rfc3339, validated
-from app.store.approvals import Press
+from app.store.approvals import Click
 from app.web.callers import require
 from app.web.documented import answers, secured
 from app.web.paging import Id
@@ -46,9 +46,9 @@ class WhyBody(BaseModel):
     reason: Annotated[str, Field(max_length=_LONGEST)] = ""
 
     @property
-    def press(self) -> Press:
-        """The reason as the flow takes it; no button was pressed."""
-        return Press(reason=one_line(self.reason, _LONGEST))
+    def click(self) -> Click:
+        """The reason as the flow takes it; no button was clicked."""
+        return Click(reason=one_line(self.reason, _LONGEST))
 
 
 class AnswerBody(WhyBody):
@@ -147,7 +147,7 @@ async def trigger_remediation(
 )
 async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
     """Approve the waiting plan of a run."""
-    return await using.operations.approve(run_id, by.name, body.plan_hash, body.press)
+    return await using.operations.approve(run_id, by.name, body.plan_hash, body.click)
 
 
 @router.post(
@@ -158,7 +158,7 @@ async def approve_run(using: Using, by: Operator, run_id: RunId, body: Answer) -
 )
 async def reject_run(using: Using, by: Operator, run_id: RunId, body: Answer) -> dict[str, Any]:
     """Reject the waiting plan of a run, or take back an order to undo it that has not begun."""
-    return await using.operations.reject(run_id, by.name, body.plan_hash, body.press)
+    return await using.operations.reject(run_id, by.name, body.plan_hash, body.click)
 
 
 @router.post(
@@ -177,7 +177,7 @@ async def undo_run(
     ] = False,
 ) -> dict[str, Any]:
     """Undo what a run changed, where its values are still in place."""
-    return await using.operations.undo(run_id, by.name, body.press, despite=despite)
+    return await using.operations.undo(run_id, by.name, body.click, despite=despite)
 
 
 @router.post(
@@ -185,7 +185,7 @@ async def undo_run(
 )
 async def keep_run(using: Using, by: Operator, run_id: RunId, body: Why) -> dict[str, Any]:
     """Keep the temporary change of a run: it is not taken back."""
-    return await using.operations.keep(run_id, by.name, body.press)
+    return await using.operations.keep(run_id, by.name, body.click)
 
 
 @router.post(
@@ -198,7 +198,7 @@ async def acknowledge_incident(
     body: Why,
 ) -> dict[str, Any]:
     """Take an incident: nobody else is asked, and nothing is done on it by itself. Repeating it changes nothing."""
-    return await using.operations.acknowledge(incident_id, by.name, body.press)
+    return await using.operations.acknowledge(incident_id, by.name, body.click)
 
 
 @router.post("/pause", responses=_ERRORS, openapi_extra=secured(PauseBody))
@@ -214,7 +214,7 @@ async def resume(
     using: Using, by: Operator, body: Annotated[ResumeBody, Depends(json_of(ResumeBody, empty=b"{}"))]
 ) -> dict[str, Any]:
     """Lift a pause."""
-    return await using.operations.resume(body.scope, by.name, body.press)
+    return await using.operations.resume(body.scope, by.name, body.click)
 
 
 @router.post("/trust/promote", responses=_ERRORS, openapi_extra=secured(TrustBody))

@@ -6,7 +6,7 @@ Plain ASGI, because the ingest path pays for every layer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import structlog
@@ -18,6 +18,7 @@ from app.domain.errors import BadInput, TryLater
 from app.domain.ports import Clock, Ids
 from app.observe.metrics import Metrics
 from app.web.callers import says_where
+from app.web.cookies import keep_own_cookies
 from app.web.problems import REQUEST_ID, guarded, problem
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -38,19 +39,26 @@ _LONGEST_PATH = 200  # characters of a stranger's path that a log line shows
 
 
 PROVED = "alert_remediator.proved"
-"""In the scope of a request: its head has proved who sends it, so that its body may take its time."""
+"""In the scope of a request: the name of its sender, where the head has proved it, so that its body may take its time; else empty."""
 
 
-async def read_body(scope: Scope, receive: Receive, *, limit: int, seconds: float) -> bytes:
-    """The whole body, at most `limit` bytes, received within `seconds`.
+async def read_body(
+    scope: Scope,
+    receive: Receive,
+    *,
+    limit: int,
+    seconds: float,
+    take: Callable[[int], None] = lambda _size: None,
+) -> bytes:
+    """The whole body, at most `limit` bytes, received within `seconds`. `take` is told of the bytes as they come, and may refuse them.
 
     Raises BadInput (`body_too_large` before anything is read when the length is declared, `encoding_refused` for a
-    compressed body: it could unpack to any size), TryLater (`body_timeout`), ClientDisconnect.
+    compressed body: it could unpack to any size), TryLater (`body_timeout`), ClientDisconnect, and what `take` does.
     """
     _check_declared(scope, limit)
     try:
         async with asyncio.timeout(seconds):
-            return await _receive_all(receive, limit)
+            return await _receive_all(receive, limit, take)
     except TimeoutError as error:
         # 503 and not 408: a storm that slows us down must not make Alertmanager give up.
         raise TryLater("the body did not arrive in time", code="body_timeout", where="body") from error
@@ -66,12 +74,13 @@ def _check_declared(scope: Scope, limit: int) -> None:
             )
 
 
-async def _receive_all(receive: Receive, limit: int) -> bytes:
+async def _receive_all(receive: Receive, limit: int, take: Callable[[int], None]) -> bytes:
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body", False):
         body: bytes = message.get("body", b"")
         if len(body) > limit:
             raise _too_large(limit)
+        take(len(body))
         return body
     chunks, size = [], 0
     while True:
@@ -81,6 +90,7 @@ async def _receive_all(receive: Receive, limit: int) -> bytes:
         size += len(chunk)
         if size > limit:
             raise _too_large(limit)
+        take(len(chunk))
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
@@ -108,6 +118,7 @@ class RequestLog:
             return
         request_id = scope[REQUEST_ID] = self._ids.new("req")
         began = self._clock.monotonic()
+        keep_own_cookies(scope)
         answer = _Answer(send, request_id)
         app = self._app if says_where(scope) else _nowhere(scope)
         await guarded(app, scope, receive, answer.send, begun=lambda: answer.status != 0)

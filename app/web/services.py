@@ -15,44 +15,45 @@ from app.flow.readiness.health import Findings
 from app.intake.alertmanager import MAX_BYTES
 from app.intake.auth import Access
 from app.observe.metrics import Metrics
-from app.store.approvals import NO_PRESS, Press
+from app.store.approvals import NO_CLICK, Click
 from app.store.database import Store
 from app.web.expensive import PAGES_IN_ALL, PAGES_OF_ONE, ExpensiveReads, Together
 from app.web.failures import API_TRIES, Failures
 from app.web.long_bodies import LongBodies
+from app.web.unproved import Unproved
 
 
 class Operations(Protocol):
     """What a person can order. `by` is who, for the audit trail. The answers are JSON objects.
 
     All raise Missing for an unknown id, Refused when the present state does not allow it, BadInput, StoreUnavailable; with a
-    `press` that was taken before, Repeated, and nothing is done again.
+    `click` that was taken before, Repeated, and nothing is done again.
     """
 
     async def approve(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
         """Approve the waiting plan; with `plan_hash` only that very plan."""
         ...
 
     async def reject(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
         """Reject the waiting plan, or take back an order to undo that has not begun."""
         ...
 
     async def undo(
-        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+        self, run_id: str, by: str, click: Click = NO_CLICK, *, despite: bool = False
     ) -> dict[str, Any]:
         """Undo what an ended run changed, where our values are still in place."""
         ...
 
-    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+    async def keep(self, run_id: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
         """Keep the temporary change of a run."""
         ...
 
     async def acknowledge(
-        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+        self, subject: str, by: str, click: Click = NO_CLICK, through: str = "API"
     ) -> dict[str, Any]:
         """Take an incident or a storm: nobody else is asked. `through` says which way the word came."""
         ...
@@ -66,12 +67,12 @@ class Operations(Protocol):
         ...
 
     async def pause(
-        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+        self, scope: str, reason: str, by: str, until: datetime | None, click: Click = NO_CLICK
     ) -> dict[str, Any]:
         """Stop all action inside a scope."""
         ...
 
-    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+    async def resume(self, scope: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
         """Lift a pause."""
         ...
 
@@ -124,7 +125,8 @@ class WebServices:
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
     `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
-    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows, `long_bodies` what is read beside the event loop. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
+    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows, `long_bodies` what is read beside the event loop,
+    `foreign_bodies` that of senders who pass on what others wrote, `unproved` the bodies whose sender is not known before they are there. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
     store: Store
@@ -148,6 +150,8 @@ class WebServices:
     pages: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(PAGES_OF_ONE, PAGES_IN_ALL))
     together: Together = field(default_factory=Together)
     long_bodies: LongBodies = field(default_factory=LongBodies)
+    foreign_bodies: LongBodies = field(default_factory=LongBodies)
+    unproved: Unproved = field(default_factory=Unproved)
 
     def received(self, incidents: Sequence[str], since: float, source: str) -> None:
         """Tell the traces of the incidents that something came in for them; `since` is the monotonic clock at its beginning."""

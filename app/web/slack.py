@@ -1,7 +1,7 @@
 """Slack's button clicks: signature over the raw bytes first, then 200 within Slack's 3 seconds, whatever the click does.
 
 Whoever clicked is told by a reply that only they see when a click does not count;
-an HTTP error would only show them a warning sign. Never answers 5xx by itself and never trusts anything in the payload for
+an HTTP error would only show them a warning sign. Answers 5xx only while there is no place for one more body, and never trusts anything in the payload for
 rights.
 """
 
@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError, TryLater
 from app.domain.pieces import PIECE
 from app.intake import auth, slack
-from app.web.callers import headers_of
+from app.web.callers import Headers, headers_of
 from app.web.documented import answers, json_body
 from app.web.requests import read_body
 from app.web.services import WebServices
@@ -51,28 +51,39 @@ class SlackInteractions:
         return Response(status_code=200)
 
     async def _signed_body(self, scope: Scope, receive: Receive) -> bytes:
-        """Raises BadInput for a body beyond the limits, NotAuthenticated (also `replayed`)."""
+        """Raises BadInput for a body beyond the limits, NotAuthenticated (also `replayed`), before anything is read where no secret is set,
+        and TryLater while there is no place for it."""
         services = self._services
         headers = headers_of(scope)
-        try:
-            body = await read_body(
-                scope, receive, limit=slack.MAX_BYTES, seconds=services.limits.body_seconds
-            )
-        except TryLater as late:
-            raise BadInput(late.message, code=late.code, where=late.where) from late
         secret = services.access.slack_secret
         if not secret or services.interactions is None:
             raise NotAuthenticated("REMEDIATOR_SLACK_SIGNING_SECRET is not set", code="not_configured")
+        with services.unproved.body() as unproved:
+            try:
+                body = await read_body(
+                    scope,
+                    receive,
+                    limit=slack.MAX_BYTES,
+                    seconds=services.limits.body_seconds,
+                    take=unproved.take,
+                )
+            except TryLater as late:
+                if late.code != "body_timeout":
+                    raise
+                raise BadInput(late.message, code=late.code, where=late.where) from late
+            self._prove(secret, headers, body)
+        return body
+
+    def _prove(self, secret: str, headers: Headers, body: bytes) -> None:
         timestamp = headers.get(b"x-slack-request-timestamp", b"").decode("latin-1")
         signature = headers.get(b"x-slack-signature", b"").decode("latin-1")
-        now = services.clock.now()
+        now = self._services.clock.now()
         if not auth.slack_signed(secret, timestamp=timestamp, signature=signature, body=body, now=now):
             raise NotAuthenticated("no valid signature, or one too old", where="X-Slack-Signature")
         if not self._signatures.first_time(signature, timestamp, now):
             raise NotAuthenticated(
                 "this request was taken already", code="replayed", where="X-Slack-Signature"
             )
-        return body
 
     async def _hand_on(self, body: bytes) -> None:
         """Signed by Slack, so it gets its 200 even when nobody can make sense of it."""
@@ -80,7 +91,7 @@ class SlackInteractions:
             long = len(body) > PIECE  # beside the event loop, as it takes its time
             payload = await asyncio.to_thread(slack.payload_of, body) if long else slack.payload_of(body)
         except BadInput as error:
-            log.warning("press_not_understood", where=error.where, error=error.message)
+            log.warning("click_not_understood", where=error.where, error=error.message)
             self._services.metrics.clicks.labels("unknown", "ignored").inc()
             return
         if self._services.interactions is not None:
@@ -100,7 +111,7 @@ def router(services: WebServices) -> APIRouter:
         description="Buttons clicked in Slack; what a click did is told in Slack",
         response_class=Response,
         response_description="Taken, or not understood and ignored.",
-        responses=answers(401, 413, 415, 422),
+        responses=answers(401, 413, 415, 422, 503),
         openapi_extra={
             "security": [{"slack": []}],
             "requestBody": json_body(form, "application/x-www-form-urlencoded"),

@@ -45,6 +45,8 @@ class Webhook(ABC):
     errors: ClassVar[tuple[int, ...]] = (401, 403, 413, 415, 503)
     proved_by_head: ClassVar[bool] = False
     """Whether the head alone proves who sends it."""
+    passes_on: ClassVar[bool] = False
+    """Whether others than its sender write what is in a body."""
     too_large: ClassVar[str] = ""
     """What the sender can set against bodies that are too large."""
 
@@ -65,9 +67,12 @@ class Webhook(ABC):
     def sender(self, headers: Headers) -> str:
         """The authenticated name, as far as headers tell. Raises NotAuthenticated, NotPermitted."""
 
+    def prove(self, headers: Headers, body: bytes) -> None:  # noqa: B027 - where the head has proved it there is nothing to do
+        """Raise NotAuthenticated unless it is known who sends the body: before it waits for anything."""
+
     @abstractmethod
-    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:
-        """The parsed body. Raises BadInput, NotAuthenticated."""
+    def delivery(self, body: bytes, sender: str) -> Delivery:
+        """The parsed body. Raises BadInput."""
 
     async def __call__(self, request: Request) -> Response:
         """Serve one POST. Raises RemediatorError."""
@@ -96,14 +101,9 @@ class Webhook(ABC):
         headers = headers_of(request.scope)
         require_same_site(headers)
         sender = self.sender(headers)
-        request.scope[PROVED] = self.proved_by_head
-        try:
-            body = await read_body(
-                request.scope, request.receive, limit=self.limit, seconds=services.limits.body_seconds
-            )
-        except BadInput as error:
-            raise self._smaller(error, sender) from error
-        delivery = await self._parsed(headers, body, sender)
+        request.scope[PROVED] = sender if self.proved_by_head else ""
+        body = await self._body(request, headers, sender)
+        delivery = await self._parsed(body, sender)
         if (names := services.label_names()) is not NAMES:
             delivery = replace(delivery, names=names)
         receipt = await services.store.ingest(delivery)
@@ -112,6 +112,20 @@ class Webhook(ABC):
         self._count(delivery, receipt)
         services.received(receipt.incident_ids, began, delivery.source.value)
         return delivery, receipt
+
+    async def _body(self, request: Request, headers: Headers, sender: str) -> bytes:
+        """The body, of whoever has proved to have sent it."""
+        limits = self.services.limits
+        with self.services.unproved.body() as unproved:
+            taking = {} if self.proved_by_head else {"take": unproved.take}
+            try:
+                body = await read_body(
+                    request.scope, request.receive, limit=self.limit, seconds=limits.body_seconds, **taking
+                )
+            except BadInput as error:
+                raise self._smaller(error, sender) from error
+            self.prove(headers, body)
+        return body
 
     def _smaller(self, error: BadInput, sender: str) -> BadInput:
         """A body that is too large will be too large again: its sender's log and ours say what to set."""
@@ -122,11 +136,11 @@ class Webhook(ABC):
         )
         return BadInput(f"{error.message}: {self.too_large}", code=error.code, where=error.where)
 
-    async def _parsed(self, headers: Headers, body: bytes, sender: str) -> Delivery:
+    async def _parsed(self, body: bytes, sender: str) -> Delivery:
         """A body of ordinary size at once, a long one beside the event loop. Raises what `delivery` does, and TryLater."""
-        return await self.services.long_bodies.read(
-            sender, body, lambda: self.delivery(headers, body, sender)
-        )
+        # Whoever may send an event to PagerDuty writes its bodies, and they keep no body of Alertmanager waiting.
+        places = self.services.foreign_bodies if self.passes_on else self.services.long_bodies
+        return await places.read(sender, body, lambda: self.delivery(body, sender))
 
     def _count(self, delivery: Delivery, receipt: Receipt) -> None:
         if receipt.replayed:
@@ -182,7 +196,7 @@ class AlertmanagerWebhook(Webhook):
         """The token's name."""
         return caller(self.services.access, headers, auth.Scope.INGEST).name
 
-    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
+    def delivery(self, body: bytes, sender: str) -> Delivery:
         """Alertmanager's, Mimir's or Grafana's body. Raises BadInput."""
         now = self.services.clock.now()
         return alertmanager.parse(body, received_at=now, sender=sender, max_bytes=self.limit)
@@ -193,6 +207,7 @@ class PagerDutyWebhook(Webhook):
 
     path = "/webhooks/pagerduty"
     source = Source.PAGERDUTY
+    passes_on = True
     summary = "Events of PagerDuty (V3)"
     security: ClassVar[list[dict[str, list[str]]]] = [{"pagerduty": []}]
 
@@ -206,12 +221,15 @@ class PagerDutyWebhook(Webhook):
             return caller(self.services.access, headers, auth.Scope.INGEST).name
         return "pagerduty"
 
-    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:
-        """One V3 event. Raises NotAuthenticated."""
+    def prove(self, headers: Headers, body: bytes) -> None:
+        """By one of the active secrets."""
         secrets = self.services.access.pagerduty_secrets
         signature = headers.get(b"x-pagerduty-signature", b"").decode("latin-1")
         if secrets and not auth.pagerduty_signed(secrets, signature, body):
             raise NotAuthenticated("no valid signature", where="X-PagerDuty-Signature")
+
+    def delivery(self, body: bytes, sender: str) -> Delivery:
+        """One V3 event."""
         return pagerduty.parse(
             body,
             received_at=self.services.clock.now(),
@@ -226,6 +244,7 @@ class OrchestrationWebhook(Webhook):
 
     path = "/webhooks/pagerduty/orchestration"
     source = Source.ORCHESTRATION
+    passes_on = True
     summary = "Automation actions of PagerDuty Event Orchestration"
     security: ClassVar[list[dict[str, list[str]]]] = [{"orchestration": []}]
     proved_by_head = True
@@ -239,7 +258,7 @@ class OrchestrationWebhook(Webhook):
             raise NotAuthenticated("the secret is missing or wrong", where="X-Remediator-Token")
         return "orchestration"
 
-    def delivery(self, headers: Headers, body: bytes, sender: str) -> Delivery:  # noqa: ARG002 - the base's
+    def delivery(self, body: bytes, sender: str) -> Delivery:
         """One automation action."""
         now = self.services.clock.now()
         return orchestration.parse(body, received_at=now, sender=sender, own_page=self._own_page)

@@ -1,4 +1,4 @@
-"""Presses of buttons as Slack sends them: the payload under a stored message, and the signed form.
+"""Clicks of buttons as Slack sends them: the payload under a stored message, and the signed form.
 
 Written from Slack's documentation of interactions and request signing, apart from the code that reads them.
 """

@@ -107,17 +107,18 @@ class Served:
 
         return self.do(wait())
 
-    def incident(self, alertname: str, state: str) -> Incident:
-        """The incident of this alert, once it has this state."""
+    def incident(self, alertname: str, *states: str) -> Incident:
+        """The oldest incident of this alert, once it has one of these states."""
 
         def look(conn: Any) -> Incident | None:
             rows = incidents.page(conn, None, 100)
-            return next((r for r in rows if r.alertname == alertname and r.state.value == state), None)
+            found = [r for r in rows if r.alertname == alertname and r.state.value in states]
+            return found[-1] if found else None
 
         try:
             found = self.until(look)
         except TimeoutError as error:
-            error.add_note(f"{alertname} is not {state}: {self.read(_stand)}")
+            error.add_note(f"{alertname} is not {' or '.join(states)}: {self.read(_stand)}")
             raise
         assert found is not None
         return found

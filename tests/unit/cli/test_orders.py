@@ -89,12 +89,12 @@ def test_an_end_of_a_pause_that_is_none_is_told_with_both_forms(client: Shell, u
 
 def test_a_dry_run_gives_a_run_and_changes_nothing(client: Shell, service: Served) -> None:
     before = len([m for m in service.cluster.mutations if m.name == "redis" and not m.dry_run])
-    ended = client.good(*ORDER, "--dry-run", "--param", "scale_to=6", "--param", "recent_deployment=30m")
+    ended = client.good(*ORDER, "--dry-run", "--param", "scale_to=6", "--param", "recent_deployment=1h")
     (incident, run) = (line.split()[1] for line in ended.out.splitlines())
     assert ended.err == f"follow it with: remediator explain {incident}\n"
     shown = client.good("explain", incident, "--json").json
     assert shown["incident"] == incident
-    assert service.read(lambda conn: _order(conn, incident)) == {"scale_to": 6, "recent_deployment": "30m"}
+    assert service.read(lambda conn: _order(conn, incident)) == {"scale_to": 6, "recent_deployment": "1h"}
     assert len([m for m in service.cluster.mutations if m.name == "redis" and not m.dry_run]) == before
     assert run
 

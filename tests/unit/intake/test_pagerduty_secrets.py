@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from app.domain import effort
 from app.domain import redact as redaction
 from app.domain.redact import Effort
 from app.intake import pagerduty
@@ -36,13 +37,13 @@ def test_a_secret_in_what_pagerdutys_api_tells_becomes_no_label(details: dict[st
 def test_what_the_texts_of_pagerdutys_api_may_cost_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond it a text is hidden whole; what says what the alert is about is looked at first."""
     hostile = {f"k{n}": f"{n} mysql -pa'b' curl -u 'a:b' " * 30 for n in range(60)}
-    spent, real = list[int](), redaction._spend
+    spent, real = list[int](), effort.spend
 
-    def spend(effort: Effort | None, number: int = 1) -> None:
+    def spend(of: Effort | None, number: int = 1) -> None:
         spent.append(number)
-        real(effort, number)
+        real(of, number)
 
-    monkeypatch.setattr(redaction, "_spend", spend)
+    monkeypatch.setattr(redaction, "spend", spend)
     monkeypatch.setattr(pagerduty, "_WORK", 1_000)
     labels = enriched(triggered().alerts[0], alerts_json({**hostile, **WANTED})).labels
     assert labels["namespace"] == "shop"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from threading import Event, Thread
+
+from tests.doubles.listening import Talk, listening
 
 Row = Sequence[str]
 Answer = Sequence[Row] | tuple[str, str]
@@ -14,36 +16,15 @@ Answer = Sequence[Row] | tuple[str, str]
 _NO_ENCRYPTION = (80877103, 80877104)  # SSLRequest, GSSENCRequest
 
 
-@asynccontextmanager
-async def serving(
-    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncIterator[int]:
-    """Serve `talk` on a free loopback port, which is given."""
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            await talk(reader, writer)
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(handle, "127.0.0.1", 0)
-    async with server:
-        yield server.sockets[0].getsockname()[1]
-
-
 @contextmanager
-def beside(
-    talk: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> Iterator[int]:
-    """`serving` in a thread of its own, for who blocks meanwhile."""
+def beside(talk: Talk) -> Iterator[int]:
+    """`listening` in a thread of its own, for who blocks meanwhile."""
     loop, ready = asyncio.new_event_loop(), Event()
     ports: list[int] = []
     ended = asyncio.Event()
 
     async def serve() -> None:
-        async with serving(talk) as port:
+        async with listening(talk) as port:
             ports.append(port)
             ready.set()
             await ended.wait()
@@ -151,6 +132,8 @@ class FakeRedis:
     async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
         while head := await reader.readline():
+            if not head.startswith(b"*"):
+                return  # a TLS hello, of which a Redis without TLS understands nothing either
             words = []
             for _ in range(int(head[1:])):
                 size = int((await reader.readline())[1:])

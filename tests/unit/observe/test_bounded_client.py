@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import re
 from collections.abc import AsyncIterator
@@ -16,6 +15,7 @@ from app.domain.errors import ProbeUnavailable
 from app.observe import http_json
 from app.observe.http_json import JsonSource, bounded_client
 from app.observe.system import SystemClock
+from tests.doubles.listening import listening
 
 BOMB = gzip.compress(gzip.compress(b"0" * 1_000_000))
 
@@ -91,32 +91,28 @@ async def test_a_silent_server_holds_up_requests_to_no_other_one_and_keeps_nothi
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Real sockets: hundreds are asked at once and given up, round after round; then it is well and answers at once."""
-    monkeypatch.setattr(http_json, "MAX_SECONDS", 0.3)
+    enough = http_json.MAX_SECONDS
     silent: set[int] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            if writer.get_extra_info("sockname")[1] in silent:
-                await reader.read()
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-            await writer.drain()
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        if writer.get_extra_info("sockname")[1] in silent:
+            await reader.read()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        await writer.drain()
 
-    servers = [await asyncio.start_server(answer, "127.0.0.1", 0) for _ in range(2)]
-    one, other = [server.sockets[0].getsockname()[1] for server in servers]
-    silent.add(one)
-    async with bounded_client() as client:
+    async with listening(answer) as one, listening(answer) as other, bounded_client() as client:
+        silent.add(one)
         for _ in range(3):
+            monkeypatch.setattr(http_json, "MAX_SECONDS", 0.3)
             asked = [asyncio.create_task(client.get(f"http://127.0.0.1:{one}/")) for _ in range(250)]
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # each has begun, and has its time
+            monkeypatch.setattr(http_json, "MAX_SECONDS", enough)
             assert (await client.get(f"http://127.0.0.1:{other}/")).json() == {}
             found = await asyncio.gather(*asked, return_exceptions=True)
             assert {type(lost) for lost in found} == {httpx.ReadTimeout}
         silent.clear()
         assert (await client.get(f"http://127.0.0.1:{one}/")).json() == {}
-    for server in servers:
-        server.close()
 
 
 async def test_a_source_that_drips_is_told_and_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,4 +148,4 @@ def test_the_service_makes_no_other_client() -> None:
         for file in root.rglob("*.py")
         if re.search(r"httpx\.(Async)?Client\(", file.read_text("utf-8"))
     }
-    assert made == {"observe/http_check.py", "cli/remote.py", "demo.py"}
+    assert made == {"observe/http_json.py", "observe/http_check.py", "cli/remote.py", "demo.py"}

@@ -10,7 +10,8 @@ from app.domain.errors import BadInput, ProbeUnavailable
 from app.domain.ports import DependencyResult, SlowQuery
 from app.observe import dependencies
 from app.observe.dependencies import ConfiguredDependencies
-from tests.unit.observe.servers import Answer, FakePostgres, FakeRedis, serving, silent
+from tests.doubles.listening import listening
+from tests.unit.observe.servers import Answer, FakePostgres, FakeRedis, silent
 
 SECRET = "hunter2-sekret"
 
@@ -46,7 +47,7 @@ async def only(found: ConfiguredDependencies) -> DependencyResult:
 
 async def test_a_postgres_that_answers_is_healthy_and_is_asked_read_only() -> None:
     server = FakePostgres({"SELECT 1": [["1"]]})
-    async with serving(server.talk) as port:
+    async with listening(server.talk) as port:
         result = await only(configured("postgresql", port))
 
     assert result == DependencyResult(
@@ -78,7 +79,7 @@ async def test_a_postgres_that_answers_is_healthy_and_is_asked_read_only() -> No
 async def test_a_postgres_that_refuses_us_is_down_or_only_unknown(
     refuse: tuple[str, str], healthy: bool | None, text: str
 ) -> None:
-    async with serving(FakePostgres(refuse=refuse).talk) as port:
+    async with listening(FakePostgres(refuse=refuse).talk) as port:
         result = await only(configured("postgres", port))
 
     assert result.healthy is healthy
@@ -87,7 +88,7 @@ async def test_a_postgres_that_refuses_us_is_down_or_only_unknown(
 
 async def test_a_statement_that_fails_is_an_unhealthy_postgres() -> None:
     server = FakePostgres({"SELECT 1": ("57014", "canceling statement due to statement timeout")})
-    async with serving(server.talk) as port:
+    async with listening(server.talk) as port:
         result = await only(configured("postgresql", port))
 
     assert (result.healthy, result.text) == (False, "canceling statement due to statement timeout")
@@ -106,7 +107,7 @@ async def test_a_statement_that_fails_is_an_unhealthy_postgres() -> None:
 async def test_a_redis_is_judged_by_its_answer_to_ping(
     ping: str, auth: str, healthy: bool | None, text: str
 ) -> None:
-    async with serving(FakeRedis(ping, auth).talk) as port:
+    async with listening(FakeRedis(ping, auth).talk) as port:
         result = await only(configured("redis", port))
 
     assert (result.kind, result.healthy) == ("redis", healthy)
@@ -115,7 +116,7 @@ async def test_a_redis_is_judged_by_its_answer_to_ping(
 
 @pytest.mark.parametrize("scheme", ["postgresql", "redis"])
 async def test_a_server_that_cannot_be_reached_is_not_known_to_be_down(scheme: str) -> None:
-    async with serving(silent) as port:
+    async with listening(silent) as port:
         pass
     result = await only(configured(scheme, port))
 
@@ -128,7 +129,7 @@ async def test_a_server_that_says_nothing_within_the_time_out_is_not_known_to_be
     scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "TIMEOUT", 0.05)
-    async with serving(silent) as port:
+    async with listening(silent) as port:
         result = await only(configured(scheme, port))
 
     assert (result.healthy, result.unreachable) == (None, True)
@@ -155,7 +156,7 @@ async def test_a_server_that_says_nothing_within_the_time_out_is_not_known_to_be
     ],
 )
 async def test_a_name_or_certificate_that_fails_us_says_nothing_of_the_server(url: str) -> None:
-    async with serving(FakeRedis("+PONG").talk if "redis" in url else FakePostgres().talk) as port:
+    async with listening(FakeRedis("+PONG").talk if "redis" in url else FakePostgres().talk) as port:
         found = ConfiguredDependencies({"it": url.format(port=port)}, Ticks())
         result = await only(found)
     assert (result.healthy, result.unreachable) == (None, True), result.text
@@ -165,7 +166,7 @@ async def test_a_name_or_certificate_that_fails_us_says_nothing_of_the_server(ur
 async def test_no_error_text_carries_the_password(scheme: str) -> None:
     echo = FakePostgres(refuse=("28P01", f"password authentication failed, you sent {SECRET}"))
     server = echo.talk if scheme == "postgresql" else FakeRedis(auth=f"-WRONGPASS you sent {SECRET}").talk
-    async with serving(server) as port:
+    async with listening(server) as port:
         result = await only(configured(scheme, port))
 
     assert SECRET not in result.text
@@ -193,7 +194,7 @@ async def test_slow_queries_come_with_calls_and_mean_time_and_without_secrets() 
         ["SELECT *\n  FROM checkpoints\tWHERE id = $1", "4021", "1830.25"],
         ["ALTER ROLE app PASSWORD = 'hunter2'", "1", "12.5"],
     ]
-    async with serving(FakePostgres({"pg_stat_statements": rows}).talk) as port:
+    async with listening(FakePostgres({"pg_stat_statements": rows}).talk) as port:
         found = await configured("postgresql", port).slow_queries("it", 10)
 
     assert found == [
@@ -217,7 +218,7 @@ async def test_slow_queries_come_with_calls_and_mean_time_and_without_secrets() 
     ],
 )
 async def test_statistics_that_cannot_be_read_say_what_is_missing(error: tuple[str, str], text: str) -> None:
-    async with serving(FakePostgres({"pg_stat_statements": error}).talk) as port:
+    async with listening(FakePostgres({"pg_stat_statements": error}).talk) as port:
         with pytest.raises(ProbeUnavailable) as caught:
             await configured("postgresql", port).slow_queries("it", 10)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -266,6 +267,40 @@ def test_a_log_line_holds_no_character_that_controls_a_terminal() -> None:
     structlog.get_logger().info("refused", path="/\x1b[2J\x9b31m\u202e\x7f\u2028")
     assert out.getvalue().strip().isascii()
     assert "\\u202e" in out.getvalue()
+
+
+class Terminal(io.StringIO):
+    """Where a person reads along."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+_HOSTILE_WORDS = "/\x1b[2J\x1b]0;mine\x07\x9b31m\x9d\u202e\u2066\u200b\x7f\u2028\rFIXED\nFIXED"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.mark.parametrize("told", ["value", "event", "other library", "exception"])
+def test_no_word_of_a_stranger_controls_the_terminal_of_who_reads_along(told: str) -> None:
+    """Whatever of a line it is; what is left of control characters are the colours of our own."""
+    out = Terminal()
+    configure(out)
+    log = structlog.get_logger()
+    if told == "value":
+        log.info("refused", path=_HOSTILE_WORDS)
+    elif told == "event":
+        log.info(_HOSTILE_WORDS)
+    elif told == "other library":
+        logging.getLogger("another").warning("cannot read %s", _HOSTILE_WORDS)
+    else:
+        try:
+            raise ValueError(_HOSTILE_WORDS)
+        except ValueError:
+            log.exception("request failed")
+    said = _COLOURS.sub("", out.getvalue())
+    assert "FIXED" in said
+    assert CONTROL.findall(said.replace("\n", "")) == []
+    assert not [line for line in said.splitlines() if line.startswith("FIXED")], "no line of the log"
 
 
 def test_names_in_a_strangers_json_are_cleaned_and_redacted_as_values_are(stream: io.StringIO) -> None:

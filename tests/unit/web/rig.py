@@ -18,7 +18,7 @@ from app.flow.readiness.health import Findings
 from app.intake.auth import Access, Scope, parse_tokens
 from app.observe.metrics import Metrics
 from app.observe.system import TimeIds
-from app.store.approvals import NO_PRESS, Press
+from app.store.approvals import NO_CLICK, Click
 from app.store.database import Store
 from app.web.app import create_app
 from app.web.services import Limits, Views, WebServices
@@ -77,27 +77,27 @@ class RecordedOrders:
         return {"order": call[0]}
 
     async def approve(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
-        return self._take("approve", run_id, by, plan_hash, *_why(press))
+        return self._take("approve", run_id, by, plan_hash, *_why(click))
 
     async def reject(
-        self, run_id: str, by: str, plan_hash: str = "", press: Press = NO_PRESS
+        self, run_id: str, by: str, plan_hash: str = "", click: Click = NO_CLICK
     ) -> dict[str, Any]:
-        return self._take("reject", run_id, by, plan_hash, *_why(press))
+        return self._take("reject", run_id, by, plan_hash, *_why(click))
 
     async def undo(
-        self, run_id: str, by: str, press: Press = NO_PRESS, *, despite: bool = False
+        self, run_id: str, by: str, click: Click = NO_CLICK, *, despite: bool = False
     ) -> dict[str, Any]:
-        return self._take("undo", run_id, by, *_why(press))
+        return self._take("undo", run_id, by, *_why(click))
 
-    async def keep(self, run_id: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
-        return self._take("keep", run_id, by, *_why(press))
+    async def keep(self, run_id: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
+        return self._take("keep", run_id, by, *_why(click))
 
     async def acknowledge(
-        self, subject: str, by: str, press: Press = NO_PRESS, through: str = "API"
+        self, subject: str, by: str, click: Click = NO_CLICK, through: str = "API"
     ) -> dict[str, Any]:
-        return self._take("acknowledge", subject, by, through, *_why(press))
+        return self._take("acknowledge", subject, by, through, *_why(click))
 
     async def promote(self, key: str, reason: str, by: str) -> dict[str, Any]:
         return self._take("promote", key, reason, by)
@@ -106,11 +106,11 @@ class RecordedOrders:
         return self._take("demote", key, reason, by)
 
     async def pause(
-        self, scope: str, reason: str, by: str, until: datetime | None, press: Press = NO_PRESS
+        self, scope: str, reason: str, by: str, until: datetime | None, click: Click = NO_CLICK
     ) -> dict[str, Any]:
         return self._take("pause", scope, reason, by, until)
 
-    async def resume(self, scope: str, by: str, press: Press = NO_PRESS) -> dict[str, Any]:
+    async def resume(self, scope: str, by: str, click: Click = NO_CLICK) -> dict[str, Any]:
         return self._take("resume", scope, by)
 
     async def explain(self, any_id: str) -> dict[str, Any]:
@@ -119,8 +119,8 @@ class RecordedOrders:
         return self._take("explain", any_id)
 
 
-def _why(press: Press) -> tuple[str, ...]:
-    return (press.reason,) if press.reason else ()
+def _why(click: Click) -> tuple[str, ...]:
+    return (click.reason,) if click.reason else ()
 
 
 ALLOWED: frozenset[str] = frozenset({"high-error-rate"})

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.web.rig import ALL, Rig, bearer
+from tests.unit.web.rig import ALL, Rig, bearer, problem_of, token
 from tests.unit.web.test_documented import ROUTES
 
 BY_SIGNATURE = {
@@ -64,3 +64,19 @@ async def _asked(rig: Rig, name: str, headers: dict[str, str]) -> int:
     body: dict[str, str] | None = {} if method == "POST" else None
     async with rig.client() as client:
         return (await client.request(method, path, headers=headers, json=body)).status_code
+
+
+@pytest.mark.parametrize("name", sorted(NEEDS))
+async def test_credentials_that_come_twice_open_nothing(rig: Rig, name: str) -> None:
+    """A proxy may have checked the other one, whichever of the two that is."""
+    method, path = name.split()
+    path = re.sub(r"\{(\w+)\}", "unknown_1", path)
+    good, bad = f"Bearer {token(NEEDS[name])}", "Bearer wrong"
+    async with rig.client() as client:
+        for given in ((bad, good), (good, bad), (good, good)):
+            twice = [("authorization", one) for one in given]
+            problem_of(
+                await client.request(method, path, headers=twice, json={} if method == "POST" else None),
+                401,
+                "repeated_header",
+            )

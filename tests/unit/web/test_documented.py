@@ -23,7 +23,7 @@ ROUTES = {
     "POST /webhooks/alertmanager": {202, 401, 403, 413, 415, 422, 429, 500, 503},
     "POST /webhooks/pagerduty": {202, 401, 403, 413, 415, 429, 500, 503},
     "POST /webhooks/pagerduty/orchestration": {202, 401, 403, 413, 415, 429, 500, 503},
-    "POST /webhooks/slack/interactions": {200, 401, 413, 415, 422, 429, 500},
+    "POST /webhooks/slack/interactions": {200, 401, 413, 415, 422, 429, 500, 503},
     "POST /api/v1/remediations": {202, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503},
     "GET /api/v1/incidents": {200, 401, 403, 422, 429, 500, 503},
     "GET /api/v1/incidents/{incident_id}": {200, 401, 403, 404, 422, 429, 500, 503},

@@ -47,3 +47,13 @@ async def test_a_host_comes_once_and_in_http_1_1_always(rig: Rig) -> None:
     async with rig.client("read") as client:
         twice = [("host", "a"), ("host", "a")]
         problem_of(await client.get("/healthz", headers=twice), 400, "bad_host")
+
+
+@pytest.mark.parametrize(
+    "host", ["LOCALHOST:8080", "127.9.9.9", "[::1]:80", "[::ffff:127.0.0.1]", "[::FFFF:7f00:1]:1"]
+)
+async def test_without_any_authentication_every_spelling_of_loopback_is_served(
+    open_rig: Rig, host: str
+) -> None:
+    async with open_rig.client() as client:
+        assert (await client.get("/api/v1/runs", headers={"host": host})).status_code == 200

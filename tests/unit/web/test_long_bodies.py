@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from app.domain.alert import Delivery
+from app.domain.alert import Delivery, Source
 from app.domain.errors import TryLater
-from app.intake import alertmanager, manual
+from app.intake import alertmanager, manual, orchestration
 from app.web.long_bodies import LongBodies
 from app.web.problems import status_of
 from tests.bench.bodies import alert, message
-from tests.unit.web.rig import Rig
+from tests.unit.web.rig import ORCHESTRATION, Rig
 
 PATH = "/webhooks/alertmanager"
 SHORT = message([alert(1, "2026-03-04T10:00:00Z")])
@@ -93,6 +93,30 @@ async def test_overload_is_503_within_its_time_and_a_long_body_holds_up_nobody_b
     goes_on.set()
     assert await held == "slow"
     assert await places.read("good", large, lambda: "large") == "large"
+
+
+async def test_what_strangers_write_for_pagerduty_keeps_no_body_of_alertmanager_waiting(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def slow(body: bytes, *, received_at: datetime, **_: Any) -> Delivery:
+        begun.set()
+        assert goes_on.wait(60)
+        return Delivery(Source.ORCHESTRATION, received_at, "orchestration")
+
+    monkeypatch.setattr(orchestration, "parse", slow)
+    secret = {"X-Remediator-Token": ORCHESTRATION}
+    async with rig.client("ingest") as http:
+        held = asyncio.ensure_future(
+            http.post("/webhooks/pagerduty/orchestration", content=b" " * 100_000, headers=secret)
+        )
+        await asyncio.to_thread(begun.wait, 60)
+        try:
+            assert (await http.post(PATH, content=LONG)).status_code == 202
+        finally:
+            goes_on.set()
+        assert (await held).status_code == 202
 
 
 async def test_of_one_sender_one_body_stands_in_the_line() -> None:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 import structlog
 from starlette.requests import ClientDisconnect
 from structlog.testing import LogCapture
 
 from app.domain.errors import BadInput, TryLater
+from app.domain.pieces import PIECE
 from app.store.database import Store
+from app.web.app import create_app
 from app.web.requests import read_body
 from app.web.services import Limits
-from tests.unit.web.rig import Rig, problem_of
+from app.web.unproved import MAX_UNPROVED, Unproved
+from tests.unit.web.rig import Rig, bearer, problem_of
 
 AM = "/webhooks/alertmanager"
 Message = dict[str, Any]
@@ -197,3 +203,71 @@ async def test_a_webhook_is_counted_under_its_route(rig: Rig) -> None:
         await client.post(AM, json={"version": "4", "alerts": []})
     assert rig.counted("http_requests_total", method="POST", route=AM, status="202") == 1
     assert rig.counted("http_request_seconds_count", route=AM) == 1
+
+
+@pytest.mark.parametrize("word", ["a://b:", "password='", "token=a'", "x"])
+async def test_a_long_path_is_logged_by_its_beginning(rig: Rig, log: list[Message], word: str) -> None:
+    """Nobody has to prove anything to ask for one, and each line is searched for secrets on the event loop."""
+    async with rig.client() as client:
+        problem_of(await client.get(f"/{word * (60_000 // len(word))}"), 404, "not_found")
+    [line] = log
+    assert (line["event"], line["status"]) == ("request refused", 404)
+    assert line["path"] == f"/{word * 200}"[:200]
+
+
+LONG, FILLING = b" " * 60_000, b" " * 70_000
+
+
+class Sending:
+    """A body that is under way until it is told to end."""
+
+    def __init__(self, sent: bytes) -> None:
+        self.sent, self.here, self.ends = sent, asyncio.Event(), asyncio.Event()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.sent
+        self.here.set()
+        await self.ends.wait()
+
+
+@pytest.mark.parametrize("path", ["/webhooks/pagerduty", "/webhooks/slack/interactions"])
+async def test_bodies_that_only_their_end_proves_take_a_bounded_place_together(rig: Rig, path: str) -> None:
+    """Who fills it keeps nobody out whose body is short, or who has proved who it is by the head; and it is free again afterwards."""
+    access = replace(rig.access, slack_secret="a-signing-secret")
+    web = replace(rig.services, access=access, interactions=Clicks(), unproved=Unproved(50_000))
+    transport = httpx.ASGITransport(create_app(web))
+    first = Sending(FILLING)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as http:
+        held = asyncio.ensure_future(http.post(path, content=first))
+        await first.here.wait()
+        refused = await http.post(path, content=LONG)
+        problem_of(refused, 503, "overloaded")
+        assert refused.headers["retry-after"] == "10"
+        for sent in (LONG[:30_000], LONG[:20]):
+            problem_of(await http.post(path, content=sent), 401, "not_authenticated")
+        proved = await http.post(AM, content=LONG, headers=bearer("ingest"))
+        problem_of(proved, 422, "invalid_json")
+        first.ends.set()
+        problem_of(await held, 401, "not_authenticated")
+        problem_of(await http.post(path, content=LONG), 401, "not_authenticated")
+
+
+def test_the_place_that_ships_holds_less_than_a_pod_has() -> None:
+    """The largest bodies of all connections would be 256 MiB."""
+    place = Unproved()
+    with ExitStack() as under_way:
+        for _ in range(128):
+            under_way.enter_context(place.body()).take(PIECE + 512 * 1024)
+        last = under_way.enter_context(place.body())
+        last.take(PIECE)
+        with pytest.raises(TryLater):
+            last.take(1)
+    with place.body() as one:
+        one.take(PIECE + MAX_UNPROVED)
+
+
+class Clicks:
+    """Interactions that never come."""
+
+    def begin(self, payload: Any) -> asyncio.Task[None]:
+        raise AssertionError(payload)

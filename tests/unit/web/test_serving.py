@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -51,6 +52,8 @@ async def _answer(url: httpx.URL, sent: bytes) -> bytes:
             return await reader.read()
     finally:
         writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
 
 
 async def test_a_head_that_does_not_end_ends_its_connection(running: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +58,19 @@ async def test_a_signed_click_is_handed_on_and_answered_with_an_empty_200(rig: R
     seen = Recorded()
     answer = await post(client(rig, seen), signed(CLICK, now=NOW))
     assert (answer.status_code, answer.content, seen.got) == (200, b"", [CLICK])
+
+
+async def test_without_a_secret_nothing_of_a_body_is_read(rig: Rig) -> None:
+    read: list[bytes] = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(b"x")
+        yield b"x"
+
+    async with client(rig, Recorded(), secret="") as http:
+        answer = await http.post(slack.SlackInteractions.path, content=body())
+    problem_of(answer, 401, "not_configured")
+    assert read == []
 
 
 async def test_the_answer_does_not_wait_longer_than_slack_does(

@@ -380,6 +380,8 @@ async def test_a_header_that_proves_something_is_refused_when_it_comes_twice(
         "127.0.0.1.evil",
         "evil",
         "[::2]",
+        "[::ffff:10.0.0.7]",
+        "10.0.0.7",
     ],
 )
 async def test_without_any_authentication_only_an_exact_loopback_host_is_served(
