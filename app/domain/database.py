@@ -9,7 +9,7 @@ sessions.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Protocol
@@ -223,6 +223,20 @@ class Activity:
             default=None,
         )
 
+    def held_up(self) -> tuple[Session, ...]:
+        """Those that wait for a lock and are of our database, or wait for one of its sessions: what others wait for is another database's."""
+        own = {s.pid for s in self.sessions if s.database == self.database}
+        waiting = (s for s in self.sessions if s.blocked_by)
+        return tuple(s for s in waiting if s.database == self.database or own.intersection(s.blocked_by))
+
+    def longest_held_up(self) -> timedelta | None:
+        """How long one of those has certainly waited for who holds it up, a prepared transaction among them; None when nobody does."""
+        held_up = self.held_up()
+        waits = [self.now - s.waits_since for s in held_up if s.waits_since and PREPARED_PID in s.blocked_by]
+        holders = {pid for s in held_up for pid in s.blocked_by}
+        waits += [w for s in self.sessions if s.pid in holders and (w := self.longest_wait(s)) is not None]
+        return max(waits, default=None)
+
 
 class Why(StrEnum):
     """For which condition a session is ended; it has to hold when the statement runs, too."""
@@ -253,6 +267,13 @@ class Condition:
             least = duration(timedelta(seconds=self.seconds))
             return f"{self.why.value} for {duration(held)}, and {least} is the least"
         return ""
+
+    def due(self, activity: Activity, session: Session) -> float | None:
+        """In how many seconds it will hold, if everything stays as it is; 0 where it does, None where no time brings that about."""
+        if replace(self, seconds=0).against(activity, session):
+            return None
+        held = session.idle_for(activity.now) if self.why is Why.IDLE else activity.longest_wait(session)
+        return None if held is None else max(0.0, self.seconds - held.total_seconds())
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the record of an action."""

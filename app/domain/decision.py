@@ -76,6 +76,7 @@ class Code(StrEnum):
     NO_STEP = "no_step"
     PERSON_NEEDED = "person_needed"
     NOTHING_TO_DO = "nothing_to_do"
+    NOT_YET = "not_yet"
     DRY_RUN = "dry_run"
 
 
@@ -137,6 +138,7 @@ FOLLOWS: Mapping[Code, tuple[tuple[str, ...], Calls]] = {
     Code.NO_STEP: ((_PERSONS, _OBSERVED), Calls.A_PERSON),
     Code.PERSON_NEEDED: ((_PERSONS, _OBSERVED), Calls.A_PERSON),
     Code.NOTHING_TO_DO: ((_OBSERVED,), Calls.NOBODY),
+    Code.NOT_YET: ((_REFUSED, _OBSERVED), Calls.NOBODY),
     Code.DRY_RUN: ((_OBSERVED,), Calls.NOBODY),
 }
 """What an alert's incident is by a decision of this reason, and who is called. The flow goes by it, and the reference shows it."""
@@ -196,7 +198,7 @@ class GateResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The word on one incident at one moment, with the whole trace."""
+    """The word on one incident at one moment, with the whole trace. `again` is when looking again gives another one, where no gate says so."""
 
     verdict: Verdict
     code: Code
@@ -206,6 +208,7 @@ class Decision:
     step: str
     gates: tuple[GateResult, ...]
     policy_version: str = ""
+    again: datetime | None = None
 
     @property
     def silenced(self) -> bool:
@@ -217,6 +220,8 @@ class Decision:
         """When looking again may give another answer: the latest retry time of the gates that decided it. A weaker gate
         does not count: behind a denial that ends there may be a question, and that is another answer. Where there is no step, what keeps
         steps away does not count either: only whether a person is called waits for what is under way on the target."""
+        if self.again is not None:
+            return self.again
         waits = self.code is Code.TARGET_BUSY and not self.step
         judged = [g for g in self.gates if g.code is self.code] if waits else self.gates
         times = [g.retry_at for g in judged if g.verdict is self.verdict and g.verdict is not Verdict.ALLOW]
@@ -250,6 +255,7 @@ class Decision:
             "step": self.step,
             "policy_version": self.policy_version,
             "gates": [g.to_json() for g in self.gates],
+            **({"again": self.again.isoformat()} if self.again else {}),
         }
 
     @classmethod
@@ -264,6 +270,7 @@ class Decision:
             data["step"],
             tuple(GateResult.from_json(g) for g in data["gates"]),
             data.get("policy_version", ""),
+            datetime.fromisoformat(data["again"]) if data.get("again") else None,
         )
 
 

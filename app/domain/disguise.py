@@ -26,10 +26,12 @@ _STYLED = re.compile(
 )
 """Where Unicode has full-width, styled, circled and combined forms of ASCII characters."""
 _ESCAPED = re.compile(
-    r"\\{1,8}(?P<c>[nrt])|\\{1,8}u(?P<u>[0-9A-Fa-f]{4})|\\{1,8}x(?P<x>[0-7][0-9A-Fa-f])|%(?P<p>[2-7][0-9A-Fa-f])"
+    r"\\{1,8}(?P<c>[nrt])|(?P<utf8>(?:%[C-Fc-f][0-9A-Fa-f](?:%[89ABab][0-9A-Fa-f]){1,3}){1,64}|(?:\\{1,8}x[c-fC-F][0-9A-Fa-f](?:\\{1,8}x[89abAB][0-9A-Fa-f]){1,3}){1,64})|(?P<oct8>(?:\\{1,8}3[0-7]{2}(?:\\{1,8}2[0-7]{2}){1,3}){1,64})|\\{1,8}(?:o\{0{0,4}(?P<o>0?4[0-7]|0?[5-7][0-7]|1[0-6][0-7]|17[0-6])\}|0?(?P<o3>0[4-7][0-7]|1[0-6][0-7]|17[0-6]))|\\{1,8}u\{(?P<b>[0-9A-Fa-f]{2,5})\}|\\{1,8}u(?P<u>[0-9A-Fa-f]{4})|\\{1,8}x(?P<x>[0-7][0-9A-Fa-f])|%(?P<p>[2-7][0-9A-Fa-f])"
     r"|&(?:amp;)?(?:#0{0,8}(?P<d>[3-9][0-9]|1[01][0-9]|12[0-6])|#[xX]0{0,8}(?P<h>[2-7][0-9A-Fa-f])|(?P<n>quot|apos|lt|gt|amp|equals|colon));"
 )
-"""A character as JSON, programs, URLs and HTML escape it; beyond ASCII as JSON does alone."""
+"""A character as JSON, programs, shells (in octal), URLs and HTML escape it; beyond ASCII as JSON does, and as the bytes of UTF-8."""
+_OCTAL = re.compile(r"[23][0-7]{2}")
+_HEX = re.compile(r"[%x]([0-9A-Fa-f]{2})")
 _BREAKS = re.compile(r"\\{1,8}(?=[nrt])")
 _CONTROLS = {"n": "\n", "r": "\r", "t": "\t"}
 _NAMED = {"quot": '"', "apos": "'", "lt": "<", "gt": ">", "amp": "&", "equals": "=", "colon": ":"}
@@ -122,7 +124,11 @@ def _look_alikes(text: str) -> Iterator[_Edit]:
 
 @lru_cache(maxsize=4_096)
 def _plain_letter(letter: str) -> str:
-    """The ASCII form of a letter; empty when it has none of at most three characters."""
+    """The ASCII form of a letter; empty when it has none of at most three characters. A line of a drawn table is the sign that stands for
+    it in a plain one."""
+    if "\u2500" <= letter <= "\u257f":
+        name = unicodedata.name(letter)
+        return "|" if name.endswith("VERTICAL") else "-" if name.endswith("HORIZONTAL") else "+"
     plain = unicodedata.normalize("NFKC", letter)
     return plain if plain.isascii() and len(plain) <= 3 else ""
 
@@ -138,7 +144,21 @@ def _unescaped(text: str, depth: int) -> Iterator[_Edit]:
         if name := match["n"]:
             yield (*match.span(), _NAMED[name])
             continue
-        number = match["d"]
-        code = int(number) if number else int(match["u"] or match["x"] or match["p"] or match["h"], 16)
+        if encoded := match["utf8"]:
+            yield (*match.span(), bytes.fromhex("".join(_HEX.findall(encoded))).decode("utf-8", "replace"))
+            continue
+        if encoded := match["oct8"]:
+            octets = bytes(int(octet, 8) for octet in _OCTAL.findall(encoded))
+            yield (*match.span(), octets.decode("utf-8", "replace"))
+            continue
+        code = _code_of(match)
         if not 0xD800 <= code < 0xE000:
             yield (*match.span(), chr(code))
+
+
+def _code_of(match: re.Match[str]) -> int:
+    if decimal := match["d"]:
+        return int(decimal)
+    if octal := match["o"] or match["o3"]:
+        return int(octal, 8)
+    return int(match["u"] or match["b"] or match["x"] or match["p"] or match["h"], 16)

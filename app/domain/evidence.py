@@ -191,6 +191,10 @@ def _rarer(trouble: Trouble, then: Mapping[str, Trouble], now: Mapping[str, Trou
     return f"{before.what}: {before.value:.3g} before the step, {found.value:.3g} now"
 
 
+_SOME = 0.1
+"""Part of all lines that, had it counted, could have decided otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """The evidence of one look at the target. `summary` is the one sentence for 3 a.m.; `rest` says why nothing is to be done
@@ -205,3 +209,16 @@ class Diagnosis:
     def finding(self, code: str) -> Finding | None:
         """The first finding with this code."""
         return next((f for f in self.findings if f.code == code), None)
+
+    def set_aside(self, *, few: bool = True) -> str:
+        """Why a person has to say that the error lines which were set aside (finding `errors.grouped`) are not the cause; empty where none were.
+        Without `few` those do not count of which there are so few that they would have decided nothing."""
+        found = self.finding("errors.grouped")
+        aside = found.data.get("set_aside") if found is not None else 0
+        if found is None or not isinstance(aside, int) or not aside:
+            return ""
+        warned = found.data["warned"]
+        rows = warned if isinstance(warned, list) else ()
+        others = sum(int(str(row["count"])) for row in rows if isinstance(row, dict))
+        every = aside + int(str(found.data["errors"])) + others
+        return str(found.data["aside"]) if few or aside >= _SOME * every else ""

@@ -58,10 +58,10 @@ MIGRATED = re.compile(
     rf"|(?<!already )(?<!not )(?<!cannot be )\b(?:migrat|upgrad)(?:ed|ing)(?: {_OF_A_DATABASE}){{1,4}}(?: version)?(?: up)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
     rf"|(?<!already )(?<!not )\bmigrat(?:ed|ing)(?: up)?(?: from (?:version |revision )?v?\d[\w.]{{0,40}})? to (?:(?:schema )?(?:version|revision):? {_NAMED}|(?:group|batch) #?\d)"
     rf"|\b(?:updat(?:ed|ing)|bump(?:ed|ing)|chang(?:ed|ing)) (?:the )?(?:database |db )?schema(?: version)?(?: from \S{{1,60}}(?: \S{{1,60}})?)? to {_VERSION}"
-    r"|\b(?:schema|database|db) (?:version|revision):? v?\d[\w.]{0,20} ?(?:->|=>|→) ?v?\d"
+    r"|\b(?:schema|database|db) (?:version|revision):? v?(?P<was>\d[\w.]{0,20}) ?(?:->|=>|→) ?v?(?!(?P=was)(?![\w.]))\d"
     # Structured: the words in one field, what was applied in the next one.
     r"|\b(?:migration applied|(?:applied|applying|running|executing) (?:the )?migration|migrated (?:the )?(?:database|schema))\\?[\"'],? {0,2}\\?[\"']?(?:version|name|id|migration|file)\b"
-    r"|\bschema migrated: v?\d[\w.]{0,20} ?(?:->|=>) ?v?\d|\b(?:db|database|schema) migrated to v?\d|\b(?:executed|applied|applying) \d{2,14}_[\w-]{1,120}\.sql\b"
+    r"|\bschema migrated: v?(?P<of>\d[\w.]{0,20}) ?(?:->|=>) ?v?(?!(?P=of)(?![\w.]))\d|\b(?:db|database|schema) migrated to v?\d|\b(?:executed|applied|applying) \d{2,14}_[\w-]{1,120}\.sql\b"
     r"|\bupgrade database schema v?\d[\d.]{0,20} ?-> ?v?\d|\bdatabase upgraded successfully\b|\bfinished migration \w{1,100}\d{9,}\b|\bschema updated from v?\d[\d.]{0,20} to v?\d",
     re.IGNORECASE,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -233,6 +234,7 @@ class Step:
     exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
     mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
     `symptom` is what was measured of the trouble; None where nothing was. `troubles` is what of it the diagnosis counted. `stands`: it does not apply because what it is for stands already.
+    `later` is when one that does not apply yet will, if what it is for lasts; None where no time brings that about.
     """
 
     name: str
@@ -244,6 +246,7 @@ class Step:
     symptom: Symptom | None = None
     stands: bool = False
     troubles: tuple[Trouble, ...] = ()
+    later: datetime | None = None
 
     @property
     def applies(self) -> bool:

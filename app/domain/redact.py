@@ -8,16 +8,14 @@ logged and never looks outside the text.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import re2
 
 from app.domain import secret_names as names
 from app.domain.disguise import undisguised
+from app.domain.effort import Effort, Spent, TooDear, spend, work_bounded
 from app.domain.json import decoded
 from app.domain.log_prefix import without_prefixes
 from app.domain.secret_classes import CLASSES, SecretClass, Span
@@ -29,6 +27,7 @@ __all__ = [
     "CLASSES",
     "MAX_TEXT",
     "REDACTED",
+    "Effort",
     "TooDear",
     "annotation",
     "in_one_line",
@@ -58,47 +57,6 @@ it; of one that has them read on and on for nothing, the rest is hidden."""
 _LOOKS = 3  # what is taken away can bring forth what another class finds
 
 
-@dataclass(slots=True)
-class Effort:
-    """How much may be spent on texts of one sender, in units of 10 to 40 µs: for each look at a text and each place that a class looks at or
-    hides one, and more by the characters that are read there; and one for some signs that read otherwise. What is looked at when nothing is left is hidden whole, as nobody knows what is in it."""
-
-    left: int
-
-    def spent(self, number: int = 1) -> bool:
-        """Spend so many; True when nothing is left."""
-        self.left -= number
-        return self.left < 0
-
-
-class _Spent(Exception):
-    """Nothing is left to spend."""
-
-
-class TooDear(Exception):
-    """What was begun under `work_bounded` takes more work than it may take there."""
-
-
-@dataclass(slots=True)
-class _Bound:
-    left: int
-    hides: bool
-
-
-_BOUND: ContextVar[_Bound | None] = ContextVar("bound of the work on texts", default=None)
-
-
-@contextmanager
-def work_bounded(most: int, *, hides: bool) -> Iterator[None]:
-    """All looks at texts that are made inside may cost so many units together (`Effort`), whoever asks for them. What exceeds that is hidden
-    where it `hides`; else it is not done, and TooDear tells so."""
-    token = _BOUND.set(_Bound(most, hides))
-    try:
-        yield
-    finally:
-        _BOUND.reset(token)
-
-
 _OFTEN = 512
 """Characters of a text that comes again and again: a summary, a link to a runbook or a graph."""
 _MAX_HARMLESS = 2_048
@@ -122,7 +80,7 @@ def redact(text: str, effort: Effort | None = None, longest: int = MAX_TEXT) -> 
     seen = _encodable(text[: longest + _SLACK])
     try:
         shown = _without_secrets(seen, effort)
-    except _Spent:
+    except Spent:
         return REDACTED
     if shown == text and len(text) <= _OFTEN:
         _remember(text)
@@ -160,7 +118,7 @@ def redact_lines(lines: Sequence[str]) -> list[str]:
     for _ in range(_LOOKS):
         try:
             less = _looked_at(shown)
-        except _Spent:
+        except Spent:
             return [REDACTED] * len(raw)
         if less == shown:
             break
@@ -240,10 +198,10 @@ def _found(text: str, effort: Effort | None) -> list[Span]:
     """Where the secrets stand that all classes find in the text and in its reading: each looks at the text as it is, so that what one
     hides of a value leaves nothing that another would have found. The text is never exchanged for its reading: what is escaped is
     evidence, and an escaped quote or `&` is no end of a value."""
-    _spend(effort, 1 + len(text) // _LOOKED_THROUGH)
+    spend(effort, 1 + len(text) // _LOOKED_THROUGH)
     found = _read_otherwise(text, effort)
     if (plain := without_prefixes(text)) is not None:
-        _spend(effort, 1 + plain.text.count("\n") // _EDITS_FOR_ONE)
+        spend(effort, 1 + plain.text.count("\n") // _EDITS_FOR_ONE)
         found += (part for span in _read_otherwise(plain.text, effort) for part in plain.spans(*span))
     return _merged(found)
 
@@ -255,7 +213,7 @@ def _read_otherwise(text: str, effort: Effort | None) -> list[Span]:
     for number in _present(text) & _ALL:
         found += _spans(CLASSES[number], text, effort)
     if read is not None:
-        _spend(effort, read.edits // _EDITS_FOR_ONE)
+        spend(effort, read.edits // _EDITS_FOR_ONE)
         for number in _present(read.text) & _ALL:
             found += (read.place(*span) for span in _spans(CLASSES[number], read.text, effort))
     return found
@@ -269,15 +227,6 @@ def _merged(spans: Iterable[Span]) -> list[Span]:
         elif start < end:
             merged.append((start, end))
     return merged
-
-
-def _spend(effort: Effort | None, number: int = 1) -> None:
-    if (bound := _BOUND.get()) is not None:
-        bound.left -= number
-        if bound.left < 0:
-            raise _Spent if bound.hides else TooDear
-    if effort is not None and effort.spent(number):
-        raise _Spent
 
 
 def _set_of_all() -> Any:
@@ -323,18 +272,18 @@ def _spans(kind: SecretClass, text: str, effort: Effort | None = None) -> Iterab
     end, before = 0, READ.work
     most = before + _READ_ANYWAY + _READ_OF_ONE * len(text)
     for match in kind.pattern.finditer(text):
-        _spend(effort)
+        spend(effort)
         if match.start() < end:
             continue  # inside a value that is gone already
         found = _located(kind, match, text)
-        _spend(effort, (READ.work - before) // _READ_FOR_ONE)
+        spend(effort, (READ.work - before) // _READ_FOR_ONE)
         before = READ.work
         if before > most:
             yield max(end, match.start()), len(text)
             return
         for span in found if isinstance(found, list) else (found,) if found else ():
             if span[1] > span[0] >= end and not _is_hidden(text, span):
-                _spend(effort, 0 if span is found else 1)
+                spend(effort, 0 if span is found else 1)
                 yield span
             end = max(end, span[1])
 

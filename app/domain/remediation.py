@@ -154,6 +154,10 @@ class Remediation(Protocol, Generic[P]):
     """Those of `secret_params` whose Secret its steps may change."""
     fixed_params: frozenset[str] = frozenset()
     """Names of its params that no order may change."""
+    ordered_params: frozenset[str] = frozenset()
+    """Names of the params that an order may change of one that alerts start: amounts, of which more is more. What it looks for, where and with
+    which query is the rule's alone, or else an order would take away what the rule asks people about. An order of a procedure may change
+    all but `fixed_params`."""
     rule_first: frozenset[str] = frozenset()
     """Names of its params that belong together: no order may change one of them where the rule writes any."""
     outside: bool = False

@@ -15,12 +15,16 @@ import re2
 from app.domain import secret_names as names
 from app.domain import secret_places as places
 from app.domain import secret_statements as statements
-from app.domain.secret_commands import TOOL, secrets_of_command
+from app.domain.secret_commands import COMMANDS, secrets_of_command
+from app.domain.secret_dumps import DUMPS
 from app.domain.secret_forms import FORMS
+from app.domain.secret_oracle import ORACLE
+from app.domain.secret_pairs import PAIRS
 from app.domain.secret_refusals import refused
 from app.domain.secret_sentences import SENTENCES, refused_beside
 from app.domain.secret_tables import TABLES
 from app.domain.secret_tokens import LONG_WORD, TOKENS
+from app.domain.secret_tools import HERE, PIPED
 from app.domain.secret_values import read_quoted, read_tuples, read_value
 
 Span = tuple[int, int]
@@ -81,11 +85,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("password in a URL", r"""(?i)\b[a-z][a-z0-9+._-]*://[^\s:/@"']*:(?P<secret>[^\s:/@"'\[\]]+?)(?:\x{2026}|\.\.\.)?\z""", places.cut_off),
     _class("password of a Go DSN", r"""\b[\w.-]+:(?P<secret>[^\s"']+)@(?:(?:tcp|udp)[46]?|unix|cloudsql|mysql)?\("""),
     _class("password of an Oracle DSN", r"""\b\w+/(?P<secret>[^\s"'@/]+)@//"""),
-    _class("password of an Oracle DSN", r"""(?i)oracle:\w+:(?:"?[\w$#]+"?)/(?P<secret>[^\s"']+)@"""),
-    _class(
-        "password of an Oracle DSN",
-        r"""(?i)(?:\b(?:sqlplus|impdp|expdp|exp|imp|sqlldr|rman|connect|conn)\s(?:-\w+\s+){0,4}|\buserid=)["']?[\w$#]+/(?P<secret>[^\s"'/][^\s"']*?)(?:@|[\s"']|$)""",
-    ),
+    *(_class("password of an Oracle DSN", form) for form in ORACLE),
     _class(
         "password of a user",
         r"""(?:^|[\s"'=(,\[`{>])(?P<user>[\w.+-]{1,64}):(?P<secret>[^\s"'/@:,;][^\s"'@]*)@(?P<host>[A-Za-z][\w-]*(?:\.[\w.-]+)?(?::\d{2,5})?)""",
@@ -99,6 +99,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("webhook", r"(?i)discord(?:app)?\.com/api/(?:v\d+/)?webhooks/(?P<secret>\d+/[\w-]+)"),
     _class("webhook", r"(?i)(?:webhook\.office|outlook\.office)\.com/(?P<secret>webhook\w*/[\w@/-]+)"),
     _class("webhook", r"(?i)events\.(?:eu\.)?pagerduty\.com/(?:x-ere|integration)/(?P<secret>[\w-]+)"),
+    _class("webhook", r"(?i)(?:alert\.victorops\.com/integrations/generic/\d+/alert|hc-ping\.com|healthchecks\.io/ping|nosnch\.in|cronitor\.link/p|heartbeat\.uptimerobot\.com|/api/v\d/heartbeat|/api/push|/webhook(?:-test)?s?)/(?P<secret>[0-9a-f]{8}-[0-9a-f-]{27}|[\w-]{10,})", statements.of_a_webhook),
     _class("webhook", r"(?i)https?://[^\s/\"']+/(?:[\w-]+/){0,3}hooks?/(?:catch/)?(?P<secret>[A-Za-z0-9][\w/-]{11,})"),
     _class(
         "header",
@@ -162,11 +163,11 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("Redis", r"(?im)(?:\bACL\s+SETUSER\s|^\s*user\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\b)[^\n]*?[\s\"'][<>#](?P<secret>[^\n]+)"),
     _class("Redis", r"\buser\s+\S+\s+(?:on|off|resetpass|sanitize-payload)\s[^\n]*?[\s\"']?>(?P<secret>[^\s>\"']{4,})"),
     _class("flag", rf"""\B--?{_NAME}(?:(?P<flow>[ \t]*,\s*)|[ \t]*\\{{1,8}}\r?\n[ \t]*|[ \t]+|\x00|\\0|(?P<below>{_Q}?,?[ \t]*\r?\n[ \t]*(?:[ \t]|-[ \t]+))|{_Q}[ \t]*,\s*|(?P<spaced>{_Q}[ \t]+{_Q}))""", places.flag_of),
-    _class("command", TOOL, secrets_of_command),
+    *(_class(*form) for form in COMMANDS),
     _class("word of a tool", r"(?i)\bconfig(?:ure)?\s+set\s+(?:\S+:)?(?P<name>[\w.-]+)\s+(?P<secret>[^\s-]\S*)", places.last_word),
     _class("literal of a tool", r"--from-literal[= ]['\"]?[\w.-]+=", lambda match, text: read_value(text, match.end())),
-    _class("given to a tool", r"\becho\s+(?:-[neE]+\s+)*(?P<secret>'[^'\n]*'|\"[^\"\n]*\"|[^\s|'\"]+)\s*\|\s*[^|\n]*(?:\blogin\b|--\w+-stdin|--with-token|\bchpasswd\b|\bsudo\s+-\w*S|\bpasswd\b|\bkinit\b|\bcryptsetup\b)"),
-    _class("given to a tool", r"(?:\blogin\b|-stdin\b|\bkinit\b|\bpasswd\b|\bchpasswd\b|--with-token)[^\n|<]{0,200}<<<\s*", places.after_what),
+    _class("given to a tool", PIPED),
+    _class("given to a tool", HERE, places.after_what),
     _class("call", r"(?i)\b(?:\w*auth|login|authenticate|createuser|connect|setcredentials)\s*\(\s*(?:\\{0,31}[\"'][^\"'\n]{0,100}\\{0,31}[\"']\s*,\s*){1,2}", lambda match, text: read_quoted(text, match.end())),
     _class("call", r"\bHTTPBasicAuth\s*\([^(),\n]{1,100},\s*", lambda match, text: read_value(text, match.end())),
     _class("call", r"\b(?:Password|SecretStr|Secret|SecretBytes|Sensitive|Token|Redacted)\s*(?:\(|\{\s*(?:value|inner|0):)\s*", lambda match, text: read_quoted(text, match.end())),
@@ -197,7 +198,7 @@ CLASSES: tuple[SecretClass, ...] = (
     _class("said", r"(?i)\b(?:otp|one-time|verification|2fa|mfa)\s+(?:code|password|passcode|pin)(?:\s+is|:)?\s*(?P<secret>\d{4,10})\b"),
     _class("phrase", r"(?i)\b(?:seed|recovery|mnemonic)\s+phrase\s*[:=]\s*", places.rest_of),
     _class("long word", LONG_WORD, statements.long_word),
-    *(_class(*form) for form in (*FORMS, *SENTENCES)),
+    *(_class(*form) for form in (*FORMS, *SENTENCES, *DUMPS, *PAIRS)),
     *(_class(*form, far=True) for form in TABLES),
 )  # fmt: skip
 """In the order in which they are looked for: what holds a whole block first, what needs a guess last."""

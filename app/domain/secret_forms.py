@@ -47,6 +47,12 @@ def _named_strange_or_phrase(match: Any, text: str) -> Span | None:
     return None if A_TYPE.fullmatch(said) or harmless_word(said) or says_state("", said) else found
 
 
+def _beside(match: Any, text: str) -> Span | None:
+    """What a value is exchanged for; none behind the last argument of a function, where the arrow tells what it returns."""
+    before = match[0][len(match["name"]) :].rstrip("-=> \t")
+    return None if before.endswith(")") and "(" not in before else places.named_value(match, text)
+
+
 def _quote(match: Any, text: str) -> Span | None:
     return read_quoted(text, match.end())
 
@@ -234,9 +240,12 @@ def _of_variable(match: Any, text: str) -> Span | None:
         )
     start, end, _ = read_word(text, match.end())
     word = text[start:end].rstrip(".,;:!?)")
+    if match[0].rstrip().endswith(name) and _NEXT_PAIR.match(word):
+        return None  # a value of its own, and the next one's name
     return (start, start + len(word)) if made_up(word) or _UUID_OR_HEX.fullmatch(word) else None
 
 
+_NEXT_PAIR = re.compile(r"[A-Za-z][\w.-]{0,63}=[^=]")
 _UUID_OR_HEX = re.compile(
     r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}|(?=\w*\d)(?=\w*[a-f])[0-9a-f]{24,128}"
 )
@@ -282,7 +291,7 @@ _THIRD = (
 
 FORMS: tuple[Form, ...] = (
     # Beside a value that is hidden
-    ("beside", rf"""{_NAME}["']?\]?[ \t]*[:=]+[ \t]*(?:"[^"\n]*"|'[^'\n]*'|\\+"[^"\n]*"|\\+'[^'\n]*'|[^\s"']+)[ \t]+[-=]>[ \t]*""", places.named_value),
+    ("beside", rf"""{_NAME}["']?\]?[ \t]*[:=]+[ \t]*(?:"[^"\n]*"|'[^'\n]*'|\\+"[^"\n]*"|\\+'[^'\n]*'|[^\s"']+)[ \t]+[-=]>[ \t]*""", _beside),
     ("beside", rf"""{_NAME}{_Q}(?::[^\]\n]+)?\]\s*=>\s*string\(\d+\)\s*""", _named_quote),
     ("beside", r"(?i)\bConvertTo-SecureString[ \t]+(?:-\w+[ \t]+)*[\"'\w]", lambda match, text: read_word(text, match.end() - 1)[:2]),
     ("beside", r"\bconfig\s+set\s+(?:--\S+\s+)*--secret\s+(?:--\S+\s+)*[\w.:/-]+\s+(?P<secret>[^\s-]\S*)", places.whole),

@@ -68,7 +68,7 @@ _STRONG = frozenset(
 """What stands before `pass`, `pwd` or `pw` in one word; any other word before `pass` counts as well."""
 _ENVIRONMENT_KEY = re.compile(r"[A-Z0-9_]+_KEY")
 _HARMLESS = re.compile(
-    r"secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|(?:^|[./:-])secrets$"
+    r"existing[_.-]?secret(?:[_.-]?\w{0,24}key)?$|secret[_.-]?(?:key[_.-]?)?(?:names?|refs?|class|type|version|count|namespace)$|(?:^|[./:-])secrets$"
     r"|(?:pull|registry|image|k8s|kube\w*|external|sealed|docker|config|watch\w*|list\w*|sync\w*|managed?|get|all|no|missing|num|number|of|mount\w*|projected|tls)[_.-]?secrets$"
     r"|token[_.-]?(?:review|izer|ize|ization|type|count|limit|bucket|s?[_.-]?(?:used|left|per))"
     r"|(?:password|passwd|pass|secret|token|credentials?|key|auth|authorization|cookie|signature|session|jwt|dsn|otp|pin)[_.-]?(?:file|path|dir|policy|length|min|max|(?:min|max)(?:imum)?[_.-]?(?:len(?:gth)?|age|size)|age|ttl|expiry|expires\w*|url|uri"
@@ -94,7 +94,7 @@ _STATES = (
     r"(?:YES|NO|yes|no|required|invalid|missing|unset|empty|expired|revoked|rejected|denied|forbidden|malformed|mismatch|mismatched|unavailable|failed"
     r"|verified|disabled|enabled|unknown|unauthorized|unauthenticated|none|ok|OK|Ok|absent|redacted|undefined|unsupported|changed|unchanged|created"
     r"|configured|deleted|updated|rotated|renewed|refreshed|loaded|found|valid|set|ready|NotReady|pending|timeout"
-    r"|(?:[A-Z][a-z0-9]+){0,4}(?:OOMKilled|Killed|BackOff|Completed|Running|Pending|Terminating|Evicted|Unhealthy|Succeeded|Mismatch|NotFound))"
+    r"|(?:[A-Z][a-z0-9]+){0,4}(?:OOMKilled|Killed|BackOff|Completed|Running|Pending|Terminating|Evicted|Unhealthy|Succeeded|Mismatch|NotFound|SlowDown|Throttl(?:ed|ing)|Expired|Denied|Invalid|Exceeded|Unavailable|Forbidden|Unauthorized|Timeout|TimedOut|Error|Exception|Failure|Failed|Missing|Required|Revoked|DoesNotMatch|NotMatch)|(?:Expired|Invalid|Missing|Malformed|Unrecognized|Unsupported|Unknown)(?:[A-Z][a-z]{1,12}){1,4})"
 )
 _SAID = re.compile(_STATES + r"[.,;:!)]{0,2}")
 """What is said of a secret behind `name: ` by one word alone."""
@@ -132,6 +132,10 @@ _A_PHRASE = re.compile(r"pass|pwd|phrase|secret|mnemonic|seed", re.IGNORECASE)
 _SIZE = re.compile(r"\d{1,9} (?:bytes|characters|chars|bits)\b")
 _PIN = re.compile(r"(?:GPIO|gpio|IO|[A-D])\d{1,3}\b")
 _COUNTED = re.compile(r"\d{1,5}(?:/\d{1,5}| of \d{1,5})(?:\s+[a-z]|$)|\d{1,4},?\s+[a-z]{1,14}(?:[\s:=,;.]|$)")
+_OF_A_FIELD = re.compile(
+    r"(?:Forbidden|Required value|(?:Duplicate|Unsupported|Invalid) value|Not found|Invalid type|Too (?:long|many|few|short)|Internal error)(?=[:.,;]?(?:\s|$)|[\"'\\])"
+)
+"""How Kubernetes refuses a field; a value is told behind that, and found as a refused one."""
 _COUNTED_NAMES = frozenset({"auth", "pass", "creds", "credentials", "sessions", "tokens"})
 _TEST = re.compile(r"(?:Test|test_)\w*")
 
@@ -280,6 +284,8 @@ def says_state(name: str, line: str) -> bool:
         return True
     if name.lower() in _COUNTED_NAMES and _OUTCOME.match(line):
         return True
+    if _OF_A_FIELD.match(line):
+        return True
     first, _, rest = line.partition(" ")
     if _SAID.fullmatch(first.rstrip("\"'}])>")):
         return not rest.strip() or _NEXT.match(rest.lstrip()) is not None
@@ -346,6 +352,8 @@ def is_part_of_a_system(name: str, line: str) -> bool:
 def is_told_of_another(text: str, start: int, after: int, behind: str) -> bool:
     """Whether the name is a file's of which an error is told, a package's with its version, or a column's whose number is told."""
     name = text[start : after - len(behind)]
+    if behind.strip("\"' \t") in (")=", "=", ":") and name.lower().endswith("_id"):
+        return _NUMBER.match(text, after) is not None
     if behind.startswith(('": ', "': ")):
         return (
             text[max(0, start - 1) : start] == "/"
@@ -354,7 +362,7 @@ def is_told_of_another(text: str, start: int, after: int, behind: str) -> bool:
         )
     if behind == "==":
         return _A_PASSWORD.search(name) is None and _VERSIONS.match(text, after) is not None
-    return behind in (")=", "=") and name.lower().endswith("_id") and _NUMBER.match(text, after) is not None
+    return False
 
 
 _OF_A_FILE = re.compile(r"\.(?:key|pem|crt|p12|jks|pfx|token|secret|ya?ml|json|conf)\Z")

@@ -13,15 +13,13 @@ import re2
 from app.domain.secret_names import (
     harmless_word,
     holds_names,
-    is_part_of_a_system,
-    is_place,
     is_secret_name,
-    is_told_of_another,
     is_usage,
     says_state,
     tells_no_secret,
 )
 from app.domain.secret_quotes import end_of_line
+from app.domain.secret_said import is_said_of, is_unexpected
 from app.domain.secret_values import (
     more_of_a_line,
     read_header,
@@ -37,7 +35,6 @@ from app.domain.secret_words import (
     any_no_object,
     made_up,
     of_both_cases,
-    only_faults,
     random_looking,
 )
 
@@ -69,23 +66,15 @@ def _counts(name: str) -> str:
     return "" if "token" not in name else "any" if "tokens" in name else "small"
 
 
-def _unexpected(name: str, text: str, at: int) -> bool:
-    """A parser says what it did not want: `unexpected token: …`."""
-    return name.lower() == "token" and text[max(0, at - 11) : at].lower() == "unexpected "
-
-
 def named_value(match: Any, text: str) -> Span | None:
     """The value behind a name that speaks of a secret; a count such as `max_tokens=4096` and an empty value stay."""
     name = match["name"]
     if holds_names(name):
         found = read_value(text, match.end())
         return found if found and any_no_object(text[found[0] : found[1]]) else None
-    if not is_secret_name(name) or _unexpected(name, text, match.start()):
+    if not is_secret_name(name) or is_unexpected(name, text, match.start()):
         return None
     return read_value(text, match.end(), counts=_counts(name))
-
-
-_GIVEN_NAME = re.compile(r"(?P<name>[A-Z][A-Z0-9_]{2,80})[ \t]+=[ \t]+(?=\S)")
 
 
 def assigned(match: Any, text: str) -> Span | None:
@@ -95,33 +84,10 @@ def assigned(match: Any, text: str) -> Span | None:
     if "[" in behind:
         inner = behind.partition("[")[2].partition("]")[0]
         name = inner if is_secret_name(inner) else name
-    if not is_secret_name(name) or _unexpected(name, text, start):
+    if not is_secret_name(name) or is_unexpected(name, text, start):
         return None
-    if ">" in behind and harmless_word(text[after : after + 64].partition(" ")[0].strip()):
-        return None
-    if behind == ":" and is_place(name, text, start, after):
-        return None
-    if behind.strip(" \t") == ":" != behind and is_part_of_a_system(name, text[after : after + _LINE]):
-        return None
-    if (usual := _PLAIN_VALUES.get(name.lower())) and usual.match(text, after):
-        return None
-    said = text[after : after + _LINE].partition("\n")[0]
-    if (
-        only_faults(text, after)
-        or tells_no_secret(name, said)
-        or is_told_of_another(text, start, after, behind)
-    ):
-        return None
-    named = behind == ":" and _ARN.search(text[max(0, start - 80) : start])
-    if named or (text[max(0, start - 1) : start] == "/" and _STATUS.match(text, after)):
-        return None  # a name, or a path
-    if ":" in behind and (given := _GIVEN_NAME.match(text, after)) and is_secret_name(given["name"]):
-        return None  # a name, and its value behind it
     told = "=" not in behind and behind[-1:] in " \t"
-    line = said if told or name.lower().endswith("dsn") else ""
-    if told and _GOT.match(line):
-        return None  # a sentence, as `refused_beside` reads it
-    if (told and says_state(name, line)) or (name.lower().endswith("dsn") and _PAIRS.match(line)):
+    if is_said_of(name, text, (start, after), behind):
         return None
     found = read_value(
         text, after, counts=_counts(name), alone=(flag := text.startswith("--", max(0, start - 2)))
@@ -153,27 +119,8 @@ def _in_quote_with_name(text: str, before: str, value: tuple[int, Span | None], 
     return (after, end) if end > after and (found is None or end > found[1]) else found
 
 
-_GOT = re.compile(r"(?:got|received|given|found|actual|expected)\b:?\s")
-_PATH = re.compile(r"/(?:[a-z._-]++/)*+[a-z._-]*+(?=$|[\s:;,\"'])")
-_OAUTH = r"invalid_(?:grant|client|request|scope|token)|unauthorized_client|access_denied"
-_PLAIN_VALUES = {
-    **dict.fromkeys(("pwd", "oldpwd"), _PATH),
-    "pass": re.compile(
-        r"\d{1,6}[,;]?\s+\W{0,2}(?:fail|skip|err|warn|total|pend|ignore|xfail|todo)\w*\s?[:=]", re.IGNORECASE
-    ),
-    "credentials": re.compile(r"[\"']?(?:omit|include|same-origin)\b"),
-    **dict.fromkeys(("oauth", "oauth2"), re.compile(rf"(?:{_OAUTH})\b")),
-    "auth": re.compile(
-        rf"[\"']?(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
-        r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
-    ),
-}
-"""What names that rarely mean a secret hold else: the directory of a shell, the outcome of a login."""
-_ARN = re.compile(r"arn:aws[a-z-]{0,12}:secretsmanager:[\w-]{0,20}:\d{0,12}:\Z")
-_STATUS = re.compile(r"[1-5]\d\d(?![\w.-])")
 _LINE = 400
 _OPENERS = "\"'\\[{($<|>`\u201c\u2018\u00ab\n\r"
-_PAIRS = re.compile(r"\w+=")
 _PAIR_WITHIN = re.compile(r"[\w.-]\s?[=:]")
 _NOT_EMPTY = re.compile(r"[$@]?[\"']{2}[^\s\"']|[,;&]\S|\\+[nrt][^\s\"']")
 _LED = re.compile(r"(?:^|\n)(?P<indent>[ \t]*)(?:[-<>*|] )?\Z")
@@ -220,7 +167,7 @@ _REQUIRES = re.compile(
     r"(?:is|was|are|must|cannot|can't|should|needs|requires?|and|or|not|has|flag|option|argument)(?:[.,;:]?$|\s+(?:[\"'`-]|[a-z-]{1,24}[.,;:)]?(?:\s|$)))"
 )
 """What a sentence says of a flag."""
-_ARGUMENT_BELOW = re.compile(r"[^\s:=]+[ \t]*(?:\r?\n|\Z)")
+_ARGUMENT_BELOW = re.compile(r"(?:[^\s:=]+|(?P<mark>[\"'])[^\"'\n]{1,512}(?P=mark))[ \t]*(?:\r?\n|\Z)")
 """An argument that has its line for itself, as `kubectl describe` writes them."""
 
 
@@ -257,7 +204,9 @@ def parameter(match: Any, _text: str) -> Span | None:
 
 
 _SURE_PARAMETER = re.compile(r"(?:pw|hmac|sig|signature|sas|jwt|creds?|saml\w+)=", re.IGNORECASE)
-_PLAIN_PARAMETER = re.compile(r"[a-z_]{1,8}|v\d|[A-Z]_[A-Z_]{1,24}|[A-Z]{2,6}-\d{1,6}")
+_PLAIN_PARAMETER = re.compile(
+    r"[a-z_]{1,8}|v\d|[A-Z]_[A-Z_]{1,24}|(?:[A-Z][a-z]{2,12}){2,4}|[A-Z]{2,6}-\d{1,6}"
+)
 
 
 def _is_another_sentence(text: str, start: int, value: Span) -> bool:
@@ -311,8 +260,11 @@ def made_up_word(match: Any, text: str) -> Span | None:
 
 
 def cut_off(match: Any, _text: str) -> Span | None:
-    """The password of a URL that its text ends in; digits alone are a port."""
-    return None if match["secret"].isdigit() else place(match, "secret")
+    """The password of a URL that its text ends in; digits alone are a port, also before parameters."""
+    return None if _PORT.fullmatch(match["secret"]) else place(match, "secret")
+
+
+_PORT = re.compile(r"\d+|\d{1,5};[A-Za-z]\w*=.*")
 
 
 def quoted_phrase(match: Any, text: str) -> Span | None:

@@ -145,7 +145,9 @@ def column_of_two(match: Any, text: str) -> Span | None:
     word = text[start:end]
     if not is_secret_name(match["name"]) or harmless_word(word.lower()) or says_state(match["name"], word):
         return None
-    if is_id(word):
+    if is_id(word) or _VERSION.fullmatch(word) or not any(c.isascii() or c.isalnum() for c in word):
+        return None
+    if match["name"].lower() in _HEADINGS and word.isalpha() and _BORDER_BELOW.match(text, match.end()):
         return None
     if (held := _HELD.fullmatch(word)) and _SURE.search(match["name"]) and _SEVERAL.search(match["name"]):
         said = held["value"]
@@ -161,6 +163,9 @@ def column_of_two(match: Any, text: str) -> Span | None:
     return (start, end) if _strange_word(word) or plain else None
 
 
+_VERSION = re.compile(r"v?\d{1,5}(?:\.\d{1,6}){1,3}")
+_HEADINGS = frozenset({"secret", "token", "key", "auth", "credential"})
+_BORDER_BELOW = re.compile(r"\r?\n[ \t]{0,8}[|+:-][-+|: \t=]{0,8}--")
 _HELD = re.compile(r"(?P<mark>[\"'])(?P<value>[^\"']{4,200})(?P=mark)")
 _SEVERAL = re.compile(r"\w[_.-]\w")
 _SURE = re.compile(r"pass|pwd|secret", re.IGNORECASE)
@@ -260,6 +265,19 @@ _ELEMENT = 2_000
 _ATTRIBUTE = re2.compile(
     r"""(?P<name>[\w:.-]+)\s*=\s*\\{0,16}["'](?P<value>[^"'\\]*(?:\\+[^"'\\]+)*)\\{0,16}["']"""
 )  # type: ignore[no-untyped-call]
+
+
+def of_a_webhook(match: Any, _text: str) -> Span | None:
+    """The last part of a webhook's path, where that was made by chance."""
+    word = match["secret"]
+    mixed = any(c.isdigit() for c in word) and any(c.isalpha() for c in word)
+    long = len(word) >= _LONG_ENOUGH and word.isalnum()
+    sure = mixed and (long or made_up(word) or _A_UUID.fullmatch(word) is not None)
+    return place(match, "secret") if sure else None
+
+
+_LONG_ENOUGH = 13
+_A_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def of_a_scheme(match: Any, _text: str) -> Span | None:

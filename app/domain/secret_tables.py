@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any
 
-from app.domain.secret_names import is_secret_name, says_state
+from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import READ, closing, end_of_line
+from app.domain.secret_refusals import A_TYPE, is_name
 from app.domain.secret_words import ALGORITHM, any_no_object, made_up, no_object
 
 Span = tuple[int, int]
@@ -79,6 +81,36 @@ def _below_headings(match: Any, text: str) -> list[Span] | None:
         cells = _cells(text, row, "|")
         found += (cells[number] for number in columns)
     return found
+
+
+def _beside_bars(match: Any, text: str) -> list[Span] | None:
+    """The cell behind one that is the name of a secret, in a row with bars that is no heading, and no description of a column."""
+    start, end = match.start(), end_of_line(text, match.start())
+    if end - start > _NEAR:
+        return None
+    cells = _cells(text, (start, end), "|")
+    below = text[end + 1 : end_of_line(text, end + 1)] if end < len(text) else ""
+    if _BORDER.fullmatch(below) and "|" in below + text[start:end].lstrip()[:1]:
+        return [(end, end)]
+    found: list[Span] = []
+    for name, value in pairwise(cells):
+        word, said = text[slice(*name)].strip("\"'"), text[slice(*value)]
+        if not (_A_WORD.fullmatch(word) and is_name(word)) or not said or " " in said:
+            continue
+        other = (
+            A_TYPE.fullmatch(said) or _OF_A_COLUMN.match(said) or is_secret_name(said) or says_state("", said)
+        )
+        several = _SEVERAL.search(word) is not None
+        if not other and not harmless_word(said) and (several or made_up(said)):
+            found.append(value)
+    return [*found, (end, end)]
+
+
+_A_WORD = re.compile(r"[A-Za-z_][\w.-]{2,80}")
+_SEVERAL = re.compile(r"\w[_.-]\w")
+_OF_A_COLUMN = re.compile(
+    r"(?i)(?:(?:var)?char(?:acter)?|n?varchar2?|text|string|bytea|blob|int\w*|bigint|uuid|jsonb?|boolean|bool|timestamp\w*|date|not null|null|yes|no|nullable|required|optional|-+|\*+|\d{1,5})(?:\W|\Z)"
+)
 
 
 def _below_names(match: Any, text: str) -> list[Span] | None:
@@ -320,6 +352,7 @@ _BINDING = (
 """How Hibernate, MyBatis, JDBC, SQLAlchemy, Django and others write down what they bind."""
 TABLES: tuple[Form, ...] = (
     ("table", r"(?m)^[^|\n]*\|", _below_headings),
+    ("table", r"(?m)^[^|\n]*\|", _beside_bars),
     ("table", r"""(?m)^[ \t]*["']?[A-Za-z_][\w .-]*["']?[,;\t]""", _below_names),
     ("table", r"(?m)^[ \t]*[A-Z][A-Z0-9_ -]*(?:  |\t)[ \t]*[A-Z][A-Z0-9_ \t-]*$", _below_column),
     ("Secret", r"""(?m)^(?P<indent>[ \t]*)["']?(?P<name>stringData|data|binaryData)["']?:[ \t]*\r?$""", _mapping_below),

@@ -22,6 +22,7 @@ from app.domain.secret_quotes import (
     joined,
     line_end,
 )
+from app.domain.secret_types import ACROSS, ALONE, ANNOTATED, SLICE, TYPED
 from app.domain.secret_words import made_up
 
 _OPEN = re.compile(r"(?:[bBuUrRfFeEnN$@]|[rR][bB]|[bB][rR])?(\\{0,31})([\"'])")
@@ -37,7 +38,7 @@ _TYPOGRAPHIC = {
 _BEHIND = r"(?=$|[\s)\]}>]|\|(?:\s|$)|\\+[nrt\"']|</|[\"'](?!\w)|[,;&](?:$|[\s\"'\\{\[(]|\d{1,9}\b|[\w.-]{1,64}\\{0,31}[\"']?\s?[=:]))"
 """What may stand behind a value that is whole: the end, a blank, a closing sign, or a separator and what no value goes on with."""
 _EMPTY = re.compile(
-    rf"(?:null|none|nil|<(?:nil|none|unset|empty|missing|omitted|hidden|redacted|not set)>|<set to the key '[^'>\n]{{1,253}}' (?:in|of) [^>\n]{{1,300}}>|true|false|undefined|\*{{3,}}|\[[ ]?\]|\{{[ ]?\}}|\([ ]?\)){_BEHIND}",
+    rf"(?:null|none|nil|<(?:nil|none|unset|empty|missing|omitted|hidden|redacted|not set)>|<set to the key '[^'>\n]{{1,253}}' (?:in|of) [^>\n]{{1,300}}>|true|false|undefined|\*{{3,}}|\[[ ]?\]|\{{[ ]?\}}|\([ ]?\)|{ALONE}){_BEHIND}",
     re.IGNORECASE,
 )
 _REFERS = re.compile(
@@ -74,6 +75,11 @@ def read_value(text: str, at: int, *, counts: str = "", alone: bool = False) -> 
     """The span of the value that begins at `at`, without its quotes; None when it is empty, refers to something, or is a
     number and `counts` says that numbers are counts: `any` of them, or `small` ones of up to five digits. What is `alone` is a
     word of a command line, in which no `,name=` begins another value."""
+    if typed := TYPED.match(text, at):
+        return read_value(text, typed.end(), counts=counts, alone=alone)
+    if annotated := ANNOTATED.match(text, at):
+        found = read_value(text, annotated.end(), alone=alone)
+        return (at, found[1]) if found else None
     if counts and (_COUNT if counts == "any" else _SMALL).match(text, at):
         return None
     if _EMPTY.match(text, at):
@@ -120,10 +126,14 @@ def _value(text: str, at: int, *, alone: bool = False) -> Span | None:
     if here := _HERE.match(text, at):
         end = text.find(f"\n{here['word']}", here.end() - 1)
         return here.end(), end if end >= 0 else len(text)
+    if sliced := SLICE.match(text, at):
+        return at, line_end(text, at, bare(text, closing(text, sliced.end())))
     if first and first in "[{(<":
         return _in_brackets(text, at)
     if (applied := _APPLIED.match(text, at)) and (held := read_quoted(text, applied.end())):
         return at, held[1]
+    if (across := ACROSS.match(text, at)) and "\n" in across[0]:
+        return read_quoted(text, across.end())
     if called := _CALLED.match(text, at):
         within = text[called.end() : min(called.end() + LOOK_AHEAD, end_of_line(text, at))]
         if (end := closing(within, 0)) < len(within) or within[-1:] in ")]}":

@@ -39,6 +39,7 @@ class Kind(StrEnum):
     VPA = "VerticalPodAutoscaler"
     SCALED_OBJECT = "ScaledObject"
     NETWORK_POLICY = "NetworkPolicy"
+    ENDPOINT_SLICE = "EndpointSlice"
     CERTIFICATE = "Certificate"
     CERTIFICATE_REQUEST = "CertificateRequest"
     ISSUER = "Issuer"

@@ -114,3 +114,8 @@ def bounded(text: str, limit: int) -> str:
     if at < 0 and kept.isascii() and len(kept) - cut <= _LONGEST_SECRET:
         kept = kept[:cut]
     return f"{head[: len(head) - len(last)]}{kept}…"
+
+
+def file_fault(error: OSError | UnicodeDecodeError) -> str:
+    """Why a file could not be read, in words: the library's own text begins with a number, and repeats the path."""
+    return (error.strerror or str(error)) if isinstance(error, OSError) else "it is not UTF-8"

@@ -141,6 +141,7 @@ def _shows(tool: Tool, labels: Mapping[str, str], writers: set[str]) -> bool:
 _OPERATORS = {
     "keda.sh": "KEDA",
     "argoproj.io": "Argo",
+    "flagger.app": "Flagger",
     "postgresql.cnpg.io": "CloudNativePG",
     "acid.zalan.do": "Zalando Postgres operator",
     "postgres-operator.crunchydata.com": "Crunchy Postgres operator",
@@ -173,10 +174,11 @@ AUTOMATIC = frozenset(
         "kubelite",
         "keda",
         "keda-operator",
+        "flagger",
     }
 )
-"""Controllers of the cluster itself, also where one binary holds them all (k3s, MicroK8s), and KEDA: an autoscaler that scales is
-no hand on the object."""
+"""Controllers of the cluster itself, also where one binary holds them all (k3s, MicroK8s), KEDA and Flagger: an autoscaler or a canary's
+controller that scales is no hand on the object."""
 _PERSONS = frozenset(
     {
         *("kubectl", "oc", "k9s", "lens", "openlens", "freelens", "headlamp", "headlamp-server"),

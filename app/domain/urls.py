@@ -19,6 +19,8 @@ _AUTHORITY = re.compile(
     rf"(?:(?P<user>{_PART}*)(?::(?P<password>(?:{_PART}|:)*))?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)", re.ASCII
 )
 _LAST_PORT = 65535
+_API = re.compile(r"/api/v[0-9]+(?:/|$)", re.ASCII)
+"""Below it stands what we ask Prometheus and Alertmanager; a prefix of their own may stand before it."""
 _SPACE = re.compile(r"[\x00-\x20\x7f]")
 
 
@@ -37,15 +39,20 @@ def place_of(url: str) -> str:
 
 def is_loopback(host: str) -> bool:
     """Whether a host is this machine, by its name or address."""
-    return host == "localhost" or is_loopback_address(host)
+    return host.lower() == "localhost" or is_loopback_address(host)
 
 
 def is_loopback_address(text: str) -> bool:
-    """Whether a text is an address of this machine."""
+    """Whether a text is an address of this machine, also an IPv4 one within IPv6. One with a zone (`::1%eth0`) belongs to an interface."""
     try:
-        return ipaddress.ip_address(text).is_loopback
+        address = ipaddress.ip_address(text)
     except ValueError:
         return False
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.scope_id is not None:
+            return False
+        address = address.ipv4_mapped or address
+    return address.is_loopback
 
 
 def is_address(text: str, version: int) -> bool:
@@ -54,6 +61,19 @@ def is_address(text: str, version: int) -> bool:
         return ipaddress.ip_address(text).version == version
     except ValueError:
         return False
+
+
+def fault_of_place(url: str, *, api: bool) -> str:
+    """What is wrong with the place that `url` names, as one clause; empty when nothing is. `api`: to its path that of an API is appended."""
+    if not urlsplit(url).hostname:
+        return "it names no host"
+    if not api:
+        return ""
+    if "?" in url or "#" in url:
+        return "there is no place for a query or a fragment: the path of its API comes after it"
+    if _API.search(urlsplit(url).path):
+        return "give it without the path of its API, which comes after it"
+    return ""
 
 
 def fault_in(url: str) -> str:

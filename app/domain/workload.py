@@ -138,7 +138,8 @@ class Revision:
     `template` has the pod-template-hash label and restart annotations removed; `fingerprint` is the digest of that,
     so a mere restart has the fingerprint of its predecessor (protocol fact: a restart makes a revision).
     `earlier` are the numbers it had before: a template that comes back keeps its object and gets a new number. `marks` are
-    the labels and annotations of the stored revision and of its template.
+    the labels and annotations of the stored revision and of its template. `restarted_at` is its restart annotation. `emptied_at` is when
+    the last of its pods was told to go, where its ReplicaSet tells.
     """
 
     number: int
@@ -151,12 +152,15 @@ class Revision:
     change_cause: str = ""
     earlier: tuple[int, ...] = ()
     marks: Mapping[str, str] = field(default_factory=dict)
+    restarted_at: str = ""
+    emptied_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Autoscaler:
     """A HorizontalPodAutoscaler whose scaleTargetRef is the workload. `others` are the names of further ones: then none of them scales
-    it. `never_up`: somebody has told it not to scale up."""
+    it. `never_up`: somebody has told it not to scale up. `idle`: why it does not scale, as it says, as it cannot see its
+    metrics or, where it is `unable`, cannot read or write the scale; empty where it does. `idle_since` is from when on, as far as it tells."""
 
     ref: ObjectRef
     min_replicas: int
@@ -165,6 +169,9 @@ class Autoscaler:
     last_action: str = ""
     others: tuple[str, ...] = ()
     never_up: bool = False
+    idle: str = ""
+    idle_since: datetime | None = None
+    unable: bool = False
 
 
 class Manager(StrEnum):

@@ -21,6 +21,7 @@ from app.notify.wording import (
     NOTHING_DONE,
     RESULT_WORDS,
     UNDO_WORDS,
+    UNDONE_REASON,
     Written,
     above,
     action_line,
@@ -49,9 +50,9 @@ def headline(timeline: Timeline) -> Line:
     ordered = bool(timeline.requested_by) and written(timeline) is Written.NOTHING
     word = state_word(timeline.state, ordered=ordered)
     took = timeline.duration
-    if (
-        timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)
-        and timeline.run_state is RunState.UNDONE
+    if timeline.run_state is RunState.UNDONE and (
+        timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED)  # of an earlier version
+        or (timeline.state is IncidentState.RESOLVED and timeline.reason.startswith(UNDONE_REASON))
     ):
         word = "UNDONE"  # a person took back what had helped: nobody may read that it stands
     elif took is not None and timeline.state in (IncidentState.FIXED, IncidentState.CONTAINED):

@@ -74,6 +74,8 @@ NOTHING_DONE = "NOTHING DONE"
 """An order that has ended without a change: no alert went away, and the decision says why."""
 
 
+UNDONE_REASON = "undone: "
+"""How the reason of an incident begins whose change a person took back."""
 RESOLVED_ALONE = "the alert resolved without our doing"
 RESOLVED_AFTER = "the alert resolved after something had been written for it"
 """Reasons of an incident that ended with its alert: as nothing, and as something was written for it."""
@@ -119,7 +121,8 @@ def went_away(timeline: Timeline) -> str:
     if beside and written(timeline) is Written.NOTHING:
         return f"{timeline.reason[:1].upper()}{timeline.reason[1:]}"
     told = beside or timeline.reason in ("", RESOLVED_ALONE, RESOLVED_AFTER)
-    return _WENT_AWAY[written(timeline)] + ("" if told else f": {timeline.reason}")
+    said = timeline.reason.removeprefix(UNDONE_REASON)
+    return _WENT_AWAY[written(timeline)] + ("" if told else f": {said}")
 
 
 def state_word(state: IncidentState, *, ordered: bool) -> str:

@@ -38,8 +38,6 @@ BOUNDED = {
     "app.domain.secret_names._HARMLESS": _NAMES,
     "app.domain.secret_names._IMAGE": _NEAR,
     "app.domain.secret_names._PARTS": _NAMES,
-    "app.domain.secret_places._PATH": "only matched, through the table below",
-    "app.domain.secret_places._PLAIN_VALUES": "only matched",
     "app.domain.secret_refusals._TAIL": _FORWARD,
     "app.domain.secret_sentences._VERDICT": _NEAR,
     "app.domain.secret_statements._THEN_NAME": _NEAR,

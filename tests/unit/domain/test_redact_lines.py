@@ -147,7 +147,7 @@ def test_a_value_apart_from_its_name_is_hidden_behind_what_a_logger_writes_befor
         assert SECRET not in "\n".join(shown), written
         assert SECRET not in redact(text), written
         assert SECRET not in str(heard(text)), written
-        log, groups = _errors((PodLog("p", "c", text),), datetime(2020, 1, 1, tzinfo=UTC), TOKENS)
+        log, groups = _errors((PodLog("p", "c", text),), datetime(2020, 1, 1, tzinfo=UTC), TOKENS, {})
         assert log or not groups
         assert SECRET not in str(groups), written
 

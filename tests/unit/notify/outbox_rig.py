@@ -14,7 +14,8 @@ from sqlalchemy import Connection
 from app.domain.alert import Alert, AlertStatus, Delivery, Source
 from app.domain.errors import Missing
 from app.flow.calling import calls
-from app.flow.notifying.deliver import DeliverServices, deliver_once
+from app.flow.notifying.deliver import deliver_once
+from app.flow.notifying.sending import DeliverServices
 from app.notify.pagerduty import PagerDutyAccess, PagerDutyClient
 from app.notify.slack import SlackClient
 from app.notify.timeline import Escalation, Fact, Timeline, Topic, fact_to_json, payload

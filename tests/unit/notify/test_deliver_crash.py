@@ -112,7 +112,7 @@ async def test_two_replicas_share_the_work_without_telling_anything_twice(rig: R
 async def test_a_row_reached_too_late_is_given_back_unsent(rig: Rig) -> None:
     incident = await rig.incident()
     row = await rig.put(incident, Topic.FIRED)
-    await deliver_once(replace(rig.services, lease=timedelta(seconds=30)))
+    await deliver_once(replace(rig.services, lease=timedelta(seconds=20)))
     assert rig.slack.calls == []
     assert (await rig.row(row)).state is MessageState.PENDING
     await rig.deliver()

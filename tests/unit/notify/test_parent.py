@@ -94,6 +94,18 @@ def test_a_refusal_without_a_known_time_promises_none() -> None:
     assert "Looks again" not in parent(timeline).readable()
 
 
+@pytest.mark.parametrize("code", [Code.PERSON_NEEDED, Code.NO_STEP])
+@pytest.mark.parametrize("state", [IncidentState.ESCALATED, IncidentState.STUCK, IncidentState.RESOLVED])
+def test_f11_what_is_a_persons_now_or_over_promises_no_next_look(state: IncidentState, code: Code) -> None:
+    """It is not looked at again, whatever time a gate of its decision would have room at."""
+    denied = replace(timelines.DENIED, code=code)
+    assert denied.retry_at is not None
+    timeline = replace(timelines.TIMELINES["refused"], state=state, decision=denied)
+    entry = thread_entry(Topic.DECIDED, timeline, denied)
+    assert entry is not None
+    assert "Looks again" not in parent(timeline).readable() + entry.readable()
+
+
 def test_several_gates_against_are_all_named() -> None:
     gates = (
         timelines.COOLING,
