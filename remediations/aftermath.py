@@ -21,19 +21,19 @@ from app.domain.json import Obj
 from app.domain.plan import Step
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
-from app.domain.workload import Pod, RolloutState
+from app.domain.workload import RolloutState
 from app.kube.parse import parse_pod
 from app.kube.read import pod_manifests
 from app.kube.rollout import rollout_status
 from app.kube.service_address import address_of
 from remediations.causes import findings_of, investigate
 from remediations.causes.report import CAUSE
-from remediations.evidence.logs import read_errors
+from remediations.evidence.error_rates import error_rate
 from remediations.evidence.pods import pods_of
 
 HEALTH, ERRORS = "health.http", "errors.before"
 _BEFORE, _AFTER = 300.0, 120.0
-"""Seconds of log that are read before the change, and at each look after it."""
+"""Seconds of log that are read before the change, and at most at each look after it."""
 
 _NAMED = 3
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -131,26 +131,17 @@ async def health_finding(scene: Scene, params: HealthParams) -> Finding:
 
 
 async def errors_finding(scene: Scene) -> Finding:
-    """Error lines a minute and pod of the last five minutes; `data["rate"]` is None when no log could be read, and `data["pods"]`
-    False when not even the pods could."""
+    """Error lines a minute and pod of the last five minutes; `data["rate"]` is None when the logs do not tell, and `data["pods"]`
+    False when not even the pods could be read."""
     pods = await pods_of(scene.cluster, scene.workload)
     if isinstance(pods, Finding):
         return Finding(ERRORS, pods.text, Certainty.UNKNOWN, {"rate": None, "pods": False})
-    rate = await _rate(scene, pods, _BEFORE)
-    if rate is None:
-        text = "Error lines before the change are not known: no log could be read"
+    rate = await error_rate(scene.cluster, pods, scene.now, _BEFORE)
+    if isinstance(rate, str):
+        text = f"Error lines before the change are not known: {rate}"
         return Finding(ERRORS, text, Certainty.UNKNOWN, {"rate": None})
     text = f"{rate:g} error lines a minute and pod before the change"
     return Finding(ERRORS, text, data={"rate": rate})
-
-
-async def _rate(scene: Scene, pods: list[Pod], window: float) -> float | None:
-    alive = [p for p in pods if not p.over]
-    log = await read_errors(scene.cluster, alive, scene.now, window)
-    read = len(log.read) or len(alive)
-    if not log.known or not read:
-        return None
-    return round(log.errors * 60 / window / read, 1)
 
 
 async def after(scene: Scene, params: HealthParams, step: Step) -> Effect | None:
@@ -169,6 +160,8 @@ async def after(scene: Scene, params: HealthParams, step: Step) -> Effect | None
     before = next((a.params["errors_before"] for a in step.actions if "errors_before" in a.params), None)
     if isinstance(params, AftermathParams) and isinstance(before, int | float):
         found.append(await _compared(scene, params, float(before)))
+    elif isinstance(params, AftermathParams):
+        found.append(Effect(True, "error lines were not compared: those before the change are not known"))
     if not found:
         return None
     good = next((word for word in (False, None) if any(e.good is word for e in found)), True)
@@ -200,9 +193,11 @@ async def _asked(scene: Scene, params: HealthParams, where: HttpAddress) -> Effe
 
 async def _compared(scene: Scene, params: AftermathParams, before: float) -> Effect:
     pods = await pods_of(scene.cluster, scene.workload)
-    rate = None if isinstance(pods, Finding) else await _rate(scene, pods, _AFTER)
-    if rate is None:
-        return Effect(None, "error lines after the change could not be read")
+    rate = (
+        pods.text if isinstance(pods, Finding) else await error_rate(scene.cluster, pods, scene.now, _AFTER)
+    )
+    if isinstance(rate, str):
+        return Effect(None, f"error lines after the change are not known yet: {rate}")
     most = round(max(before * params.error_growth, params.few_errors), 1)
     text = f"{rate:g} error lines a minute and pod, {before:g} before"
     return Effect(rate <= most, text + ("" if rate <= most else f" (at most {most:g} are taken as harmless)"))

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from pydantic import Field
 
 from app.domain.actuator import Effect
+from app.domain.certificate import Issued
 from app.domain.errors import BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Diagnosis, Finding
 from app.domain.json import JsonValue
@@ -25,7 +26,7 @@ from app.kube.certificate_actuator import Terms, delete_secret, renew
 from app.kube.certificates import issued
 from app.kube.issuance import Standing, against
 from remediations.aftermath import Port, ServiceName
-from remediations.evidence.certificates import SERVED, Look, Wanted, handshake, look, owner_of
+from remediations.evidence.certificates import SERVED, Look, Wanted, handshake, look, newest_end, owner_of
 from remediations.evidence.usage import joined
 from remediations.shared import ObjectName, refuse, sentence
 
@@ -111,16 +112,17 @@ class CertificateRenewal(Remediation[CertificateRenewalParams]):
         return (instead, _delete(scene, found, stand, params))
 
     async def effect(self, scene: Scene, params: CertificateRenewalParams, step: Step) -> Effect | None:
-        """Another serial number than before: in the Secret where the rule lets us read it, and in a handshake with the Service."""
+        """Another serial number than before, of the certificate that cert-manager issued last: in the Secret where the rule lets us read it, and in a
+        handshake with the Service. What is another one may be an older one, or what a proxy serves when it has none."""
         if not step.actions:
             return None
         action, found = step.actions[0], list[Effect]()
-        stored = ""
+        newest, stored = await newest_end(scene, params.certificate), ""
         if params.secret and params.secret == action.part["secret"]:
-            effect, stored = await _stored(scene, params.secret, action.params.get("serial"))
+            effect, stored = await _stored(scene, params.secret, action.params.get("serial"), newest)
             found.append(effect)
         if params.service:
-            found.append(await _shown(scene, params, action, stored))
+            found.append(await _shown(scene, params, action, (stored, newest)))
         if not found:
             return None
         good = next((word for word in (False, None) if any(e.good is word for e in found)), True)
@@ -164,7 +166,7 @@ def _delete(scene: Scene, look: Look, stand: Standing, params: CertificateRenewa
     return _step(DELETE, look, action, params)
 
 
-async def _stored(scene: Scene, name: str, before: JsonValue) -> tuple[Effect, str]:
+async def _stored(scene: Scene, name: str, before: JsonValue, newest: datetime | str) -> tuple[Effect, str]:
     """How the Secret stands against the serial number before (None: not known, empty: there was none), and its present one."""
     try:
         found = issued(await scene.cluster.get(Kind.SECRET, scene.workload.target.namespace, name))
@@ -177,22 +179,34 @@ async def _stored(scene: Scene, name: str, before: JsonValue) -> tuple[Effect, s
         return Effect(None, text), found.serial
     if found.serial == before:
         return Effect(False, f"Secret {name} holds serial {before} as before"), found.serial
-    return Effect(
-        True, f"Secret {name} holds serial {found.serial}, until {found.not_after:%Y-%m-%d}"
-    ), found.serial
+    return _of_the_newest(f"Secret {name} holds", found, newest), found.serial
 
 
-async def _shown(scene: Scene, params: CertificateRenewalParams, action: Action, stored: str) -> Effect:
-    """How what the Service serves stands against the Secret, or else against what it served before."""
-    seen, why_not = await handshake(scene, params.wanted(), str(action.params.get("server_name", "")))
-    if why_not:
-        return Effect(None, why_not)
-    before = str(action.params.get("served", ""))
-    if seen == before or (stored and seen != stored):
-        hint = "where its pods read the Secret only at their start, they have to be restarted"
-        return Effect(False, f"Service {params.service} serves serial {seen}, not the new one: {hint}")
-    if not before and not stored:
-        return Effect(
-            None, f"Service {params.service} serves serial {seen}; what it served before is not known"
-        )
-    return Effect(True, f"Service {params.service} serves serial {seen}")
+def _of_the_newest(holds: str, found: Issued, newest: datetime | str) -> Effect:
+    """Whether a certificate with another serial number than before is the one that cert-manager issued last: both end at the same second."""
+    text = f"{holds} serial {found.serial}, until {found.not_after:%Y-%m-%d}"
+    if isinstance(newest, str):
+        return Effect(None, f"{text}; whether it is the new one is not known: {newest}")
+    if found.not_after != newest:
+        return Effect(False, f"{text}, not the one that cert-manager issued, which ends {newest:%Y-%m-%d}")
+    return Effect(True, text)
+
+
+async def _shown(
+    scene: Scene, params: CertificateRenewalParams, action: Action, new: tuple[str, datetime | str]
+) -> Effect:
+    """How what the Service serves stands against the Secret's, or else against what it served before and what cert-manager issued."""
+    seen = await handshake(scene, params.wanted(), str(action.params.get("server_name", "")))
+    if isinstance(seen, str):
+        return Effect(None, seen)
+    before, (stored, newest) = str(action.params.get("served", "")), new
+    serves = f"Service {params.service} serves"
+    hint = "where its pods read the Secret only at their start, they have to be restarted"
+    if seen.serial == before or (stored and seen.serial != stored):
+        return Effect(False, f"{serves} serial {seen.serial}, not the new one: {hint}")
+    if stored:
+        return Effect(True, f"{serves} serial {seen.serial}")
+    if not before:
+        return Effect(None, f"{serves} serial {seen.serial}; what it served before is not known")
+    found = _of_the_newest(serves, seen, newest)
+    return found if found.good is not False else Effect(False, f"{found.text}: {hint}")

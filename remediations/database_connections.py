@@ -12,6 +12,7 @@ import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import Field
@@ -24,6 +25,7 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
 from remediations.causes import FirstCause, findings_of, investigate
 from remediations.database_params import WHERE, DatabaseParams
+from remediations.evidence.database_locks import LOCKS
 from remediations.evidence.database_pods import (
     CLIENT_WORKLOAD,
     DISK,
@@ -36,7 +38,6 @@ from remediations.evidence.databases import (
     CLIENTS,
     CONNECTION,
     IDLERS,
-    LOCKS,
     REPLICATION,
     Limits,
     database_findings,
@@ -48,6 +49,8 @@ from remediations.shared import Seconds, Share, act, errors_counted, pods_counte
 
 END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
+_MARGIN = 1.0
+"""Seconds by which it is looked again later than a session may be ended: the server's clock and ours are not one."""
 _FULL = re.compile(r"no space left on device|could not extend file|disk full", re.IGNORECASE)
 
 
@@ -83,6 +86,7 @@ class DatabaseConnections(Remediation[DatabaseConnectionsParams]):
         {ActionKind.TERMINATE_SESSIONS, ActionKind.ROLLOUT_RESTART, ActionKind.DELETE_POD}
     )
     secret_params: tuple[str, ...] = ("secret",)
+    ordered_params: frozenset[str] = frozenset({"most"})
     fixed_params: frozenset[str] = WHERE
 
     async def diagnose(self, scene: Scene, params: DatabaseConnectionsParams) -> Diagnosis:
@@ -168,7 +172,7 @@ def _end_idle(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagno
         return refuse(END_IDLE, "the sessions were not looked at")
     sessions = _ids(idlers.data["sessions"])
     if not sessions:
-        return refuse(END_IDLE, *_none_idle(connection, idlers))
+        return refuse(END_IDLE, *_none_idle(connection, idlers), later=_later(scene, diagnosis, idlers))
     least = span(params.idle_in_transaction)
     able: Any = idlers.data["able"]
     more = f", the oldest of {able}" if able > len(sessions) else ""
@@ -186,6 +190,8 @@ def _none_idle(connection: Finding, idlers: Finding) -> tuple[str, str]:
         users = ", ".join(map(str, idlers.data["denied"]))  # type: ignore[arg-type]
         grant = f"grant the login pg_signal_backend, or use the login of {users}"
         return f"{idlers.text}; the login may not end sessions of {users}", grant
+    if idlers.data["vain"]:
+        return f"connections are not short, and {idlers.data['vain']}: {connection.text}; {idlers.text}", ""
     if idlers.data["old"]:
         return f"connections are not short, and it holds nobody up: {connection.text}; {idlers.text}", ""
     return idlers.text, ""
@@ -203,12 +209,19 @@ def _end_blocker(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Dia
         return refuse(END_BLOCKER, f"{locks.text}; the login may not end sessions of {user}", grant)
     if locks.data["session"] is None:
         against = locks.data.get("against")
-        return refuse(END_BLOCKER, f"{locks.text}; {against}" if against else locks.text)
+        why = f"{locks.text}; {against}" if against else locks.text
+        return refuse(END_BLOCKER, why, later=_later(scene, diagnosis, locks))
     sessions = _ids([locks.data["session"]])
     summary = f"End the session of {locks.data['who']} that others wait for, {sessions[0]} at {{at}}"
     why = f"{locks.text}, {span(params.lock)} or longer"
     task = "find out why the transaction held its lock for so long"
     return _ending(scene, params, (END_BLOCKER, why, summary, task), (sessions, Why.BLOCKS))
+
+
+def _later(scene: Scene, diagnosis: Diagnosis, finding: Finding) -> datetime | None:
+    """When the first session may be ended that may not yet. No session that ends makes room on a disk that is full."""
+    due: Any = finding.data["due"]
+    return None if due is None or _disk_full(diagnosis) else scene.now + timedelta(seconds=due + _MARGIN)
 
 
 def _ids(data: Any) -> tuple[SessionId, ...]:
@@ -318,9 +331,10 @@ def _by_hand(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnos
         return refuse(
             BY_HAND, f"{connection.text}; {who}", f"find the client that leaks connections: {who}{rows}"
         )
-    return refuse(
-        BY_HAND, f"nothing that can be ended holds the database up: {connection.text}", cause.advice
-    )
+    locks = diagnosis.finding(LOCKS)
+    waits = locks.text if locks is not None and locks.data["waiting"] else ""
+    text = joined([connection.text, waits])
+    return refuse(BY_HAND, f"nothing that can be ended holds the database up: {text}", cause.advice)
 
 
 def _disk_full(diagnosis: Diagnosis) -> str:

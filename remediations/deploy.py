@@ -122,7 +122,7 @@ class Deploy(Remediation[DeployParams]):
             return (refuse(SET_IMAGE, errors.text if errors else "nobody looked at the pods"),)
         rate = errors.data["rate"]
         built = set_image(scene.workload, container, image, {"errors_before": rate})
-        step = act(SET_IMAGE, f"{image} was ordered; {diagnosis.summary}", built)
+        step = act(SET_IMAGE, f"the image {image} was ordered; {diagnosis.summary}", built)
         return (step if rate is not None else replace(step, asks=errors.text),)
 
     async def effect(self, scene: Scene, params: DeployParams, step: Step) -> Effect | None:
@@ -173,18 +173,18 @@ def _refused(workload: Workload, container: ContainerSpec, image: str, params: D
     name, at, _ = image.partition("@")
     tag = name[len(repository(image)) + 1 :]
     if not tag and not at:
-        return f"{image} has neither tag nor digest: what it means changes"
+        return f"the image {image} has neither tag nor digest: what it means changes"
     if tag == "latest" and not at and not params.moving_tag:
-        return f"{image} may mean another image tomorrow; moving_tag=true says that this is wanted"
+        return f"the image {image} may mean another image tomorrow; moving_tag=true says that this is wanted"
     if repository(image) not in (repository(container.image), *params.repositories):
         return (
-            f"{repository(image)} is another repository than that of the present image, {repository(container.image)}; "
+            f"the repository {repository(image)} is another repository than that of the present image, {repository(container.image)}; "
             "the rule lists others in its param repositories"
         )
     if image == container.image:
         if _complete(workload):
-            return f"{image} runs already, on all {workload.desired} pods"
-        return f"{image} is set already, and its rollout goes on: {rollout_status(workload).text}"
+            return f"the image {image} runs already, on all {workload.desired} pods"
+        return f"the image {image} is set already, and its rollout goes on: {rollout_status(workload).text}"
     return ""
 
 

@@ -19,12 +19,13 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, measured_since, with_beginning
-from remediations.causes.investigate import neighbour_findings, with_neighbours
+from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.report import ORIGIN, deployed_at, origin_finding, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
+from remediations.causes.strained import late_by_load, perhaps_never_up
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
     OF_OTHERS,
     Errors,
@@ -39,6 +40,7 @@ from remediations.evidence.pods import (
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import (
     Metric,
+    about_neighbours,
     count,
     dependency_findings,
     failed_dependencies,
@@ -103,6 +105,7 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
     name = "high-error-rate"
     runbook = "High Error Rate"
     reads_config = True
+    ordered_params: frozenset[str] = frozenset({"scale_to"})
     steps: tuple[str, ...] = (ROLL_BACK, SCALE_UP)
     params: type[HighErrorRateParams] = HighErrorRateParams
     actions: frozenset[ActionKind] = frozenset(
@@ -129,7 +132,8 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Roll back, then scale up."""
         back = replace(await _roll_back(scene, params, diagnosis), troubles=_failing(diagnosis))
-        steps = (back, await of_many(_scale_up(scene, params, diagnosis), scene))
+        up = await of_many(_scale_up(scene, params, diagnosis), scene)
+        steps = (asking(back, diagnosis.set_aside(few=False)), asking(up, diagnosis.set_aside()))
         return with_symptom(steps, scene, diagnosis, _errors_metric(params), _SOME_FAIL)
 
 
@@ -148,12 +152,11 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why)]
-    log, usage = await asyncio.gather(
-        read_errors(scene.cluster, pods, scene.now, scene.window(params.logs), params.tokens),
+    (log, neighbours), usage = await asyncio.gather(
+        errors_of(scene, found, scene.window(params.logs), params.tokens, params.recent_deployment),
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    neighbours = await neighbour_findings(scene, [g.said for g in log.groups], scene.window(params.logs))
     moment, measured = deployed_at(found.seen), Measured()
     if moment is not None and (scene.now - moment).total_seconds() <= params.recent_deployment:
         newest = [p for p in found.seen.alive if found.seen.newest(p)]
@@ -165,8 +168,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
-    found = await read_revisions(scene.cluster, scene.workload)
-    return [rollout_finding(found, scene, params)]
+    return [rollout_finding(await read_revisions(scene.cluster, scene.workload), scene, params)]
 
 
 def _errors_metric(params: HighErrorRateParams) -> Metric:
@@ -252,9 +254,8 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
     first = FirstCause(diagnosis)
-    return asking(
-        step, first.asks if first.sure or cut_off else "", *(() if cut_off else (_doubt(diagnosis), pool))
-    )
+    doubts = () if cut_off else (_doubt(diagnosis), pool, *about_neighbours(diagnosis))
+    return asking(step, first.asks if first.sure or cut_off else "", *doubts)
 
 
 def _doubt(diagnosis: Diagnosis) -> str:
@@ -321,8 +322,7 @@ def _named_healthy(diagnosis: Diagnosis, errors: Errors) -> bool:
 
 
 def _dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | None:
-    failed = failed_dependencies(diagnosis)
-    if not failed:
+    if not (failed := failed_dependencies(diagnosis)):
         return None
     down = "; ".join(f.text for f in failed)
     names = " and ".join(str(f.data["name"]) for f in failed)
@@ -334,14 +334,15 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     errors, cause = Errors(diagnosis), FirstCause(diagnosis)
     if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
-    if cause.sure:
-        return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
     limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
+    late = late_by_load(cause, limited) if cause.sure else ""
+    if cause.sure and not late:
+        return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
     if no_help := no_capacity(errors, (*OF_OTHERS, Nature.CODE), strained=bool(limited)):
         return refuse(SCALE_UP, *no_help)
     others, seen = _capacity(params, diagnosis, errors)
     beside = beside_at_limit(limited, diagnosis, params.cpu_high, params.throttling_high)
-    signs, measures = [*limited, *others, *filter(None, [beside.text])], [*measures, *seen]
+    signs, measures = [*limited, *others, *filter(None, [beside.text, late])], [*measures, *seen]
     if not signs:
         about = f"; the most frequent error is {errors.top}" if errors.top else ""
         return refuse(
@@ -353,9 +354,10 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     why = f"capacity problem: {'; '.join(signs)}"
     step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
     unmeasured = "" if limited or beside.names else _not_measured(others, measures)
+    starts = late and perhaps_never_up(diagnosis)
     judged = _release_judged(diagnosis, errors)
     doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=judged)
-    return asking(step, beside.doubt, unmeasured, cause.perhaps, *doubts)
+    return asking(step, beside.doubt, unmeasured, cause.perhaps, starts, *doubts)
 
 
 def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:
@@ -390,8 +392,7 @@ def _capacity(
         ("latency", measured(diagnosis, "metrics.latency"), params.latency_high, seconds, ""),
         (_BY_WORDS, share, params.capacity_errors, percent, " of all"),
     )
-    signs: list[str] = []
-    seen: list[str] = []
+    signs, seen = list[str](), list[str]()
     for name, value, high, text, of in measures:
         if value is not None:
             text_of = f"{name} {text(value)}{of} (high from {text(high)})"

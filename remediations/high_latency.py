@@ -19,11 +19,12 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.investigate import neighbour_findings, with_neighbours
+from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.report import stands_by_design
+from remediations.causes.strained import late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
-from remediations.evidence.logs import errors_finding, read_errors
+from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
     OF_OTHERS,
     Errors,
@@ -99,6 +100,7 @@ class HighLatency(Remediation[HighLatencyParams]):
     name = "high-latency"
     runbook = "High Latency"
     reads_config = True
+    ordered_params: frozenset[str] = frozenset({"scale_to"})
     steps: tuple[str, ...] = (SCALE_OUT, RESTART)
     params: type[HighLatencyParams] = HighLatencyParams
     actions: frozenset[ActionKind] = frozenset(
@@ -130,7 +132,7 @@ class HighLatency(Remediation[HighLatencyParams]):
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
         """Scale out, then restart; a question where the last release took from its pods what they lack now."""
         out = await of_many(_scale_out(scene, params, diagnosis), scene)
-        steps = [out, _restart(scene, params, diagnosis)]
+        steps = [asking(s, diagnosis.set_aside()) for s in (out, _restart(scene, params, diagnosis))]
         if slower := diagnosis.finding(SLOWER):
             doubt = f"{slower.text}: a rollback of that release may fit better"
             steps = [asking(step, doubt) for step in steps]
@@ -153,15 +155,14 @@ async def _pods(scene: Scene) -> list[Finding]:
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why), limits_finding(scene.workload)]
-    log, usage = await asyncio.gather(
-        read_errors(scene.cluster, pods, scene.now, _ERRORS_OF),
+    (log, neighbours), usage = await asyncio.gather(
+        errors_of(scene, found, _ERRORS_OF),
         usage_finding(scene.cluster, scene.workload, pods, scene.now),
     )
-    neighbours = await neighbour_findings(scene, [g.example for g in log.groups], scene.window(_ERRORS_OF))
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
     slower = slower_finding(found.seen)
     errors = (
-        [errors_finding(log)] if log.errors or log.warned or not log.known else []
+        [errors_finding(log)] if log.errors or log.warned or log.everyday or not log.known else []
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *findings_of(found)[:2], *errors]
     return [*told, *([slower] if slower else []), *neighbours]
@@ -188,9 +189,9 @@ def _elsewhere(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, st
         text = slow[0].text
         return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
     cause = FirstCause(diagnosis)
-    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY:
-        return cause.text, cause.advice
     limited, _ = _limited(params, diagnosis)
+    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY and not late_by_load(cause, limited):
+        return cause.text, cause.advice
     return no_capacity(Errors(diagnosis), OF_OTHERS, strained=bool(limited))
 
 
@@ -263,8 +264,15 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     if stuck := _autoscaler(diagnosis):
         task = f"{task}; {stuck}"
     built = scale(scene.workload, params.scale_to)
-    step = act(SCALE_OUT, _load(scene, diagnosis), built, open_task=task)
-    return asking(step, *_doubts(params, diagnosis))
+    limited, _ = _limited(params, diagnosis)
+    first = FirstCause(diagnosis)
+    if measured(diagnosis, "pods.state", "ready") == 0 and not limited:
+        return refuse(
+            SCALE_OUT, f"no pod is ready, and none is measured at its limit: {first.text}", first.advice
+        )
+    late = late_by_load(first, limited)
+    step = act(SCALE_OUT, joined([_load(scene, diagnosis), *filter(None, [late])]), built, open_task=task)
+    return asking(step, late and perhaps_never_up(diagnosis), *_doubts(params, diagnosis))
 
 
 def _autoscaler(diagnosis: Diagnosis) -> str:

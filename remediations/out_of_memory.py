@@ -58,6 +58,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
     name = "out-of-memory"
     runbook = "Out of Memory (OOM)"
     reads_config = True
+    ordered_params: frozenset[str] = frozenset({"factor", "max_memory", "scale_to"})
     steps: tuple[str, ...] = (RAISE_MEMORY, SCALE_OUT)
     params: type[OutOfMemoryParams] = OutOfMemoryParams
     actions: frozenset[ActionKind] = frozenset(

@@ -20,7 +20,7 @@ from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
-from remediations.evidence.usage import joined, measured, span
+from remediations.evidence.usage import count, joined, measured, span
 from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
@@ -94,13 +94,14 @@ async def _roll_back(
     older = measured(diagnosis, "pods.revision", "older_ready") or 0
     stuck = older > 0 and revision.data["newest_ready"] == 0
     if rollout.data["nothing_older"] is True:
-        step = await rollback_step(ROLL_BACK, rollout.text, scene, params)
+        step = await rollback_step(ROLL_BACK, rollout.text, scene, params, starts=True)
         return no_way_back(step, rollout.data["revision"], cause.advice)
     if rollout.data["recent"] is not True and not stuck:
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
-    if cause.code in _RUNS_AGAIN and (fixed := _fixed(scene, diagnosis)):
+    fixed, other = _fixed(scene, diagnosis) if cause.code in _RUNS_AGAIN else "", _other(diagnosis)
+    if fixed and not other:
         return refuse(ROLL_BACK, fixed)
     if not cause.by_rollout:
         return refuse(ROLL_BACK, f"{cause.text}; {cause.rollout_why}", cause.advice)
@@ -108,10 +109,10 @@ async def _roll_back(
     if not cause.sure and not dark:
         return refuse(ROLL_BACK, f"the cause is not sure enough to roll back for: {cause.text}")
     why = joined([cause.text, cause.rollout_why, rollout.text, revision.text])
-    step = await rollback_step(ROLL_BACK, why, scene, params)
+    step = await rollback_step(ROLL_BACK, why, scene, params, starts=True)
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
     unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
-    return asking(step, unsure, cause.asks)
+    return asking(step, unsure, cause.asks, fixed)
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
@@ -121,7 +122,8 @@ def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
     if is_missing(diagnosis) or cause.code not in _RUNS_AGAIN:
         return refuse(RESTART, f"{cause.text}: a restart would end the same way", cause.advice)
     if why := _fixed(scene, diagnosis):
-        return act(RESTART, why, rollout_restart(scene.workload, scene.now))
+        step = act(RESTART, why, rollout_restart(scene.workload, scene.now))
+        return asking(step, _serving(diagnosis), _other(diagnosis))
     changed = diagnosis.finding(CHANGED)
     known = f" ({changed.text})" if changed else ""
     return refuse(
@@ -137,6 +139,26 @@ def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
         return ""
     since = span((scene.now - ended).total_seconds())
     return f"{changed.text}, after the last crash {since} ago: the pods have not tried it yet"
+
+
+def _other(diagnosis: Diagnosis) -> str:
+    """Why no configuration is known to end it; empty where its words speak of that, or of nothing."""
+    changed = diagnosis.finding(CHANGED)
+    return str(changed.data.get("other") or "") if changed is not None else ""
+
+
+def _serving(diagnosis: Diagnosis) -> str:
+    """Which pods serve without what was written: nobody knows whether it is good for them, and nothing brings the old one back. The container that
+    crashes begins with it anyway."""
+    revision = diagnosis.finding("pods.revision")
+    if revision is None:
+        return "whether pods serve with the configuration of before is not known"
+    ready = (measured(diagnosis, "pods.revision", "newest_ready") or 0) + (
+        measured(diagnosis, "pods.revision", "older_ready") or 0
+    )
+    return (
+        f"{count(int(ready), 'pod')} ready now would begin anew with what no pod has tried" if ready else ""
+    )
 
 
 def _by_hand(diagnosis: Diagnosis, cause: FirstCause) -> Step:

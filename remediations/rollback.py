@@ -16,6 +16,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Procedure
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import roll_back, roll_back_to, unstick
+from app.kube.known_good import pods_by_template
 from remediations.aftermath import HEALTH, HEALTH_CHECK, HealthParams, after, health_finding
 from remediations.evidence.pods import pods_of
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
@@ -28,7 +29,8 @@ class RollbackOrder(HealthParams):
     """Where to go back to."""
 
     revision: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Revision to restore; null: the newest whose template differs"
+        default=None,
+        description="Revision to restore; null: the one whose pods are ready beside those of the present one, else the newest whose template differs",
     )
 
 
@@ -68,10 +70,11 @@ class Rollback(Remediation[RollbackOrder]):
         pods = await pods_of(scene.cluster, scene.workload)
         if isinstance(pods, Finding):
             return (refuse(ROLL_BACK, pods.text),)
+        made = pods_by_template(scene.workload, found, pods, scene.now)
         if params.revision is None:
-            built = roll_back(scene.workload, found, scene.history.left_revisions)
+            built = roll_back(scene.workload, found, scene.history.left_revisions, pods=made)
         else:
-            built = roll_back_to(scene.workload, found, params.revision)
+            built = roll_back_to(scene.workload, found, params.revision, made)
         why = "a rollback was ordered" + (f" to revision {params.revision}" if params.revision else "")
         return (act(ROLL_BACK, f"{why}; {diagnosis.summary}", built, unstick(scene.workload, pods)),)
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -264,9 +265,10 @@ def asking(step: Step, *doubts: str) -> Step:
     return replace(step, asks=found) if step.applies else step
 
 
-def refuse(name: str, why: str, advice: str = "") -> Step:
-    """A step that does not apply. `advice` is for a person: exactly what is wrong and what to do."""
-    return Step(name, sentence(why), advice=sentence(advice))
+def refuse(name: str, why: str, advice: str = "", later: datetime | None = None) -> Step:
+    """A step that does not apply. `advice` is for a person: exactly what is wrong and what to do. `later`: when it will, if what it is for
+    lasts."""
+    return Step(name, sentence(why), advice=sentence(advice), later=later)
 
 
 def nothing(name: str, why: str) -> Step:
@@ -304,6 +306,7 @@ _CLOCK = re.compile(
     r"(?<![\w-])(?:celery\b[^;&|\n]{0,200}?\s(?:beat|-B|--beat)|rqscheduler|rq-scheduler|supercronic|clockwork|crond?\s+-[fn]|apscheduler|airflow\s+scheduler)(?![\w-])"
 )
 """Programs that start work by the clock: two of them start it twice."""
+_MOMENT = timedelta(minutes=5)
 _ON = frozenset({"true", "1", "yes", "on", "enabled"})
 _SHARED_MODES = frozenset({"ReadWriteMany", "ReadOnlyMany"})
 
@@ -312,7 +315,19 @@ async def of_many(step: Step, scene: Scene) -> Step:
     """A step that scales out, put to a person where a sure sign says that this program is to run once, or cannot run on several nodes."""
     if not step.applies:
         return step
-    return asking(step, *_singles(scene.workload), *[d for d in await _claimed(scene) if d])
+    return asking(step, _idle(scene), *_singles(scene.workload), *[d for d in await _claimed(scene) if d])
+
+
+def _idle(scene: Scene) -> str:
+    """That its autoscaler sees nothing of its load, and has not for more than a moment, as when it or its pods are new: a higher minimum stands
+    for what it would have done, and stays. And that it cannot scale at all: then a higher minimum does nothing."""
+    hpa = scene.workload.autoscaler
+    if hpa is None or not hpa.idle or (hpa.idle_since and scene.now - hpa.idle_since < _MOMENT):
+        return ""
+    name = f"HorizontalPodAutoscaler {hpa.ref.name}"
+    if hpa.unable:
+        return f"{name} cannot scale ({hpa.idle}): let it read and write the scale, for a higher minReplicas does nothing until then"
+    return f"{name} does not scale ({hpa.idle}): repair where its metrics come from, for a higher minReplicas only stands in for it"
 
 
 def _singles(workload: Workload) -> Iterator[str]:

@@ -116,9 +116,8 @@ class KubeCluster:
         try:
             name = await load()
         except (ConfigException, OSError) as error:
-            raise BadInput(
-                f"no usable kubeconfig: {_absent(path) or error}", code="bad_kubeconfig"
-            ) from error
+            said = f"no usable kubeconfig: {_absent(path) or error}"
+            raise BadInput(said, code="bad_kubeconfig") from error
         return cls(configuration, name, renew=renew, observer=observer)
 
     @classmethod
@@ -372,7 +371,7 @@ class KubeCluster:
                 body=call.body,
                 auth_settings=["BearerToken"],
             )
-            self._one_attempt()
+            self._first_session()
             if too_old():  # what came since would not be obeyed
                 raise ClusterUnavailable("not sent: it was looked at too long ago", where=call.request.text)
             sent = True
@@ -387,10 +386,11 @@ class KubeCluster:
                 seconds = asyncio.get_running_loop().time() - started
                 self._observer(call.request.verb, call.request.resource, outcome, seconds)
 
-    def _one_attempt(self) -> None:
-        """The HTTP library sends a DELETE again by itself when a connection breaks, and has no public switch for it."""
+    def _first_session(self) -> None:
+        """No cookies: what one answer sets is no part of the next request. The library sends a DELETE again when a connection breaks; no public switch."""
         rest = self._api.rest_client
         if rest.pool_manager is None:
+            rest.configuration.client_session_kwargs = {"cookie_jar": aiohttp.DummyCookieJar()}
             rest.pool_manager = rest._create_pool_manager()  # noqa: SLF001
             rest.pool_manager._retry_connection = False  # noqa: SLF001
 

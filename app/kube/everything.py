@@ -40,7 +40,7 @@ class Raw(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One kind that the API server serves in namespaces, in its preferred version."""
+    """One kind that the API server serves in namespaces, in the version that comes first of those that have it."""
 
     resource: Resource
     kind: str
@@ -52,17 +52,27 @@ class Served:
 
 
 async def served(cluster: Raw) -> tuple[list[Served], list[str]]:
-    """The kinds that can be listed and created in a namespace, and the groups that did not answer."""
+    """The kinds that can be listed and created in a namespace, and the groups of which a version did not answer. A group may serve a kind in a
+    version alone that is not its preferred one: all that it serves are asked."""
     found, silent = await _of_group(cluster, "", "v1"), list[str]()
     groups = await cluster.document("/apis")
     for group in groups.get("groups") or ():
-        name = str(group.get("name", ""))
-        version = str((group.get("preferredVersion") or {}).get("version", ""))
-        try:
-            found += await _of_group(cluster, name, version)
-        except (ClusterRefused, TryLater):
-            silent.append(name)
+        name, of_group = str(group.get("name", "")), dict[str, Served]()
+        for version in _versions(group):
+            try:
+                kinds = await _of_group(cluster, name, version)
+            except (ClusterRefused, TryLater):
+                silent += [name] * (name not in silent)
+                continue
+            of_group = {**{kind.resource.plural: kind for kind in kinds}, **of_group}
+        found += of_group.values()
     return found, silent
+
+
+def _versions(group: Obj) -> list[str]:
+    """Its versions, the preferred one first and then in the API server's order."""
+    told = (group.get("preferredVersion"), *(group.get("versions") or ()))
+    return list(dict.fromkeys(version for one in told if one and (version := str(one.get("version", "")))))
 
 
 async def _of_group(cluster: Raw, group: str, version: str) -> list[Served]:

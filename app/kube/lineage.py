@@ -1,4 +1,4 @@
-"""An object's past: which templates a workload was rolled back from, how good each kept revision is known to be, and since when it is
+"""An object's past: which templates a workload was rolled back from, how long each kept revision was in place, and since when it is
 what it is.
 
 Pure; reads manifests only, and never says what follows from it."""
@@ -6,14 +6,13 @@ Pure; reads manifests only, and never says what follows from it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
+from typing import Any
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
-from app.domain.remediation import PastAlert
 from app.domain.workload import KubeEvent, Revision, Workload
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
@@ -25,17 +24,31 @@ from app.kube.parse import parse_time
 
 
 def left_by_return(revisions: Sequence[Revision], *, before: bool = False) -> frozenset[str]:
-    """Fingerprints of templates that were replaced by one that had been in place before them. With `before` what the present
-    one replaced does not count: it is no rollback."""
+    """Fingerprints of templates that were replaced by one that had been in place before them, and not deployed again since. With
+    `before` what the present one replaced does not count: it is no rollback."""
+    return _left(revisions, before=before)[0]
+
+
+def released_again(revisions: Sequence[Revision]) -> frozenset[str]:
+    """Fingerprints of templates that were rolled back from, and deployed again since."""
+    left, again = _left(revisions)
+    return again - left
+
+
+def _left(revisions: Sequence[Revision], *, before: bool = False) -> tuple[frozenset[str], frozenset[str]]:
+    """What was rolled back from and not deployed again, and what was deployed again. A template that comes back after it was rolled back from is
+    a release, and no rollback of what came between."""
     prints = [life.revision.fingerprint for life in lives(revisions)]
-    ends = len(prints) - 1 if before else len(prints)
-    return frozenset(
-        gone
-        for i in range(1, ends)
-        if prints[i] in prints[: i - 1]
-        for gone in prints[prints.index(prints[i]) + 1 : i]
-        if gone != prints[i]
-    )
+    left: set[str] = set()
+    again: set[str] = set()
+    for i, one in enumerate(prints[:-1] if before else prints):
+        if one in left:
+            left.discard(one)
+            again.add(one)
+        elif one in prints[: max(0, i - 1)]:
+            last = i - 1 - prints[:i][::-1].index(one)
+            left.update(prints[last + 1 : i])
+    return frozenset(left), frozenset(again)
 
 
 def is_return(revision: Revision, revisions: Sequence[Revision]) -> bool:
@@ -151,109 +164,36 @@ def _start(
     return written_at if index + 1 == len(groups) else None
 
 
+def with_earlier(revisions: Sequence[Revision], written: Mapping[str, datetime | None]) -> list[Revision]:
+    """ControllerRevisions with the numbers that they had before, which nobody keeps. One is written when it is made and when it comes back, with
+    a number of its own each time: put in order of time, each life has one number less than the next. `written` is when each was written
+    last, by its name. What does not fit the order of the numbers is no return: somebody wrote a label."""
+    begun: list[tuple[datetime, int, Revision]] = []
+    later: datetime | None = None
+    for r in sorted(revisions, key=lambda r: -r.number):
+        at = written.get(r.name) or r.created_at
+        came_back = at > r.created_at and (later is None or at <= later)
+        later = at if came_back else r.created_at
+        begun.append((later, r.number, r))
+        if came_back:
+            begun.append((r.created_at, 0, r))
+    begun.sort(key=lambda life: life[:2])
+    earlier: dict[str, int] = {}
+    number = max((r.number for r in revisions), default=0) + 1
+    for i, (_, own, r) in reversed(list(enumerate(begun))):
+        number = own or number - 1
+        if not own and number > max((n for _, n, _ in begun[:i]), default=0):
+            earlier[r.name] = number
+    return [replace(r, earlier=(earlier[r.name],)) if r.name in earlier else r for r in revisions]
+
+
 def put_back(revisions: Sequence[Revision]) -> bool:
     """The present template is one that had been rolled back from: somebody deployed it again."""
     spans = lives(revisions)
-    if not spans:
-        return False
-    prints = [life.revision.fingerprint for life in spans]
-    present, before = prints[-1], prints[:-1]
-    if present not in before:
-        return False
-    last = len(before) - 1 - before[::-1].index(present)
-    # What replaced it the last time had been there before it: that was the rollback.
-    return last + 1 < len(before) and before[last + 1] in before[:last]
+    return bool(spans) and spans[-1].revision.fingerprint in _left(revisions, before=True)[0]
 
 
-# How good a revision is known to be: how long it was the present one, and whether an alert fired on it. Pure.
-#
-# Called by the handlers' rollback step, through `app.kube.actions.roll_back`. Knows revisions and the alerts of this
-# service; never reads the cluster, and never says what was wrong with a revision.
-
-_IN_PLACE = 86_400.0
-"""Seconds after which a revision that nobody watched counts as good: people would have replaced it."""
-_ALL_BUT = 600.0
-NOTED = 60.0
-"""Seconds between two notes that alerts could be heard: who asks for less than that asks for no proof."""
 _BEFORE_ITS_PODS = timedelta(hours=1)
-
-
-class Word(StrEnum):
-    """What is known of a revision."""
-
-    GOOD = "good"
-    UNKNOWN = "unknown"
-    BAD = "bad"
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is known of a revision, and why, as one clause."""
-
-    word: Word
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Records:
-    """What standings are told from: the lives of all kept revisions, this service's alerts on the target, for how long
-    (seconds) a revision has to run without one to count as good, and when an alert would have been heard (None: always). That a
-    revision stayed in place for a day is the cluster's own evidence, whoever watched."""
-
-    lives: Sequence[Life]
-    alerts: Sequence[PastAlert]
-    least: float
-    watched: Sequence[tuple[datetime, datetime]] | None = None
-
-    def standing(self, revision: Revision) -> Standing:
-        """Of this revision, by its best life."""
-        own = [life for life in self.lives if life.revision.fingerprint == revision.fingerprint]
-        found = [self.of(life) for life in own if life.end is not None or life is not self.lives[-1]]
-        for word in Word:
-            if named := next((s for s in reversed(found) if s.word is word), None):
-                return named
-        return Standing(Word.UNKNOWN, f"revision {revision.number} was never replaced")
-
-    def of(self, life: Life) -> Standing:
-        """Of one life. What is still present has proved nothing."""
-        name = f"revision {life.revision.number}"
-        if life.start is None or life.end is None:
-            return Standing(Word.UNKNOWN, f"how long {name} ran is not known, as revisions after it are gone")
-        ran = (life.end - life.start).total_seconds()
-        fired = [a for a in self.alerts if a.fired_in(life.start, life.end, self.least)]
-        since = max([life.start, *(a.closed or life.end for a in fired)])
-        quiet, seen = (life.end - since).total_seconds(), self._seen(since, life.end)
-        names = ", ".join(sorted({a.name for a in fired}))
-        # What made it fire may come back within hours. Who asks for no proof gets none.
-        proof = self.least if not fired or self.least < NOTED else max(self.least, _IN_PLACE)
-        if seen >= self.least and quiet >= proof:
-            last = f", its last {_span(quiet)}" if fired else ""
-            part = f", of which {_span(seen)} were watched," if quiet - seen > _ALL_BUT else ""
-            return Standing(Word.GOOD, f"{name} ran {_span(ran)}{last}{part} without an alert")
-        if quiet >= max(self.least, _IN_PLACE):
-            return Standing(Word.GOOD, f"{name} stayed in place for {_span(quiet)}")
-        if fired:
-            before = f", {_span(quiet)} before its end" if quiet >= self.least else ""
-            return Standing(Word.UNKNOWN if before else Word.BAD, f"{names} fired while {name} ran{before}")
-        if quiet >= self.least:
-            text = f"{name} ran {_span(ran)}, and nobody watched for alerts for {_span(quiet - seen)} of it"
-            return Standing(Word.UNKNOWN, text)
-        few = f"{name} ran only {_span(ran)}, and {_span(self.least)} prove that it works"
-        return Standing(Word.UNKNOWN, few)
-
-    def _seen(self, since: datetime, until: datetime) -> float:
-        """Seconds between these in which an alert would have been heard."""
-        if self.watched is None or self.least < NOTED:
-            return (until - since).total_seconds()
-        both = ((max(since, begun), min(until, ended)) for begun, ended in self.watched)
-        return sum((ended - begun).total_seconds() for begun, ended in both if ended > begun)
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if int(seconds) >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
 
 
 def release_after(lives: Sequence[Life], revision: Revision) -> datetime | None:
@@ -398,3 +338,44 @@ def last_written(manifest: Obj) -> datetime | None:
     entries = manifest["metadata"].get("managedFields") or ()
     times = [parse_time(e.get("time")) for e in entries if e.get("subresource") != "status"]
     return max((at for at in times if at is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """The newest write to an object that changed more than its metadata and its status."""
+
+    at: datetime
+    by: str
+
+
+NOBODY = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", FIELD_MANAGER})
+"""Writers whose writes follow from others, or are ours and told elsewhere."""
+
+
+_ABOUT_IT = frozenset({"f:metadata", "f:status"})
+
+
+def _only_about_it(entry: Mapping[str, Any]) -> bool:
+    """Annotations, labels and a status alone: what pods and requests get of the object stayed as it was."""
+    return len(fields := frozenset(entry.get("fieldsV1") or ())) > 0 and fields <= _ABOUT_IT
+
+
+def last_write(manifest: Obj, *, everybody: bool = False) -> Write | None:
+    """The newest write that the metadata tells of and that changed more than annotations or labels, with `everybody` also of controllers; the
+    creation when nothing newer is noted."""
+    meta = manifest["metadata"]
+    entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
+    times = [
+        (at, str(e.get("manager", "")))
+        for e in entries
+        if e.get("subresource") != "status"
+        and not _only_about_it(e)
+        and (at := parse_time(e.get("time")))
+        and (everybody or e.get("manager") not in NOBODY)
+    ]
+    if created := parse_time(meta.get("creationTimestamp")):
+        times.append((created, ""))
+    if not times:
+        return None
+    at, by = max(times, key=lambda t: (t[0], bool(t[1])))
+    return Write(at, by)

@@ -352,3 +352,9 @@ def _fields(prefix: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> Iter
 def _name(entry: Mapping[str, Any]) -> str:
     """What sets an entry apart; of mounts their path, since a volume can have several."""
     return str(entry.get("mountPath") or entry.get("name", ""))
+
+
+def written_by(manifest: Obj, manager: str) -> bool:
+    """Whether this field manager has written more of the object than its status."""
+    entries = manifest["metadata"].get("managedFields") or ()
+    return any(e.get("manager") == manager and e.get("subresource") != "status" for e in entries)

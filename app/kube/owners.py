@@ -21,8 +21,10 @@ from app.domain.target import WORKLOAD_KINDS, Kind, Target, owners_by_name, runs
 from app.domain.tools import AUTOMATIC, is_person, is_tool, tool_of, tools_of
 from app.domain.units import utc
 from app.domain.workload import Manager, Workload
+from app.kube.canary import FLAGGER, canary_of
 from app.kube.jobs import TO_COMPLETION, Apart, job_story, of_another
-from app.kube.parse import controller_of, parse_time, referred
+from app.kube.manifest import written_by
+from app.kube.parse import controller_of, means, parse_time, referred
 from app.kube.scaled_objects import LABEL, paused, said, scales, sizer_of
 from app.kube.verbs import OPTIONAL
 
@@ -228,7 +230,7 @@ async def _owner(cluster: Cluster, namespace: str, manifest: Obj, me: str = "") 
     if owner is None:
         raise Apart(f"{me} has no controller: nothing would bring it back", Target(namespace, Kind.POD, name))
     if owner["kind"] == Kind.REPLICA_SET:
-        made = await cluster.get(Kind.REPLICA_SET, namespace, owner["name"])
+        made = await _meant(cluster, Kind.REPLICA_SET, namespace, owner, f"{me} belongs to")
         return await _owner(cluster, namespace, made, me)
     if owner["kind"] == Kind.JOB:
         story = await job_story(cluster, namespace, owner["name"])
@@ -241,8 +243,15 @@ async def _named(cluster: Cluster, namespace: str, reference: Mapping[str, Any],
     kind, name = _KINDS.get(reference["kind"].lower()), reference["name"]
     if kind not in WORKLOAD_KINDS:
         raise of_another(namespace, reference, said)
-    await cluster.get(kind, namespace, name)
+    await _meant(cluster, kind, namespace, reference, said)
     return Target(namespace, kind, name)
+
+
+async def _meant(cluster: Cluster, kind: Kind, ns: str, reference: Mapping[str, Any], said: str) -> Obj:
+    found = await cluster.get(kind, ns, reference["name"])
+    if not means(reference, found):
+        raise _missing(f"{said} another {kind} {found['metadata']['name']} than is there: the uid differs")
+    return found
 
 
 def _missing(text: str) -> ObjectMissing:
@@ -282,6 +291,8 @@ async def owners_of(cluster: Cluster, workload: Workload) -> Owners:
     found = [_with_word(o, own) for o in found]
     found += [_scaler(workload, m) for m in own if m["metadata"]["name"] not in known]
     found += [_rollout(workload, m) for m in rollouts or () if names(m["spec"].get("workloadRef"), workload)]
+    if written_by(workload.manifest, FLAGGER):
+        found += await canary_of(cluster, workload)
     own = [m for m in sizers or () if names(m["spec"].get("targetRef"), workload)]
     found += [owner for m in own if (owner := sizer_of(workload, m)) is not None]
     found += _resizers(workload, found)
@@ -361,11 +372,8 @@ def _of_object(of: Kind, manifest: Obj, *, but: Sequence[Manager] | None = None)
 
 
 def _rollout(workload: Workload, manifest: Obj) -> Owner:
-    target = workload.target
-    name = manifest["metadata"]["name"]
-    return Owner(
-        Relation.TEMPLATE, target.kind, "Rollout", "argoproj.io", target.namespace, name, "Argo Rollouts"
-    )
+    of, name, place = workload.target.kind, manifest["metadata"]["name"], workload.target.namespace
+    return Owner(Relation.TEMPLATE, of, "Rollout", "argoproj.io", place, name, "Argo Rollouts")
 
 
 def _scaler(workload: Workload, manifest: Obj) -> Owner:

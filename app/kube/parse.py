@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -27,6 +28,7 @@ from app.domain.workload import (
     Workload,
 )
 from app.kube.manifest import containers_of, parse_cpu, parse_memory, pod_memory_limit
+from app.kube.quoted import told_by
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
 TEMPLATE_HASH = "pod-template-hash"
@@ -74,6 +76,12 @@ def controller_of(manifest: Obj) -> Mapping[str, Any] | None:
     return next((o for o in owners if o.get("controller")), None)
 
 
+def means(reference: Mapping[str, Any], found: Obj) -> bool:
+    """Whether a reference means the object that has its kind and name: by its uid, where it has one. The API server checks no more of an owner
+    reference than its form, so whoever may make a pod could name any workload of the namespace in it."""
+    return reference.get("uid") in (None, "", found["metadata"].get("uid"))
+
+
 def referred(owner: Mapping[str, Any]) -> tuple[str, str, str]:
     """Kind, name and API group of an owner by reference, as people are told of it: the API server checks none of them."""
     group = owner.get("apiVersion", "").rpartition("/")[0]
@@ -106,6 +114,10 @@ def selects(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bo
     if any(labels.get(k) != v for k, v in wanted.items()):
         return False
     return all(_fits(rule, labels) for rule in selector.get("matchExpressions") or ())
+
+
+OF_SERVICE = "kubernetes.io/service-name"
+"""The label by which an EndpointSlice tells whose it is."""
 
 
 def serves(service: Obj, labels: Mapping[str, str]) -> bool:
@@ -153,6 +165,10 @@ def parse_autoscaler(manifest: Obj) -> Autoscaler:
     spec, status = manifest["spec"], manifest.get("status") or {}
     conditions = status.get("conditions") or ()
     scaling: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "AbleToScale"), {})
+    sees: Mapping[str, Any] = next((c for c in conditions if c.get("type") == "ScalingActive"), {})
+    unable = scaling.get("status") == "False" and not str(scaling.get("reason")).startswith("Backoff")
+    blind = sees.get("status") == "False" and sees.get("reason") != "ScalingDisabled"
+    why = scaling if unable else sees if blind else {}
     up: Mapping[str, Any] = (spec.get("behavior") or {}).get("scaleUp") or {}
     return Autoscaler(
         ref=parse_ref(Kind.HPA, manifest),
@@ -161,6 +177,9 @@ def parse_autoscaler(manifest: Obj) -> Autoscaler:
         desired=status.get("desiredReplicas", 0),
         last_action=scaling.get("reason", ""),
         never_up=up.get("selectPolicy") == "Disabled",
+        idle=f"{told_by(why.get('reason'), 80)}: {told_by(why.get('message'), 200)}" if why else "",
+        idle_since=parse_time(why.get("lastTransitionTime")),
+        unable=unable,
     )
 
 
@@ -282,7 +301,17 @@ def parse_replica_set(manifest: Obj) -> Revision:
     meta = manifest["metadata"]
     annotations = meta.get("annotations") or {}
     number = next(iter(_numbers(annotations.get(REVISION, ""))), 0)
-    return _revision(number, meta, manifest["spec"]["template"])
+    found = _revision(number, meta, manifest["spec"]["template"])
+    return replace(found, emptied_at=_emptied_at(manifest))
+
+
+def _emptied_at(manifest: Obj) -> datetime | None:
+    """A ReplicaSet's status is written the last time as it gets empty. Where it wants pods, or has some, it is not."""
+    if manifest["spec"].get("replicas", 1) or (manifest.get("status") or {}).get("replicas"):
+        return None
+    entries = manifest["metadata"].get("managedFields") or ()
+    times = [parse_time(e.get("time")) for e in entries if e.get("subresource") == "status"]
+    return max((at for at in times if at is not None), default=None)
 
 
 def parse_controller_revision(manifest: Obj) -> Revision:
@@ -303,6 +332,7 @@ def _revision(number: int, meta: Mapping[str, Any], template: Obj) -> Revision:
         change_cause=(meta.get("annotations") or {}).get(CHANGE_CAUSE, ""),
         earlier=_numbers((meta.get("annotations") or {}).get(REVISION_HISTORY, "")),
         marks={**_marks(meta), **_marks(template.get("metadata") or {})},
+        restarted_at=str(((template.get("metadata") or {}).get("annotations") or {}).get(RESTARTED_AT, "")),
     )
 
 

@@ -84,6 +84,7 @@ RESOURCES: Mapping[Kind, Resource] = {
     Kind.VPA: Resource("autoscaling.k8s.io", "v1", "verticalpodautoscalers"),
     Kind.SCALED_OBJECT: Resource("keda.sh", "v1alpha1", "scaledobjects"),
     Kind.NETWORK_POLICY: Resource("networking.k8s.io", "v1", "networkpolicies"),
+    Kind.ENDPOINT_SLICE: Resource("discovery.k8s.io", "v1", "endpointslices"),
     Kind.CERTIFICATE: Resource("cert-manager.io", "v1", "certificates"),
     Kind.CERTIFICATE_REQUEST: Resource("cert-manager.io", "v1", "certificaterequests"),
     Kind.ISSUER: Resource("cert-manager.io", "v1", "issuers"),

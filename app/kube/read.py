@@ -33,7 +33,7 @@ from app.kube.limits import (
     memory_rules,
     quota_rooms,
 )
-from app.kube.lineage import Around, is_return
+from app.kube.lineage import Around, is_return, last_written, with_earlier
 from app.kube.owners import managers_of
 from app.kube.parse import (
     controller_of,
@@ -320,7 +320,8 @@ def revisions_of(workload: Workload, manifests: Sequence[Obj]) -> list[Revision]
         found = [parse_replica_set(m) for m in manifests]
     else:
         templates = {m["metadata"]["name"]: plain_template(m["data"]["spec"]["template"]) for m in manifests}
-        found = [parse_controller_revision(m) for m in manifests]
+        written = {m["metadata"]["name"]: last_written(m) for m in manifests}
+        found = with_earlier([parse_controller_revision(m) for m in manifests], written)
     found.sort(key=lambda r: (r.number, r.created_at), reverse=True)
     current = _current(workload, found, templates)
     return [replace(r, current=True) if r.name == current else r for r in found]

@@ -77,6 +77,7 @@ OPTIONAL = (
     Permission("list", Kind.NODE),
     Permission("list", Kind.SERVICE),
     Permission("list", Kind.NETWORK_POLICY),
+    Permission("list", Kind.ENDPOINT_SLICE),
     Permission("get", Kind.PRIORITY_CLASS),
     Permission("list", Kind.ROLLOUT),
     Permission("list", Kind.VPA),

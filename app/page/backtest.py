@@ -1,12 +1,13 @@
 """A proposed policy against the stored alerts, as a part of the policy's page: what it would have done otherwise than the one in force.
 
 Called by `app.page.site`. Reads only: the policy in force stays in force, and nothing of what is sent is kept. The replay itself is put in by
-the command that serves: nothing of it is part of the service. One is under way at a time, over a bounded number of alerts.
+the command that serves: nothing of it is part of the service. One is under way at a time, over a bounded number of alerts and for a bounded time.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,9 +16,10 @@ from typing import Any, Final
 
 from app.domain.errors import BadInput, Missing
 from app.domain.redact import redact, work_bounded
-from app.page.requests import Site
+from app.page.requests import Backtest, Site
 from app.page.uploads import Upload
 from app.policy.faults import PolicyFault, PolicyInvalid
+from app.policy.model import Policy
 from app.store import records
 from app.store.records import Heard
 
@@ -25,6 +27,8 @@ DAYS: Final = (1, 7, 30, 90)
 """Spans that the form offers."""
 SHOWN: Final = 50
 """Kinds of differences that the page shows."""
+MAX_SECONDS: Final = 40.0
+"""That it may take: less than a request may, so that who asked is told, and the next one finds the place."""
 _PASTED = "pasted.yaml"
 _FAULTS = 20
 _WORK = 20_000  # units of `work_bounded`, on the texts of all of them
@@ -84,14 +88,32 @@ async def tried(site: Site, sent: Upload) -> Tried:
         texts = texts_of(sent)
         with site.backtests.place(""):
             alerts, cut = await _heard(site, site.web.clock.now() - timedelta(days=days))
-            report = await site.tools.backtest(texts, site.services.policy(), alerts)
+            report = await _played(site.tools.backtest, texts, site.services.policy(), alerts)
     except PolicyInvalid as error:
         faults = await asyncio.to_thread(_told, error.faults[:_FAULTS])
         more = len(error.faults) - _FAULTS
         return _refused(told, *faults, *([f"and {more} more faults"] if more > 0 else []))
     except BadInput as error:
         return _refused(told, error.message)
+    except TimeoutError:
+        longer = f"it took more than {MAX_SECONDS:g} s and was ended; choose fewer days, or run remediator policy backtest"
+        return _refused(told, longer)
     return Tried(told.text, told.files, days, report, (), len(alerts), cut)
+
+
+async def _played(
+    play: Backtest, texts: Mapping[str, str], in_force: Policy, alerts: Sequence[Heard]
+) -> Mapping[str, Any]:
+    """What it gives. Ends it when its time is over, or the request is, and waits until it has: its place is taken until then. Raises TimeoutError."""
+    over = threading.Event()
+    playing = asyncio.ensure_future(play(texts, in_force, alerts, over.is_set))
+    try:
+        await asyncio.wait({playing}, timeout=MAX_SECONDS)
+    finally:
+        over.set()
+        await asyncio.wait({playing})
+        _ = playing.cancelled() or playing.exception()  # nobody else asks where the request has ended
+    return playing.result()
 
 
 def _told(faults: Sequence[PolicyFault]) -> list[str]:

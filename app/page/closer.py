@@ -63,7 +63,7 @@ class Closer:
 
 
 async def look(services: Services, incident_id: str, see: str, *, operates: bool) -> Closer:
-    """The look that `see` names (`undo` or `object`); nothing for any other word. Only for who `operates`, and could press, the server is asked
+    """The look that `see` names (`undo` or `object`); nothing for any other word. Only for who `operates`, and could click, the server is asked
     for dry runs."""
     if see == "undo":
         run, acted = await services.store.read(lambda conn: _to_undo(conn, services, incident_id))

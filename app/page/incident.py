@@ -14,7 +14,6 @@ from sqlalchemy import Connection
 
 from app.domain.events import EventKind
 from app.domain.outcome import HELPED, RunState
-from app.domain.target import Target
 from app.domain.verification import READINGS
 from app.flow.ids import TEMPORARY_ENTRY
 from app.flow.notifying import timeline as telling
@@ -212,8 +211,3 @@ def _afterwards(conn: Connection, timeline: Timeline, visitor: Visitor) -> After
 
 def _run(conn: Connection, run_id: str) -> Run | None:
     return runs.get(conn, run_id) if runs.known(conn, run_id) else None
-
-
-def namespace_of(incident: Incident) -> str:
-    """The namespace that a pause for this incident is about; empty when none is known."""
-    return Target.of_key(incident.target_key).namespace if incident.target_key else incident.namespace

@@ -94,7 +94,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One value of a facet: how many incidents have it, whether it is chosen, and where a press on it leads; nowhere where no address is long enough."""
+    """One value of a facet: how many incidents have it, whether it is chosen, and where a click on it leads; nowhere where no address is long enough."""
 
     value: str
     count: int

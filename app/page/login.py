@@ -15,10 +15,11 @@ from starlette.responses import Response
 from app.domain.errors import NotAuthenticated, NotPermitted
 from app.intake.oidc import PREFIX
 from app.page import render
-from app.page.requests import Site, form_of, is_https, local_path
-from app.page.session import LIFETIME, SESSION, Visitor, cookie, signed_out
+from app.page.requests import Site, form_of, is_https, local_path, onward_of
+from app.page.session import LIFETIME, Visitor, cookie, signed_out
 from app.store import approvals
 from app.store.approvals import Repeated
+from app.web.cookies import SESSION
 
 log = structlog.get_logger("app.page")
 
@@ -27,7 +28,7 @@ async def show(site: Site, request: Request, visitor: Visitor) -> Response:
     """The form; nothing to fill in where the API is open."""
     if site.web.access.open:
         return render.see("/")
-    return _form(site, visitor, local_path(request.query_params.get("next", "/")))
+    return _form(site, visitor, onward_of(request))
 
 
 async def begin(site: Site, request: Request, visitor: Visitor) -> Response:

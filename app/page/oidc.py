@@ -25,15 +25,15 @@ from app.intake.auth import Principal
 from app.intake.oidc import EMAIL, OidcTerms, mapped_groups, principal_of, value_of
 from app.observe.identity_provider import Metadata, Tokens
 from app.page import render
-from app.page.requests import SignIn, Site, is_https, local_path, query_of
-from app.page.session import LIFETIME, SESSION, Visitor, cookie
+from app.page.requests import SignIn, Site, is_https, local_path, onward_of, query_of
+from app.page.session import LIFETIME, Visitor, cookie
 from app.store import approvals
 from app.store.approvals import Repeated
+from app.web.cookies import ATTEMPT, SESSION
 from app.web.problems import status_of
 
 log = structlog.get_logger("app.page")
 
-ATTEMPT = "remediator_login"
 WAIT = timedelta(minutes=10)
 """From leaving to coming back: a password, a second factor."""
 _LONGEST = 4_096  # characters of a code
@@ -70,7 +70,7 @@ class _Attempt:
 
 async def leave(site: Site, request: Request, visitor: Visitor) -> Response:  # noqa: ARG001 - a handler's signature
     """Send a browser to the provider."""
-    sign_in, onward = _sign_in(site), local_path(request.query_params.get("next", "/"))
+    sign_in, onward = _sign_in(site), onward_of(request)
     onward = onward if len(onward) <= _LONGEST_ONWARD else "/"
     site.failures.require_room(_address(request), site.web.clock.monotonic())
     metadata = await sign_in.provider.metadata()

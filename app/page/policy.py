@@ -18,10 +18,10 @@ from app.domain.plan import Step
 from app.domain.redact import redact
 from app.domain.target import Target
 from app.domain.units import duration
+from app.flow.calling.attended import at_it
 from app.flow.deciding.facts import blocking_alerts, pauses
 from app.flow.deciding.history import as_trust_level
 from app.flow.deciding.investigate import disabled_there
-from app.flow.notifying.record import at_it
 from app.flow.services import Services
 from app.flow.upkeep import views
 from app.observe.alertmanager import matcher

@@ -17,7 +17,7 @@ from app.domain.target import Kind
 from app.flow.services import Services
 from app.flow.upkeep import views
 from app.intake import manual
-from app.page.presses import once_of
+from app.page.clicks import once_of
 from app.page.requests import Form, Site, reason_of
 from app.page.session import Visitor
 from app.web.placing import place

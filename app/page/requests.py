@@ -26,7 +26,7 @@ from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
 from app.intake.oidc import OidcTerms
 from app.page import render
-from app.page.session import LIFETIME, VISIT, Sessions, Visitor, cookie, signed_out, visit_of
+from app.page.session import LIFETIME, Sessions, Visitor, cookie, signed_out, visit_of
 from app.page.streams import Streams
 from app.page.uploads import Upload, parse
 from app.policy.facts import Facts
@@ -35,6 +35,7 @@ from app.store import approvals
 from app.store.connection import storable
 from app.store.records import Heard
 from app.web.callers import caller, headers_of, require_same_site
+from app.web.cookies import VISIT
 from app.web.expensive import ExpensiveReads
 from app.web.failures import Failures, TooManyFailuresError
 from app.web.problems import REQUEST_ID, handle_http, retry_after, status_of
@@ -46,6 +47,8 @@ if TYPE_CHECKING:  # its libraries are for whoever configures a provider
 
 MAX_FORM = 16 * 1024
 MAX_UPLOAD = 768 * 1024
+MAX_ONWARD = 6 * 1024
+"""Bytes of a query that asks where to go on: a path of 2,000 characters, each as its escape."""
 """Of a form with files: more than any policy has."""
 _FIELDS = 100
 """Of a form: that of the procedure with the most parameters has some forty."""
@@ -82,7 +85,7 @@ _QUERIES: Mapping[str, frozenset[str]] = {
     "/targets/": frozenset(("now",)),
 }
 """Fields that the pages look at beside `unfold`, by path or by its beginning."""
-_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,8000}", re.ASCII)
+_LOCAL = re.compile(r"/(?![/\\])[\x21-\x5b\x5d-\x7e]{0,2000}", re.ASCII)
 
 Form = Mapping[str, str]
 NOBODY = Principal("nobody", frozenset())
@@ -99,9 +102,11 @@ class SignIn:
 
 Doctor: TypeAlias = Callable[[], Awaitable[Sequence[Mapping[str, str]]]]
 """Gives the findings as `remediator doctor --json` prints them: area, code, level, text and fix."""
-Backtest: TypeAlias = Callable[[Mapping[str, str], Policy, Sequence[Heard]], Awaitable[Mapping[str, Any]]]
+Backtest: TypeAlias = Callable[
+    [Mapping[str, str], Policy, Sequence[Heard], Callable[[], bool]], Awaitable[Mapping[str, Any]]
+]
 """Plays what was heard, oldest first, through the policy of these texts and through the one in force; gives what `remediator policy
-backtest --against --json` prints. Raises PolicyInvalid."""
+backtest --against --json` prints. It asks before each alert whether it is to end. Raises PolicyInvalid, TimeoutError when it is."""
 
 
 class WhatIf(Protocol):
@@ -313,6 +318,13 @@ def reason_of(form: Form) -> str:
 def local_path(given: str) -> str:
     """A path of this service to go on with; the overview for anything else, so that no link leads elsewhere through us."""
     return given if _LOCAL.fullmatch(given) else "/"
+
+
+def onward_of(request: Request) -> str:
+    """Where the query asks to go on after a login. Of a long one nothing is read: anybody may send it, and as many as they like."""
+    if len(request.scope["query_string"]) > MAX_ONWARD:
+        return "/"
+    return local_path(request.query_params.get("next", "/"))
 
 
 def is_https(request: Request) -> bool:

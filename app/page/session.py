@@ -23,13 +23,11 @@ from app.domain.errors import NotAuthenticated, NotPermitted
 from app.domain.json import canonical, decoded
 from app.intake.auth import Access, Principal, Scope
 from app.intake.oidc import PREFIX, OidcTerms
+from app.web.cookies import MAX_COOKIE, SESSION, VISIT
 
-SESSION = "remediator_session"
-VISIT = "remediator_visit"
 LIFETIME = timedelta(hours=12)
 """From login to the end of a session, whatever is done meanwhile: one shift."""
 _MARK = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
-_LONGEST = 2_048  # characters of a cookie that are looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +120,7 @@ class Sessions:
 
     def opened(self, use: str, cookie: str) -> list[Any]:
         """The fields of a text that was sealed for the same use; nothing of any other."""
-        text, _, signature = cookie[:_LONGEST].rpartition(".")
+        text, _, signature = cookie[:MAX_COOKIE].rpartition(".")
         signed = self.signature(use, text).encode()
         if not hmac.compare_digest(signature.encode("utf-8", "replace"), signed):
             return []

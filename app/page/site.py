@@ -24,6 +24,7 @@ from app.intake.auth import Scope
 from app.intake.oidc import CALLBACK
 from app.page import (
     backtest,
+    clicks,
     closer,
     doctor,
     export,
@@ -33,7 +34,6 @@ from app.page import (
     news,
     overview,
     policy,
-    presses,
     procedures,
     records,
     render,
@@ -109,10 +109,10 @@ def _routes(site: Site) -> tuple[tuple[str, str, Endpoint], ...]:
         ("/procedures", "GET", looking(site, _procedures)),
         ("/procedures/{name}", "GET", looking(site, expensive(_procedure))),
         ("/procedures/{name}", "POST", looking(site, _order)),
-        ("/incidents/{incident_id}/acknowledge", "POST", looking(site, presses.acknowledge)),
+        ("/incidents/{incident_id}/acknowledge", "POST", looking(site, clicks.acknowledge)),
         ("/runs/{run_id}/{action}", "POST", looking(site, _on_run)),
-        ("/pause", "POST", looking(site, presses.pause)),
-        ("/resume", "POST", looking(site, presses.resume)),
+        ("/pause", "POST", looking(site, clicks.pause)),
+        ("/resume", "POST", looking(site, clicks.resume)),
         ("/login", "GET", greeting(site, login.show)),
         ("/login", "POST", greeting(site, login.begin)),
         *_sign_in(site),
@@ -175,10 +175,10 @@ async def _incident(site: Site, request: Request, visitor: Visitor) -> Response:
 
 
 async def _on_run(site: Site, request: Request, visitor: Visitor) -> Response:
-    """A press on a run. A refused undo is told where it was pressed, with the reason as it was typed: the box beside it may be what it lacks."""
+    """A click on a run. A refused undo is told where it was clicked, with the reason as it was typed: the box beside it may be what it lacks."""
     form, run_id = await form_of(site, request, visitor), request.path_params["run_id"]
     try:
-        return await presses.on_run(site, request, visitor, form)
+        return await clicks.on_run(site, request, visitor, form)
     except Refused as error:
         refused = error
     run = await site.web.store.read(lambda conn: runs.get(conn, run_id))
@@ -275,7 +275,7 @@ async def _procedure(site: Site, request: Request, visitor: Visitor) -> Response
 
 async def _order(site: Site, request: Request, visitor: Visitor) -> Response:
     """Order it, then on to its incident. What was typed into a form that does not fit stays there to be corrected; after any other
-    error the same press may count, and its form is not made anew."""
+    error the same click may count, and its form is not made anew."""
     form = await form_of(site, request, visitor)
     require(visitor, Scope.TRIGGER)
     row = await procedures.one(site.services, request.path_params["name"])
@@ -322,7 +322,7 @@ def shell(site: Site, request: Request, visitor: Visitor) -> dict[str, Any]:
         "doctor": site.tools.doctor is not None and visitor.may(Scope.OPERATE),
         "open_mode": site.web.access.open,
         "form": site.sessions.form_token(visitor),
-        "once": site.web.ids.new("press"),
+        "once": site.web.ids.new("click"),
         "now": site.web.clock.now(),
         "times": times.chosen(request.cookies),
         "here": request.url.path + query,

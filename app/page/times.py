@@ -17,15 +17,15 @@ from app.domain.errors import BadInput
 from app.page import render
 from app.page.requests import Site, is_https, local_path
 from app.page.session import Visitor, cookie
+from app.web.cookies import TIMES
 
 CHOICES: Final = ("utc", "relative", "local")
-_NAME: Final = "remediator_times"
 _KEPT: Final = timedelta(days=365)
 
 
 def chosen(cookies: Mapping[str, str]) -> str:
     """The choice of this browser; the first for one that is none."""
-    given = cookies.get(_NAME, "")
+    given = cookies.get(TIMES, "")
     return given if given in CHOICES else CHOICES[0]
 
 
@@ -35,6 +35,6 @@ async def choose(site: Site, request: Request, visitor: Visitor) -> Response:  #
     if show not in CHOICES:
         raise BadInput(f"times are shown as {', '.join(CHOICES)}", code="invalid_parameter", where="show")
     answer = render.see(local_path(request.query_params.get("back", "")))
-    kept = cookie(_NAME, show, seconds=int(_KEPT.total_seconds()), secure=is_https(request))
+    kept = cookie(TIMES, show, seconds=int(_KEPT.total_seconds()), secure=is_https(request))
     answer.headers.append("set-cookie", kept)
     return answer

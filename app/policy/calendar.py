@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 
+from app.domain.quantities import DAY_MINUTES
 from app.policy.model import Day, Scorecard, Window
-from app.policy.units import DAY_MINUTES
 
 _HORIZON_DAYS = 400
 """How far ahead a change is looked for; a window that names only past dates never opens again."""

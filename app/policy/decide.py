@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime
 
 from app.domain.decision import Code, Decision, GateResult, Mode, Verdict, strongest
 from app.domain.plan import Step
 from app.domain.target import Target
-from app.domain.units import duration
+from app.domain.units import duration, utc
 from app.policy.facts import Case, Facts, Gate, name_of
 from app.policy.gates.people import approval, hands, kill_switch, trust
 from app.policy.gates.target import blast_radius, new_pods, ownership, scope
@@ -64,6 +65,9 @@ _NOT_OURS = frozenset(
     }
 )
 """Denials that also silence the call for a person: nobody is to be woken for this target now."""
+
+_WITHOUT_STEP = frozenset({Code.PERSON_NEEDED, Code.NO_STEP, Code.PROTECTED})
+"""What is said where no step applies. A kind that is protected is so only from steps that change its objects."""
 
 _OPENINGS = {
     Verdict.DENY: "Not acting",
@@ -136,6 +140,19 @@ def decide_without_step(
         return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
     return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
+
+
+def not_yet(word: Decision, ladder: Sequence[Step], now: datetime, *, waits: bool) -> Decision:
+    """The word where no step applies and one of them soon will, by the clock alone: NOT_YET where it `waits` for that, and nobody is called
+    before. Else the same word, with that said."""
+    found = [(step.later, step) for step in ladder if step.later is not None and step.later > now]
+    if word.code not in _WITHOUT_STEP or not found:
+        return word
+    at, step = min(found, key=lambda pair: pair[0])
+    told = f"{step.name} may be taken at {utc(at)}, if it lasts: {step.why}"
+    if not waits:
+        return replace(word, text=f"{word.text}; {told}")
+    return replace(word, code=Code.NOT_YET, text=f"Not yet: {told}", again=at)
 
 
 def _once(advice: Sequence[str]) -> list[str]:

@@ -17,7 +17,7 @@ from app.domain.json import digest
 from app.domain.procedure import Procedure
 from app.policy.block import Block
 from app.policy.escalation import EscalationPolicy
-from app.policy.matchers import NEVER
+from app.policy.matchers import NEVER, LabelMapping
 from app.policy.model import (
     Approval,
     BlastRadius,
@@ -42,7 +42,6 @@ from app.policy.model import (
 )
 from app.policy.procedures import agreed, watched
 from app.policy.schedule import Schedule
-from app.policy.units import LabelMapping
 from app.policy.values import Duration, Matcher
 
 B = TypeVar("B", bound=Block)

@@ -6,19 +6,20 @@ Called by the service at start and on reload (a refused reload keeps the policy 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
 from app.domain.errors import BadInput
 from app.domain.json import canonical
 from app.domain.procedure import Procedure
+from app.domain.text import file_fault
 from app.policy.consistency import Handler, Placed, head_faults, order_faults, rule_faults
 from app.policy.document import Document, RuleDocument, build_policy, build_rule
 from app.policy.escalation import escalation_faults
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.model import Policy
-from app.policy.source import MAX_BYTES, Path, Source, read_source
+from app.policy.source import MAX_BYTES, Path, Source, cut_off, never, read_source
 from app.policy.written import validated
 
 _SHARED = frozenset({"version", "rules"})
@@ -34,16 +35,18 @@ class _Loose:
     written: RuleDocument
 
 
-def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> Policy:
+def load_policy(
+    texts: Mapping[str, str], catalogue: Mapping[str, Handler], over: Callable[[], bool] = never
+) -> Policy:
     """Merge the files in the order of their names and check them.
 
-    `catalogue` has the remediations by name. Raises PolicyInvalid with all faults and nothing else, whatever the texts are.
-    Pure, so it may run in a thread: the worst file takes seconds.
+    `catalogue` has the remediations by name. Raises PolicyInvalid with all faults and nothing else, whatever the texts are; and TimeoutError
+    soon after it is `over`, for whoever waits no longer. Pure, so it may run in a thread: the worst file takes seconds.
     """
     faults: list[PolicyFault] = []
-    sources = [read_source(file, texts[file]) for file in sorted(texts)]
+    sources = [read_source(file, texts[file], over) for file in sorted(texts)]
     head = _merged_head(sources, faults)
-    loose = [rule for source in sources for rule in _rules(source, faults, catalogue)]
+    loose = [rule for source in sources for rule in _rules(source, faults, catalogue, over)]
     faults += [fault for source in sources for fault in source.faults]
     if head.scope is None and not faults:
         first = sources[0].file if sources else "policy"
@@ -53,6 +56,7 @@ def load_policy(texts: Mapping[str, str], catalogue: Mapping[str, Handler]) -> P
         for r in loose
     ]
     for placed in rules:
+        cut_off(over)
         faults += rule_faults(placed, head.scope, catalogue)
     faults += order_faults(rules)
     faults += _escalation(sources, head, {placed.rule.name for placed in rules})
@@ -79,7 +83,7 @@ def read_dir(folder: FilePath) -> dict[str, str]:
         texts = {f.name: _text(f) for f in files if not f.stem.endswith(".test")}
     except (OSError, UnicodeDecodeError) as error:
         raise BadInput(
-            f"cannot read the policy folder: {error}", code="bad_policy", where=str(folder)
+            f"cannot read the policy folder: {file_fault(error)}", code="bad_policy", where=str(folder)
         ) from error
     if not texts:
         raise BadInput("no policy file (*.yaml) in the folder", code="bad_policy", where=str(folder))
@@ -123,7 +127,9 @@ def _escalation(sources: list[Source], head: Document, names: set[str]) -> list[
     return [fault for source in said_in[:1] for fault in escalation_faults(source, head.escalation, names)]
 
 
-def _rules(source: Source, faults: list[PolicyFault], catalogue: Mapping[str, Handler]) -> list[_Loose]:
+def _rules(
+    source: Source, faults: list[PolicyFault], catalogue: Mapping[str, Handler], over: Callable[[], bool]
+) -> list[_Loose]:
     """The rules that are valid in themselves. Only a procedure is started without an alert."""
     written = source.value.get("rules", []) if isinstance(source.value, dict) else []
     if not isinstance(written, list):
@@ -131,6 +137,7 @@ def _rules(source: Source, faults: list[PolicyFault], catalogue: Mapping[str, Ha
         return []
     found = []
     for at, plain in enumerate(written):
+        cut_off(over)
         rule = validated(RuleDocument, plain, source, ("rules", at), faults)
         if isinstance(plain, dict) and plain.get("when") is None and not _is_procedure(plain, catalogue):
             faults.append(source.fault(("rules", at), 'the key "when" is missing'))

@@ -15,6 +15,7 @@ from typing import Generic, TypeVar
 from app.domain.called import served_by
 from app.domain.decision import Mode
 from app.domain.procedure import Procedure
+from app.domain.quantities import Limit
 from app.domain.subject import (
     DEFAULT_SOURCES,
     JOB,
@@ -32,7 +33,6 @@ from app.domain.subject import (
 from app.domain.target import NAMESPACE_NAME, OBJECT_NAME, Kind, Target, could_be_named, could_be_replica_set
 from app.policy.model import FromLabel, OnDefault, Per, Policy, Rule, TargetSpec
 from app.policy.procedures import without_rule
-from app.policy.units import Limit
 
 # Budget scopes: under which keys an action is counted, and which limits hold for it.
 #

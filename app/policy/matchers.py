@@ -4,7 +4,7 @@ Grammar as in Alertmanager's UTF-8 parser: optional braces, optional trailing co
 or bare; a missing label has the empty value; regular expressions are RE2's, anchored at both ends, and take linear time
 whatever the label's value is. One difference on purpose: a
 list without any matcher is refused, because a rule that silently matches every alert is a trap.
-Used by policy rules and for blocking alerts. Compiled once; pure.
+Used by policy rules and for blocking alerts. Compiled once; pure. Below it which labels of an alert name its namespace, pod and workload.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from functools import lru_cache
+from typing import Annotated, Protocol
 
 import re2
+from pydantic import Field
 
 from app.domain.errors import BadInput
+from app.domain.subject import DEFAULT_EXPORTERS, DEFAULT_SOURCES, NAMES, LabelNames
+from app.policy.block import Block
 
 MAX_MATCHERS = 100
 """Of one list; all of them are compared with each other."""
@@ -294,3 +298,48 @@ def labels_of(text: str, where: str) -> dict[str, str]:
     if odd:
         raise BadInput(f"an alert has values, so write = instead of {odd[0]}", code="bad_labels", where=where)
     return {m.name: m.value for m in matchers}
+
+
+# The label mapping of a policy: which labels of an alert name its namespace, pod and workload.
+#
+# Its defaults are those of `app.domain.subject`, which has the rules of reading. Pure.
+
+Sources = Annotated[tuple[Annotated[str, Field(min_length=1, max_length=256)], ...], Field(min_length=1)]
+
+
+class LabelMapping(Block):
+    """For each name the labels that are read for it, the first that is there wins; `exported_*` is what Prometheus keeps of a
+    series when the scraped exporter has the label itself. What matches `exporters` (patterns with `*`) only measured the
+    alert: it is never the target. `our_cluster` is what alerts call the cluster in which this service acts, or a list of what they call it: an alert
+    that names another one, by `cluster` or any other label of a Kubernetes cluster (`k8s.cluster.name`, `exported_cluster`, `clusterName`,
+    `cluster_id`, `destination_cluster`), is none of ours. Empty: all alerts are of this cluster, whatever they call it."""
+
+    namespace: Sources = DEFAULT_SOURCES["namespace"]
+    pod: Sources = DEFAULT_SOURCES["pod"]
+    container: Sources = DEFAULT_SOURCES["container"]
+    deployment: Sources = DEFAULT_SOURCES["deployment"]
+    statefulset: Sources = DEFAULT_SOURCES["statefulset"]
+    daemonset: Sources = DEFAULT_SOURCES["daemonset"]
+    replicaset: Sources = DEFAULT_SOURCES["replicaset"]
+    horizontalpodautoscaler: Sources = DEFAULT_SOURCES["horizontalpodautoscaler"]
+    exporters: tuple[str, ...] = DEFAULT_EXPORTERS
+    our_cluster: Annotated[str, Field(max_length=256)] | Sources = ""
+
+    @property
+    def names(self) -> LabelNames:
+        """As the domain reads labels."""
+        return _names(self)
+
+    @property
+    def clusters(self) -> tuple[str, ...]:
+        """What alerts call our cluster; empty where nobody said it."""
+        ours = self.our_cluster
+        return ((ours,) if ours else ()) if isinstance(ours, str) else ours
+
+
+@lru_cache(maxsize=64)
+def _names(mapping: LabelMapping) -> LabelNames:
+    own = {name: getattr(mapping, name) for name in LabelMapping.model_fields if name in DEFAULT_SOURCES}
+    if {**DEFAULT_SOURCES, **own} == DEFAULT_SOURCES and mapping.exporters == DEFAULT_EXPORTERS:
+        return NAMES
+    return LabelNames({**DEFAULT_SOURCES, **own}, mapping.exporters)

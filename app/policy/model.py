@@ -19,15 +19,14 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from app.domain import quantities
 from app.domain.decision import Mode
 from app.domain.json import JsonValue, canonical
 from app.domain.target import OBJECT_NAME, Kind
-from app.policy import units
 from app.policy.block import Block
 from app.policy.escalation import EscalationPolicy
-from app.policy.matchers import NEVER
+from app.policy.matchers import NEVER, LabelMapping
 from app.policy.schedule import Schedule
-from app.policy.units import LabelMapping
 from app.policy.values import Duration, Matcher, NamespacePattern, Percentage, RateLimits, WallTime, Zone
 
 PROTECTED_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
@@ -110,7 +109,7 @@ class Window(Block):
     days: tuple[Day, ...] = ()
     dates: tuple[CalendarDate, ...] = ()
     start: WallTime = Field(default=0, alias="from")
-    end: WallTime = Field(default=units.DAY_MINUTES, alias="to")
+    end: WallTime = Field(default=quantities.DAY_MINUTES, alias="to")
     timezone: Zone
 
 
@@ -156,7 +155,7 @@ class Flapping(Block):
 class BlastRadius(Block):
     """How much may be taken down at once: a share of the ready pods, at least `minimum`; and targets in flight."""
 
-    pods: Percentage = units.Percent(3_000)
+    pods: Percentage = quantities.Percent(3_000)
     minimum: int = Field(default=1, ge=0)
     targets_in_flight: int = Field(default=3, ge=1)
 
@@ -293,7 +292,7 @@ class Proof(Block):
     bound: float = Field(gt=0, lt=1)
 
 
-def _confidence(value: units.Percent) -> units.Percent:
+def _confidence(value: quantities.Percent) -> quantities.Percent:
     if not 5_000 <= value.hundredths < 10_000:
         raise ValueError(f"expected a confidence from 50% to 99.99%, got {value}")
     return value
@@ -310,7 +309,7 @@ class TrustTerms(Block):
     approve: Proof = Proof(runs=3, bound=0.4)
     auto: Proof = Proof(runs=10, bound=0.7)
     promotion: Promotion = Promotion.AUTOMATIC
-    confidence: Annotated[Percentage, AfterValidator(_confidence)] = units.Percent(9_500)
+    confidence: Annotated[Percentage, AfterValidator(_confidence)] = quantities.Percent(9_500)
 
 
 def _ceiling(value: Mode) -> Mode:

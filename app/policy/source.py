@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -60,14 +61,29 @@ class Source:
         return PolicyFault(self.file, place.line, place.column, message, allowed)
 
 
-def read_source(file: str, text: str) -> Source:
-    """Parse one document. Faults are collected in the result, never raised."""
+def never() -> bool:
+    """For whoever may take as long as it takes."""
+    return False
+
+
+def cut_off(over: Callable[[], bool]) -> None:
+    """Raise TimeoutError when it is `over`: a thread cannot be ended from outside."""
+    if over():
+        raise TimeoutError("it was to end before the policy was read")
+
+
+def read_source(file: str, text: str, over: Callable[[], bool] = never) -> Source:
+    """Parse one document. Faults are collected in the result, never raised. Raises TimeoutError when it is `over`."""
     source = Source(file)
     if len(text) > MAX_BYTES or len(text.encode(errors="replace")) > MAX_BYTES:
         source.faults.append(PolicyFault(file, 1, 1, f"longer than {MAX_BYTES // 1024} KB"))
         return source
     yaml = YAML(typ="safe", pure=True)
-    yaml.Composer = _Bounded
+
+    class _Cut(_Bounded):
+        until = staticmethod(over)
+
+    yaml.Composer = _Cut
     try:
         node = yaml.compose(text)
     except MarkedYAMLError as error:
@@ -96,9 +112,11 @@ class _Bounded(Composer):
     """Stops parsing at the limits: what comes behind them is not even looked at."""
 
     nodes = depth = 0
+    until: Callable[[], bool] = staticmethod(never)
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """One value with everything in it. Raises MarkedYAMLError at a limit."""
+        """One value with everything in it. Raises MarkedYAMLError at a limit, TimeoutError when it is over."""
+        cut_off(self.until)
         self.nodes += 1
         self.depth += 1
         if self.nodes > MAX_NODES or self.depth > MAX_DEPTH:

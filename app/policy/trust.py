@@ -18,10 +18,10 @@ from math import floor, sqrt
 from statistics import NormalDist
 
 from app.domain.decision import Mode
+from app.domain.quantities import Percent
 from app.domain.target import Target
 from app.domain.units import counted
 from app.policy.model import Promotion, Proof, TargetClass, TrustTerms
-from app.policy.units import Percent
 
 LEVELS = (Mode.OBSERVE, Mode.APPROVE, Mode.AUTO)
 MAX_RUNS = 1_000

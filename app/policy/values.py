@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, PlainSerializer, PlainValidator, WithJsonSchema
 
-from app.policy import units
+from app.domain import quantities
 from app.policy.matchers import When, parse_when
 from app.policy.zones import parse_zone
 
@@ -26,15 +26,20 @@ def _written(
 
 Duration = Annotated[
     timedelta,
-    *_written(units.parse_duration, units.duration_text, r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "15m"),
+    *_written(quantities.parse_duration, quantities.duration_text, r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$", "15m"),
 ]
-Percentage = Annotated[units.Percent, *_written(units.parse_percent, str, r"^\d{1,3}(\.\d{1,2})? ?%$", "30%")]
+Percentage = Annotated[
+    quantities.Percent, *_written(quantities.parse_percent, str, r"^\d{1,3}(\.\d{1,2})? ?%$", "30%")
+]
 RateLimits = Annotated[
-    units.Limits,
-    *_written(units.parse_limits, str, r"^\d+ per \S+( and \d+ per \S+)*$", "3 per 1h and 7 per 24h"),
+    quantities.Limits,
+    *_written(quantities.parse_limits, str, r"^\d+ per \S+( and \d+ per \S+)*$", "3 per 1h and 7 per 24h"),
 ]
 WallTime = Annotated[
-    int, *_written(units.parse_wall_time, units.wall_time_text, r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "16:00")
+    int,
+    *_written(
+        quantities.parse_wall_time, quantities.wall_time_text, r"^([01]\d|2[0-3]):[0-5]\d$|^24:00$", "16:00"
+    ),
 ]
 Zone = Annotated[ZoneInfo, *_written(parse_zone, str, None, "Europe/Berlin")]
 Matcher = Annotated[

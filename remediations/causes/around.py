@@ -11,20 +11,15 @@ from typing import Any
 
 from app.domain.json import Obj
 from app.domain.target import Kind
+from app.kube.lineage import last_write
 from app.kube.owners import last_applied, who_changed
 from app.kube.parse import parse_time, selects, serves
 from app.kube.quoted import told_by
-from remediations.causes.changes import last_write
 from remediations.causes.creation import unobserved
 from remediations.causes.demands import named, unselected, without_port
-from remediations.causes.model import (
-    STARTING,
-    Cause,
-    CauseCode,
-    Neighbour,
-    Snapshot,
-    Sureness,
-)
+from remediations.causes.edits import Edit, edit_of
+from remediations.causes.endpoints import endpoint_causes
+from remediations.causes.model import STARTING, Cause, CauseCode, Neighbour, Snapshot, Sureness
 from remediations.causes.sizes import asked, everywhere, less_promised
 from remediations.evidence.usage import count, span
 
@@ -53,7 +48,8 @@ def _said(seen: Snapshot) -> Iterator[Cause]:
             continue
         for neighbour in seen.neighbours:
             if neighbour.named_in(words.text):
-                yield _neighbour(seen, neighbour, (pod, container), shown)
+                cause = _neighbour(seen, neighbour, (pod, container), shown)
+                yield cause if not neighbour.exists else _in_time(seen, neighbour, cause)
         if found := _FORBIDDEN.search(words.text):
             yield _right(seen, (pod, container), shown, found)
 
@@ -85,6 +81,17 @@ def _neighbour(seen: Snapshot, away: Neighbour, where: tuple[str, str], shown: t
         since=away.since,
         container=container,
     )
+
+
+def _in_time(seen: Snapshot, away: Neighbour, cause: Cause) -> Cause:
+    """What is away for so long that the containers have run without it, or nobody knows since when, is told, and explains nothing."""
+    mine = [p for p in seen.alive if p.name in cause.pods]
+    ready = [c for p in mine if (c := p.condition("Ready")) is not None and c.status == "False"]
+    fits = away.fits(min([seen.fired_at, *(c.since for c in ready if c.since is not None)]))
+    if fits:
+        return cause
+    text = f"{cause.text}; {away.since_when(seen.now)}"
+    return replace(cause, sureness=Sureness.POSSIBLE, text=text, pods=(), container="", since=None)
 
 
 def _in_trouble(seen: Snapshot, container: str) -> tuple[str, ...]:
@@ -183,6 +190,7 @@ def around_causes(seen: Snapshot) -> Iterator[Cause]:
         judged = _judged(seen, service, cause, serving=serving) if cause is not None else None
         if judged is not None:
             yield judged
+    yield from endpoint_causes(seen) if seen.slices else ()
     yield from _autoscaler(seen)
     yield from _policies(seen, seen.workload.pod_labels)
 
@@ -197,18 +205,19 @@ def _judged(seen: Snapshot, service: Obj, cause: Cause, *, serving: bool) -> Cau
     fitted = any(d.of(t)[n] < now[d.acquits][n] for t in older[:1] for d in cause.demands for n in d.of(t))
     own = service["metadata"]["name"] == seen.workload.target.name
     edited = _edited(seen, service)
-    if fitted or (edited and (own or not serving)):
+    if fitted or (edited and edited.sure and (own or not serving)):
         return cause
-    bystander = serving and not (edited and was_for(seen, service))
+    bystander = serving and not (edited and (own or was_for(seen, service)))
     return None if bystander else replace(cause, sureness=Sureness.POSSIBLE)
 
 
-def _edited(seen: Snapshot, service: Obj) -> bool:
-    """Somebody changed it since an hour before the alert, and did not only make it."""
-    write, made = last_write(service), parse_time(service["metadata"].get("creationTimestamp"))
-    if write is None or not write.by or write.at < seen.fired_at - _FRESH_POLICY:
-        return False
-    return made is None or write.at - made >= STARTING
+def _edited(seen: Snapshot, service: Obj) -> Edit | None:
+    """Who changed it since an hour before the alert, and did not only make it."""
+    edit = edit_of(service, seen.workload.manifest)
+    made = parse_time(service["metadata"].get("creationTimestamp"))
+    if edit is None or edit.write.at < seen.fired_at - _FRESH_POLICY:
+        return None
+    return edit if made is None or edit.write.at - made >= STARTING else None
 
 
 def _service(seen: Snapshot, service: Obj) -> Cause | None:

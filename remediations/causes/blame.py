@@ -15,6 +15,7 @@ from typing import Final
 
 from app.domain.target import Kind
 from app.domain.workload import Pod
+from app.kube.known_good import of_revision
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
 from remediations.causes.changes import CONFIGURATION, Change, changes_of
@@ -26,13 +27,14 @@ from remediations.causes.exits import (
     last_words_of,
     ran_before,
     runs_well,
+    set_aside,
     slight,
     told_to_end,
     unsaid,
 )
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
+from remediations.causes.outgrown import filled_before
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
-from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
 
@@ -50,6 +52,9 @@ _BEFORE_RUNNING = frozenset(
      CauseCode.REGISTRY, CauseCode.ARCHITECTURE, CauseCode.SANDBOX, CauseCode.REJECTED, CauseCode.IMAGE_PULL}
 )  # fmt: skip
 """What keeps a pod from running at all: a revision that was rolled out completely did not have it."""
+_PULLS = frozenset(
+    {CauseCode.IMAGE_DENIED, CauseCode.IMAGE_MISSING, CauseCode.IMAGE_PULL, CauseCode.REGISTRY, CauseCode.PULL_SECRET}
+)  # fmt: skip
 OF_A_CONTAINER = frozenset(
     {CauseCode.SECURITY_CONTEXT, CauseCode.CANNOT_START, CauseCode.OUT_OF_MEMORY, CauseCode.DEPENDENCY, CauseCode.RIGHT,
      CauseCode.STARTUP_PROBE, CauseCode.LIVENESS_PROBE, CauseCode.CRASH, CauseCode.ENDS, CauseCode.INIT_WAITS,
@@ -104,7 +109,7 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     held = [d for d in DOUBTS if cause.code in d.causes and (named is None or d.always)]
     beside_it = broken_beside(seen, causes)
     asks = "; ".join(filter(None, (beside_it, *(d.of(case) for d in held))))
-    told = why_it(last, own, named, alone=not beside_it)
+    told = why_it(last, own, named, alone=not beside_it and not _ailing_before(case))
     return Blame(True, told, asks=asks, named=named.path if named else "")
 
 
@@ -220,15 +225,8 @@ def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment) -> Blame |
 
 def _others_ready(seen: Snapshot, cause: Cause) -> bool:
     """For images: another pod of the same revision has it."""
-    pulls = (
-        CauseCode.IMAGE_DENIED,
-        CauseCode.IMAGE_MISSING,
-        CauseCode.IMAGE_PULL,
-        CauseCode.REGISTRY,
-        CauseCode.PULL_SECRET,
-    )
     current = seen.current
-    if cause.code not in pulls or current is None:
+    if cause.code not in _PULLS or current is None:
         return False
     return any(p.ready and of_revision(p, current) for p in seen.alive if p.name not in cause.pods)
 
@@ -312,7 +310,7 @@ def _ailing_before(case: _Case) -> str:
         last = e.last_seen or e.first_seen
         if mine and again and e.first_seen and last and e.first_seen < deployed <= last + RECENT:
             ago = span((deployed - e.first_seen).total_seconds())
-            return f"pod {name} of an older revision was restarted again and again already {ago} before the rollout"
+            return f"pod {name} of an older revision was restarted again and again already {ago} before revision {case.last.revision.number} was deployed"
     return ""
 
 
@@ -330,10 +328,14 @@ def _ran_first(case: _Case) -> str:
 
 
 def _others_well(case: _Case) -> str:
-    """That other pods of it do well: with the release alone all of them would fail."""
+    """That other pods of it do well: with the release alone all of them would fail. Of what no pod shows, such as a Service's fault, none is another."""
     seen, cause = case.seen, case.cause
     well = [p for p in seen.alive if seen.newest(p) and p.name not in cause.pods and runs_well(seen, p)]
-    if not well or not all(seen.newest(p) for p in seen.alive if p.name in cause.pods):
+    if (
+        not well
+        or not (cause.pods or cause.revisions)
+        or not all(seen.newest(p) for p in seen.alive if p.name in cause.pods)
+    ):
         return ""
     runs = "runs" if len(well) == 1 else "run"
     return f"{count(len(well), 'other pod')} of {_name(case.last)} {runs} without it"
@@ -358,7 +360,8 @@ def _configuration(case: _Case) -> str:
     """That configuration changed together with the rollout or before it, or may have since."""
     if case.cause.code in _FILLS and case.own.worse:
         return ""
-    return picked_up(case.seen, case.last, case.deployed) or _taken_away(case)
+    said = [words.text for words in last_words_of(case.seen, case.cause)]
+    return picked_up(case.seen, case.last, case.deployed, said) or _taken_away(case)
 
 
 def _taken_away(case: _Case) -> str:
@@ -366,8 +369,8 @@ def _taken_away(case: _Case) -> str:
     name, so that nobody can tell that none was."""
     seen, cause = case.seen, case.cause
     known = [ran_before(seen, p, cause) for p in seen.alive if p.name in cause.pods]
-    ran = max((r for r in known if r is not None), default=None)
-    if ran is None or ran < _BRIEFLY:
+    ran = max((r for r in known if r is not None), default=timedelta())
+    if ran < _BRIEFLY:
         return ""
     used = configured_by(case.last.revision.template)
     open_ = [f"{k} {n}" for k, n in sorted(used) if not ((kept := seen.kept.get((k, n))) and kept.immutable)]
@@ -385,10 +388,12 @@ DOUBTS: Final = (
     Doubt(_undated, _ALL, always=True),
     Doubt(_ran_first, _ALL - _BEFORE_RUNNING, always=True),
     Doubt(_others_well, _ALL - _BY_PLACE, always=True),
+    Doubt(lambda case: filled_before(case.seen, case.cause, worse=bool(case.own.worse)), frozenset({CauseCode.EVICTED}), always=True),
+    Doubt(lambda case: set_aside(case.seen, case.cause), _BY_CONFIGURATION, always=True),
     Doubt(_ailing_before, OF_A_CONTAINER, always=True),
     Doubt(_configuration, _BY_CONFIGURATION),
     Doubt(lambda case: "" if case.own.worse else case.cause.doubt, _ALL),
     Doubt(_words, _BY_CONFIGURATION),
     Doubt(_slight, OF_A_CONTAINER),
-)
+)  # fmt: skip
 """All of them, in the order in which they are told."""

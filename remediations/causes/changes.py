@@ -6,23 +6,22 @@ parts of logs, and `measured_since` Prometheus. Raw lines do not leave here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from math import ceil
-from typing import Any
+from typing import Final
 
-from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
+from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
-from app.domain.json import Obj
 from app.domain.onset import Onset, Since, onset
 from app.domain.ports import Sample
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.text import beside
 from app.domain.workload import Pod
-from app.kube.lineage import lives, template_written_at
+from app.kube.lineage import NOBODY, last_write, lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from remediations.causes.model import Snapshot, earliest
@@ -54,37 +53,6 @@ class Change:
         return f"{span((now - self.at).total_seconds())} ago: {self.what}{by}"
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
-    """The newest write to an object that changed more than its status."""
-
-    at: datetime
-    by: str
-
-
-_NOBODY = frozenset({"kube-controller-manager", "kube-scheduler", "kubelet", FIELD_MANAGER})
-"""Writers whose writes follow from others, or are ours and told elsewhere."""
-
-
-def last_write(manifest: Obj) -> Write | None:
-    """The newest write that the metadata tells of; the creation when nothing newer is noted."""
-    meta = manifest["metadata"]
-    entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
-    times = [
-        (at, str(e.get("manager", "")))
-        for e in entries
-        if e.get("subresource") != "status"
-        and (at := parse_time(e.get("time")))
-        and e.get("manager") not in _NOBODY
-    ]
-    if created := parse_time(meta.get("creationTimestamp")):
-        times.append((created, ""))
-    if not times:
-        return None
-    at, by = max(times, key=lambda t: (t[0], bool(t[1])))
-    return Write(at, by)
-
-
 def changes_of(seen: Snapshot) -> list[Change]:
     """All known changes, newest first."""
     return sorted(
@@ -98,14 +66,14 @@ def _workload(seen: Snapshot) -> Iterator[Change]:
     target, manifest = seen.workload.target, seen.workload.manifest
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     if last is not None:
-        writers = [by for by, _ in who_changed(manifest, "/spec/template") if by not in _NOBODY]
+        writers = [by for by, _ in who_changed(manifest, "/spec/template") if by not in NOBODY]
         word = "restored" if last.restored else "deployed"
         text = f"revision {last.revision.number} of {target.name} ({last.change}) {word}"
         moment, by = seen.now - timedelta(seconds=last.age), writers[0] if writers else ""
         yield Change(moment, target.kind, target.name, text, by)
     made = parse_time(manifest["metadata"].get("creationTimestamp"))
     for by, at in who_changed(manifest, "/spec/replicas")[:1]:
-        if at is not None and at != made and by not in _NOBODY:  # what it was made with nobody changed
+        if at is not None and at != made and by not in NOBODY:  # what it was made with nobody changed
             text = f"replicas of {target.name} set to {seen.workload.desired}"
             yield Change(at, target.kind, target.name, text, by)
 
@@ -165,7 +133,7 @@ AT_ONCE = timedelta(minutes=2)
 """What begins so soon after the first moment of a revision's pods is new with it."""
 CLEAN = timedelta(seconds=60)
 """A stretch of logs without the error that is long enough to say that it began later."""
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ")
+STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z ")
 _PODS = 3
 _BYTES = 64 * 1024
 _EXPECTED = 5
@@ -310,7 +278,7 @@ def _kept(rows: Sequence[str], read: list[str]) -> Iterator[str]:
     """These lines without the kubelet's times; `read` has those that were asked for, with them."""
     for row in rows:
         read.append(row)
-        yield _STAMP.sub("", row)
+        yield STAMP.sub("", row)
 
 
 def _last_time(rows: Sequence[str]) -> datetime | None:
@@ -379,3 +347,29 @@ def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
             return Measured(Since.WITH, shares.replace("right before it", "before the rollout"), found.at)
         case _:
             return Measured(said=found.why or shares)
+
+
+CAN_BRING: Final = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
+"""Kinds of objects whose change makes requests fail without a rollout."""
+
+
+def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> Change | None:
+    """The newest change after the rollout that errors can come from. What is younger than the errors, or than the alert that they made fire, is no
+    better explanation of them than the rollout is."""
+    after, here = log.beginning.after, [seen.fired_at, log.beginning.by]
+    here += [measured.began + CLEAN] if measured.since is Since.WITH and measured.began is not None else []
+    # Logs without them until then tell more than an alert, which may have fired for something else.
+    until = after + CLEAN if after is not None else min(filter(None, here))
+    known = (c for c in changes_of(seen) if c.kind in CAN_BRING and deployed < c.at <= until)
+    return next(known, None)
+
+
+def perhaps_repaired(seen: Snapshot, deployed: datetime) -> str:
+    """That something was changed once the alert fired, which is perhaps a repair; empty where nothing was."""
+    since = max(deployed, seen.fired_at)
+    last = next((c for c in changes_of(seen) if c.kind in CAN_BRING and c.at > since), None)
+    return (
+        f"after the alert fired something was changed, perhaps to repair it: {last.told(seen.now)}"
+        if last
+        else ""
+    )

@@ -4,7 +4,7 @@ controller instead of making them, and who put them out; with the findings about
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,17 +13,17 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue, Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, KubeEvent, Pod
+from app.kube.known_good import of_revision
 from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
-from remediations.causes.changes import CONFIGURATION, changes_of
+from remediations.causes.changes import CONFIGURATION, Change, changes_of
 from remediations.causes.demands import configured_by, dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
 from remediations.causes.refusals import read_refusal
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
-from remediations.evidence.pods import of_revision
 from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, span
 
@@ -114,10 +114,22 @@ _DAY = timedelta(days=1)
 """A change that is older has mostly been met by others, and a question about it helps nobody."""
 
 
-def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
+_OF_TLS = frozenset(
+    {"tls.crt", "tls.key", "ca.crt", "keystore.jks", "truststore.jks", "keystore.p12", "truststore.p12", "tls-combined.pem", "key.der"}
+)  # fmt: skip
+"""Keys of a certificate's Secret; it is renewed each few weeks, or hours, with nothing else in it."""
+_ABOUT_TLS = re.compile(
+    r"certificat|x\.?509|\b(?:m?tls|ssl|https|pem|asn\.?1|cert|ca|jks|pkcs\d*)\b|handshake|pkix|key ?store|trust ?store|(?:private|public) key|"
+    r"tls[_./-]|ssl[_./-]|expired",
+    re.IGNORECASE,
+)
+
+
+def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
     """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
     nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since. That one
-    from before has it in a volume and stays ready tells nothing: most programs read their files when they start, and never again."""
+    from before has it in a volume and stays ready tells nothing: most programs read their files when they start, and never again. What was `said`
+    of the trouble, if anything was, clears a certificate that was renewed where it is about something else."""
     records = lives(seen.revisions, template_written_at(seen.workload))
     before = [
         life.start
@@ -135,7 +147,7 @@ def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
     written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
     used = configured_by(last.previous.template) if written else set()
     for change in written:
-        if (change.kind, change.name) not in used:
+        if (change.kind, change.name) not in used or _renewed_only(seen, change, said):
             continue
         return (
             f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
@@ -143,6 +155,13 @@ def picked_up(seen: Snapshot, last: Deployment, deployed: datetime) -> str:
             " older version may fail with it as well"
         )
     return ""
+
+
+def _renewed_only(seen: Snapshot, change: Change, said: Iterable[str]) -> bool:
+    """It holds a certificate alone, and what was said is not about any."""
+    kept, lines = seen.kept.get((change.kind, change.name)), [line for line in said if line]
+    keys = kept.keys if kept is not None and kept.kind is Kind.SECRET else None
+    return bool(lines and keys and keys <= _OF_TLS) and not any(_ABOUT_TLS.search(line) for line in lines)
 
 
 # Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`.
@@ -296,9 +315,9 @@ def missing_finding(seen: Snapshot) -> Finding:
     return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
 
 
-def changed_finding(seen: Snapshot) -> Finding:
-    """The finding `config.changed`: the newest write that any ConfigMap or Secret which the pods use tells of; data has `at`, and `last_end`, when a container of theirs
-    last ended in trouble."""
+def changed_finding(seen: Snapshot, other: str = "") -> Finding:
+    """The finding `config.changed`: the newest write of data that any ConfigMap or Secret which the pods use tells of; data has `at`, `last_end`, when a
+    container of theirs last ended in trouble, and `other`: why that did not end it."""
     ends = [
         t.finished_at
         for p in seen.alive
@@ -328,7 +347,7 @@ def changed_finding(seen: Snapshot) -> Finding:
         "name": last.name,
         "by": last.by,
     }
-    return Finding(CHANGED, text, data={**data, "last_end": last_end})
+    return Finding(CHANGED, text, data={**data, "last_end": last_end, "other": other})
 
 
 def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:

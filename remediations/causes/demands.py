@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
-from app.kube.manifest import containers_of
+from app.kube.manifest import claims_of, containers_of
 from remediations.causes.model import Amount, Demand
 from remediations.causes.sizes import at_place, places, spec_of, text_of
 
@@ -227,3 +227,12 @@ def declares(template: Obj, target: object) -> bool:
     """Does a container of this template have this port?"""
     ports = [p for _, c in places(template) for p in c.get("ports") or ()]
     return any(str(target) in (p.get("name"), str(p.get("containerPort"))) for p in ports)
+
+
+def volumes_told(spec: Obj, claims: Mapping[str, Obj | None]) -> str:
+    """The claims that a pod mounts, with the volumes that they are bound to: what a person has to look for. Empty without one."""
+    found = []
+    for name in dict.fromkeys(claims_of(spec)):
+        volume = ((claims.get(name) or {}).get("spec") or {}).get("volumeName")
+        found.append(f"PersistentVolumeClaim {name}{f' (PersistentVolume {volume})' if volume else ''}")
+    return " and ".join(found)

@@ -7,8 +7,10 @@ Sources: POSIX (128 + signal number), the shells' 126 and 127, and the container
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import timedelta
 
+from app.domain.accusing import Sign
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod, Terminated
@@ -17,8 +19,9 @@ from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sure
 from remediations.causes.suspects import Suspects, below, is_slight
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.last_words import LastWords, heard
-from remediations.evidence.natures import Sign
 
+_NAME = 3
+"""Letters of a key that is no word by chance."""
 _CODES = {
     0: "ended by itself without an error",
     126: "the command is not executable",
@@ -48,6 +51,11 @@ BY_TEMPLATE = re.compile(
 """What it says of the container's command, user, mounts or rights."""
 OF_THE_PROGRAM = frozenset({126, 127, 132, 134, 136, 139})
 """Exit codes of a command that is not there or cannot run, and of a program that broke by itself."""
+_LINK = re.compile(
+    r"\b(?:tcp|udp|sctp)://(?!0\.0\.0\.0|127\.|\[::1?\])(?:\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:.]{2,45}\]):\d{1,5}(?!\d)"
+)
+"""What the kubelet sets NAME_PORT to, for each Service of the namespace that was there when the container began: no Service has an
+address of the container itself."""
 _MEMORY = re.compile(r"memory|heap|\balloc", re.IGNORECASE)
 TOLD_TO_END = frozenset({0, 137, 143})
 """Exit codes of a process that the kubelet ends: it obeyed SIGTERM, or SIGKILL followed."""
@@ -134,6 +142,8 @@ def unsaid(seen: Snapshot, cause: Cause) -> str:
         return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
     if cause.code is CauseCode.OUT_OF_MEMORY:
         return ""  # whom the kernel kills says nothing of it, and what it said before was about its work
+    if link := _service_link(seen, said):
+        return f"what {who} said last has {link}, which is what the kubelet sets NAME_PORT to for each Service (service links): one that was made since can bring that"
     own = [w for w in said if w.sign is Sign.OWN]
     mounts = seen.mounts(cause.container)
     if found := next((m for w in own if (m := below(w.telling[0], mounts))), ""):
@@ -146,6 +156,51 @@ def unsaid(seen: Snapshot, cause: Cause) -> str:
     if words := next((w for w in said if w.errors or (crashed and not w.routine)), None):
         return f'what {who} said last names neither a fault of the program nor what changed: "{short_of_both(words.shown, 160)}"'
     return ""
+
+
+def set_aside(seen: Snapshot, cause: Cause) -> str:
+    """What its container said as well that accuses others and was not taken for the cause; empty without any."""
+    aside = next((w.aside for w in last_words_of(seen, cause) if w.aside), "")
+    return (
+        f"container {cause.container} said as well {aside}: not taken for the cause, and nobody can tell"
+        if aside
+        else ""
+    )
+
+
+_CONFIGURATION = re.compile(
+    r"\b(?:config(?:map|uration|ured?)?|settings?|environment|env(?:ironment)?[ _-]?vars?|environ|secrets?)\b|KeyError: ['\"][A-Z][A-Z0-9_]*['\"]",
+    re.IGNORECASE,
+)
+_BY_SIGNAL = frozenset({132, 134, 135, 136, 139})
+"""What a fault of the machine's code ends with."""
+
+
+def speaks_of_else(seen: Snapshot, cause: Cause) -> str:
+    """Why what ended the cause's container is nothing that repaired configuration ends, as one clause: its last words, where it said any, name neither
+    configuration nor a key or an object of it. Empty where they do, or tell nothing."""
+    if signal := next((e for e in ends_of(seen, cause) if e.exit_code in _BY_SIGNAL), None):
+        return f"container {cause.container} ended with {ending(signal)}"
+    said = [w for w in last_words_of(seen, cause) if w and not w.routine]
+    names = {n for kept in seen.kept.values() for n in (kept.name, *(kept.keys or ())) if len(n) >= _NAME}
+    named = (
+        re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])") if names else None
+    )
+    for words in said:
+        text = "\n".join((words.shown, *words.telling))
+        if _CONFIGURATION.search(text) or (named is not None and named.search(text)):
+            return ""
+    if not said:
+        return ""
+    return f'what container {cause.container} said last is not about configuration: "{short_of_both(said[0].shown, 160)}"'
+
+
+def _service_link(seen: Snapshot, said: Iterable[LastWords]) -> str:
+    """The first value in these words that a container may have from a Service and not from its template; empty without one."""
+    if seen.spec.get("enableServiceLinks") is False:
+        return ""
+    found = (link[0] for words in said for line in words.telling if (link := _LINK.search(line)))
+    return next((link for link in found if link not in str(seen.spec)), "")
 
 
 def beside(seen: Snapshot, cause: Cause) -> str:

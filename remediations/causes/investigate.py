@@ -10,19 +10,21 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TypeVar
 
+from app.domain.accusing import Sign
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
+from app.kube.lineage import last_write, template_written_at
 from app.kube.manifest import claims_of, config_keys
-from app.kube.parse import parse_pod, selector_text, serves
+from app.kube.parse import OF_SERVICE, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
-from remediations.causes.changes import last_write
 from remediations.causes.creation import events_about, held_back
+from remediations.causes.everyday import judged
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
     RECENT,
@@ -37,17 +39,13 @@ from remediations.causes.model import (
 )
 from remediations.causes.others import with_others
 from remediations.causes.pods import ends_soon, stuck
-from remediations.causes.rank import (
-    causes_of,
-    kept_away,
-    lacking,
-    neighbours_in,
-    selector_of,
-)
+from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, stopped_by_design, under_way
+from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.last_words import last_words
-from remediations.evidence.natures import Sign
+from remediations.evidence.logs import ErrorLog, Usual, read_errors
+from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import DEPENDENCY, count, span
 
 # The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
@@ -55,24 +53,31 @@ from remediations.evidence.usage import DEPENDENCY, count, span
 # Called by the handlers. Cause before victim: what our pods ask for is looked at before our pods are changed.
 
 
-async def neighbour_findings(scene: Scene, errors: Iterable[str], window: float) -> list[Finding]:
-    """One finding `dependency.NAME` for each named Service without a ready pod, and for what one with ready pods lacks itself by its log
-    of `window` seconds; data has `healthy` False. One that does not exist is no dependency of an older version for certain, and is left
-    to the errors themselves."""
+_RELEASED = 3600.0  # seconds
+
+
+async def errors_of(
+    scene: Scene, found: Investigation, window: float, tokens: Sequence[str] = TOKENS, released: float = _RELEASED
+) -> tuple[ErrorLog, list[Finding]]:  # fmt: skip
+    """The errors of its pods in `window` seconds without what was there before the trouble, and findings of Services without a ready pod that
+    they name (`dependency.NAME`, with `healthy` False, for each that may be the cause). One that does not exist is no dependency of an older
+    version for certain, and is left to the errors. What was released in `released` seconds may have brought whatever its pods say."""
+    seen = found.seen
+    log = await read_errors(scene.cluster, seen.pods, scene.now, window, tokens)
     try:
-        found = await neighbours_in(scene, errors)
-        down = [
-            Finding(
-                f"dependency.{n.name}",
-                f"{n.name}: Service {n.name} has no ready pod ({n.state})",
-                data={"name": n.name, "kind": "service", "healthy": False},
-            )
-            for n in found
-            if n.exists and not n.ready
-        ]
-        return down or await lacking(scene, [n for n in found if n.ready], window)
+        named = await neighbours_in(scene, [g.said for g in (*log.groups, *log.warned)])
     except (ClusterRefused, TryLater):
-        return []  # optional: without it nothing is known of neighbours
+        named = []  # optional: without it nothing is known of neighbours
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    at_least = (seen.now - seen.fired_at).total_seconds() + _RELEASED
+    lately = last is not None and last.age <= max(released, at_least)
+    if not (log.groups or log.warned) or (lately and not named):
+        return log, []
+
+    async def read(usual: Usual) -> ErrorLog:
+        return await read_errors(scene.cluster, seen.pods, scene.now, window, tokens, usual=usual)
+
+    return await judged(scene, seen.pods, log, named, read, released=lately)
 
 
 def with_neighbours(
@@ -147,9 +152,7 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     )
     if workload.desired == 0:
         # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
-        told_of_it = cluster.list_objects(
-            Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}"
-        )
+        told_of_it = cluster.list_objects(Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}")  # fmt: skip
         events = [*events, *await reads.one("events", told_of_it, [])]
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
     specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
@@ -158,13 +161,8 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     told = await events_about(events, names, makers)
     told.sort(key=lambda e: e.last_seen or scene.now, reverse=True)
     return replace(
-        seen,
-        pods=tuple(pods),
-        specs=specs,
-        revisions=tuple(found),
-        controllers=tuple(sets),
-        events=tuple(told[:_MAX_EVENTS]),
-    )
+        seen, pods=tuple(pods), specs=specs, revisions=tuple(found), controllers=tuple(sets), events=tuple(told[:_MAX_EVENTS])
+    )  # fmt: skip
 
 
 async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
@@ -266,12 +264,18 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     selected: dict[str, tuple[int, int]] = {}
     for service in [s for s in seen.services if meant(seen, s)][:_MAX_PODS]:
         text = selector_text({"matchLabels": service["spec"]["selector"]})
-        listed = scene.cluster.list_objects(Kind.POD, target.namespace, text)
-        pods = await reads.one("pods of services", listed, None)
+        chosen = scene.cluster.list_objects(Kind.POD, target.namespace, text)
+        pods = await reads.one("pods of services", chosen, None)
         if pods is not None:
             alive = [p for p in map(parse_pod, pods) if not p.over]
             selected[service["metadata"]["name"]] = len(alive), sum(p.ready for p in alive)
-    return replace(seen, selected=selected)
+    names = [s["metadata"]["name"] for s in seen.services if serves(s, seen.workload.pod_labels)][:_MAX_PODS]
+    asked = (
+        scene.cluster.list_objects(Kind.ENDPOINT_SLICE, target.namespace, f"{OF_SERVICE}={n}") for n in names
+    )
+    listed = await asyncio.gather(*(reads.one("endpoint slices", one, []) for one in asked))
+    slices = {name: tuple(found) for name, found in zip(names, listed, strict=True) if found}
+    return replace(seen, selected=selected, slices=slices)
 
 
 def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:

@@ -16,11 +16,15 @@ from fractions import Fraction
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Revision, Workload
+from app.kube.known_good import of_revision
 from remediations.evidence.last_words import LastWords, heard
-from remediations.evidence.pods import of_revision
+from remediations.evidence.usage import span
 
 RECENT = timedelta(minutes=15)
 """How old an event may be to tell something about the present: the kubelet and the controllers repeat theirs sooner."""
+NEAR = timedelta(
+    hours=1
+)  # before an alert: what happened then fits it in time, for its rule waits, and rates climb
 STARTING = timedelta(minutes=2)
 """How long a pod without any error may take before "not ready yet" counts as trouble."""
 PULLING = timedelta(minutes=10)
@@ -79,6 +83,7 @@ class CauseCode(StrEnum):
     NOT_READY = "not_ready"
     SERVICE_SELECTOR = "service_selector"
     SERVICE_PORT = "service_port"
+    SERVICE_ENDPOINTS = "service_endpoints"
     AUTOSCALER = "autoscaler"
     DISRUPTION_BUDGET = "disruption_budget"
     NETWORK_POLICY = "network_policy"
@@ -154,24 +159,34 @@ class Neighbour:
     addresses: tuple[str, ...] = ()
     ready: tuple[Obj, ...] = ()
 
+    def fits(self, began: datetime) -> bool | None:
+        """Did it lose its pods near the time when the trouble began, or since? None where nobody knows; one that is away for longer did not
+        bring what only began now."""
+        return None if self.since is None else self.since >= began - NEAR
+
+    def since_when(self, now: datetime) -> str:
+        """Since when it is away, as one clause."""
+        if self.since is None:
+            return "since when is not known"
+        return f"it has been away for {span((now - self.since).total_seconds())}"
+
     def named_in(self, words: str) -> bool:
         """Do these words have its name, or one of its addresses?"""
-        return any(
-            re.search(rf"(?<![\w.-]){re.escape(what)}(?![\w-])", words, re.IGNORECASE)
-            for what in (self.name, *self.addresses)
-        )
+        found = (rf"(?<![\w.-]){re.escape(what)}(?![\w-])" for what in (self.name, *self.addresses))
+        return any(re.search(pattern, words, re.IGNORECASE) for pattern in found)
 
 
 def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
-    """When the last of them stopped being ready."""
-    times = [c.since for p in pods if (c := p.condition("Ready")) is not None and c.since is not None]
-    return max(times, default=None)
+    """When the last of them stopped being ready. One that nobody took up yet was made when the one before it went."""
+    found = [(p, p.condition("Ready")) for p in pods]
+    times = [p.created_at if c is None else c.since for p, c in found]
+    return max((t for t in times if t is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
-    specs by name; `selected` how many pods the selector of a Service chooses, and how many of them are ready, by its name; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
+    specs by name; `selected` how many pods the selector of a Service chooses, and how many of them are ready, by its name; `slices` its EndpointSlices; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
     said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
     pods that are gone: preempted, or evicted by an updater; `down` are Services beside whose pods stopped being ready lately, looked for where
     words may follow from that; `pulling` the pods whose image is being pulled,
@@ -193,6 +208,7 @@ class Snapshot:
     autoscaler: Obj | None = None
     services: tuple[Obj, ...] = ()
     selected: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    slices: Mapping[str, tuple[Obj, ...]] = field(default_factory=dict)
     policies: tuple[Obj, ...] = ()
     quotas: tuple[Obj, ...] = ()
     limit_ranges: tuple[Obj, ...] = ()
@@ -254,9 +270,8 @@ class Snapshot:
         """Where the present template gives this container volumes."""
         listed = (*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ()))
         own: Obj = next((c for c in listed if c.get("name") == container), {})
-        return tuple(
-            str(m["mountPath"]).rstrip("/") for m in own.get("volumeMounts") or () if m.get("mountPath")
-        )
+        paths = (m.get("mountPath") for m in own.get("volumeMounts") or ())
+        return tuple(str(path).rstrip("/") for path in paths if path)
 
     def newest(self, pod: Pod) -> bool:
         """True when the pod was made from the present template (a restart of it is the same). True also when the revisions
@@ -270,11 +285,8 @@ class Snapshot:
     def about(self, kind: str, name: str, *reasons: str) -> list[KubeEvent]:
         """Recent events about this object, newest first, of these reasons when any are given."""
         where = f"{kind}/{name}"
-        return [
-            e
-            for e in self.events
-            if e.about == where and (not reasons or e.reason in reasons) and self.fresh(e)
-        ]
+        mine = (e for e in self.events if e.about == where and self.fresh(e))
+        return [e for e in mine if not reasons or e.reason in reasons]
 
     def fresh(self, event: KubeEvent) -> bool:
         """True for an event that tells something about the present."""
@@ -296,8 +308,7 @@ def log_of(container: str) -> str:
 
 def earliest(times: Sequence[datetime | None]) -> datetime | None:
     """The first of those that are known."""
-    known = [t for t in times if t is not None]
-    return min(known) if known else None
+    return min((t for t in times if t is not None), default=None)
 
 
 _TAKEN_UP = timedelta(seconds=1)

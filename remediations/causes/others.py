@@ -7,10 +7,12 @@ Called by `investigate`, only where pods are in trouble, missing or stopped. Rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
+from app.domain.accusing import Sign
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
 from app.domain.owner import Relation
@@ -24,6 +26,7 @@ from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
 from remediations.causes.rank import neighbours_in
 from remediations.causes.scheduling import ADDING, NOT_ADDING
+from remediations.evidence.last_words import LastWords, last_words
 
 _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
@@ -50,6 +53,7 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
     vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
     return replace(
         seen,
+        words=await _without_old(scene, seen, named),
         neighbours=tuple(named),
         put_out=tuple(put_out),
         pulling=frozenset(pulling),
@@ -59,6 +63,33 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         vpas=tuple(vpas),
         scalers=tuple(scalers),
     )
+
+
+async def _without_old(
+    scene: Scene, seen: Snapshot, named: Sequence[Neighbour]
+) -> Mapping[tuple[str, str], LastWords]:
+    """The last words without what they say of Services that are away for longer than the trouble, or nobody knows since when, where the
+    rest accuses the program: that comes first, and what was left out is told, for only a person may say that it is not why. Who starts for the
+    first time since may be the first that needs such a Service. Reads those logs once more."""
+    old = [n for n in named if not n.fits(seen.fired_at)]
+    found = dict(seen.words)
+    pods = {p.name: p for p in seen.alive}
+    for (pod, container), words in seen.words.items():
+        of_old = [n for n in old if n.named_in(words.text)]
+        if not of_old or pod not in pods:
+            continue
+        without = partial(_names_one, of_old)
+        rest = await last_words(scene.cluster, pods[pod], container, without=without)
+        if rest.sign is Sign.OWN and (not rest.follows or all(n.since is not None for n in of_old)):
+            away = "; ".join(
+                f"Service {n.name} has no ready pod ({n.state}), and {n.since_when(seen.now)}" for n in of_old
+            )
+            found[pod, container] = replace(rest, aside=f'"{words.shown}", and {away}')
+    return found
+
+
+def _names_one(neighbours: Sequence[Neighbour], words: str) -> bool:
+    return any(n.named_in(words) for n in neighbours)
 
 
 async def _or_nothing(asked: Awaitable[list[T]]) -> list[T]:

@@ -17,6 +17,7 @@ from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
+from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, ended_at, put_out_at
 from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -86,10 +87,11 @@ def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
     )
     if holder:
         why += f", by {has}, which has been ending for {_ending_for(seen, holder)}"
+    volumes = demands.volumes_told(seen.specs.get(pod.name) or seen.spec, seen.claims)
     advice = (
-        f"let {has} end (a volume of ReadWriteOnce is on one node at a time)"
+        f"let {has} end ({volumes or 'a volume'} of ReadWriteOnce is on one node at a time)"
         if multi
-        else f"repair the volume: {said}"
+        else f"repair {volumes or 'the volume'}: {said}"
     )
     return Cause(
         code=CauseCode.VOLUME,
@@ -164,14 +166,11 @@ def _gate(pod: Pod) -> Cause | None:
     )
 
 
-_PUT_OUT = frozenset({"Evicted", "Preempting", "NodeLost", "Terminated", "Shutdown", "NodeShutdown"})
-
-
 def _evictions(seen: Snapshot) -> Iterator[Cause]:
     """Pods that a node has put out lately, as long as others are missing for it."""
-    gone = [p for p in seen.pods if p.phase == "Failed" and p.reason in _PUT_OUT]
-    lately = [p for p in gone if (at := _put_out_at(p)) is None or at >= seen.now - RECENT]
-    own = [p for p in lately if _OWN_SIZE.search(p.message)]
+    gone = [p for p in seen.pods if p.phase == "Failed" and p.reason in PUT_OUT]
+    lately = [p for p in gone if (at := put_out_at(p)) is None or at >= seen.now - RECENT]
+    own = [p for p in lately if OWN_SIZE.search(p.message)]
     newest = sum(p.ready and seen.newest(p) for p in seen.alive)
     if own and newest < seen.workload.desired:
         fields, tests = _of_size(seen, own[0])
@@ -181,13 +180,6 @@ def _evictions(seen: Snapshot) -> Iterator[Cause]:
     if others and not _enough(seen):
         advice = "free what the node lacks, or set the pods' requests to what they use ({said})"
         yield _evicted(others, advice)
-
-
-def _put_out_at(pod: Pod) -> datetime | None:
-    """When a pod was put out; its readiness ended then, where nothing else tells."""
-    ready = pod.condition("Ready")
-    ended: datetime | None = _ended_at(pod)
-    return ended or (ready.since if ready is not None and ready.status == "False" else None)
 
 
 def _evicted(pods: Sequence[Pod], advice: str) -> Cause:
@@ -200,20 +192,13 @@ def _evicted(pods: Sequence[Pod], advice: str) -> Cause:
         text=f"{count(len(pods), 'pod')} put out by the node ({first.reason}): {said}",
         advice=advice.replace("{said}", said),
         pods=tuple(p.name for p in pods),
-        since=earliest([_put_out_at(p) for p in pods]),
+        since=earliest([put_out_at(p) for p in pods]),
     )
-
-
-_OWN_SIZE = re.compile(
-    r"Container (?P<container>\S+) exceeded its local ephemeral storage limit|usage exceeds the total limit of containers|"
-    r"Usage of EmptyDir volume \"(?P<volume>[^\"]+)\" exceeds"
-)
-"""The kubelet's words on a pod that outgrew what its own template gives it, whatever the node has."""
 
 
 def _of_size(seen: Snapshot, pod: Pod) -> tuple[tuple[str, ...], tuple[Demand, ...]]:
     """What of the template can bring that: any change of what runs, or a size that became smaller."""
-    found = _OWN_SIZE.search(pod.message)
+    found = OWN_SIZE.search(pod.message)
     if found is not None and found["volume"]:
         return ("containers", f"volumes[{found['volume']}]"), (sizes.scratch(found["volume"]),)
     if found is not None and (name := found["container"]):
@@ -233,12 +218,6 @@ def _waits(seen: Snapshot) -> bool:
     return seen.workload.updated < seen.workload.desired and not any(
         p.ready and seen.newest(p) for p in seen.alive
     )
-
-
-def _ended_at(pod: Pod) -> Any:
-    ends = [t.finished_at for c in pod.containers for t in (c.terminated,) if t is not None and t.finished_at]
-    conditions = [c.since for c in pod.conditions if c.type == "DisruptionTarget" and c.since]
-    return max([*ends, *conditions], default=None)
 
 
 # Pods that are over and in the way: of a StatefulSet, a DaemonSet and a Deployment that recreates, nothing takes the place of a pod before
@@ -350,7 +329,7 @@ def _rejected(seen: Snapshot) -> Iterator[Cause]:
         if (
             pod.phase == "Failed"
             and told
-            and pod.reason not in _PUT_OUT
+            and pod.reason not in PUT_OUT
             and _failed_at(pod) >= seen.now - RECENT
         ):
             by_reason.setdefault(pod.reason, []).append(pod)
@@ -381,5 +360,5 @@ def _named(reason: str, tests: tuple[Demand, ...]) -> tuple[Demand, ...]:
 
 def _failed_at(pod: Pod) -> datetime:
     """When a pod failed: of one that the kubelet never took, when it was made."""
-    ended: datetime | None = _ended_at(pod)
+    ended: datetime | None = ended_at(pod)
     return ended or pod.created_at

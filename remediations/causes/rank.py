@@ -6,7 +6,7 @@ import asyncio
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
 from app.domain.evidence import Finding
@@ -14,10 +14,12 @@ from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind, Target
 from app.domain.workload import Pod
+from app.kube.lineage import last_write
 from app.kube.owners import resolve, who_changed
-from app.kube.parse import controller_of, parse_pod, parse_time, selector_text, serves
+from app.kube.parse import OF_SERVICE, controller_of, parse_pod, parse_time, selector_text, serves
 from app.kube.quoted import told_by
 from remediations.causes.around import around_causes, other_causes
+from remediations.causes.churn import lost_last
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
 from remediations.causes.demands import selects_labels
@@ -96,25 +98,40 @@ async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
         return Neighbour(name, "", ready=ready)
     if await kept_away(scene, listed):
         return None
-    stopped = "" if pods else await _stopped(scene, service)
+    stopped, at = ("", None) if pods else await _stopped(scene, service)
     if stopped is None:
         return None
+    # It is away since its last ready pod was lost: since the newest of what tells of that, however long another one has been broken.
+    lost = [not_ready_since(pods), at, await _emptied(scene, name)]
+    since = await lost_last(scene, pods, max((t for t in lost if t is not None), default=None))
     waits = (
         f": {stopped}"
         if stopped
         else next((f", {p.name} {c.waiting}" for p in pods for c in p.containers if c.waiting), "")
     )
     state = f"0 of {count(len(pods), 'pod')}{short(waits, 120)}"
-    return Neighbour(name, state, not_ready_since(pods), addresses=tuple(sorted(_addresses(service))))
+    return Neighbour(name, state, since, addresses=tuple(sorted(_addresses(service))))
 
 
-async def _stopped(scene: Scene, service: Obj) -> str | None:
-    """Which workload the Service stands for that is set to 0 replicas, and by whom, in words; empty when none is, or it is not found. None
-    where it is kept away."""
+async def _emptied(scene: Scene, service: str) -> datetime | None:
+    """When the EndpointSlices of a Service changed last: it has lost its last ready pod by then. None where nobody tells."""
+    try:
+        listed = await scene.cluster.list_objects(
+            Kind.ENDPOINT_SLICE, scene.workload.target.namespace, f"{OF_SERVICE}={service}"
+        )
+    except (ClusterRefused, TryLater):
+        return None
+    writes = [last_write(m, everybody=True) for m in listed]
+    return max((w.at for w in writes if w is not None), default=None)
+
+
+async def _stopped(scene: Scene, service: Obj) -> tuple[str | None, datetime | None]:
+    """Which workload the Service stands for that is set to 0 replicas, and by whom, in words, and since when; empty when none is, or it is
+    not found. None where it is kept away."""
     try:
         behind = await _behind(scene, service)
     except (ClusterRefused, TryLater):
-        return ""  # it tells more and is no reason to tell less
+        return "", None  # it tells more and is no reason to tell less
     for kind, name in behind:
         try:
             manifest = await scene.cluster.get(kind, scene.workload.target.namespace, name)
@@ -124,10 +141,10 @@ async def _stopped(scene: Scene, service: Obj) -> str | None:
         if spec.get("replicas") != 0 or not selects_labels(selector_of(service), spec.get("template") or {}):
             continue
         if await scene.off_limits(Target(scene.workload.target.namespace, kind, name)):
-            return None
+            return None, None
         by, at = next(iter(who_changed(manifest, "/spec/replicas")), ("", None))
-        return f"{kind} {short(name, 80)} is scaled to 0{written_by(scene.now, short(by, 60), at)}"
-    return ""
+        return f"{kind} {short(name, 80)} is scaled to 0{written_by(scene.now, short(by, 60), at)}", at
+    return "", None
 
 
 _SCALABLE = (Kind.DEPLOYMENT, Kind.STATEFUL_SET)
@@ -181,7 +198,8 @@ async def _lacks(scene: Scene, neighbour: Neighbour, window: float) -> Finding |
     if not log.errors:
         return None
     behind = await neighbours_in(scene, [g.said for g in log.groups])
-    down = next((n for n in behind if n.exists and not n.ready and n.name != neighbour.name), None)
+    away = [n for n in behind if n.exists and not n.ready and n.name != neighbour.name]
+    down = next((n for n in away if n.fits(scene.fired_at)), None)
     if down is not None:
         text = f"Service {down.name} has no ready pod ({down.state}), and {neighbour.name}, which the errors name, fails with it{_example(log)}"
         return _failed(down.name, f"{down.name}: {text}")

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from app.domain.accusing import Sign
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.onset import Since
@@ -21,16 +22,18 @@ from remediations.causes.changes import (
     Measured,
     began_at_once,
     changes_of,
+    fits_better,
+    perhaps_repaired,
     told,
 )
 from remediations.causes.creation import changed_finding, missing_finding, picked_up
+from remediations.causes.exits import speaks_of_else
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.silent import CAN_BRING, brought, came_later, without_lines
+from remediations.causes.silent import brought, came_later, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
-from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
 
@@ -69,11 +72,9 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
 
 def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[Blame | None]:
     deployed, began = seen.now - timedelta(seconds=last.age), log.beginning.after
-    for change in changes_of(seen):
-        fits = change.kind in CAN_BRING and change.at > deployed
-        if fits and (began is None or began >= change.at - CLEAN):
-            told_of = change.told(seen.now)
-            yield Blame(False, f"something that fits better changed after the rollout: {told_of}", change)
+    if change := fits_better(seen, log, measured, deployed):
+        told_of = change.told(seen.now)
+        yield Blame(False, f"something that fits better changed after the rollout: {told_of}", change)
     if told(log.beginning, deployed) and began is not None:
         after = span((began - deployed).total_seconds())
         by = log.beginning.by
@@ -82,8 +83,7 @@ def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment
         yield Blame(False, why)
     yield _everywhere(seen, log)
     if measured.since is Since.LATER and not only_newest_has_them(seen, log) and not named_by(last, log):
-        late = came_later(seen, log, measured, deployed)
-        yield Blame(False, late) if late else None
+        yield Blame(False, late) if (late := came_later(seen, log, measured, deployed)) else None
     if not _new_image(last, log) and (untouched := brings_no_errors(last)):
         yield Blame(False, untouched)
 
@@ -92,13 +92,13 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
     """Why a person is to be asked, although nothing acquits the rollout."""
     seen = found.seen
     deployed = seen.now - timedelta(seconds=last.age)
-    yield picked_up(seen, last, deployed)
+    yield picked_up(seen, last, deployed, [g.said for g in (*log.groups, *log.warned)])
+    yield perhaps_repaired(seen, deployed)
     if only_newest_has_them(seen, log):
         # Pods of an older revision run beside without them: that tells more than their beginning and their words.
         yield measured.said if measured.since is Since.OLDER else ""
         return
-    when = _when(seen, log, measured, deployed)
-    yield when
+    yield (when := _when(seen, log, measured, deployed))
     have, new_image = log.top.containers if log.top else frozenset[str](), _new_image(last, log)
     if not new_image and (alone := in_untouched(last, have)):
         yield f"revision {last.revision.number} did not touch {alone}, which alone has the errors"
@@ -233,7 +233,8 @@ def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
     made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
-    return (*made, missing_finding(found.seen), changed_finding(found.seen))
+    other = speaks_of_else(found.seen, found.causes[0]) if found.causes else ""
+    return (*made, missing_finding(found.seen), changed_finding(found.seen, other))
 
 
 def _cause(found: Investigation) -> Finding:

@@ -119,7 +119,10 @@ def _cause(seen: Snapshot, pods: list[Pod], said: str) -> Cause:
     who = f"of {total['all']} nodes none takes pod {names[0]}" if total else f"pod {names[0]} gets no node"
     more = f" and {len(names) - 1} more" if len(names) > 1 else ""
     scaling, advice = _autoscaler_says(seen, pods[0])
-    wishes = [p.advice for p in parts if p.advice] or ["make a node fit the pod, or the pod fit a node"]
+    volume = demands.volumes_told(seen.specs.get(names[0]) or seen.spec, seen.claims) or "the pod's volume"
+    wishes = [p.advice.replace("{volume}", volume) for p in parts if p.advice] or [
+        "make a node fit the pod, or the pod fit a node"
+    ]
     return Cause(
         code=CauseCode.UNSCHEDULABLE,
         object=f"Pod {names[0]}",
@@ -260,7 +263,7 @@ _RULES: tuple[tuple[re.Pattern[str], str, str, tuple[Demand, ...]], ...] = (
     (
         re.compile(r"(?P<n>\d{1,9}) node\(s\) had volume node affinity conflict"),
         "{n} cannot reach the pod's volume (volume node affinity)",
-        "bring a node into the volume's zone",
+        "bring a node to where {volume} is",
         (mounted_claims([]),),
     ),
     (

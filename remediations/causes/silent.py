@@ -5,13 +5,11 @@ rollout than they seem to: of what pods share or hold. Pure."""
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
 
 from app.domain.evidence import Finding
 from app.domain.onset import Since
-from app.domain.target import Kind
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CLEAN, NEW, Change, Measured, changes_of, served_from
+from remediations.causes.changes import CAN_BRING, CLEAN, NEW, Change, Measured, changes_of, served_from
 from remediations.causes.creation import picked_up
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
@@ -20,9 +18,6 @@ from remediations.evidence.logs import ErrorLog, errors_finding
 from remediations.evidence.pods import Errors
 from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import span
-
-CAN_BRING: Final = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
-"""Kinds of objects whose change makes requests fail without a rollout."""
 
 
 def without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment) -> Blame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from app.domain.accusing import Sign
 from app.domain.evidence import Finding
 from app.domain.json import Obj
 from app.domain.text import bounded
@@ -19,9 +20,8 @@ from remediations.causes.model import Cause, Demand, Snapshot, Sureness
 from remediations.causes.sizes import everywhere, less_promised, room
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.logs import ErrorLog
-from remediations.evidence.natures import Sign
 from remediations.evidence.rollouts import Deployment, last_deployment
-from remediations.evidence.usage import joined, span
+from remediations.evidence.usage import count, joined, span
 
 _DIRECTED = re.compile(
     r"(?:^|\.)(?:resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage|hugepages-\S+)|(?:startup|liveness|readiness)Probe|ports)$"
@@ -161,7 +161,14 @@ def unaccused(seen: Snapshot, last: Deployment, log: ErrorLog, *, new_image: boo
         return ""
     said = short_of_both(log.top.said, 160)
     if log.accuse is Sign.OTHERS:
-        return f'they speak of something else: "{said}"'
+        foreign = next((g for g in log.groups if g.sign is Sign.OTHERS), None)
+        which = (
+            "they"
+            if foreign is log.top
+            else f"{log.errors - log.unclear - log.own:,} of {count(log.errors, 'line')}"
+        )
+        about = f': "{short_of_both(foreign.said, 160)}"' if foreign is not None else ""
+        return f"{which} speak of something else{about}"
     if log.accuse is Sign.NONE:
         return f'they name neither a fault of the program nor what changed: "{said}"'
     mounts = [m for c in log.top.containers for m in seen.mounts(c)]

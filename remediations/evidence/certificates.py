@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from app.domain.certificate import Issued
 from app.domain.errors import BadInput, ObjectMissing, RemediatorError
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue, Obj
@@ -170,22 +171,30 @@ async def _served(scene: Scene, one: Certificate, wanted: Wanted) -> Finding | N
     if not wanted.service:
         return None
     name = wanted.server_name or asked_name(one)
-    serial, why_not = await handshake(scene, wanted, name)
-    if why_not:
-        text = f"What is served is not known: {why_not}"
+    served = await handshake(scene, wanted, name)
+    if isinstance(served, str):
+        text = f"What is served is not known: {served}"
         return Finding(SERVED, text, Certainty.UNKNOWN, {"server_name": name})
-    text = f"Service {wanted.service} serves serial {serial}"
-    return Finding(SERVED, text, data={"serial": serial, "server_name": name})
+    text = f"Service {wanted.service} serves serial {served.serial}"
+    return Finding(SERVED, text, data={"serial": served.serial, "server_name": name})
 
 
-async def handshake(scene: Scene, wanted: Wanted, name: str) -> tuple[str, str]:
-    """The serial number that the Service serves to who asks for `name` (empty: the Service's own), and why it is not known."""
+async def handshake(scene: Scene, wanted: Wanted, name: str) -> Issued | str:
+    """The certificate that the Service serves to who asks for `name` (empty: the Service's own), or why it is not known."""
     where = await address(scene, HealthParams(service=wanted.service, port=wanted.port))
     if isinstance(where, str):
-        return "", where
+        return where
     if scene.http is None:
-        return "", "this service has no way to ask a Service of the cluster"
+        return "this service has no way to ask a Service of the cluster"
     found = await scene.http.certificate(where, name or f"{where.service}.{where.namespace}.svc")
-    if found.certificate is None:
-        return "", f"Service {wanted.service} on port {where.port} gave {found.fault}"
-    return found.certificate.serial, ""
+    return found.certificate or f"Service {wanted.service} on port {where.port} gave {found.fault}"
+
+
+async def newest_end(scene: Scene, certificate: str) -> datetime | str:
+    """When the certificate ends that cert-manager issued last, as its Certificate tells, or why that is not known. The one that it issued is told from
+    any other by it."""
+    try:
+        one = await scene.cluster.get(Kind.CERTIFICATE, scene.workload.target.namespace, certificate)
+    except RemediatorError as error:
+        return f"Certificate {certificate} could not be read: {error.message}"
+    return parse_certificate(one).not_after or f"Certificate {certificate} does not tell when it ends"

@@ -2,8 +2,8 @@
 
 Called by the handler of database connections. A connection that cannot be made is unknown, and no word on the server; that none is
 free is the server's own word. Findings and their data, by code:
-`database.connection` `code` (empty, or why nobody could look), `crowded`; `database.idle` `sessions`, `denied`, `reason`;
-`database.locks` `session`, `who`, `denied`; `database.clients` `share`, `addresses`; `database.replication` `held`: the slots that nobody reads, in words.
+`database.connection` `code` (empty, or why nobody could look), `crowded`; `database.idle` `sessions`, `denied`, `reason`, `vain` (why it helps nobody to end them);
+`database.locks` stands in `database_locks`; `database.clients` `share`, `addresses`; `database.replication` `held`: the slots that nobody reads, in words.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from datetime import timedelta
 from app.domain.cluster import Cluster
 from app.domain.database import (
     IDLE,
-    PREPARED_PID,
     Activity,
     Condition,
     DatabaseAddress,
@@ -30,12 +29,12 @@ from app.domain.database import (
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
-from app.domain.text import sql_value
+from remediations.evidence.database_locks import in_vain, locks_finding
 from remediations.evidence.looks import not_looked
 from remediations.evidence.usage import count, joined, memory, percent, span
 
-CONNECTION, CLIENTS, IDLERS, LOCKS, REPLICATION = (
-    "database.connection", "database.clients", "database.idle", "database.locks", "database.replication"
+CONNECTION, CLIENTS, IDLERS, REPLICATION = (
+    "database.connection", "database.clients", "database.idle", "database.replication"
 )  # fmt: skip
 _TOLD = frozenset({"exhausted", "disk_full"})
 """Codes of a failed connection that are the server's own word on what is wrong."""
@@ -70,7 +69,7 @@ async def database_findings(
     except ProbeUnavailable as error:
         return [not_looked(CONNECTION, at, error, _TOLD, {"crowded": error.code == "exhausted"})]
     return [
-        _connection(at, seen, limits), _clients(seen), _idlers(seen, limits), _locks(seen, limits), _replication(seen.replication)
+        _connection(at, seen, limits), _clients(seen), _idlers(seen, limits), locks_finding(seen, limits.lock), _replication(seen.replication)
     ]  # fmt: skip
 
 
@@ -169,23 +168,25 @@ def _idlers(seen: Activity, limits: Limits) -> Finding:
     """Those that hold a transaction open for too long and may be ended, oldest first. Where connections are not short, only
     those that hold others up."""
     condition = Condition(Why.IDLE, limits.idle)
-    idle = [s for s in seen.sessions if s.state in IDLE]
+    idle = [s for s in seen.sessions if s.state in IDLE and s.database == seen.database]
     old = sorted(
         (s for s in idle if not condition.against(seen, s)), key=lambda s: (s.state_since or seen.now, s.pid)
     )
     crowded = seen.share >= limits.crowded
-    chosen = old if crowded else [s for s in old if seen.longest_wait(s) is not None]
+    holding = [s for s in old if seen.longest_wait(s) is not None]
+    chosen = old if crowded else [s for s in holding if not in_vain(seen, s)]
+    vain = "" if chosen or not holding else in_vain(seen, holding[0])
     able = [s for s in chosen if s.endable]
     reason = "connections are short" if crowded else "they hold others up" if chosen else ""
     sessions: list[JsonValue] = [list(s.id.to_json()) for s in able[: limits.most] if s.id]
     denied: list[JsonValue] = sorted({s.user for s in chosen if not s.endable})  # type: ignore[assignment]
     data: dict[str, JsonValue] = {
-        "sessions": sessions, "denied": denied, "reason": reason, "old": len(old), "able": len(able),
+        "sessions": sessions, "denied": denied, "reason": reason, "old": len(old), "able": len(able), "vain": vain,
+        "due": _due(seen, idle, condition, crowded=crowded),
     }  # fmt: skip
     least = span(limits.idle)
     if not old:
-        text = f"No session is idle in a transaction for {least} or longer ({len(idle)} for less)"
-        return Finding(IDLERS, text, data=data)
+        return Finding(IDLERS, _no_old(seen, idle, limits.idle), data=data)
     first = old[0].idle_for(seen.now) or timedelta()
     text = (
         f"{count(len(old), 'session')} idle in a transaction for {least} or longer, "
@@ -194,67 +195,32 @@ def _idlers(seen: Activity, limits: Limits) -> Finding:
     return Finding(IDLERS, text, data=data, details=tuple(_rows(seen, old)))
 
 
+def _due(seen: Activity, idle: Sequence[Session], condition: Condition, *, crowded: bool) -> float | None:
+    """In how many seconds the first of them may be ended; None where no time brings that about."""
+    wanted = [
+        s
+        for s in idle
+        if s.endable and (crowded or (seen.longest_wait(s) is not None and not in_vain(seen, s)))
+    ]
+    return min((due for s in wanted if (due := condition.due(seen, s)) is not None), default=None)
+
+
+def _no_old(seen: Activity, idle: Sequence[Session], least: float) -> str:
+    """That none may be ended for it, with those that are never ended and those of other databases: they may be old."""
+    old = [s for s in idle if (idle_for := s.idle_for(seen.now)) and idle_for.total_seconds() >= least]
+    less = [idle_for for s in idle if s not in old and (idle_for := s.idle_for(seen.now)) is not None]
+    longest = f", the longest for {span(max(less).total_seconds())}" if less else ""
+    number = f"{len(idle) - len(old)} for less{longest}"
+    text = f"No session is idle in a transaction for {span(least)} or longer ({number})"
+    if old:
+        text = f"{count(len(old), 'session')} idle in a transaction for {span(least)} or longer and never ended: {old[0].protected}"
+    elsewhere = sum(s.state in IDLE and s.database != seen.database for s in seen.sessions)
+    return joined(
+        [text, f"{count(elsewhere, 'session')} of other databases idle in one" if elsewhere else ""]
+    )
+
+
 def _rows(seen: Activity, sessions: Sequence[Session]) -> Iterator[str]:
     for session in sessions[:_SHOWN]:
         idle = session.idle_for(seen.now) or timedelta()
         yield f"pid {session.pid} {session.who}: {span(idle.total_seconds())}; last {session.query or 'no statement'}"
-
-
-def _locks(seen: Activity, limits: Limits) -> Finding:
-    """Who holds the lock that others have waited for longest, and waits for nobody itself."""
-    waiting = [s for s in seen.sessions if s.blocked_by]
-    holders = [(w, s) for s in seen.sessions if not s.blocked_by and (w := seen.longest_wait(s)) is not None]
-    prepared = _prepared(seen, waiting)
-    if prepared and not holders:
-        data: dict[str, JsonValue] = {"session": None, "who": "", "waiting": len(waiting)}
-        return Finding(LOCKS, prepared, data=data, details=tuple(_endings(seen)))
-    if not holders:
-        text = f"{count(len(waiting), 'session')} {'waits' if len(waiting) == 1 else 'wait'} for a lock"
-        return Finding(
-            LOCKS,
-            text if waiting else "Nobody waits for a lock",
-            data={"session": None, "who": "", "waiting": len(waiting)},
-        )
-    waited, holder = max(holders, key=lambda pair: pair[0])
-    condition = Condition(Why.BLOCKS, limits.lock)
-    against = condition.against(seen, holder)
-    behind = sum(holder.pid in s.blocked_by for s in seen.sessions)
-    session: JsonValue = list(holder.id.to_json()) if holder.id and not against and holder.endable else None
-    denied = "" if against or holder.endable else holder.user
-    data = {
-        "session": session, "who": holder.who, "against": against, "denied": denied, "waiting": behind,
-    }  # fmt: skip
-    text = f"pid {holder.pid} {holder.who} blocks {count(behind, 'session')}, the longest for {span(waited.total_seconds())}"
-    details = (*_chain(seen, holder), *_endings(seen))
-    return Finding(LOCKS, joined([text, *([prepared] if prepared else [])]), data=data, details=details)
-
-
-def _prepared(seen: Activity, waiting: Sequence[Session]) -> str:
-    """Which prepared transaction holds a lock that others wait for; empty for none. No session can be ended for it, and who prepared it may be
-    gone for days."""
-    behind = [s for s in waiting if PREPARED_PID in s.blocked_by]
-    if not behind:
-        return ""
-    since = min((s.waits_since for s in behind if s.waits_since), default=seen.now)
-    number = f"{count(len(behind), 'session')}, the longest for {span((seen.now - since).total_seconds())}"
-    if not seen.prepared:
-        return f"A prepared transaction blocks {number}; its name is not known"
-    one, several = seen.prepared[0], len(seen.prepared)
-    which = "The" if several == 1 else f"One of {several} prepared transactions, the oldest of them the"
-    age = span((seen.now - one.since).total_seconds())
-    return (
-        f"{which} prepared transaction {sql_value(one.name)} of {one.owner}, prepared {age} ago, blocks {number}. No session has it: who knows"
-        f" what it did ends it with {one.command}, or COMMIT PREPARED"
-    )
-
-
-def _endings(seen: Activity) -> Iterator[str]:
-    for one in seen.prepared[:_SHOWN]:
-        yield f"{one.command}: of {one.owner}, prepared {span((seen.now - one.since).total_seconds())} ago"
-
-
-def _chain(seen: Activity, holder: Session) -> Iterator[str]:
-    yield f"pid {holder.pid} ({holder.state}): {holder.query or 'no statement'}"
-    for session in [s for s in seen.sessions if holder.pid in s.blocked_by][:_SHOWN]:
-        waits = (seen.now - session.waits_since).total_seconds() if session.waits_since else 0.0
-        yield f"waits {span(waits)}: pid {session.pid} {session.who}: {session.query or 'no statement'}"

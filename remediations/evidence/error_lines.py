@@ -13,12 +13,13 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any
 
+from app.domain.accusing import Sign
 from app.domain.text import bounded
 from remediations.evidence import error_records as records
 from remediations.evidence import error_words as words
 from remediations.evidence.error_signs import CAUSE, CAUSES, LEVEL, NUMBERED
 from remediations.evidence.error_words import Nature
-from remediations.evidence.natures import Sign, is_consequence, judged
+from remediations.evidence.natures import is_consequence, judged
 from remediations.evidence.usage import short
 
 TOKENS = (
@@ -36,8 +37,7 @@ TOKENS = (
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
 _LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
 _LONGEST_SAME = 500  # characters by which errors are told apart
-_LONGEST_KEY = 160
-_MAX_LEVELS = 8
+_LONGEST_KEY, _MAX_LEVELS = 160, 8
 _CONTEXT = 16_000
 _BEHIND = 8  # lines after an error that may name what it tells
 

@@ -181,3 +181,11 @@ LEVEL: Final = re.compile(
     re.IGNORECASE,
 )
 """The time and the level that a line begins with."""
+_SIGNALS = r"(?:spans?|traces?|metrics?|logs?|log records?)"
+TELEMETRY: Final = Gated(
+    rf"\bexport(?:s|ed|ing)? {_SIGNALS}\b(?! of\b)|\b{_SIGNALS} export(?:s|er|ing)?\b|\btelemetry\b"
+    r"|\b(?:otel|otlp|opentelemetry|\w{0,30}(?:Span|Metric|LogRecord)\w{0,12}(?:Exporter|Processor)|OTLP\w{0,30}|PeriodicExportingMetricReader|jaeger|zipkin|statsd|dogstatsd|pyroscope"
+    r"|sentry(?:[_-]sdk)?|dd-?trace|ddtrace|datadog|new ?relic|elastic-?apm|apm-server|pushgateway)\b",
+)
+"""What is written of telemetry that could not be sent: programs do their work without it. It needs the word of an exporter or the name of an
+agent: profiles, log entries and metrics are business as well."""

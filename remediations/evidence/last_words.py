@@ -7,18 +7,19 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from app.domain.accusing import Sign
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.redact import redact, redact_lines
 from app.domain.text import beside
 from app.domain.workload import Pod
 from remediations.evidence.error_lines import TOKENS, ErrorLine, entries_in, said_in, short_of_both
-from remediations.evidence.error_signs import FRAME, ROUTINE, TROUBLE
+from remediations.evidence.error_signs import FRAME, ROUTINE, TELEMETRY, TROUBLE
 from remediations.evidence.logs import read_log
-from remediations.evidence.natures import Sign, blames_others, is_noise, own_answer, unsettled
+from remediations.evidence.natures import blames_others, is_noise, own_answer, unsettled
 from remediations.evidence.usage import short
 
 _LONGEST_LINE = 500
@@ -52,12 +53,17 @@ _OWN_ADDRESS = re.compile(r"\b(?i:listen\w*|serving|started|bound)\b|\b0\.0\.0\.
 """Where the program itself can be reached."""
 
 
+Aside = Callable[[str], bool]
+"""Whether an entry, as it was written, counts for nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class LastWords:
     """What a container said before it ended, without secrets. `shown` is one line for people. `sign` is whom it accuses: the last words that
     accuse somebody, for a framework closes with a line that says nothing; where these only tell what follows when something is not there, and an
     earlier line accuses others, it is that. `follows`: they tell only that. `telling` are the whole lines from the end back to those, the
-    newest first. `errors`: an error is among them, or a line of any level that says that something does not work; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read."""
+    newest first. `errors`: an error is among them, or a line of any level that says that something does not work; `routine`: there is nothing but lines of everyday. `unread`: why nothing could be read. `aside`: what it
+    said as well that accuses others and is not counted, with why."""
 
     shown: str = ""
     sign: Sign = Sign.NONE
@@ -66,6 +72,7 @@ class LastWords:
     routine: bool = False
     unread: str = ""
     follows: bool = False
+    aside: str = ""
 
     def __bool__(self) -> bool:
         """False when it said nothing."""
@@ -77,14 +84,17 @@ class LastWords:
         return "\n".join(self.telling)
 
 
-async def last_words(cluster: Cluster, pod: Pod, container: str, tokens: Sequence[str] = TOKENS) -> LastWords:
+async def last_words(
+    cluster: Cluster, pod: Pod, container: str, tokens: Sequence[str] = TOKENS, without: Aside | None = None
+) -> LastWords:
     """What a container said before it last ended, else what it says now (runbook, Pod Crash Loop: `kubectl logs --previous`), of the last
-    300 lines: a stack trace may have a hundred."""
+    300 lines: a stack trace may have a hundred. `without`: what of it counts for nothing."""
     fault = ""
     for previous in (True, False):
         query = LogQuery(pod.ref.namespace, pod.name, container, previous=previous, tail_lines=_TAIL)
         read = await read_log(cluster, query)
-        if said := await beside(len(read.text), partial(heard, read.text, tokens, cut=_is_cut(read.text))):
+        hear = partial(heard, read.text, tokens, cut=_is_cut(read.text), without=without)
+        if said := await beside(len(read.text), hear):
             return said
         fault = read.fault
     return LastWords(unread=fault)
@@ -95,7 +105,9 @@ def _is_cut(text: str) -> bool:
     return text.count("\n") >= _TAIL - 1
 
 
-def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> LastWords:
+def heard(
+    text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False, without: Aside | None = None
+) -> LastWords:
     """What the end of a log tells. A termination message may be such an end (terminationMessagePolicy FallbackToLogsOnError). Secrets
     are hidden before a line is told from the others: the name of a value may stand on the line before it. `cut`: lines before these are missing."""
     lines = redact_lines(text[-_TAIL_BYTES:].splitlines())
@@ -103,9 +115,20 @@ def heard(text: str, tokens: Sequence[str] = TOKENS, *, cut: bool = False) -> La
         lines = lines[min(_CUT, len(lines) // 2) :]
     read = deque(entries_in(lines, tokens), maxlen=_ENTRIES)
     entries = _within([e for e in reversed(read) if not e.plain or not FRAME.match(e.text)])
+    entries = [e for e in entries if without is None or not without("\n".join((e.words, *e.chain)))]
     if not entries:
         return LastWords()
     heard_of = _weighed(entries)
+    whole = _concluded(lines, entries, heard_of)
+    own = [h for h in heard_of if not _of_telemetry(h.entry)]
+    if len(own) == len(heard_of) or all(h.sign is Sign.NONE for h in own):
+        return whole
+    rest = _concluded(lines, [e for e in entries if not _of_telemetry(e)], own)
+    return rest if rest.sign is whole.sign else replace(rest, aside=f'"{whole.shown}"')
+
+
+def _concluded(lines: Sequence[str], entries: Sequence[ErrorLine], heard_of: Sequence[_Heard]) -> LastWords:
+    """What these entries, of which some were heard, tell together."""
     chosen, sign = _telling([(h.entry, h.sign) for h in heard_of if not h.everyday])
     troubled = [h for h in heard_of if h.troubled]
     if sign is Sign.NONE and troubled and all(e.plain for e in chosen):
@@ -214,6 +237,13 @@ def _telling(entries: Sequence[tuple[ErrorLine, Sign]]) -> tuple[list[ErrorLine]
         if sign is Sign.NONE:
             said.append(entry)
     return said, Sign.NONE
+
+
+def _of_telemetry(entry: ErrorLine) -> bool:
+    """Whether it says that spans, metrics or logs could not be sent: no program ends for that, and many say it as they end."""
+    return entry.judged[0] is not Sign.OWN and any(
+        TELEMETRY.search(text[:_LONGEST_LINE]) for text in (entry.words, *entry.chain)
+    )
 
 
 def _of_everyday(entry: ErrorLine) -> bool:

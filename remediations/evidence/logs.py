@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from app.domain.accusing import Sign, accused, came_first
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
@@ -19,6 +20,7 @@ from app.domain.json import JsonValue
 from app.domain.redact import REDACTED, redact, redact_lines
 from app.domain.text import beside, bounded
 from app.domain.workload import Pod
+from remediations.evidence import natures as kinds
 from remediations.evidence.error_lines import (
     TOKENS,
     Beginning,
@@ -32,32 +34,21 @@ from remediations.evidence.error_lines import (
     spanned,
 )
 from remediations.evidence.error_words import Nature
-from remediations.evidence.natures import (
-    Said,
-    Sign,
-    judged,
-    may_tell,
-    own_answer,
-    shape_of,
-    share_of,
-    slow_query,
-    unsettled,
-)
+from remediations.evidence.natures import Said
 from remediations.evidence.pods import log_queries
 from remediations.evidence.usage import count, short, span
 from remediations.evidence.used_up import LONG_QUERY, MEMORY_FULL, STALLED, USED_UP
 
-MAX_PODS = 12
-MAX_GROUPS = 5
-MAX_KEYS = 500
+_LONGEST_KEPT, MAX_PODS = 600, 12
+MAX_GROUPS, MAX_KEYS = 5, 500
 POD_BYTES = 256 * 1024
 TOTAL_BYTES = 2 * 1024 * 1024
-_AT_ONCE = 4
-_LONGEST_KEPT = 600
-_LONGEST_LINE = 500
+_AT_ONCE, _LONGEST_LINE = 4, 500
 _BEHIND = 8  # lines around one that may name what it tells
 _MAX_JUDGED = 64_000
 _STATUSES = re.compile(r"\b[45]\d\d\b")
+Usual = Mapping[int, float]  # how many of an error are no news, by its mark
+NOTHING: Usual = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +65,7 @@ class ErrorGroup:
     example: str
     said: str
     mark: int
+    sign: Sign = Sign.NONE
     names: frozenset[str] = frozenset()
     containers: frozenset[str] = frozenset()
 
@@ -83,9 +75,10 @@ class ErrorLog:
     """What the logs of the last `window` seconds hold. `unreadable` names containers whose log could not be read, `begins` is
     the time of the first line of any present container, None when no line tells one; `read` names the pods. `beginning` is what
     is known of when the most frequent error began; `unclear` errors accuse nobody, as what a framework writes after any failure; `own` accuse the
-    program, and `follows` of these tell only that something is not there. `warned` are
+    program, and `follows` of these tell only that something is not there; `others_first`: some accused others before. `warned` are
     lines below the level of an error that say that somebody else failed, or that something is used up. `seconds` is what
-    time was read on average, of a log that was cut less than the window, and of `cut` logs nobody knows."""
+    time was read on average, of a log that was cut less than the window, and of `cut` logs nobody knows. `everyday` are left out of all this: of `set_aside`
+    lines `aside` tells why, and what nobody knows of them."""
 
     window: float
     pods: int
@@ -96,6 +89,7 @@ class ErrorLog:
     unclear: int = 0
     own: int = 0
     follows: int = 0
+    others_first: bool = False
     warned: tuple[ErrorGroup, ...] = ()
     unreadable: tuple[str, ...] = ()
     left_out: int = 0
@@ -104,6 +98,9 @@ class ErrorLog:
     beginning: Beginning = field(default_factory=Beginning)
     seconds: float = 0.0
     cut: int = 0
+    everyday: tuple[ErrorGroup, ...] = ()
+    set_aside: int = 0
+    aside: str = ""
 
     @property
     def known(self) -> bool:
@@ -117,15 +114,13 @@ class ErrorLog:
 
     def share(self, nature: Nature) -> float:
         """Part of the errors that are of this nature (`share_of`)."""
-        return share_of(nature, self.natures, self.unclear)
+        return kinds.share_of(nature, self.natures, self.unclear)
 
     @property
     def accuse(self) -> Sign:
-        """Whom most of those accuse that accuse somebody, where they are a tenth. Those that `follow` do where none accuses others."""
+        """Whom they accuse (`accused`)."""
         others = self.errors - self.unclear - self.own
-        if self.errors == self.unclear or self.errors - self.unclear < self.errors / 10:
-            return Sign.NONE
-        return Sign.OWN if not others or self.own - self.follows > others else Sign.OTHERS
+        return accused(self.own, self.follows, others, self.unclear, others_first=self.others_first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,14 +149,15 @@ class _Sorted:
 
 
 async def read_errors(
-    cluster: Cluster, pods: Sequence[Pod], now: datetime, window: float, tokens: Sequence[str] = TOKENS
-) -> ErrorLog:
-    """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first."""
+    cluster: Cluster, pods: Sequence[Pod], now: datetime, window: float, tokens: Sequence[str] = TOKENS, *, usual: Usual = NOTHING
+) -> ErrorLog:  # fmt: skip
+    """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first; without those of which
+    there are no more than `usual`."""
     start = now - timedelta(seconds=window)
     chosen, reads = await read_logs(cluster, pods, window)
     size = sum(len(r.text) for r in reads)
-    found, groups = await beside(size, lambda: _errors(reads, start, tokens))
-    warned = await beside(size, lambda: _warned(reads, start, tokens))
+    found, groups = await beside(size, lambda: _errors(reads, start, tokens, usual))
+    warned = await beside(size, lambda: _warned(reads, start, tokens, usual))
     covered = [_covered(r, now, window) for r in reads if not r.previous]
     return ErrorLog(
         window=window,
@@ -173,6 +169,7 @@ async def read_errors(
         unclear=sum(s.sign is Sign.NONE for s in found),
         own=sum(s.sign is Sign.OWN for s in found),
         follows=sum(s.sign is Sign.OWN and s.error.follows for s in found),
+        others_first=came_first((s.pod, s.sign, s.error.at) for s in found),
         warned=warned,
         unreadable=tuple(f"{r.pod}/{r.container}: {r.fault}" for r in reads if r.fault),
         left_out=len(pods) - len(chosen),
@@ -193,7 +190,7 @@ def _covered(read: PodLog, now: datetime, window: float) -> float | None:
 
 
 def _errors(
-    reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]
+    reads: Sequence[PodLog], start: datetime, tokens: Sequence[str], usual: Usual
 ) -> tuple[Sequence[_Sorted], tuple[ErrorGroup, ...]]:
     known: dict[tuple[str, ...], tuple[Sign, Nature]] = {}
     # To judge a line costs ten times what its key does, and most repeat. After so many long ones only beginnings are judged.
@@ -218,10 +215,12 @@ def _errors(
         for error, around in errors_with_lines(read.text, tokens)
         if error.at is None or error.at >= start
     ]
-    return found, _grouped(found, tokens)
+    counts = Counter(s.key for s in found)
+    news = [s for s in found if counts[s.key] > usual.get(hash(s.key), 0)]
+    return news, _grouped(news, tokens)
 
 
-def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:
+def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str], usual: Usual) -> tuple[ErrorGroup, ...]:  # fmt: skip
     """What lines of any lower level say of somebody else's failure, or of something that is used up, and no later line of the pod says to
     be over. The level only ranks: many libraries warn where they try again."""
     found: dict[str, ErrorGroup] = {}
@@ -229,11 +228,11 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
     places: dict[str, tuple[Sequence[str], int]] = {}
     for read in (r for r in reads if not r.previous):
         lines = read.text.splitlines()
-        slow = {n for n, line in enumerate(lines) if slow_query(line[:_LONGEST_LINE])}
-        told = [n for n in range(len(lines) - 1, -1, -1) if n in slow or may_tell(lines[n])]
+        slow = {n for n, line in enumerate(lines) if kinds.slow_query(line[:_LONGEST_LINE])}
+        told = [n for n in range(len(lines) - 1, -1, -1) if n in slow or kinds.may_tell(lines[n])]
         texts = [said_in(lines[n][:_LONGEST_LINE]) for n in told]
-        for place in sorted({*unsettled(texts, said), *(at for at, n in enumerate(told) if n in slow)}):
-            number, shape = told[place], shape_of(texts[place])
+        for place in sorted({*kinds.unsettled(texts, said), *(at for at, n in enumerate(told) if n in slow)}):
+            number, shape = told[place], kinds.shape_of(texts[place])
             key = keys.get(shape) or keys.setdefault(shape, normalise(texts[place]))
             if key not in found and len(found) < MAX_KEYS:
                 raw = lines[number] if whole < _MAX_JUDGED else lines[number][:_LONGEST_LINE]
@@ -243,18 +242,21 @@ def _warned(reads: Sequence[PodLog], start: datetime, tokens: Sequence[str]) -> 
             if (group := found.get(key)) is not None:
                 names = group.names | {read.pod}
                 found[key] = replace(group, count=group.count + 1, names=names, pods=len(names))
-    kept = sorted((g for g in found.items() if g[1].key), key=lambda g: -g[1].count)[:MAX_GROUPS]
+    told_of = (g for g in found.items() if g[1].key and g[1].count > usual.get(g[1].mark, 0))
+    kept = sorted(told_of, key=lambda g: -g[1].count)[:MAX_GROUPS]
     return tuple(_in_words(group, *places[key]) for key, group in kept)
 
 
 def _warning(raw: str, tokens: Sequence[str], start: datetime) -> ErrorGroup:
     """One such line, not yet in words; its `key` is empty where it is an error, too old, or about nothing that counts."""
     at, text = first_time(raw), said_in(raw)
-    sign, nature = judged([text])
+    sign, nature = kinds.judged([text])
     about = sign is Sign.OTHERS or any(p.search(text) for p in (USED_UP, STALLED, MEMORY_FULL))
-    counts = about and (at is None or at >= start) and (own_answer(raw) is None or LONG_QUERY.search(text))
+    counts = (
+        about and (at is None or at >= start) and (kinds.own_answer(raw) is None or LONG_QUERY.search(text))
+    )
     key = normalise(text) if counts and next(errors_in([raw], tokens), None) is None else ""
-    return ErrorGroup("", key, 0, nature, at, 0, "", "", 0)
+    return ErrorGroup("", key, 0, nature, at, 0, "", "", hash(key))
 
 
 def _in_words(group: ErrorGroup, lines: Sequence[str], number: int) -> ErrorGroup:
@@ -337,19 +339,11 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
     for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
         # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
         plain = _without_secrets(first[key], tokens)
+        said = redact(plain.words)
         group = ErrorGroup(
-            type=plain.type,
-            key=plain.key,
-            mark=hash(key),
-            count=number,
-            nature=first[key].error.judged[1],
-            first_seen=times.get(key),
-            pods=len(pods[key]),
-            names=frozenset(pods[key]),
-            containers=frozenset(containers[key]),
-            example=short_of_both(said := redact(plain.words), 300),
-            said=said,
-        )
+            type=plain.type, key=plain.key, mark=hash(key), count=number, sign=first[key].sign, nature=first[key].error.judged[1], first_seen=times.get(key),
+            pods=len(pods[key]), names=frozenset(pods[key]), containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
+        )  # fmt: skip
         groups.append(group)
     return tuple(groups)
 
@@ -369,18 +363,24 @@ def errors_finding(log: ErrorLog) -> Finding:
         "natures": {nature.value: number for nature, number in sorted(log.natures.items())},
         "groups": [_row(g) for g in log.groups],
         "warned": [_row(g) for g in log.warned],
+        "set_aside": log.set_aside,
+        "aside": log.aside,
     }
     if not log.known:
         text = f"Logs of {where} could not be read ({short(log.unreadable[0], 150)})"
         return Finding("errors.grouped", text, Certainty.UNKNOWN, data, log.unreadable[:MAX_GROUPS])
     details = tuple(f"{g.count} x {g.example}" for g in log.groups)
     details += tuple(f"{g.count} x, not as an error: {g.example}" for g in log.warned)
+    details += tuple(f"{g.count} x, not taken for the cause: {g.example}" for g in log.everyday)
     if log.top is None:
-        text = f"No error lines in {span(log.window)} of logs of {where}"
+        none = "No new error lines" if log.everyday else "No error lines"
+        text = f"{none} in {span(log.window)} of logs of {where}"
     else:
         who = "all" if log.top.count == log.errors else f"{log.top.count:,}"
         most = f'{who} of them "{short(log.top.example, 120)}"'
         text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {most}"
+    if log.aside:
+        text += f"; {log.aside}"
     if log.unreadable:
         text += f"; {count(len(log.unreadable), 'log')} could not be read"
     if log.cut or 0 < log.seconds < 0.9 * log.window:

@@ -8,28 +8,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from app.domain.accusing import Sign
 from app.domain.text import bounded
 from remediations.evidence import error_signs as signs
 from remediations.evidence import error_words as words
 from remediations.evidence.error_words import ErrorKind, Nature
-from remediations.evidence.used_up import LONG_QUERY, SLOW_QUERY, TOOK
+from remediations.evidence.used_up import FULL_GC, LONG_QUERY, SLOW_QUERY, TOOK
 
 _LONGEST_TEXT = 4_000
 """Characters of what any pattern sees: wrapped errors name their cause at the end."""
 
 _MAX_LEVELS = 6
-
-
-class Sign(StrEnum):
-    """Whom a line accuses. OWN: the program or what it was given, by a type or words that only that can have; OTHERS: what it connects to,
-    who lets it in, or where it runs; NONE: nobody."""
-
-    OWN = "own"
-    OTHERS = "others"
-    NONE = "none"
 
 
 # What a line is about. A number counts as a status only where one stands, a word only as a whole word that nobody quotes as a name, and
@@ -320,9 +311,9 @@ def may_tell(line: str) -> bool:
 
 
 def slow_query(line: str) -> bool:
-    """Does a program say here, in whatever level, that its database took long? Of less than `_SLOW_FROM` ms many libraries warn every day."""
+    """Does a program say here, in whatever level, that its database took long (from `_SLOW_FROM` ms), or that it tidies up its whole heap?"""
     if not SLOW_QUERY.search(line):
-        return False
+        return FULL_GC.search(line) is not None
     told = max(map(_milliseconds, TOOK.finditer(line)), default=_SLOW_FROM) >= _SLOW_FROM
     return told or LONG_QUERY.search(line) is not None
 

@@ -19,12 +19,12 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.evidence import Trouble as Counted
 from app.domain.gated import Gated
 from app.domain.json import JsonValue
-from app.domain.workload import ContainerState, Pod, Revision, Terminated, Workload
+from app.domain.workload import ContainerState, Pod, Terminated, Workload
 from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import share_of
-from remediations.evidence.usage import count, measured, percent, short
-from remediations.evidence.used_up import LATE, MEMORY_FULL, STALLED, USED_UP
+from remediations.evidence.usage import about_neighbours, count, measured, percent, short
+from remediations.evidence.used_up import FULL_GC, LATE, MEMORY_FULL, STALLED, USED_UP
 from remediations.shared import share_counted
 
 _IMAGE = frozenset({"ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"})
@@ -159,16 +159,6 @@ def _has_run(state: ContainerState) -> bool:
     return running or state.restarts > 0 or state.terminated is not None or state.last_terminated is not None
 
 
-def of_revision(pod: Pod, revision: Revision) -> bool:
-    """True when the pod was made from this revision of its workload."""
-    if pod.owner is not None and pod.owner.name == revision.name:
-        return True
-    # Deployments and DaemonSets label their pods with the hash alone, StatefulSets with the revision's whole name.
-    return bool(pod.template_hash) and (
-        revision.name == pod.template_hash or revision.name.endswith(f"-{pod.template_hash}")
-    )
-
-
 def pods_finding(workload: Workload, pods: Sequence[Pod], found: Sequence[Trouble]) -> Finding:
     """The finding `pods.state`."""
     alive = [p for p in pods if not p.terminating]
@@ -222,6 +212,11 @@ _SOME = 0.1
 """The same as a part of the error lines."""
 
 
+def enough(lines: int, every: int) -> bool:
+    """Whether so many lines of all are more than the network's noise."""
+    return lines >= _FEW and lines >= _SOME * every
+
+
 class Errors:
     """What the finding `errors.grouped` says, for decisions."""
 
@@ -255,8 +250,11 @@ class Errors:
 
     @property
     def memory_full(self) -> str:
-        """The most frequent error that says that a pod's own memory is full; empty when none does."""
-        return next((self._told(g) for g in self._speaking_of(MEMORY_FULL)), "")
+        """The most frequent error that says that a pod's own memory is full; empty when none does, or runtimes tidied up their heaps once each."""
+        found = list(self._speaking_of(MEMORY_FULL))
+        few = max([_FEW - 1, *(int(g["pods"]) for g in found)])
+        once = sum(g["count"] for g in found) <= few and all(FULL_GC.search(str(g["said"])) for g in found)
+        return "" if once else self._told(found[0])
 
     @property
     def stalled(self) -> str:
@@ -270,8 +268,7 @@ class Errors:
         return self._told(found[0]) if self._often(found) else ""
 
     def _often(self, found: Sequence[Any]) -> bool:
-        lines, every = sum(g["count"] for g in found), self.total + sum(g["count"] for g in self._warned)
-        return bool(lines >= _FEW and lines >= _SOME * every)
+        return enough(sum(g["count"] for g in found), self.total + sum(g["count"] for g in self._warned))
 
     @property
     def only_late(self) -> bool:
@@ -310,8 +307,7 @@ def at_their_limit(
         ("CPU", measured(diagnosis, "usage.pods", "cpu_of_request"), 1.0, " of the request"),
         ("CPU throttling", measured(diagnosis, "metrics.throttling"), throttling_high, ""),
     )
-    signs: list[str] = []
-    seen: list[str] = []
+    signs, seen = list[str](), list[str]()
     for what, value, least, of in measures:
         if value is not None:
             text = f"{what} {percent(value)}{of} (high from {percent(least)})"
@@ -369,18 +365,15 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
     """Why only a person may say that more pods help, although nothing rules it out. `own_release_judged`: whether the last rollout
     brought it was asked before."""
     errors = Errors(diagnosis)
-    doubts = (
-        [f"whether the errors speak of something else is not known: {errors.unknown}"]
-        if errors.unknown
-        else []
-    )
+    unread = f"whether the errors speak of something else is not known: {errors.unknown}"
+    doubts = [unread] if errors.unknown else []
     natures = OF_OTHERS - ({Nature.ANSWER} if strained and errors.only_late else set())
     lines = errors.count(*natures)
     if errors.used_up:
         doubts.append(
             f"connections, a pool or a quota are used up, and more pods take more of them: {errors.used_up}"
         )
-    elif lines >= _FEW and lines >= _SOME * errors.total:
+    elif enough(lines, errors.total):
         doubts.append(
             f"{count(lines, 'error line')} of {errors.total:,} speak of something else: {errors.of(natures)}"
         )
@@ -389,8 +382,10 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
     if errors.stalled and not errors.used_up:
         doubts.append(f"the database is what is slow, and more pods ask it for more: {errors.stalled}")
     if errors.memory_full:
-        doubts.append(f"the pods' own memory is full, which more pods do not change: {errors.memory_full}")
+        full = "the pods' own memory is full, which more pods do not change (more heap may, or what fills it)"
+        doubts.append(f"{full}: {errors.memory_full}")
     changes = diagnosis.finding("changes.recent")
     asked = ("lately",) if own_release_judged else ("lately", "released")
     told = [changes.data.get(which) for which in asked] if changes is not None else []
+    doubts += about_neighbours(diagnosis)
     return [*doubts, *(f"what changed {change} may have brought it" for change in told if change)]

@@ -1,33 +1,32 @@
-"""Which deployment put the present template in place, when, what it changed, what an older version may not be able to live with, and the
-step that rolls back.
+"""Which deployment put the present template in place, when, what it changed, whether it is perhaps a repair, and the step that rolls
+back. Restarts make revisions too; they are looked through.
 
 Called by the handlers. Reads only."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
-from app.domain.json import JsonValue, Obj
-from app.domain.migration_words import MIGRATION, of_the_schema
+from app.domain.json import JsonValue
+from app.domain.migration_words import of_the_schema
+from app.domain.migrations import marked, migrates, migration, short_name
 from app.domain.plan import Step
 from app.domain.redact import redact
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
-from app.domain.text import bounded, visible
 from app.domain.units import few
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions import roll_back, unstick
+from app.kube.actions.roll_back import doubts, passed_over
 from app.kube.impossible import Impossible
+from app.kube.known_good import NO_PODS, PodsByTemplate, Records, Word, of_revision, pods_by_template
 from app.kube.lineage import (
-    Records,
-    Word,
     is_return,
     left_by_return,
     lives,
@@ -38,140 +37,15 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
-from remediations.evidence.pods import of_revision, pods_of
+from remediations.evidence.pods import pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
 
-# One-way steps between two revisions: what an older version may not be able to live with, such as a migrated
-# database.
-#
-# Called by the rollback step. A team marks such a revision by a label or annotation that its rule names; a migration
-# Job or Helm hook that ran since the older revision was replaced counts without a mark, and so does a revision whose
-# pods migrate when they start, in an init container or in front of their command, or say that they did or broke off. What cannot be
-# read counts as one: it only makes us ask.
-
-ONE_WAY = "alert-remediator.io/one-way"
-_HOOK = "helm.sh/hook"
-_HOOKS = re.compile(r"(pre|post)-(install|upgrade)")
-_NO = frozenset({"false", "no", "0"})
-_PODS, _BEGINNING = 3, 65_536
-"""Whose logs are asked about a migration, and how many bytes of each from its first line on."""
-_NAME = 100
-
-
-async def one_way_since(
-    scene: Scene,
-    found: Sequence[Revision],
-    goal: Revision,
-    since: datetime | None,
-    keys: Sequence[str],
-    pods: Sequence[Pod] = (),
-) -> str:
-    """What stands between `goal` and the present revision, as one clause; empty when nothing is seen. `since` is when the
-    release after it can have begun; None looks at all Jobs. `pods` tell which init containers have not run at all."""
-    marked = _marked(found, goal, keys) or _migrates(found, goal, pods)
-    if marked:
-        return marked
-    try:
-        jobs = await scene.cluster.list_objects(Kind.JOB, scene.workload.target.namespace)
-    except (ClusterRefused, TryLater) as error:
-        return f"whether a migration ran since then is not known: Jobs could not be read ({error.message})"
-    for job in jobs:
-        made = parse_time(job["metadata"].get("creationTimestamp"))
-        if made is None or (since is not None and made < since):
-            continue
-        if what := _migration(job):
-            return f"{what} ran at {made:%Y-%m-%d %H:%M} UTC, and an older version may not work with what it changed"
-    newer = [r for r in found if r.number > goal.number and r.fingerprint != goal.fingerprint]
-    return await _migrated(scene, [p for p in pods if any(of_revision(p, r) for r in newer)][:_PODS])
-
-
-async def _migrated(scene: Scene, pods: Sequence[Pod]) -> str:
-    """What the beginnings of these pods' logs say that was migrated. What cannot be read says nothing here."""
-    space = scene.workload.target.namespace
-    for pod in pods:
-        for one in pod.containers:
-            for previous in (False, True)[: 1 + bool(one.restarts)]:
-                query = LogQuery(space, pod.name, one.name, previous, None, None, _BEGINNING)
-                with suppress(ClusterRefused, TryLater):
-                    if told := of_the_schema(await scene.cluster.logs(query)):
-                        return f"container {_short(one.name)} {redact(told)}"
-    return ""
-
-
-def _marked(found: Sequence[Revision], goal: Revision, keys: Sequence[str]) -> str:
-    for revision in sorted(found, key=lambda r: r.number):
-        if revision.number <= goal.number or revision.fingerprint == goal.fingerprint:
-            continue
-        for key in keys:
-            value = revision.marks.get(key)
-            if value is not None and value.lower() not in _NO:
-                return f"revision {revision.number} is marked as a one-way step ({key}: {_short(value)})"
-    return ""
-
-
-def _migrates(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) -> str:
-    """The newest revision after the goal whose pods migrate when they start, and have not been kept from it."""
-    for revision in sorted(found, key=lambda r: -r.number):
-        if revision.number <= goal.number or revision.fingerprint == goal.fingerprint:
-            continue
-        spec = revision.template.get("spec") or {}
-        for group, containers in (
-            ("init container", spec.get("initContainers")),
-            ("container", spec.get("containers")),
-        ):
-            for container in containers or ():
-                words = _commands(container)
-                if group == "init container":  # what serves may be named after what it serves
-                    words = " ".join([container.get("name", ""), container.get("image", ""), words])
-                told = MIGRATION.search(words[:2_000])
-                if told and not _never_ran(revision, container.get("name", ""), pods):
-                    whole = told[0] + re.split(r"[^A-Za-z]", words[told.end() :], maxsplit=1)[0]
-                    return (
-                        f"{group} {_short(container.get('name', ''))} of revision {revision.number} migrates when its pods start"
-                        f" (it has {_short(whole.split()[0])}), and an older version may not work"
-                        " with what it changed"
-                    )
-    return ""
-
-
-def _never_ran(revision: Revision, name: str, pods: Sequence[Pod]) -> bool:
-    """Pods of this revision are there, and in none of them has that container ever run: its image cannot be pulled, for example."""
-    own = [p for p in pods if of_revision(p, revision)]
-    states = [c for p in own for c in p.containers if c.name == name]
-    ran = any(c.running_since or c.terminated or c.last_terminated or c.restarts for c in states)
-    return bool(own) and not ran and not any(p.ready for p in own)
-
-
-def _commands(container: Obj) -> str:
-    return " ".join(str(word) for word in (*(container.get("command") or ()), *(container.get("args") or ())))
-
-
-def _migration(job: Obj) -> str:
-    meta = job["metadata"]
-    name = f"Job {_short(meta.get('name', ''))}"
-    hook = (meta.get("annotations") or {}).get(_HOOK, "")
-    if _HOOKS.search(hook):
-        return f"{name} (Helm hook {_short(hook)})"
-    template = (job.get("spec") or {}).get("template") or {}
-    spec = template.get("spec") or {}
-    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-    commands = [f"{c.get('image', '')} {_commands(c)}" for c in containers]
-    words = " ".join([meta.get("name", ""), *(meta.get("labels") or {}).values(), *commands])
-    return f"{name} (a migration by its name or command)" if MIGRATION.search(words[:2_000]) else ""
-
-
-def _short(text: str) -> str:
-    return visible(bounded(str(text), _NAME))
-
-
-# Which deployment put the present template in place, when, and what it changed: `kubectl rollout history` with sense.
-#
-# Called by the handlers. Restarts make revisions too; they are looked through, so that a restart of an old version is
-# not taken for a deployment of a new one.
-
 _ROLLS_BACK = frozenset({FIELD_MANAGER, "kubectl-rollout"})
 """Writers of a template that only ever put an older one back."""
+ONE_WAY = "alert-remediator.io/one-way"
+_PODS, _BEGINNING = 3, 65_536
+"""Whose logs are asked about a migration, and how many bytes of each from its first line on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,18 +64,20 @@ class Deployment:
 class RollbackParams(Params):
     """Params of a handler that rolls back. `recent_deployment`: how old a deployment may be to be held responsible.
     `known_good`: so long a revision has to have run without an alert, while one would have been heard, to be gone back to without
-    asking (a day where an alert fired on it before); below a minute its time in place is enough. `one_way`: labels or annotations of a revision that mark a step behind which an
-    older version may not work."""
+    asking (a day, before an alert fired on it or since); below a minute its time in place is enough, and where pods do not
+    become ready, one of it that is. `one_way`: labels or annotations of a revision that mark a step behind which an older version may not work."""
 
     recent_deployment: Seconds = 3600
     known_good: Seconds = 1800
     one_way: Names = (ONE_WAY,)
 
 
-def records_of(found: Sequence[Revision], scene: Scene, least: float) -> Records:
+def records_of(
+    found: Sequence[Revision], scene: Scene, least: float, pods: PodsByTemplate = NO_PODS
+) -> Records:
     """What standings of revisions are told from."""
     spans = lives(found, template_written_at(scene.workload))
-    return Records(spans, scene.history.alerts, least, scene.history.watched)
+    return Records(spans, scene.history.alerts, least, scene.history.watched, pods)
 
 
 def was_redeployed(found: Sequence[Revision], scene: Scene, records: Records) -> bool:
@@ -217,6 +93,24 @@ def was_redeployed(found: Sequence[Revision], scene: Scene, records: Records) ->
     if put_back(found):
         return True
     return len(records.lives) > 1 and records.of(records.lives[-2]).word is Word.GOOD
+
+
+def perhaps_a_repair(found: Sequence[Revision], scene: Scene) -> str:
+    """Why the present version may be somebody's repair, as one clause: it came while an alert of this target was open, whichever fires now.
+    Empty when none was."""
+    last = last_deployment(found, scene.now, template_written_at(scene.workload))
+    if last is None:
+        return ""
+    came = scene.now - timedelta(seconds=last.age)
+    alerts = scene.history.alerts
+    open_then = [a for a in alerts if a.opened < came and (a.closed is None or a.closed > came)]
+    if not open_then:
+        return ""
+    first = open_then[0]
+    return (
+        f"revision {last.revision.number} came while {first.name} was open, which had fired"
+        f" {span((came - first.opened).total_seconds())} before, and is perhaps a repair of that"
+    )
 
 
 def perhaps_a_return(found: Sequence[Revision], *, redeployed: bool) -> str:
@@ -364,33 +258,89 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, params: Rollb
     return Finding(code, text, data=data, details=details)
 
 
-async def rollback_step(name: str, why: str, scene: Scene, params: RollbackParams) -> Step:
-    """The step that rolls back to the newest revision that is known to be good, together with the pod deletions without which
-    a StatefulSet would wait forever for its bad pod. It asks where no revision is known to be good, and where a one-way step
-    lies in between."""
+async def rollback_step(
+    name: str, why: str, scene: Scene, params: RollbackParams, *, starts: bool = False
+) -> Step:
+    """The step that rolls back to the revision whose pods are ready now, else to the newest that is known to be good, together with the
+    pod deletions without which a StatefulSet would wait forever for its bad pod. It asks where no revision is known to be good, where
+    another one that may be good is passed over, and where a one-way step lies in between. `starts`: it is for pods that do not become
+    ready, so that those which are prove their revision."""
     found = await read_revisions(scene.cluster, scene.workload)
     if isinstance(found, str):
         return refuse(name, f"the revisions could not be read: {found}")
     pods = await pods_of(scene.cluster, scene.workload)
     if isinstance(pods, Finding):
         return refuse(name, pods.text)
-    records = records_of(found, scene, params.known_good)
-    again = was_redeployed(found, scene, records)
-    built = roll_back(scene.workload, found, scene.history.left_revisions, records, redeployed=again)
+    sorted_ = pods_by_template(scene.workload, found, pods, scene.now)
+    records = records_of(found, scene, params.known_good, sorted_)
+    again, left = was_redeployed(found, scene, records), scene.history.left_revisions
+    built = roll_back(scene.workload, found, left, records, redeployed=again, pods=sorted_)
     if isinstance(built, Impossible):
         return refuse(name, built.why, built.advice)
     goal = next(r for r in found if r.number == built.params["to_revision"])
-    standing = records.standing(goal)
-    unsure = (
-        []
-        if standing.word is Word.GOOD
-        else [f"revision {goal.number} is not known to be good: {standing.why}"]
-    )
+    known, doubt = _known(goal, records, starts=starts)
+    over = passed_over(goal, found, left, records, starts=starts)
+    unsure = [
+        perhaps_a_repair(found, scene),
+        doubt,
+        doubts(goal, found, left),
+        *over.asks,
+        perhaps_a_return(found, redeployed=again),
+    ]
     since = release_after(records.lives, goal)
-    if returned := perhaps_a_return(found, redeployed=again):
-        unsure.append(returned)
-    if between := await one_way_since(scene, found, goal, since, params.one_way, pods):
-        unsure.append(between)
-    known = f"; {standing.why}" if standing.word is Word.GOOD else ""
-    step = act(name, f"{why}{known}", built, unstick(scene.workload, pods))
-    return replace(step, asks="; ".join(unsure))
+    unsure.append(await one_way_since(scene, found, goal, since, params.one_way, pods))
+    step = act(name, "; ".join(filter(None, [why, known, *over.told])), built, unstick(scene.workload, pods))
+    return replace(step, asks="; ".join(filter(None, unsure)))
+
+
+def _known(goal: Revision, records: Records, *, starts: bool) -> tuple[str, str]:
+    """Why this revision is good, and why that is not known: one of both is empty."""
+    standing = records.standing(goal)
+    if standing.word is Word.GOOD:
+        return standing.why, ""
+    proven = starts and goal.fingerprint in records.pods.proven
+    if proven and standing.word is not Word.BAD and not standing.alerted:
+        return f"revision {goal.number} serves: {records.pods.told(goal)} now", ""
+    return "", f"revision {goal.number} is not known to be good: {standing.why}"
+
+
+async def one_way_since(
+    scene: Scene,
+    found: Sequence[Revision],
+    goal: Revision,
+    since: datetime | None,
+    keys: Sequence[str],
+    pods: Sequence[Pod] = (),
+) -> str:
+    """What an older version may not be able to live with between `goal` and the present revision, as one clause; empty when nothing is seen. `since` is when the
+    release after it can have begun; None looks at all Jobs. What cannot be read counts as one: it only makes us ask. `pods` tell which init containers have not run at all."""
+    told = marked(found, goal, keys) or migrates(
+        found, goal, lambda r: [p for p in pods if of_revision(p, r)]
+    )
+    if told:
+        return told
+    try:
+        jobs = await scene.cluster.list_objects(Kind.JOB, scene.workload.target.namespace)
+    except (ClusterRefused, TryLater) as error:
+        return f"whether a migration ran since then is not known: Jobs could not be read ({error.message})"
+    for job in jobs:
+        made = parse_time(job["metadata"].get("creationTimestamp"))
+        if made is None or (since is not None and made < since):
+            continue
+        if what := migration(job):
+            return f"{what} ran at {made:%Y-%m-%d %H:%M} UTC, and an older version may not work with what it changed"
+    newer = [r for r in found if r.number > goal.number and r.fingerprint != goal.fingerprint]
+    return await _migrated(scene, [p for p in pods if any(of_revision(p, r) for r in newer)][:_PODS])
+
+
+async def _migrated(scene: Scene, pods: Sequence[Pod]) -> str:
+    """What the beginnings of these pods' logs say that was migrated. What cannot be read says nothing here."""
+    space = scene.workload.target.namespace
+    for pod in pods:
+        for one in pod.containers:
+            for previous in (False, True)[: 1 + bool(one.restarts)]:
+                query = LogQuery(space, pod.name, one.name, previous, None, None, _BEGINNING)
+                with suppress(ClusterRefused, TryLater):
+                    if told := of_the_schema(await scene.cluster.logs(query)):
+                        return f"container {short_name(one.name)} {redact(told)}"
+    return ""

@@ -218,6 +218,12 @@ def failed_dependencies(diagnosis: Diagnosis) -> list[Finding]:
     return [f for f in _dependencies(diagnosis) if f.data.get("healthy") is False]
 
 
+def about_neighbours(diagnosis: Diagnosis) -> list[str]:
+    """What is not known of Services without a ready pod that errors name."""
+    near = (f for f in diagnosis.findings if f.code.startswith("neighbour."))
+    return [str(f.data["asks"]) for f in near if f.data["asks"]]
+
+
 def unknown_dependencies(diagnosis: Diagnosis) -> list[Finding]:
     """Findings of the dependencies about which nothing could be said."""
     return [f for f in _dependencies(diagnosis) if f.certainty is Certainty.UNKNOWN]

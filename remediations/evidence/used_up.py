@@ -100,7 +100,13 @@ TOOK: Final = re.compile(
 )
 """How long something took."""
 
+FULL_GC: Final = _any(
+    r"\bfull gc\b|\bpause full\b|\bto-space exhausted\b|\ballocation stall\b|\bmark-compact\b.{0,80}\b(?:allocation failure|last resort)\b",
+)
+"""A runtime that tidies up all of its heap (JVM, V8), in whatever level: once in a while well ones do."""
+
 MEMORY_FULL: Final = _any(
+    FULL_GC.pattern,
     r"GC overhead limit|java heap space|\bmetaspace\b|direct buffer memory|OutOfMemory(?:Error|Exception)|heap out of memory|reached heap limit|heap limit allocation failed",
     r"\bMemoryError\b|NoMemoryError|cannot allocate memory|failed to allocate memory|allowed memory size of|unable to allocate|runtime: out of memory|bad_alloc|\bout of memory\b|memory limit exceeded",
 )

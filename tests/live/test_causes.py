@@ -23,7 +23,7 @@ from remediations.causes import CauseCode as C
 from remediations.causes import Investigation, investigate
 from tests.live.kwok import FAULT
 from tests.live.stack import ControlPlane
-from tests.live.workload import Shop
+from tests.live.workload import Shop, wait_out_last_second
 
 pytestmark = pytest.mark.live
 
@@ -48,7 +48,7 @@ class Situation:
     by_rollout: bool | None = None
 
 
-class _Nothing:
+class Nothing:
     async def check(self, names: Any) -> list[DependencyResult]:
         return []
 
@@ -126,6 +126,7 @@ def released(change: Obj, *around: Around) -> Around:
         shop.settle()
         for one in around:
             one(plane, namespace)
+        wait_out_last_second(plane, shop.path())  # else the version before has not run for a second
         container = {"name": "main", "image": "registry.test/web:2"}
         shop.edit({"spec": {"template": {"spec": {"containers": [container], **change}}}})
 
@@ -201,7 +202,7 @@ async def look(cluster: KubeCluster, namespace: str) -> Investigation:
     view = View(cluster)
     workload = await read_workload(view, Target(namespace, Kind.DEPLOYMENT, "web"))
     now = dt.datetime.now(dt.UTC)
-    return await investigate(Scene(view, workload, "KubePodNotReady", {}, now, now, _Nothing()))
+    return await investigate(Scene(view, workload, "KubePodNotReady", {}, now, now, Nothing()))
 
 
 async def found(cluster: KubeCluster, one: Situation, namespace: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from app.domain.change import tokens
 from app.domain.json import Obj
-from app.domain.plan import Action, ActionKind, FieldChange
+from app.domain.plan import RESTART_TO_UNDO, Action, ActionKind, FieldChange
 from app.domain.target import Kind
 from app.domain.workload import Workload
 from app.kube.impossible import Impossible
@@ -226,12 +226,15 @@ _ROLLS = frozenset(
 )
 
 
+_ANEW = frozenset({ActionKind.ROLLOUT_RESTART, *RESTART_TO_UNDO})
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """What is made. `template` is the pod template after the step, `replicas` how many pods there will be; `rolls`: all
     present pods are replaced; `surge`: pods beyond the wanted number while it rolls; `at_once`: pods that may be down at
     the same time; `removed`: names of pods that are deleted. `another`: the template is that of another
-    revision."""
+    revision. `anew`: pods are made also where the template stays the same."""
 
     workload: Workload
     template: Obj
@@ -241,6 +244,7 @@ class Goal:
     at_once: int = 0
     removed: tuple[str, ...] = ()
     another: bool = False
+    anew: bool = False
 
     @property
     def namespace(self) -> str:
@@ -268,6 +272,7 @@ def goal_of(workload: Workload, actions: Sequence[Action]) -> Goal:
         at_once=taken_down_at_once(workload) if rolls else 0,
         removed=tuple(a.object.name for a in actions if a.kind in POD_KINDS),
         another=any(a.kind is ActionKind.ROLL_BACK for a in actions),
+        anew=any(a.kind in _ANEW for a in actions),
     )
 
 
@@ -380,3 +385,8 @@ def meets_others(goal: Goal) -> bool:
     now = goal.workload.manifest["spec"]["template"]
     before, after = ((t.get("metadata") or {}).get("labels") or {} for t in (now, goal.template))
     return before != after or not ports_of(now) <= ports_of(goal.template)
+
+
+def makes_pods(goal: Goal, present: int) -> bool:
+    """Whether any pod is made beyond the present ones, or in the place of one."""
+    return goal.rolls or bool(goal.removed) or goal.replicas > present

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from app.domain.decision import Code, GateResult, Mode, Verdict
+from app.domain.quantities import duration_text
 from app.domain.target import Kind, Target
 from app.domain.units import counted, duration, utc
 from app.policy.facts import Case, Pause, Unknown, Voice
 from app.policy.model import Policy, TrustTerms
 from app.policy.trust import TrustLevel, next_text, proof, proof_text, share, tally_text
-from app.policy.units import duration_text
 
 # Gate: the switches that people set. A pause denies; a ceiling of observe lets the service only look.
 
@@ -110,7 +110,8 @@ _STAYS = "neither it, its namespace nor an owner is being deleted"
 @_HANDS.of
 def hands(case: Case) -> GateResult:
     """Deny what is being deleted, and while somebody has acknowledged the incident; ask when somebody else changed the target after the alert
-    fired. Who orders or approves this very plan knows of what stood then, and of nothing that came since; what is being deleted nobody can keep."""
+    fired or it was ordered. Who orders or approves this very plan knows of what stood then, and of nothing that came since: an order is no word
+    for what others changed after it. What is being deleted nobody can keep."""
     facts = case.facts
     if isinstance(facts.leaving, Unknown):
         return _HANDS.unknown("whether it is being deleted", facts.leaving, _STAYS)
@@ -122,9 +123,10 @@ def hands(case: Case) -> GateResult:
     value = "; ".join(part for part in (facts.acknowledged, facts.changed_by) if part)
     if not value:
         return _HANDS.allow("nobody is at it", _NOBODY_AT_IT)
-    if case.approved_by and not facts.taken_since:
+    agreed = case.approved_by and not facts.taken_since
+    if agreed and (facts.approved_by or not facts.changed_by):
         return _HANDS.allow(f"{value}; {case.approved_by}", _NOBODY_AT_IT)
-    if facts.acknowledged:
+    if facts.acknowledged and not agreed:
         remedy = "the acknowledgement ends, or a person orders it"
         return _HANDS.deny(Code.ACKNOWLEDGED, value, _NOBODY_AT_IT, remedy)
     remedy = f"{case.approvers} that it is written over what they did"

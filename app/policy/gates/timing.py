@@ -11,13 +11,13 @@ from app.domain import half_way
 from app.domain.decision import Code, GateResult, Verdict
 from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Step
+from app.domain.quantities import duration_text, wall_time_text
 from app.domain.units import counted, duration, utc
 from app.policy.calendar import is_open, next_change
 from app.policy.facts import Case, Spend, Unknown, Voice
 from app.policy.match import BudgetScope, Origin, scopes_for
 from app.policy.matchers import When
 from app.policy.model import Policy, Rule, Window
-from app.policy.units import duration_text, wall_time_text
 
 # Gate: does the alert still fire, by a word that is not too old? An old alert is a past fault.
 
@@ -239,8 +239,9 @@ def busy(case: Case) -> GateResult:
     """Deny while another run is at work on the target; plans for it that wait for an answer are named. Where no step applies, deny
     also for as long as `verify.timeout` after another run mended the target, as its other alerts take their time to resolve, and after
     somebody else's change made our question void: theirs has its time to help as well. And while something else is under way: a question
-    about the target stands, another alert of it is still looked at or has called a person, somebody changed it after the alert fired. A step
-    that people would be asked about waits for another alert's question, and for as long after a run mended the target."""
+    about the target stands, another alert of it is still looked at or has called a person, somebody changed it after the alert fired, or that
+    fired less than a minute ago, so that another one of the same fault may follow. A step that people would be asked about waits for another
+    alert's question, and for as long after a run mended the target."""
     run = case.facts.busy_with
     if isinstance(run, Unknown):
         return _BUSY.unknown("runs on the target", run, _NOT_BUSY)

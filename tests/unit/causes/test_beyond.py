@@ -28,6 +28,8 @@ def chain(said_by_api: str, *, postgres: bool = False, web: str = BAD_GATEWAY) -
         if name == "api" or postgres:
             pod = world.pod(f"{name}-0")
             pod["metadata"]["labels"] = {"app": name, "pod-template-hash": "other"}
+        else:
+            world.emptied(name, 8)
     world.cluster.log["api-0", False] = log(said_by_api, 290) if said_by_api else "INFO served"
     return world
 
@@ -118,7 +120,7 @@ async def test_one_word_on_a_dependency_by_our_check_or_where_it_tells_nothing_b
 ) -> None:
     """A dependency that a rule names and nobody configured a check for is seen as any other Service."""
     world = failing(NO_DATABASE, deployed=6)
-    service(world, "postgres", {"app": "postgres"})
+    service(world, "postgres", {"app": "postgres"}).emptied("postgres", 8)
     scene = replace(await world.scene(), dependencies=Checked(healthy=healthy))
     found = await handler.diagnose(scene, handler.params(dependencies=["postgres"]))  # type: ignore[arg-type]
     (said,) = (f for f in found.findings if f.code == "dependency.postgres")

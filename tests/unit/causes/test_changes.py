@@ -10,8 +10,8 @@ from app.domain.evidence import Certainty
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef
+from app.kube.lineage import Write, last_write
 from remediations.causes import CauseCode
-from remediations.causes.changes import Write, last_write
 from remediations.causes.creation import is_missing
 from remediations.causes.demands import needed
 from remediations.causes.report import FirstCause

@@ -145,6 +145,32 @@ def outgrown(old: Obj, new: Obj, *, dead: int = 3) -> World:
     return world
 
 
+FILLED = 'Usage of EmptyDir volume "cache" exceeds the limit "1Gi". '
+
+
+def put_out(world: World, name: str, *, revision: int, made: float, ended: float) -> World:
+    """A pod filled its emptyDir, and its node put it out."""
+    gone = world.pod(name, revision=revision, made=made)
+    ready = {"type": "Ready", "status": "False", "lastTransitionTime": at(minutes=ended)}
+    gone["status"] = {"phase": "Failed", "reason": "Evicted", "message": FILLED, "conditions": [ready]}
+    return world
+
+
+def filled(*, old: int, before: str = "1Gi", took: float = 3) -> World:
+    """Pods of a release of 30 minutes ago fill an emptyDir of 1Gi in so many minutes; `old` pods of the one before, which had `before`, serve."""
+    world = World().rolling(30, old=old, new=0) if old else World()
+
+    def cache(much: str) -> Obj:
+        return {"volumes": [{"name": "cache", "emptyDir": {"sizeLimit": much}}]}
+
+    world.both(lambda spec: spec.update(cache("1Gi")))
+    world.before["spec"].update(cache(before))
+    world.pods = {name: pod for name, pod in world.pods.items() if name.startswith("old")}
+    put_out(world, "gone-0", revision=2, made=5 + took, ended=5)
+    world.pod("new-0", made=2, ready=False)
+    return world
+
+
 def past_deadline(world: World) -> World:
     whole = world.manifest
 
@@ -196,6 +222,12 @@ AMOUNTS = [
     Row("put out for a size that the release gave it", lambda: outgrown({}, {"ephemeral-storage": "10Mi"}), C.EVICTED, "Pod gone-0", BACK, ("3 pods put out", 'exceeded its local ephemeral storage limit "10Mi"')),
     Row("put out for its size, past the deadline", lambda: past_deadline(outgrown({"ephemeral-storage": "1Gi"}, {"ephemeral-storage": "10Mi"})), C.EVICTED, "Pod gone-0", BACK),
     Row("put out for a size that the release raised", lambda: outgrown({"ephemeral-storage": "5Mi"}, {"ephemeral-storage": "10Mi"}), C.EVICTED, "Pod gone-0", words=("raise the size that they outgrew",)),
+    Row("a full volume of a release that made it no smaller", lambda: filled(old=0, took=20), C.EVICTED, "Pod gone-0", BACK, (FILLED.strip(),), asks="made none of their sizes smaller, and whether the pods before it filled theirs as well is not known"),
+    Row("a full volume, and one before it was filled too", lambda: put_out(filled(old=0, before="2Gi"), "past-0", revision=1, made=300, ended=50), C.EVICTED, "Pod gone-0", BACK,
+        asks="pod past-0 of an older revision was put out for its own size as well 50 min ago"),
+    Row("a full volume that the release made smaller, and one before it was filled days ago", lambda: put_out(filled(old=3, before="2Gi"), "past-0", revision=1, made=5 * 24 * 60 + 60, ended=5 * 24 * 60), C.EVICTED, "Pod gone-0", BACK),
+    Row("a full volume that the release made smaller", lambda: filled(old=0, before="2Gi", took=20), C.EVICTED, "Pod gone-0", BACK),
+    Row("a full volume, and older pods serve for days without it", lambda: filled(old=3), C.EVICTED, "Pod gone-0", BACK),
     Row("put out by a node under pressure", pressed, C.EVICTED, "Node node-1", words=("no change of the pod template brings that",)),
 ]  # fmt: skip
 

@@ -112,7 +112,7 @@ def annotated() -> World:
         (lambda: mixed(KEY, old_too=True), False, "pod old-0 of an older one has them too"),
         (lambda: mixed(REFUSED, old_too=False), True, "connection refused"),
         (lambda: failing(REFUSED, deployed=6), False, "none is checked"),
-        (lambda: service(failing(REFUSED, deployed=6), "redis", {"app": "redis"}), False, "redis has no ready pod (0 of 0 pods)"),
+        (lambda: service(failing(REFUSED, deployed=6), "redis", {"app": "redis"}).emptied("redis", 7), False, "redis has no ready pod (0 of 0 pods)"),
         (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
         (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "began to fail 26 min after its pods served"),
         (annotated, False, "changed metadata.annotations only"),
@@ -332,6 +332,8 @@ async def test_a_release_that_cut_its_pods_off_from_their_service_is_rolled_back
     assert steps["roll-back"].applies, steps["roll-back"].why
     assert "Service web has no endpoint" in steps["roll-back"].why
     assert "changed metadata.labels" in steps["roll-back"].why
+    # No pod shows it, so that no ready pod is one that runs without it.
+    assert not steps["roll-back"].asks
 
     innocent = World()
     innocent.deployed = 6
@@ -351,6 +353,7 @@ async def test_a_possible_cause_is_named_beside_the_question_why() -> None:
 
 async def test_a_neighbour_that_is_down_keeps_the_service_from_scaling_too() -> None:
     world = service(failing("Error: 503 from http://search/query", deployed=200), "search", {"app": "search"})
+    world.emptied("search", 7)
     diagnosis, steps = await world.look(HighErrorRate())
 
     neighbour = diagnosis.finding("dependency.search")

@@ -63,8 +63,10 @@ async def test_a_neighbour_that_somebody_scaled_to_0_is_told_with_who_did_it(*, 
         in first.text
     )
     other = findings_of(await investigate(await stopped("another").scene()))[0]
-    assert "Service cache has no ready pod (0 of 0 pods" in other.text
-    assert "scaled" not in other.text
+    (note,) = (d for d in other.details if "Service cache has no ready pod (0 of 0 pods" in d)
+    assert note.startswith("possibly: ")
+    assert "since when is not known" in note
+    assert "scaled" not in f"{other.text} {note}"
 
 
 async def test_of_a_stopped_neighbour_that_is_kept_away_nothing_is_told() -> None:

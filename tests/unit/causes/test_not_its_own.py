@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import pytest
 
+from app.domain.accusing import Sign
 from remediations.evidence.last_words import heard
-from remediations.evidence.natures import Sign
 from tests.unit.causes.world import World
 
 DATA = tuple(

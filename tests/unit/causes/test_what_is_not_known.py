@@ -249,7 +249,7 @@ DOUBTS = [
     Row("a release that looks a Service up which does not exist", lambda: said_last("panic: dial tcp: lookup db.shop.svc.cluster.local on 10.96.0.10:53: no such host"), C.DEPENDENCY, "Service db", "roll-back",
         ("Service db does not exist",), asks="speaks of something else"),
     Row("a name of another domain is no Service", lambda: said_last("dial tcp: lookup api.example.test: no such host"), C.CRASH, "Pod new-0", "roll-back", asks="speaks of something else"),
-    Row("a Service that is named by its ClusterIP", lambda: db_service(clusterIP="10.96.4.4").crash("new-0").said("app", "dial tcp 10.96.4.4:5432: connect: connection refused"), C.DEPENDENCY, "Service db",
+    Row("a Service that is named by its ClusterIP", lambda: db_service(clusterIP="10.96.4.4").emptied("db", 7).crash("new-0").said("app", "dial tcp 10.96.4.4:5432: connect: connection refused"), C.DEPENDENCY, "Service db",
         words=("Service db has no ready pod",)),
     Row("an old release, and events cannot be read", lambda: blind(long_ago(), Kind.EVENT), C.CRASH, "Pod new-0", "roll-back", asks="is in trouble is not known: the events could not be read (cannot read Event)"),
     Row("an old release, and one of two pods left no event", half_told, C.CRASH, "Pod new-0", "roll-back", asks="is in trouble is not known"),

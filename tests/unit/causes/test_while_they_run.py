@@ -205,6 +205,7 @@ AROUND = [
     Row("Service with another selector", lambda: service(selector={"app": "webb"}), C.SERVICE_SELECTOR, "Service web", words=("it selects app=webb", "changed 4 min ago by kubectl-edit")),
     Row("Service with a number that no container declares, set just now", lambda: service(targetPort=8081), C.SERVICE_PORT, "Service web",
         words=("Likely", "targetPort 8081, which no container declares", "correct targetPort of Service web")),
+    Row("Service whose EndpointSlices are empty", lambda: service().emptied("web", 4), C.SERVICE_ENDPOINTS, "Service web", words=("have no ready address",)),
     Row("Service with a port that is not there", lambda: service(targetPort="metrics"), C.SERVICE_PORT, "Service web", words=("which no container names",)),
     Row("autoscaler without requests", lambda: scaler({"type": "ScalingActive", "status": "False", "reason": "FailedGetResourceMetric", "message": "missing request for cpu in container app of Pod new-0"}),
         C.AUTOSCALER, "HorizontalPodAutoscaler web", words=("missing request for cpu",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -73,12 +74,40 @@ async def test_errors_with_a_sign_of_the_program_are_rolled_back_and_it_is_said_
     )
 
 
-async def test_what_is_not_there_accuses_nobody_while_others_fail_as_well() -> None:
-    world = told(KEY, 350, 360, deployed=6)
+FLAGS = "ERROR flags: connect ECONNREFUSED 10.0.0.3:8080"
+
+
+def _beside(error: str, every: int) -> World:
+    """A release whose pods write this error, and beside each so many of it a line about somebody else."""
+    world = told(error, 350, 360, deployed=6)
     for rows in world.cluster.timed.values():
-        rows.append((rows[-1][0], "ERROR flags: connect ECONNREFUSED 10.0.0.3:8080"))
+        for number in range(len(rows) - 1, 1, -every):
+            rows.insert(number, (rows[number][0], FLAGS))
+    return world
+
+
+@pytest.mark.parametrize(
+    "error", [KEY, NPE, "IndexError: list index out of range", "TypeError: x is undefined"]
+)
+@pytest.mark.parametrize(("every", "asks"), [(25, False), (12, False), (4, True), (2, True)])
+async def test_what_is_not_there_accuses_the_program_while_few_lines_speak_of_others(
+    error: str, every: int, asks: bool
+) -> None:
+    """The error that it may follow from is named, and not the error itself."""
+    _, steps = await healthy(_beside(error, every))
+    step = steps["roll-back"]
+    assert (step.applies, bool(step.asks)) == (True, asks), step.asks
+    assert not asks or 'lines speak of something else: "flags: connect ECONNREFUSED' in step.asks
+
+
+async def test_one_line_about_somebody_else_that_came_first_is_a_question() -> None:
+    """What was not fetched as the pod started is told once, and is missing in each request."""
+    world = told(KEY, 200, 360, deployed=6)
+    for rows in world.cluster.timed.values():
+        first = next(n for n, (_, text) in enumerate(rows) if KEY in text)
+        rows.insert(first, (rows[first][0] - timedelta(seconds=20), FLAGS))
     _, steps = await healthy(world)
-    assert "they speak of something else" in steps["roll-back"].asks
+    assert "something else" in steps["roll-back"].asks
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,12 @@ from datetime import timedelta
 
 import pytest
 
+from app.domain.accusing import Sign
 from app.domain.json import Obj
 from remediations.causes import CauseCode as C
 from remediations.causes import conclude
 from remediations.causes.investigate import read_snapshot
 from remediations.evidence.last_words import heard
-from remediations.evidence.natures import Sign
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.table import Row, holds
@@ -301,7 +301,7 @@ MORE = [
     Row("ready for 8 min, then all at once", lambda: all_new(9.5, since=1.4), C.CRASH, "Pod new-0", "roll-back", asks="ran for 8 min before that began"),
     Row("one of three, two run well", lambda: all_new(8, "new-0", since=7.9), C.CRASH, "Pod new-0", "roll-back", asks="2 other pods of revision 2 (v1 -> v2) run without it"),
     Row("broken from the start", lambda: all_new(8, since=7.9), C.CRASH, "Pod new-0", "roll-back"),
-    Row("older pods were in BackOff before", lambda: restarted_before(20), C.CRASH, "Pod new-0", "roll-back", asks="of an older revision was restarted again and again already 15 min before the rollout"),
+    Row("older pods were in BackOff before", lambda: restarted_before(20), C.CRASH, "Pod new-0", "roll-back", asks="of an older revision was restarted again and again already 15 min before revision 2 was deployed"),
     Row("older pods were in BackOff as they were replaced", lambda: restarted_before(4.5), C.CRASH, "Pod new-0", "roll-back"),
     Row("something beside is down, and nobody names it", lambda: down(says(*NONE.split("\n")), "redis", 6379), C.CRASH, "Pod new-0", "roll-back", asks="Service redis is down as well (0 of 1 pod ready)"),
     Row("something beside is down, and a module is missing", lambda: down(says("ModuleNotFoundError: No module named 'x'"), "redis", 6379), C.CRASH, "Pod new-0", "roll-back"),

@@ -71,6 +71,25 @@ ROWS = [
             (404, '10.1.2.3 - - "GET /metrics HTTP/1.1" 200 503'),
         )
     ),
+    *(
+        Row(f"a Service's address where a number stood: {line[:20]}", lambda line=line: says("Traceback (most recent call last):", line), C.CRASH, "Pod new-0", "roll-back",  # type: ignore[misc]
+            asks=f"has tcp://{link}, which is what the kubelet sets NAME_PORT to")
+        for link, line in (
+            ("10.0.0.1:80", "ValueError: invalid literal for int() with base 10: 'tcp://10.0.0.1:80'"),
+            ("10.96.12.7:6379", 'panic: strconv.Atoi: parsing "tcp://10.96.12.7:6379": invalid syntax'),
+            ("[fd00::1]:80", 'java.lang.NumberFormatException: For input string: "tcp://[fd00::1]:80"'),
+        )
+    ),
+    *(
+        Row(f"an address of its own, which no Service has: {line[-24:]}", lambda line=line: says(line), C.CRASH, "Pod new-0", "roll-back")  # type: ignore[misc]
+        for line in (
+            "ValueError: invalid bind address 'tcp://0.0.0.0:5555'",
+            "panic: listen tcp://127.0.0.1:9000: invalid option",
+            "ValueError: invalid literal for int() with base 10: 'tcp://[::1]:80'",
+            "ValueError: invalid literal for int() with base 10: 'tcp://[::]:80'",
+        )
+    ),
+    Row("a Service's address, and none is given", lambda: says("ValueError: invalid literal for int() with base 10: 'tcp://10.0.0.1:80'").both(lambda s: s.update(enableServiceLinks=False)), C.CRASH, "Pod new-0", "roll-back"),
     Row("a client's log of what a provider answers", lambda: answers(503, 'INFO httpx HTTP Request: POST https://api.pay.test/v1 "HTTP/1.1 503 Service Unavailable"'), C.READINESS_PROBE, "Pod new-0", "roll-back",
         asks="speaks of something else"),
 ]  # fmt: skip

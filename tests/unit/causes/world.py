@@ -254,6 +254,14 @@ class World:
         self.cluster.put({"kind": kind, "metadata": meta, **rest})
         return self
 
+    def emptied(self, service: str, minutes: float) -> World:
+        """The EndpointSlice of a Service has had no address for so many minutes."""
+        name = f"{service}-x7k2p"
+        self.put("EndpointSlice", name, changed=minutes, by="kube-controller-manager", endpoints=[])
+        made = self.cluster.of(Kind.ENDPOINT_SLICE, name, SPACE)["metadata"]
+        made["labels"] = {"kubernetes.io/service-name": service}
+        return self
+
     def config(
         self,
         name: str = "web-config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ from inline_snapshot import snapshot
 from app.domain.remediation import PastAlert
 from app.domain.workload import Revision, Workload
 from app.kube.actions import Impossible, roll_back
-from app.kube.lineage import Life, Records, Word, left_by_return, lives, put_back, release_after
+from app.kube.known_good import Records, Word
+from app.kube.lineage import Life, left_by_return, lives, put_back, release_after, released_again
 from app.kube.parse import fingerprint, parse_replica_set
 from tests.unit.kube import manifests as m
 from tests.unit.kube.test_actions import built, refused
@@ -74,13 +76,17 @@ V3_BAD = [revision(3, 3, 5 * MINUTE, current=True), revision(2, 2, 15 * MINUTE),
         (  # still firing when it was replaced
             [revision(2, 2, MINUTE, current=True), revision(1, 1, 3 * DAY)],
             [fired("HighLatency", 2 * HOUR)],
-            [(1, "bad", "HighLatency fired while revision 1 ran")],
+            [(1, "unknown", "HighLatency fired while revision 1 ran, 2 d after it came")],
         ),
         (  # an hour of quiet says little after an alert: what made it fire may come back
             [revision(3, 3, MINUTE, current=True), revision(2, 2, 2 * HOUR), revision(1, 1, 3 * DAY)],
             [fired("HighErrorRate", 90 * MINUTE, 61 * MINUTE)],
             [
-                (2, "unknown", "HighErrorRate fired while revision 2 ran, 1 h before its end"),
+                (
+                    2,
+                    "unknown",
+                    "HighErrorRate fired while revision 2 ran, 30 min after it came and 1 h before its end",
+                ),
                 (1, "good", "revision 1 ran 2 d without an alert"),
             ],
         ),
@@ -89,7 +95,7 @@ V3_BAD = [revision(3, 3, 5 * MINUTE, current=True), revision(2, 2, 15 * MINUTE),
             [fired("HighErrorRate", 3 * HOUR, 61 * MINUTE)],
             [
                 (2, "unknown", "HighErrorRate fired while revision 2 ran, 1 h before its end"),
-                (1, "bad", "HighErrorRate fired while revision 1 ran"),
+                (1, "unknown", "HighErrorRate fired while revision 1 ran, 2 d after it came"),
             ],
         ),
         (  # it began before, and this version was what ended it
@@ -97,7 +103,7 @@ V3_BAD = [revision(3, 3, 5 * MINUTE, current=True), revision(2, 2, 15 * MINUTE),
             [fired("HighErrorRate", 3 * HOUR, 115 * MINUTE)],
             [
                 (2, "good", "revision 2 ran 1 h without an alert"),
-                (1, "bad", "HighErrorRate fired while revision 1 ran"),
+                (1, "unknown", "HighErrorRate fired while revision 1 ran, 2 d after it came"),
             ],
         ),
         (  # the alert that is looked at now opened on the present revision
@@ -189,6 +195,19 @@ def test_c_a_version_deployed_again_after_it_was_rolled_back_is_no_rollback() ->
     again = built(roll_back(workload, found, records=known, redeployed=True))
     assert again.params["to_revision"] == 3
     assert known.standing(found[1]).word is Word.GOOD
+
+
+def test_c_who_goes_back_from_what_was_released_again_goes_back_to_the_good_one() -> None:
+    """v1, v2, v1, v2, v1: the present one is no release. v3 after it goes back to v1, and never to v2."""
+    found = [
+        revision(5, 1, 3 * DAY, earlier=(1, 3), current=True),
+        revision(4, 2, DAY, earlier=(2,)),
+    ]
+    assert not put_back(found)
+    assert left_by_return(found) == {found[1].fingerprint}
+    assert released_again(found) == frozenset()
+    at_last = [revision(6, 3, MINUTE, current=True), *(replace(r, current=False) for r in found)]
+    assert left_by_return(at_last) == {found[1].fingerprint}
 
 
 def test_c_what_this_service_rolled_back_from_is_not_left_again_when_somebody_put_it_back() -> None:

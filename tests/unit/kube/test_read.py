@@ -270,6 +270,39 @@ async def test_a_hint_is_followed_to_its_workload(kind: str, name: str, key: str
 
 
 @pytest.mark.parametrize(
+    ("owner", "why"),
+    [
+        (
+            ("Deployment", "langgraph", "1111"),
+            "Pod x belongs to another Deployment langgraph than is there",
+        ),
+        (("StatefulSet", "postgres", "dep-uid"), "Pod x belongs to another StatefulSet postgres than"),
+        (
+            ("ReplicaSet", "langgraph-hash2", "1111"),
+            "Pod x belongs to another ReplicaSet langgraph-hash2 than",
+        ),
+        (("ReplicaSet", "web-7c9f8b6d5", "stale"), "Pod x belongs to another ReplicaSet web-7c9f8b6d5 than"),
+        (
+            ("ReplicaSet", "orphan", "orphan-uid"),
+            "Pod x belongs to another Deployment langgraph than is there: the uid differs",
+        ),
+    ],
+)
+async def test_an_owner_is_known_by_its_uid_and_not_by_its_name(
+    owner: tuple[str, str, str], why: str
+) -> None:
+    """Whoever may make a pod writes whatever owner into it; and a workload that was made anew is another one."""
+    cluster = _resolving()
+    orphan = m.replica_set(7, m.template(), owner="earlier-uid")
+    orphan["metadata"] |= {"name": "orphan", "uid": "orphan-uid"}
+    cluster.put(orphan)
+    cluster.put(m.pod("x", owner=m.owned_by(*owner)))
+    with pytest.raises(ObjectMissing, match=why) as raised:
+        await resolve(cluster, m.NAMESPACE, "Pod", "x")
+    assert raised.value.code == "no_workload"
+
+
+@pytest.mark.parametrize(
     ("kind", "name", "why"),
     [
         ("Deployment", "nothing", "not found"),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, cast
 
 import pytest
 
 from app.cli.serve import backtest
 from app.domain.errors import BadInput
 from app.page import uploads
-from app.page.backtest import texts_of
+from app.page.backtest import _played, texts_of
 from app.page.requests import MAX_UPLOAD
 from app.policy.model import Policy
 from app.store import records
@@ -137,10 +137,12 @@ async def test_only_a_form_of_this_page_is_taken(tries: Browser) -> None:
 async def test_one_is_under_way_at_a_time_and_none_is_in_the_way_of_the_event_loop(rig: Rig) -> None:
     begun, ends = asyncio.Event(), asyncio.Event()
 
-    async def slow(texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard]) -> Mapping[str, Any]:
+    async def slow(
+        texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard], over: Callable[[], bool]
+    ) -> Mapping[str, Any]:
         begun.set()
         await ends.wait()
-        return await backtest(texts, in_force, heard)
+        return await backtest(texts, in_force, heard, over)
 
     browser = Browser(app_of(rig, access(), replay=slow))
     await browser.login("reader")
@@ -152,6 +154,41 @@ async def test_one_is_under_way_at_a_time_and_none_is_in_the_way_of_the_event_lo
     assert (await first).status == 200
     assert (await tried(browser)).status == 200
     await browser.close()
+
+
+async def test_what_takes_too_long_is_ended_and_told_and_its_place_is_free(
+    tries: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ends before the next alert is played, as no thread can be ended from outside."""
+    await tries.login("reader")
+    monkeypatch.setattr("app.page.backtest.MAX_SECONDS", 0)
+    page = await tried(tries)
+    assert page.status == 422
+    assert "took more than 0 s and was ended" in page.document.one(id="backtest").text
+    monkeypatch.setattr("app.page.backtest.MAX_SECONDS", 40)
+    after = await tried(tries)
+    assert (after.status, "was ended" in after.text) == (200, False)
+    assert asked
+
+
+async def test_who_waits_no_longer_ends_it() -> None:
+    begun, ended = asyncio.Event(), list[bool]()
+
+    async def endless(
+        texts: Mapping[str, str], in_force: Policy, heard: Sequence[Heard], over: Callable[[], bool]
+    ) -> Mapping[str, Any]:
+        begun.set()
+        while not over():  # noqa: ASYNC110 - as a thread asks
+            await asyncio.sleep(0)
+        ended.append(True)
+        raise TimeoutError
+
+    waiting = asyncio.ensure_future(_played(endless, {}, cast("Policy", None), []))
+    await begun.wait()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == [True]
 
 
 async def test_more_alerts_than_are_played_are_told(

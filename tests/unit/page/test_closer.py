@@ -9,8 +9,8 @@ from app.page.closer import masked
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run, writes
 from tests.unit.page.browser import Browser, Page
+from tests.unit.page.test_clicks import REASON, ended
 from tests.unit.page.test_pages import expect_sound
-from tests.unit.page.test_presses import REASON, ended
 
 API = (Kind.DEPLOYMENT, "rag7", "langgraph")
 HAND = [{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "langgraph:by-hand"}]

@@ -9,8 +9,8 @@ import pytest
 
 from app.domain.outcome import RunState
 from app.page.requests import MAX_FORM
-from app.page.session import SESSION, VISIT
 from app.store import people
+from app.web.cookies import SESSION, VISIT
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run
 from tests.scenario.web import URL, app_of
@@ -99,7 +99,7 @@ async def test_a_form_without_its_token_is_refused(
 ) -> None:
     page = await browser.login()
     for action in (f"/runs/{asked}/approve", f"/runs/{asked}/reject", "/pause", "/resume", "/logout"):
-        data = {"reason": REASON, "scope": "all", "once": "press_000001", "form": token}
+        data = {"reason": REASON, "scope": "all", "once": "click_000001", "form": token}
         answer = await browser.post(action, data)
         assert (answer.status, answer.document.one("code").text) == (403, "form_refused"), action
     assert page.status == 200

@@ -7,7 +7,8 @@ from datetime import timedelta
 
 import pytest
 
-from app.page.session import LIFETIME, SESSION
+from app.page.session import LIFETIME
+from app.web.cookies import SESSION
 from app.web.failures import LOGIN_TRIES, WINDOW, Failures, TooManyFailuresError
 from tests.scenario.rig import Rig
 from tests.scenario.web import URL, app_of
@@ -22,6 +23,22 @@ async def test_nobody_sees_anything_without_a_login(browser: Browser, path: str)
     page = await browser.get(path)
     assert page.path.startswith("/login")
     assert page.document.one("h1").text == "Log in"
+
+
+@pytest.mark.parametrize(
+    ("asked", "onward"),
+    [
+        ("next=/" + "a" * 1_999, "/" + "a" * 1_999),
+        ("next=/" + "a" * 2_001, "/"),
+        ("next=/" + "%26" * 1_900, "/" + "&" * 1_900),
+        ("next=/" + "%26" * 2_100, "/"),
+        ("next=/a&" * 3_000, "/"),
+    ],
+)
+async def test_a_long_way_onward_is_not_read(browser: Browser, asked: str, onward: str) -> None:
+    """Whoever asks has proved nothing."""
+    page = await browser.get(f"/login?{asked}")
+    assert page.document.one("input", name="next").get("value") == onward
 
 
 async def test_the_owner_of_a_token_with_the_scope_read_gets_in(browser: Browser) -> None:

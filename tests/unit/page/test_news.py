@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from app.domain.errors import BadInput
 from app.page import news, streams
-from app.page.session import LIFETIME, SESSION
+from app.page.session import LIFETIME
+from app.web.cookies import SESSION
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, the_incident
 from tests.scenario.web import URL, app_of

@@ -13,8 +13,7 @@ from structlog.testing import capture_logs
 
 from app.domain.events import EventKind
 from app.observe.identity_provider import FAILED_FOR, KEYS_AGAIN, LIMIT
-from app.page.oidc import ATTEMPT
-from app.page.session import SESSION
+from app.web.cookies import ATTEMPT, SESSION
 from app.web.failures import WINDOW
 from tests.doubles import oidc
 from tests.doubles.oidc import CLIENT, SECRET, Provider

@@ -9,9 +9,10 @@ import httpx
 
 from app.domain.events import EventKind
 from app.observe.identity_provider import KEYS_AGAIN
-from app.page.oidc import ATTEMPT, WAIT
+from app.page.oidc import WAIT
 from app.page.requests import SignIn
-from app.page.session import LIFETIME, SESSION
+from app.page.session import LIFETIME
+from app.web.cookies import ATTEMPT, SESSION
 from app.web.failures import LOGIN_TRIES
 from tests.doubles.oidc import CLIENT, Provider
 from tests.scenario.rig import Rig

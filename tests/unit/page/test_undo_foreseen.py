@@ -17,9 +17,9 @@ from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_run, writes
 from tests.scenario.web import app_of
 from tests.unit.page.browser import Browser, Page, access, filled
+from tests.unit.page.test_clicks import ended
 from tests.unit.page.test_closer import API, acted
 from tests.unit.page.test_pages import expect_sound
-from tests.unit.page.test_presses import ended
 
 TYPED = "the old release was better"
 MARK = {"op": "add", "path": "/metadata/annotations/alert-remediator.io~1enabled", "value": "false"}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.domain.quantities import parse_wall_time
 from app.policy.calendar import is_open, last_post, next_change
 from app.policy.model import Day, Scorecard, Window
-from app.policy.units import parse_wall_time
 
 
 def window(**fields: Any) -> Window:

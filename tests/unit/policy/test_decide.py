@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.policy.decide import (
     decide_without_step,
     no_rule,
     no_target,
+    not_yet,
     target_not_found,
 )
 from app.policy.facts import Past, Pause, Unknown
@@ -247,3 +249,30 @@ def test_what_several_pieces_of_advice_end_with_is_told_once() -> None:
     assert word.text == (
         f"A person is needed: Check what the error names; {error}; Check the connection limit; Check the connection limit; and the pool"
     )
+
+
+@pytest.mark.parametrize(
+    ("code", "waits", "expected"),
+    [
+        (Code.PERSON_NEEDED, True, Code.NOT_YET),
+        (Code.NO_STEP, True, Code.NOT_YET),
+        (Code.PROTECTED, True, Code.NOT_YET),
+        (Code.PERSON_NEEDED, False, Code.PERSON_NEEDED),
+        (Code.TARGET_BUSY, True, Code.TARGET_BUSY),
+        (Code.PAUSED, True, Code.PAUSED),
+        (Code.NOTHING_TO_DO, True, Code.NOTHING_TO_DO),
+    ],
+)
+def test_a_step_that_is_due_soon_is_waited_for_where_no_other_applies(
+    code: Code, waits: bool, expected: Code
+) -> None:
+    word = Decision(Verdict.DENY, code, "A person is needed", "errors", "add-replicas", "", ())
+    soon, late = NOW + timedelta(minutes=4), NOW + timedelta(minutes=9)
+    ladder = (replace(NOTHING, later=late), replace(NOTHING, name="first", later=soon), IMAGE)
+    found = not_yet(word, ladder, NOW, waits=waits)
+    assert found.code is expected
+    assert found.retry_at == (soon if expected is Code.NOT_YET else None)
+    told = code in (Code.PERSON_NEEDED, Code.NO_STEP, Code.PROTECTED)
+    assert ("first may be taken at 2026" in found.text) is told
+    assert Decision.from_json(found.to_json()) == found
+    assert not_yet(word, (IMAGE, replace(NOTHING, later=NOW)), NOW, waits=True) == word

@@ -13,10 +13,10 @@ from inline_snapshot import snapshot
 
 from app.domain.decision import Mode
 from app.domain.errors import BadInput
+from app.domain.quantities import Percent
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.load import load_dir, load_policy
 from app.policy.model import Day, Otherwise, Rule
-from app.policy.units import Percent
 from tests.unit.policy.cases import CATALOGUE, HEAD, policy_of, text_of
 
 

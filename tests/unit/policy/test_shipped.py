@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from app.domain.decision import Mode
+from app.domain.errors import BadInput
 from app.domain.target import Kind
 from app.policy.load import load_policy, read_dir
 from app.policy.match import Hint, match_rule, target_hint
@@ -113,3 +114,14 @@ def _check(value: Any, schema: dict[str, Any], definitions: dict[str, Any]) -> N
             _check(inner, schema["items"], definitions)
     elif "enum" in schema:
         assert value in schema["enum"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_in_words(tmp_path: Path) -> None:
+    """The library's own text begins with a number, and repeats the path."""
+    with pytest.raises(BadInput) as missing:
+        read_dir(tmp_path / "nowhere")
+    assert missing.value.message == "cannot read the policy folder: No such file or directory"
+    (tmp_path / "a.yaml").write_bytes(b"\xff")
+    with pytest.raises(BadInput) as latin:
+        read_dir(tmp_path)
+    assert latin.value.message == "cannot read the policy folder: it is not UTF-8"

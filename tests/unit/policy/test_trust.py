@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.domain.decision import Mode
+from app.domain.quantities import Percent
 from app.domain.target import Kind, Target
 from app.policy.model import Promotion, Proof, Start, TargetClass, TrustTerms
 from app.policy.trust import (
@@ -32,7 +33,6 @@ from app.policy.trust import (
     share,
     tally_text,
 )
-from app.policy.units import Percent
 
 NOV = datetime(2025, 11, 3, 7, 0, tzinfo=UTC)
 NOW = datetime(2026, 3, 4, 3, 0, tzinfo=UTC)

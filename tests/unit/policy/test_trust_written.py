@@ -7,9 +7,9 @@ from textwrap import dedent, indent
 import pytest
 
 from app.domain.decision import Mode
+from app.domain.quantities import Percent
 from app.policy.faults import PolicyInvalid
 from app.policy.model import Promotion, Proof, Rule, Start, TargetClass, TrustTerms
-from app.policy.units import Percent
 from app.policytools.assumed import World
 from app.policytools.backtest_known import Assumptions
 from app.policytools.cases import read_cases

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.units import duration
-from app.policy.units import (
+from app.domain.quantities import (
     Limit,
     Limits,
     Percent,
@@ -20,6 +19,7 @@ from app.policy.units import (
     parse_wall_time,
     wall_time_text,
 )
+from app.domain.units import duration
 
 seconds = st.integers(0, 366 * 86_400)
 

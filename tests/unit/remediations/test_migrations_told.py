@@ -54,7 +54,7 @@ MORE_MIGRATED = (
     "exec sp_rename 'orders.total', 'amount'", "INFO: Database schema upgraded from 11 to 12", "Migrations applied: 3", "1 changeset applied",
     "Hibernate: \n    alter table if exists orders \n       add column tenant varchar(255)",
     '{"level":"info","msg":"migration applied","version":12}', '{"msg":"applied migration","name":"012_add_tenant"}', 'msg="running migration" version=12 name=add_tenant',
-    'msg="migrated database" version=12', "Schema migrated: 11 => 12", "DB migrated to v12", "Executed 12_add_tenant.sql", "applying 0012_add_tenant.sql",
+    'msg="migrated database" version=12', "Schema migrated: 11 => 12", "schema version: 3.1 -> 3.10", "DB migrated to v12", "Executed 12_add_tenant.sql", "applying 0012_add_tenant.sql",
     "Upgrade database schema 11 -> 12 done", "Database upgraded successfully", "Finished migration AddTenant1700000000", "schema updated from 1.11 to 1.12",
     "Run:                         12",
     '\x1b[1m\x1b[35m (12.3ms)\x1b[0m  \x1b[1m\x1b[35mALTER TABLE "orders" ADD "tenant" text\x1b[0m',
@@ -80,7 +80,7 @@ NOT_MIGRATED = (
     "Updated GeoIP database to version 2026-03-01", "Upgraded client to version 3", "migration guide for version 12", "Migration to v2 of the SDK: see docs/12",
     "migration 12 is pending", "UPDATE SUMMARY", "Run:                          0", "Previously run:              12", "Database is up to date, no changesets to execute",
     "all migrations applied", "pending migrations: 3", "Applied migrations: 0", "INFO applied settings to version", "Filter applied - 3 rows", "CREATE TEMPORARY TABLE x (id int)",
-    "CREATE TABLE orders_2026_03 PARTITION OF orders", "0 migrations applied", "Migrations applied: 0", "WARN migration 12 not applied", "served in 12ms DONE",
+    "CREATE TABLE orders_2026_03 PARTITION OF orders", "database version: 14.2 => 14.2", "schema version: 3.1 -> v3.1", "Schema migrated: 3 => 3", "0 migrations applied", "Migrations applied: 0", "WARN migration 12 not applied", "served in 12ms DONE",
 )  # fmt: skip
 
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.accusing import Sign
 from remediations.evidence.error_lines import errors_in
 from remediations.evidence.error_words import ErrorKind, Nature
 from remediations.evidence.last_words import heard
-from remediations.evidence.natures import Sign, kind_of, nature_of, own_answer
+from remediations.evidence.natures import kind_of, nature_of, own_answer
 
 CORPUS = Path(__file__).parents[2] / "data" / "log_lines.txt"
 

@@ -11,7 +11,7 @@ from app.domain.decision import Mode
 from app.domain.errors import BadInput
 from app.domain.http_check import HttpAddress
 from app.domain.target import Kind
-from app.flow.deciding.investigate import order_params
+from app.policy.ordered import order_params
 from remediations import CATALOGUE
 from remediations.deploy import DeployParams, repository, whole
 from tests.orders import API, LANGGRAPH, orders_world
@@ -38,6 +38,8 @@ async def step_of(name: str, target: str = LANGGRAPH, *edits: Any, **params: Any
         ({"image": f"{RAG7}:v1.4.2"}, "runs already, on all 3 pods"),
         ({"image": ":latest"}, "moving_tag=true"),
         ({"image": RAG7}, "neither tag nor digest"),
+        ({"image": "nginx"}, "The image nginx has neither tag nor digest"),
+        ({"image": "nginx:1.29"}, "The repository nginx is another repository"),
         ({"image": "ghcr.io/elsewhere/rag7:v1.5.0"}, "another repository"),
         ({"image": "localhost:5000/rag7:v1.5.0"}, "another repository"),
         ({"container": "worker"}, "no container worker: say which (param container), there are langgraph"),

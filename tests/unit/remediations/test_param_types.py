@@ -9,8 +9,8 @@ from pydantic import TypeAdapter
 
 from app.domain.errors import BadInput
 from app.domain.remediation import AnyRemediation
-from app.flow.deciding.investigate import order_params
 from app.policy.load import load_policy
+from app.policy.ordered import order_params
 from remediations import CATALOGUE
 from tests.orders import ORDERS
 

@@ -9,8 +9,9 @@ import pytest
 
 from app.domain.target import Kind, ObjectRef
 from app.domain.workload import ContainerSpec, ContainerState, Terminated
+from app.kube.known_good import of_revision
 from remediations.evidence.leaks import limits_finding
-from remediations.evidence.pods import Fault, of_revision, pods_finding, troubles
+from remediations.evidence.pods import Fault, pods_finding, troubles
 from remediations.shared import pods_counted
 from tests.unit.remediations.snapshots import MIB, ago, ended, pod, revision, state, workload
 

@@ -1,4 +1,4 @@
-"""Presses: the same orders as the API's, by the same people, with a reason, once."""
+"""Clicks: the same orders as the API's, by the same people, with a reason, once."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ async def test_a_reader_sees_everything_and_can_press_nothing(rig: Rig, browser:
     assert "reader lacks the scope operate" in page.text
     assert [f.get("action") for f in page.document.all("form") if f.get("method") == "post"] == ["/logout"]
     form = page.document.all(name="form")[0].get("value")
-    data = {"form": form, "once": "press_00000001", "reason": REASON, "scope": "all", "hours": "1"}
+    data = {"form": form, "once": "click_00000001", "reason": REASON, "scope": "all", "hours": "1"}
     data["plan_hash"] = (await the_run(rig)).plan_hash
     for action in (
         *(f"/runs/{asked}/{a}" for a in ("approve", "reject", "undo", "keep")),
@@ -190,7 +190,7 @@ async def test_who_may_approve_is_the_policys_word(tmp_path: Path) -> None:
     run = await the_run(rig)
     page = await alice.login("alice")
     assert "You cannot answer: alice is not among those who may answer: bob" in page.text
-    forged = {"form": page.document.all(name="form")[0].get("value"), "once": "press_00000001"}
+    forged = {"form": page.document.all(name="form")[0].get("value"), "once": "click_00000001"}
     forged |= {"reason": REASON, "plan_hash": run.plan_hash}
     answer = await alice.post(f"/runs/{run.id}/approve", forged)
     assert (answer.status, answer.document.one("code").text) == (409, "not_an_approver")
@@ -311,7 +311,7 @@ async def test_a_pause_stops_what_its_author_meant(
     assert held.scope == meant
     assert covers(held.scope, (target,), ("rule",), "remediation")
     page = await browser.post(
-        "/resume", {**filled(page.form("/logout")), "once": "press_000001", "scope": said, "reason": "over"}
+        "/resume", {**filled(page.form("/logout")), "once": "click_000001", "scope": said, "reason": "over"}
     )
     assert await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now())) == []
 
@@ -359,7 +359,7 @@ async def test_an_incident_is_acknowledged_once_with_a_reason_by_whoever_may(
     reader = Browser(app_of(rig, access()))
     page = await reader.login("reader")
     form = page.document.all(name="form")[0].get("value")
-    data = {"form": form, "once": "press_00000001", "reason": REASON}
+    data = {"form": form, "once": "click_00000001", "reason": REASON}
     refused = await reader.post(f"{path}/acknowledge", data)
     assert (refused.status, refused.document.one("code").text) == (403, "scope_missing")
     await browser.login()

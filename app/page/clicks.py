@@ -1,7 +1,7 @@
 """Presses: the buttons of the pages, each passed on to the operation that the API calls, under the visitor's name.
 
-A press needs the scope `operate`, a reason, and a form of ours; whether it may happen now is decided where the API's orders are
-decided. The form's number makes it count once: a second press of the same button leads to the same page and does nothing.
+A click needs the scope `operate`, a reason, and a form of ours; whether it may happen now is decided where the API's orders are
+decided. The form's number makes it count once: a second click of the same button leads to the same page and does nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from app.page import render
 from app.page.requests import Form, Site, form_of, local_path, reason_of, require, told
 from app.page.session import Visitor
 from app.store import incidents, runs
-from app.store.approvals import Press, Repeated
+from app.store.approvals import Click, Repeated
 
 _ONCE = re.compile(r"[A-Za-z0-9_-]{8,64}", re.ASCII)
 _PLAN = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -43,7 +43,7 @@ async def _pressed(
     pages: tuple[str, str],
     passes: type[RemediatorError] | None = None,
 ) -> Response:
-    """Give the order; then on to the second page, or with its refusal back to the first. A press that was taken before is done. Raises what
+    """Give the order; then on to the second page, or with its refusal back to the first. A click that was taken before is done. Raises what
     `passes`."""
     back, onward = pages
     try:
@@ -60,16 +60,16 @@ async def _pressed(
 async def _order(site: Site, visitor: Visitor, what: tuple[str, str], form: Form) -> None:
     """Raises what the operation raises, and BadInput without a reason."""
     (run_id, action), by, orders = what, visitor.principal.name, site.web.operations
-    press = Press(_key(form, by, action, run_id), reason_of(form))
+    click = Click(_key(form, by, action, run_id), reason_of(form))
     match action:
         case "approve":
-            await orders.approve(run_id, by, _plan(form), press)
+            await orders.approve(run_id, by, _plan(form), click)
         case "reject":
-            await orders.reject(run_id, by, _plan(form), press)
+            await orders.reject(run_id, by, _plan(form), click)
         case "undo":
-            await orders.undo(run_id, by, press, despite="despite" in form)
+            await orders.undo(run_id, by, click, despite="despite" in form)
         case "keep":
-            await orders.keep(run_id, by, press)
+            await orders.keep(run_id, by, click)
         case _:
             raise Missing("there is no such button", where=action)
 
@@ -81,8 +81,8 @@ async def acknowledge(site: Site, request: Request, visitor: Visitor) -> Respons
     incident_id, by = request.path_params["incident_id"], visitor.principal.name
     await site.web.store.read(lambda conn: incidents.get(conn, incident_id))
     back = f"/incidents/{incident_id}"
-    press = Press(_key(form, by, "acknowledge", incident_id), reason_of(form))
-    order = site.web.operations.acknowledge(incident_id, by, press, "the web page")
+    click = Click(_key(form, by, "acknowledge", incident_id), reason_of(form))
+    order = site.web.operations.acknowledge(incident_id, by, click, "the web page")
     return await _pressed(request, order, (back, f"{back}#now"))
 
 
@@ -97,8 +97,8 @@ async def pause(site: Site, request: Request, visitor: Visitor) -> Response:
             raise BadInput("choose how long", code="invalid_field", where="hours")
         until = site.web.clock.now() + timedelta(hours=int(hours))
     by = visitor.principal.name
-    press = Press(_key(form, by, "pause", scope))
-    order = site.web.operations.pause(scope, reason_of(form), by, until, press)
+    click = Click(_key(form, by, "pause", scope))
+    order = site.web.operations.pause(scope, reason_of(form), by, until, click)
     return await _pressed(request, order, (back, back))
 
 
@@ -107,13 +107,13 @@ async def resume(site: Site, request: Request, visitor: Visitor) -> Response:
     form = await form_of(site, request, visitor)
     require(visitor, Scope.OPERATE)
     back, scope, by = local_path(form.get("back", "/")), form.get("scope", ""), visitor.principal.name
-    press = Press(_key(form, by, "resume", scope), reason_of(form))
-    order = site.web.operations.resume(scope, by, press)
+    click = Click(_key(form, by, "resume", scope), reason_of(form))
+    order = site.web.operations.resume(scope, by, click)
     return await _pressed(request, order, (back, back))
 
 
 def _key(form: Form, by: str, action: str, what: str) -> str:
-    """Under which key this press counts once: that of this button, on this page as it was loaded, for this person."""
+    """Under which key this click counts once: that of this button, on this page as it was loaded, for this person."""
     return f"page:{by}:{action}:{what[:300]}:{once_of(form)}"
 
 

@@ -1,0 +1,50 @@
+"""Who edited a Service: its ports and selector, not its labels. A write that changed labels alone is no edit, and what a chart or a kustomization
+wrote together with the workload may have changed no more than its version's label.
+
+Asked by `around`, `endpoints` and `changes`. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from app.domain.json import Obj
+from app.kube.lineage import Write, last_write
+from app.kube.parse import parse_time
+
+_TOGETHER = timedelta(minutes=1)
+"""What one run of a tool writes to all of its objects."""
+_NOTES = ("f:labels", "f:annotations")
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """The newest write of somebody who has something of the spec. `sure`: it changed that, as far as anybody can tell."""
+
+    write: Write
+    sure: bool
+
+
+def edit_of(service: Obj, workload: Obj) -> Edit | None:
+    """Who edited a Service last. None where nobody did since it was made, or nobody tells."""
+    write = last_write(service)
+    if write is None or not write.by:
+        return None
+    wrote = [e for e in service["metadata"].get("managedFields") or () if e.get("manager") == write.by]
+    return Edit(write, sure=not (any(map(_has_notes, wrote)) and _wrote(workload, write)))
+
+
+def _has_notes(entry: Mapping[str, Any]) -> bool:
+    return any(notes in ((entry.get("fieldsV1") or {}).get("f:metadata") or {}) for notes in _NOTES)
+
+
+def _wrote(workload: Obj, write: Write) -> bool:
+    """Whether the same tool wrote the workload in the same run."""
+    times = [
+        parse_time(e.get("time"))
+        for e in workload["metadata"].get("managedFields") or ()
+        if e.get("manager") == write.by and e.get("subresource") != "status"
+    ]
+    return any(abs(write.at - other) <= _TOGETHER for other in times if other is not None)

@@ -1,0 +1,117 @@
+"""Pods at their own CPU limit whose probes get no answer in time: the worse the load, the surer this comes, and it is no cause against more pods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from remediations.high_error_rate import HighErrorRate
+from remediations.high_latency import HighLatency
+from tests.unit.causes.test_more_pods import BUSY, OLD, busy, judged
+from tests.unit.causes.world import World, at
+
+LATE = 'Get "http://10.0.0.1:8080/healthz": context deadline exceeded (Client.Timeout exceeded while awaiting headers)'
+SHAPES = (
+    "context deadline exceeded",
+    LATE,
+    "dial tcp 10.0.0.1:8080: i/o timeout",
+    'command "check" timed out',
+    'timeout: failed to connect service ":8080" within 1s',
+)
+OTHERS = (
+    "HTTP probe failed with statuscode: 500",
+    "dial tcp 10.0.0.1:8080: connect: connection refused",
+    "cat: /tmp/ready: No such file or directory",
+)
+STEPS = ((HighLatency, "scale-out"), (HighErrorRate, "scale-up"))
+
+
+def unready(world: World, answer: str, *names: str, probe: str = "Readiness") -> World:
+    """Pods that run, and of which a probe fails since 4 min ago."""
+    for name in names:
+        world.event(
+            "Unhealthy",
+            f"{probe} probe failed: {answer}",
+            f"Pod/{name}",
+            first=at(minutes=4),
+            container="app",
+        )
+        world.pods[name]["status"]["conditions"][0].update(status="False", lastTransitionTime=at(minutes=3))
+        world.pods[name]["status"]["containerStatuses"][0]["ready"] = False
+    return world
+
+
+def ended(world: World, name: str) -> World:
+    """A pod that the kubelet ended for its liveness probe, and that runs again."""
+    unready(world, LATE, name, probe="Liveness")
+    run = {"reason": "Error", "exitCode": 137, "startedAt": at(minutes=9), "finishedAt": at(minutes=1)}
+    status = world.pods[name]["status"]["containerStatuses"][0]
+    status.update(
+        restartCount=4, lastState={"terminated": run}, state={"running": {"startedAt": at(minutes=0.9)}}
+    )
+    return world
+
+
+async def _step(world: World, handler: Any, name: str) -> Any:
+    _, steps = await world.look(handler())
+    return steps[name]
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+@pytest.mark.parametrize("answer", SHAPES)
+async def test_a_probe_that_is_late_at_the_limit_is_the_load(handler: Any, step: str, answer: str) -> None:
+    found = await _step(unready(BUSY(), answer, "new-0"), handler, step)
+    assert (judged(found), "as pods at their limit answer too late" in found.why) == ("acts", True), (
+        found.asks,
+        found.why,
+    )
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+async def test_one_that_the_kubelet_ended_for_it_too(handler: Any, step: str) -> None:
+    assert judged(await _step(ended(BUSY(), "new-0"), handler, step)) == "acts"
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+@pytest.mark.parametrize("answer", OTHERS)
+async def test_another_answer_is_a_cause_of_its_own(handler: Any, step: str, answer: str) -> None:
+    found = await _step(unready(BUSY(), answer, "new-0"), handler, step)
+    assert (judged(found), "more replicas would not change that" in found.why) == ("refuses", True)
+
+
+BELOW: tuple[Callable[[], World], ...] = (lambda: busy(OLD(), 300), OLD)
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+@pytest.mark.parametrize("world", BELOW, ids=["below the limit", "not measured"])
+async def test_one_that_is_late_without_load_is_a_cause_of_its_own(
+    handler: Any, step: str, world: Callable[[], World]
+) -> None:
+    assert judged(await _step(unready(world(), LATE, "new-0"), handler, step)) == "refuses"
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+async def test_where_most_pods_are_not_ready_a_person_is_asked(handler: Any, step: str) -> None:
+    """A program that is ended while it starts uses all of its CPU too, and more of its like do not get up either."""
+    found = await _step(unready(BUSY(), LATE, "new-0", "new-1"), handler, step)
+    assert (judged(found), "only 1 of 3 pods ready" in found.asks) == ("asks", True), found.asks
+
+
+async def test_where_no_pod_is_ready_yet_more_of_them_are_not_either() -> None:
+    world = World()
+    for number in range(3):
+        world.pod(f"new-{number}", made=2)
+        world.state(f"new-{number}", {"waiting": {"reason": "ContainerCreating"}}, since=2)
+    found = await _step(world, HighLatency, "scale-out")
+    assert (judged(found), "No pod is ready, and none is measured at its limit" in found.why) == (
+        "refuses",
+        True,
+    )
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+async def test_a_startup_probe_that_is_late_is_that_of_each_new_pod(handler: Any, step: str) -> None:
+    found = await _step(unready(BUSY(), LATE, "new-0", probe="Startup"), handler, step)
+    assert judged(found) == "refuses"
