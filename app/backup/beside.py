@@ -16,7 +16,7 @@ from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
 from app.backup.giving import alike, grant, limit, set_of
 from app.backup.restore_order import Phase, RestoreOrder
-from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, worded
+from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, place_of, worded
 from app.database.copies import POWERS, powers_of
 from app.database.texts import foreign, raw, text
 
@@ -93,12 +93,33 @@ class Beside:
             text = f"{self._order.live} belongs to {row[0]}, and the login is {row[1]}: its copy would belong to the login"
             raise BackupFailed(text, code="foreign")
 
+    def refuse_place(self) -> None:
+        """The copy has to be on the same disk as the database, where the room for it was looked after. Raises BackupFailed."""
+        live = self._order.live
+        with self._connected() as connection:
+            place, allowed = place_of(connection, live)
+        if not allowed:
+            text = f"{live} is in the tablespace {place}, where the login may make nothing (GRANT CREATE ON TABLESPACE)"
+            raise BackupFailed(text, code="no_right")
+
+    def analyze(self) -> str:
+        """Have the server make the statistics of its planner for the copy, which no dump holds: why it could not, or empty."""
+        try:
+            with (
+                connection_of({**self._options, "dbname": self._order.copy}, autocommit=True) as connection,
+                worded(),
+            ):
+                connection.execute("ANALYZE")
+        except BackupFailed as error:
+            return f"; without statistics for the planner ({error.message}): run ANALYZE in it"
+        return ""
+
     def make(self, locale: Sequence[Any] | None) -> None:
-        """The empty copy: with the locale and grants of the database that it is to replace, or with this locale."""
+        """The empty copy: with the locale, tablespace and grants of the database that it is to replace, or with this locale."""
         live, copy = self._order.live, self._order.copy
         with self._connected() as connection:
             of_live = locale_of(connection, live)
-            create(connection, copy, of_live or locale)
+            create(connection, copy, of_live or locale, place_of(connection, live)[0])
             self._made = True
             if of_live:
                 with worded(f"the grants of {live} could not be given to its copy"):

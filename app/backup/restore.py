@@ -96,6 +96,7 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     if not copy.may_create:
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
     copy.refuse_foreign()
+    copy.refuse_place()
     copy.refuse_powers()
     rights = copy.rights
     whole = _digested(parts, bucket)
@@ -124,6 +125,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
     copy.refuse_foreign()
+    copy.refuse_place()
     copy.refuse_powers()
     whole = _digested(work.parts, work.bucket)
     copy.drop()  # what a pod has left behind that was killed
@@ -138,6 +140,8 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
         left_out = _left_out(copy.configure())
         work.parts.say("validated: rows and checks")
         validate(fresh, order, work.manifest["rows"])
+        work.parts.say("analyzed: the planner has no statistics of what was restored")
+        left_out += copy.analyze()
         copy.approve()
     except BaseException as error:  # also at the Job's deadline: what is not validated does not stay
         left = _dropped(work)

@@ -1,4 +1,4 @@
-"""The database that is backed up: one snapshot that the dump and the row counts share, and a database to try a restore in.
+"""The database that is backed up: one snapshot that the dump and the row counts share (`app.backup.counting`), and a database to try a restore in.
 
 Called by `app.backup.upload`, in part by `app.backup.beside`. Reads, but for databases that it makes and drops. Errors are worded here: libpq's texts
 repeat the login.
@@ -24,11 +24,11 @@ from app.domain.database import NO_ROOM
 from app.domain.text import CONTROL, bounded, sql_name
 
 _TABLES = """
-    SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    SELECT c.oid::bigint, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
         AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.classid = 'pg_class'::regclass
             AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e')
-    ORDER BY 1, 2
+    ORDER BY 2, 3
 """
 LOCALE = ("encoding", "collation", "character classes", "provider", "locale of the provider")
 """What a locale consists of, in this order."""
@@ -37,6 +37,10 @@ _LOCALE = """
         COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
     FROM pg_database d WHERE datname = %s
 """
+_PLACE = """
+    SELECT t.spcname, has_tablespace_privilege(t.oid, 'CREATE')
+    FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE d.datname = %s AND t.spcname <> 'pg_default'
+"""  # where everybody may make one who does not name it
 _UNSEEN = re.compile(rf"\n|{CONTROL.pattern}")
 _SYSTEM = "SELECT system_identifier::text FROM pg_control_system()"
 _SUBSCRIPTIONS = "SELECT s.subname FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE d.datname = current_database()"
@@ -115,10 +119,6 @@ class Source:
         """Encoding, collation, character classes, provider and its locale of the database: a copy is made with the same."""
         return list(locale_of(self._connection, self.name) or ())
 
-    def rows(self) -> dict[str, int]:
-        """Rows of each table, `schema.table`, in the snapshot."""
-        return count_rows(self._connection)
-
     def _one(self, statement: str) -> Any:
         with worded():
             row = self._connection.execute(statement.encode()).fetchone()
@@ -132,11 +132,18 @@ def count_rows(connection: Connection) -> dict[str, int]:
     Raises BackupFailed."""
     found = {}
     with worded():
-        for schema, table in connection.execute(_TABLES.encode()).fetchall():
+        for _, schema, table in tables_of(connection):
             count = sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(schema, table))
             row = connection.execute(count).fetchone()
             found[f"{table_name(schema)}.{table_name(table)}"] = int(row[0]) if row else 0
     return found
+
+
+def tables_of(connection: Connection) -> list[tuple[int, str, str]]:
+    """Number, schema and name of each table whose rows are dumped."""
+    return [
+        (int(oid), schema, table) for oid, schema, table in connection.execute(_TABLES.encode()).fetchall()
+    ]
 
 
 def table_name(name: str) -> str:
@@ -162,7 +169,13 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
     fresh = f"{SCRATCH}{int(now.timestamp())}_{name[-6:]}"
     with connection_of(options, autocommit=True) as connection:
         _drop_left_over(connection, now, options)
-        create(connection, fresh, locale_of(connection, connection.info.dbname))
+        place, allowed = place_of(connection, connection.info.dbname)
+        create(
+            connection,
+            fresh,
+            locale_of(connection, connection.info.dbname),
+            place if allowed else "",
+        )
         try:
             yield {**options, "dbname": fresh}
         except BackupFailed as error:  # told first, whatever becomes of the copy
@@ -190,9 +203,18 @@ def locale_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
         return connection.execute(_LOCALE.encode(), [name]).fetchone()
 
 
-def create(connection: Connection, name: str, locale: Sequence[Any] | None) -> None:
-    """Make an empty database with this locale, the server's own without. Raises BackupFailed."""
+def place_of(connection: Connection, name: str) -> tuple[str, bool]:
+    """The tablespace of a database, on whose disk it is, and whether the login may make one there; empty for the server's own, and when there is none of that name."""
+    with worded():
+        row = connection.execute(_PLACE.encode(), [name]).fetchone()
+    return (text(row[0]), bool(row[1])) if row else ("", True)
+
+
+def create(connection: Connection, name: str, locale: Sequence[Any] | None, place: str = "") -> None:
+    """Make an empty database with this locale in this tablespace, the server's own without. Raises BackupFailed."""
     made = sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name))
+    if place:
+        made += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place))
     if locale:
         encoding, collate, ctype, provider, of_provider = locale
         words = sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}")

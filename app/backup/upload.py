@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from app.backup.bucket import Bucket, Counted, written
+from app.backup.counting import counting
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
 from app.backup.order import ASKED_BY, KIND, LOGIN, Form, Order
@@ -27,6 +27,7 @@ from app.backup.pruning import prune
 from app.backup.source import Source, connected, rows_of, scratch
 from app.backup.waiting import lock_waits_told
 from app.database.login import Options, with_authority
+from app.domain.database import APPLICATION
 from app.domain.json import digest
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
@@ -56,12 +57,13 @@ def back_up(parts: Parts) -> str:
             _refuse_older(major, client, source)
             folder = Path(parts.environment[LOGIN])
             logins = Logins(folder, authority, major)
-            logins.write({"backup": complete})
+            dumping = {**complete, "application_name": f"{APPLICATION} dump {order.name[-12:]}"}
+            logins.write({"backup": dumping})
             bucket = Bucket(order.place)
             try:
                 stored = _Stored(parts, pipes, bucket, source)
                 with lock_waits_told(complete, parts.say):
-                    manifest = stored.make(client)
+                    manifest = stored.make(client, dumping)
                 if order.scratch:
                     _try_restore(stored, complete, logins, manifest)
                 stored.publish(manifest)
@@ -79,22 +81,22 @@ class _Stored:
         self.parts, self.pipes, self._bucket, self._source = parts, pipes, bucket, source
         self._counted = Counted()
 
-    def make(self, client: str) -> dict[str, Any]:
-        """Dump, upload under the incomplete key, read back and check; the manifest."""
+    def make(self, client: str, dumping: Options) -> dict[str, Any]:
+        """Dump, upload under the incomplete key, read back and check; the manifest. The rows are counted while the session that dumps, as
+        which `dumping` logs in, holds its locks."""
         order, clock, source = self.parts.order, self.parts.clock, self._source
         started, snapshot, size = clock.now(), source.snapshot(), source.size
-        dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
-        dump = packed(dump) if order.form is Form.CUSTOM else dump
-        self._counted = self._bucket.put(order.incomplete, dump, size)
-        uploaded = clock.now()
+        own = {**dumping, "application_name": APPLICATION}
+        with counting(own, snapshot, dumping["application_name"]) as rows:
+            dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
+            dump = packed(dump) if order.form is Form.CUSTOM else dump
+            self._counted = self._bucket.put(order.incomplete, dump, size)
+        tables, uploaded = rows.result(), clock.now()
         blocks = self._again("read back")
-        with ThreadPoolExecutor(1) as counting:
-            rows = counting.submit(source.rows)
-            if order.form is Form.CUSTOM:
-                self.pipes.check(unpacked(blocks))
-            else:
-                _check_text(blocks)
-            tables = rows.result()
+        if order.form is Form.CUSTOM:
+            self.pipes.check(unpacked(blocks))
+        else:
+            _check_text(blocks)
         return {
             "kind": KIND,
             "version": 1,

@@ -120,7 +120,7 @@ class SessionActuator(NothingToUndo):
         )
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
-        """Connections counted again; of a blocker, whether somebody still waits as long."""
+        """Connections counted again; of a blocker, whether somebody of the database still waits as long."""
         ending = Ending.of(action)
         try:
             seen = await clients.databases.activity(clients.cluster, ending.at)
@@ -128,8 +128,7 @@ class SessionActuator(NothingToUndo):
             return Effect(False if error.code == "exhausted" else None, f"{ending.at}: {error.message}")
         text = f"{seen.used} of {seen.usable} connections in use"
         if ending.condition.why is Why.BLOCKS:
-            waits = [w for s in seen.sessions if (w := seen.longest_wait(s)) is not None]
-            longest = max(waits, default=None)
+            longest = seen.longest_held_up()
             waited = f"{text}; {f'somebody waits for a lock for {duration(longest)}' if longest else 'nobody waits for a lock'}"
             return Effect(longest is None or longest.total_seconds() < ending.condition.seconds, waited)
         return Effect(seen.share < ending.crowded, text)

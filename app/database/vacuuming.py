@@ -7,14 +7,14 @@ nothing, and goes on with the next table. To vacuum twice does no harm, and noth
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Partly, Permission, Progress
-from app.domain.database import DatabaseAddress
+from app.domain.database import NO_ROOM, DatabaseAddress
 from app.domain.errors import ObjectChanged, ProbeUnavailable
 from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.json import JsonValue
@@ -30,6 +30,7 @@ _EVERY: Final = 10.0
 """Seconds between two looks at one that runs for longer."""
 _TRIES: Final = 3
 """How often a vacuum of one table is begun that nobody knows the end of."""
+_NAMED: Final = 5
 UNDO: Final = "nothing to undo: a vacuum only frees what nobody can see any more"
 
 
@@ -93,6 +94,38 @@ def held_against(seen: Look, limit: timedelta) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class _SoFar:
+    """The table that was begun last and how often, and those that are set aside with the reason: one that somebody holds keeps none of the
+    others from their turn."""
+
+    table: str = ""
+    times: int = 0
+    aside: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, state: Mapping[str, JsonValue]) -> _SoFar:
+        """Rebuild from `to_json`."""
+        kept: Any = state
+        return cls(str(kept.get("table", "")), int(kept.get("times", 0)), dict(kept.get("aside") or {}))
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """For the journal."""
+        return {"table": self.table, "times": self.times, "aside": dict(self.aside)}
+
+    def after(self, seen: Look, left: Sequence[TableId], fault: str) -> _SoFar:
+        """With the table that was begun set aside where it failed, or its end was not known too often."""
+        begun = next((t for t in left if str(t) == self.table), None)
+        why = fault or (f"begun {_TRIES} times, and its end is not known" if self.times >= _TRIES else "")
+        if begun is None or not why or seen.vacuum_of(begun) is not None:
+            return self
+        return _SoFar(aside={**self.aside, self.table: why})
+
+    def begun(self, table: TableId) -> _SoFar:
+        """With this one begun, once more or for the first time."""
+        return replace(self, table=str(table), times=self.times + 1 if self.table == str(table) else 1)
+
+
+@dataclass(frozen=True, slots=True)
 class VacuumActuator(NothingToUndo):
     """See the port."""
 
@@ -134,18 +167,18 @@ class VacuumActuator(NothingToUndo):
     ) -> Applied | Progress:
         """Begin the next table's, and look for some seconds whether it is over."""
         job, name, seen = Vacuuming.of(action), session_name(action_id), found.seen
-        tables, left = means.clients.databases.tables, job.left(found.seen)
-        begun, times = str(means.so_far.get("table", "")), int(str(means.so_far.get("times", 0)))
+        tables, state = means.clients.databases.tables, _SoFar.of(means.so_far)
+        state = state.after(seen, job.left(seen), tables.fault(name) if state.table else "")
+        left = [table for table in job.left(seen) if str(table) not in state.aside]
+        if not left or NO_ROOM in state.aside.values():
+            return _ended(job, seen, state.aside)
         free = [table for table in left if seen.vacuum_of(table) is None]
         if not free:
-            return Progress(f"{job.done(seen)}; {left[0]} is vacuumed by somebody else", means.so_far, _EVERY)
-        table = free[0]
-        times = times + 1 if begun == str(table) else 1
-        fault = tables.fault(name) if times > 1 else ""
-        if fault or times > _TRIES:
-            return _ended(job, seen, f"{table}: {fault or f'begun {_TRIES} times, and its end is not known'}")
+            text = f"{job.done(seen)}; {left[0]} is vacuumed by somebody else"
+            return Progress(text, state.to_json(), _EVERY)
+        table = next((table for table in free if str(table) == state.table), free[0])
+        state = state.begun(table)
         await tables.vacuum((means.clients.cluster, job.at), table, name, job.longest, means.ask)
-        state: dict[str, JsonValue] = {"table": str(table), "times": times}
         for pause in _LOOKS:
             await means.sleep(pause)
             seen = await tables.look(means.clients.cluster, job.at)
@@ -153,7 +186,7 @@ class VacuumActuator(NothingToUndo):
                 break
         if not job.left(seen):
             return Applied(ActionResult.APPLIED, f"{action.summary}: {job.done(seen)}")
-        return Progress(_told(job, seen, action_id), state)
+        return Progress(_told(job, seen, action_id), state.to_json())
 
     async def partly(
         self,
@@ -209,8 +242,10 @@ def _told(job: Vacuuming, seen: Look, action_id: str) -> str:
     return f"{job.done(seen)}; {table}: {vacuum.phase}{share}"
 
 
-def _ended(job: Vacuuming, seen: Look, why: str) -> Applied:
+def _ended(job: Vacuuming, seen: Look, aside: Mapping[str, str]) -> Applied:
     """Nothing more is begun. What is done is done, and counts as such when it is something."""
     some = len(job.left(seen)) < sum(seen.find(wanted) is not None for wanted in job.tables)
     result = ActionResult.APPLIED if some else ActionResult.REFUSED
-    return Applied(result, f"{job.done(seen)}; not {why}", code="" if some else "vacuum_failed")
+    told = [f"not {table}: {why}" for table, why in list(aside.items())[:_NAMED]]
+    more = [f"nor {counted(len(aside) - _NAMED, 'more table')}"] if len(aside) > _NAMED else []
+    return Applied(result, "; ".join([job.done(seen), *told, *more]), code="" if some else "vacuum_failed")

@@ -1,82 +1,125 @@
-"""Owns the bench of a backup: dump and upload against `pg_dump | zstd` of the same database in the same run, and the uploader's memory.
+"""Owns the bench of a backup: the dump and upload of a pod against `pg_dump | zstd`, the restore of that backup by a pod against
+`pg_restore`, every row of the copy against the database's, and memory: the uploader's, and the service's while it is ordered to do both.
 
-The bucket is a folder, so that no network is measured. The service has no part in it: its memory is not touched.
+All are of one database in one run. The pods of the first part have a folder as their bucket, so that no network is measured.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 import tempfile
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-import psycopg
-
-from tests.bench.report import Measure, Scale, at_least, below
+from app.backup.restore_order import Phase
+from tests.bench import backup_service
+from tests.bench.backup_world import (
+    Database,
+    Digests,
+    beside,
+    compare,
+    digests,
+    drop,
+    filled,
+    piped,
+    restored_by_hand,
+)
+from tests.bench.report import Measure, Scale, at_least, below, resident
 from tests.contract.backup.pod import PodRun
-from tests.contract.backup.test_backup import pod_for
-from tests.contract.postgres import find_programs, running
+from tests.contract.backup.recovery import Recovery, planned
+from tests.contract.postgres import running
 
 BENCH = "backup"
 RATIO, MEBIBYTES = 0.8, 200.0
 ROWS = 3_500_000
-_FILL = """
-    INSERT INTO t SELECT g, md5(g::text), repeat(md5((g * 7)::text), 4), jsonb_build_object('k', md5((g * 3)::text), 'n', g)
-    FROM generate_series(1, {}) g
-"""
+"""One gigabyte."""
+_PATIENCE = 1_800.0  # seconds that a pod may take
+_BY_HAND = "by_hand"
+
+
+@dataclass(frozen=True)
+class _Round:
+    """Seconds of one round, the most memory of the uploader in MiB, and how many rows were alike."""
+
+    piped: float
+    moved: float
+    whole: float
+    peak: float
+    by_hand: float
+    restored: float
+    alike: int
 
 
 def measure(scale: Scale) -> list[Measure]:
-    """How fast the bytes get there against a pipe, how long all of it takes, and the most memory that the uploader had."""
-    with running(on_disk=True) as server, tempfile.TemporaryDirectory() as folder:
-        url = server.new_database()
-        with psycopg.connect(url, autocommit=True) as conn:
-            conn.execute("CREATE TABLE t (id int PRIMARY KEY, a text, b text, c jsonb)")
-            conn.execute(_FILL.format(scale.of(ROWS, 700_000, 2_000)).encode())
-            row = conn.execute("SELECT pg_database_size(current_database())").fetchone()
-        size = int(row[0]) if row else 0
-        rounds = []
-        for number in range(1 if scale.tiny else 3):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            rounds.append((_piped(url, place), *_backed_up(url, place)))
-    piped, ours, whole, peak = (min(one) for one in zip(*rounds, strict=True))
-    note = f"{size / 1e6:.0f} MB in {ours:.1f} s, the pipe in {piped:.1f} s"
-    ratio = Measure(BENCH, "dump and upload, to pg_dump | zstd", piped / ours, "x", note=note)
-    memory = Measure(BENCH, "the uploader's most memory", peak, "MiB")
-    total = Measure(BENCH, "with start, read back and check", whole, "s")
-    return [ratio, memory, total] if scale.tiny else [at_least(ratio, RATIO), below(memory, MEBIBYTES), total]
+    """How fast a backup gets there and back, whether every row does, and what the uploader and the service need for it."""
+    with running(on_disk=True) as server, tempfile.TemporaryDirectory(prefix="bench-backup-") as folder:
+        database = filled(server, scale.of(ROWS, 700_000, 2_000))
+        live = digests(database.url)
+        rounds = [_round(database, live, Path(folder) / str(n)) for n in range(1 if scale.tiny else 3)]
+        rows = min(r.alike for r in rounds)
+        alike = Measure(
+            BENCH, "rows of the copy that are the database's", rows, "rows", note="all, by sha256"
+        )
+        found = [*_there(rounds, database.size, scale), *_back(rounds, database.size), alike]
+        return found + backup_service.measure(database, live, Path(folder), scale)
 
 
-def _backed_up(url: str, folder: Path) -> tuple[float, float, float]:
-    """Seconds of dump and upload, seconds of all of it, and the most memory in MiB."""
-    pod, began = pod_for(url, folder), time.monotonic()
-    peak = _peak(pod)
+def _there(rounds: list[_Round], size: int, scale: Scale) -> list[Measure]:
+    pipe, ours = min(r.piped for r in rounds), min(r.moved for r in rounds)
+    note = f"{size / 1e6:.0f} MB in {ours:.1f} s, the pipe in {pipe:.1f} s"
+    ratio = Measure(BENCH, "dump and upload, to pg_dump | zstd", pipe / ours, "x", note=note)
+    memory = Measure(BENCH, "the uploader's most memory", min(r.peak for r in rounds), "MiB")
+    total = Measure(BENCH, "with start, read back and check", min(r.whole for r in rounds), "s")
+    return [at_least(ratio, RATIO, scale), below(memory, MEBIBYTES, scale), total]
+
+
+def _back(rounds: list[_Round], size: int) -> list[Measure]:
+    by_hand, ours = min(r.by_hand for r in rounds), min(r.restored for r in rounds)
+    note = f"in {ours:.1f} s, with the digest before and the validation after; pg_restore in {by_hand:.1f} s"
+    return [
+        Measure(BENCH, "restore of that backup, to pg_restore", by_hand / ours, "x", note=note),
+        Measure(BENCH, "restore, the database's size by its time", size / 1e6 / ours, "MB/s"),
+        Measure(BENCH, "the same of pg_restore", size / 1e6 / by_hand, "MB/s"),
+    ]
+
+
+def _round(database: Database, live: Digests, folder: Path) -> _Round:
+    """Raises RowsDiffer."""
+    made = planned(database.url, database.owner, folder)
+    pipe, began = piped(database.url, folder), time.monotonic()
+    peak = _peak(made.backup_pod)
     whole = time.monotonic() - began
-    manifest = json.loads(next(folder.rglob("*.manifest.json")).read_text("utf-8"))
-    at = [datetime.fromisoformat(manifest[name]) for name in ("started", "uploaded")]
-    return (at[1] - at[0]).total_seconds(), whole, peak
+    made = made.published()
+    made.seconds = _PATIENCE
+    at = [datetime.fromisoformat(made.manifest[name]) for name in ("started", "uploaded")]
+    by_hand = restored_by_hand(database.url, made.stored, _BY_HAND)
+    drop(database.url, _BY_HAND)
+    restored = _restored(made)
+    (copy,) = made.copies
+    alike = compare(live, digests(beside(database.url, copy)))
+    drop(database.url, copy)
+    return _Round(pipe, (at[1] - at[0]).total_seconds(), whole, peak, by_hand, restored, alike)
 
 
-def _piped(url: str, folder: Path) -> float:
+def _restored(made: Recovery) -> float:
+    """Seconds of a restore by the pod, from its start to its end."""
     began = time.monotonic()
-    command = f"'{find_programs()}/pg_dump' '{url}' | zstd --quiet --force -o '{folder}/piped.zst'"
-    subprocess.run(command, shell=True, check=True)  # noqa: S602 - its own words
+    code, words = made.run(Phase.RESTORE)
+    if code != 0:
+        raise RuntimeError(f"the restore failed: {words}")
     return time.monotonic() - began
 
 
 def _peak(pod: PodRun) -> float:
     """Run it; the uploader's greatest resident size in MiB."""
-    processes, peak = pod.start(), 0
+    processes, peak = pod.start(), 0.0
     upload = processes["upload"]
     while upload.poll() is None:
         with suppress(OSError, StopIteration):
-            lines = Path(f"/proc/{upload.pid}/status").read_text("utf-8").splitlines()
-            peak = max(peak, int(next(one.split()[1] for one in lines if one.startswith("VmHWM"))))
+            peak = max(peak, resident(upload.pid, "VmHWM"))
         time.sleep(0.02)
     said = {name: process.communicate()[0].decode() for name, process in processes.items()}
     assert upload.returncode == 0, said
-    return peak / 1024
+    return peak

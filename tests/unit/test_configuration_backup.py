@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.backup.bucket import MANIFEST, Bucket
-from app.backup.configuration.cleaning import KINDS_LEFT_OUT, OWNED, cleaned, left_out, rank
+from app.backup.configuration.cleaning import cleaned
 from app.backup.configuration.lines import Entry, Reader, Unpacker, head, line_of, packed, tail
 from app.backup.configuration.order import Order
 from app.backup.configuration.restore import Difference, Restorer, Word, read_backup
@@ -51,7 +51,12 @@ class Api:
                 "kube-root-ca.crt": thing("kube-root-ca.crt", data={}),
             },
             "secrets": {"login": thing("login", type="Opaque", data={"password": CANARY})},
-            "pods": {"web-1": thing("web-1")},
+            "pods": {
+                "web-1": thing("web-1", spec={"nodeName": "n"}, status={"phase": "Running"}),
+                "once": thing("once", status={"phase": "Succeeded"}),
+            },
+            "replicasets.apps": {"bare": thing("bare", spec={"replicas": 1})},
+            "routes.example.test": {"db": thing("db", spec={"a": 1})},
             "deployments.apps": {"web": thing("web", spec={"replicas": 2}, status={"replicas": 2})},
             "gadgets.example.test": {"one": thing("one", spec={"a": 1})},
         }
@@ -68,12 +73,19 @@ class Api:
                 ("pods", "Pod"),
                 ("pods/log", "Pod"),
             ],
-            "/apis/apps/v1": [("deployments", "Deployment")],
+            "/apis/apps/v1": [("deployments", "Deployment"), ("replicasets", "ReplicaSet")],
             "/apis/example.test/v2": [("gadgets", "Gadget")],
+            "/apis/example.test/v1": [("gadgets", "Gadget"), ("routes", "Route")],
         }
         if path == "/apis":
             groups = [("apps", "v1"), ("example.test", "v2"), ("silent.test", "v1")]
-            return {"groups": [{"name": n, "preferredVersion": {"version": v}} for n, v in groups]}
+            served = {"example.test": [{"version": "v1"}, {"version": "v2"}]}
+            return {
+                "groups": [
+                    {"name": n, "preferredVersion": {"version": v}, "versions": served.get(n)}
+                    for n, v in groups
+                ]
+            }
         if path in self.dead:
             raise self.dead[path]
         if path not in kinds:
@@ -143,22 +155,36 @@ def test_it_is_published_whole_and_only_a_recipient_can_read_it(tmp_path: Path, 
     wanted, api = order(tmp_path, recipient), Api()
     words = make(api, wanted, clock)
     assert set(files(tmp_path)) == {wanted.key, wanted.key + MANIFEST}
-    assert "3 objects of 3 kinds" in words
+    assert "6 objects of 6 kinds" in words
     assert "without Secrets" in words
     assert "not readable: group silent.test" in words
     assert api.closed
     manifest = json.loads((tmp_path / (wanted.key + MANIFEST)).read_text())
-    assert manifest["objects"] == {"configmaps": 1, "deployments.apps": 1, "gadgets.example.test": 1}
+    assert manifest["objects"] == {
+        "configmaps": 1,
+        "deployments.apps": 1,
+        "gadgets.example.test": 1,
+        "pods": 1,
+        "replicasets.apps": 1,
+        "routes.example.test": 1,
+    }
     assert manifest["left_out"] == {
         "configmaps: made by the cluster in each namespace": 1,
-        "pods: made by workloads": 0,
+        "pods: a pod that has ended runs again when it is made anew": 1,
         "secrets: the rule does not include Secrets": 0,
     }
     entries: list[Entry] = []
     reader = read_backup(tmp_path / wanted.key, [identity], entries.append)
-    assert (reader.namespace, [e.plural for e in entries]) == (
+    assert (reader.namespace, [(e.plural, e.version) for e in entries]) == (
         "rag7",
-        ["configmaps", "deployments", "gadgets"],
+        [
+            ("configmaps", "v1"),
+            ("deployments", "v1"),
+            ("gadgets", "v2"),
+            ("pods", "v1"),
+            ("replicasets", "v1"),
+            ("routes", "v1"),
+        ],
     )
     assert entries[1].object["metadata"] == {"name": "web", "namespace": "rag7"}
     assert "status" not in entries[1].object
@@ -295,75 +321,6 @@ def test_an_identity_file_is_read_and_never_quoted(tmp_path: Path) -> None:
     (tmp_path / "empty").touch()
     with pytest.raises(BackupFailed, match="holds no identity"):
         identities_in(tmp_path / "empty")
-
-
-@pytest.mark.parametrize(
-    ("resource", "spec", "kept"),
-    [
-        ("services", {"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "ipFamilies": ["IPv4"]}, {}),
-        (
-            "services",
-            {"clusterIP": "None", "clusterIPs": ["None"]},
-            {"clusterIP": "None", "clusterIPs": ["None"]},
-        ),
-        (
-            "services",
-            {"ports": [{"nodePort": 30_080}], "healthCheckNodePort": 3},
-            {"ports": [{"nodePort": 30_080}]},
-        ),
-        (
-            "persistentvolumeclaims",
-            {"volumeName": "pv-1", "storageClassName": "s"},
-            {"storageClassName": "s"},
-        ),
-        (
-            "statefulsets.apps",
-            {"volumeClaimTemplates": [{"metadata": {"name": "d", "creationTimestamp": None}, "status": {}}]},
-            {"volumeClaimTemplates": [{"metadata": {"name": "d"}}]},
-        ),
-        ("deployments.apps", {"replicas": 3}, {"replicas": 3}),
-    ],
-)
-def test_what_the_cluster_has_set_goes_and_what_a_person_wrote_stays(
-    resource: str, spec: Obj, kept: Obj
-) -> None:
-    found = thing("x", spec=spec, status={"y": 1})
-    found["metadata"]["annotations"] = {
-        "kubectl.kubernetes.io/last-applied-configuration": CANARY,
-        "team": "rag",
-    }
-    assert cleaned(resource, found) == {
-        "metadata": {"name": "x", "namespace": "rag7", "annotations": {"team": "rag"}},
-        "spec": kept,
-    }
-
-
-@pytest.mark.parametrize(
-    ("resource", "fields", "why"),
-    [
-        ("secrets", {"type": "kubernetes.io/service-account-token"}, "the token of a service account"),
-        ("secrets", {"type": "helm.sh/release.v1"}, "the history of a Helm release"),
-        ("secrets", {"type": "Opaque"}, ""),
-        ("configmaps", {}, ""),
-    ],
-)
-def test_what_others_make_is_left_out(resource: str, fields: Obj, why: str) -> None:
-    assert left_out(resource, thing("x", **fields)) == why
-    owned = thing("x", **fields)
-    owned["metadata"]["ownerReferences"] = [{"kind": "CronJob"}]
-    assert left_out(resource, owned) == OWNED
-
-
-def test_what_others_refer_to_comes_first_and_custom_resources_last() -> None:
-    kinds = [
-        "gadgets.example.test",
-        "ingresses.networking.k8s.io",
-        "deployments.apps",
-        "secrets",
-        "serviceaccounts",
-    ]
-    assert sorted(kinds, key=rank) == kinds[::-1]
-    assert "jobs.batch" in KINDS_LEFT_OUT
 
 
 async def difference(api: Api, entry: Entry) -> Difference:

@@ -6,7 +6,7 @@ what the API server or a controller has set: status, identity, addresses. What a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from app.domain.cluster import MARKER
@@ -18,8 +18,6 @@ KINDS_LEFT_OUT: Final[Mapping[str, str]] = {
     "endpoints": "made from Services and pods",
     "endpointslices.discovery.k8s.io": "made from Services and pods",
     "leases.coordination.k8s.io": "held by whoever runs",
-    "pods": "made by workloads",
-    "replicasets.apps": "made by Deployments",
     "controllerrevisions.apps": "made by StatefulSets and DaemonSets",
     "jobs.batch": "a Job that is made anew runs again",
     "certificaterequests.cert-manager.io": "made by cert-manager",
@@ -33,9 +31,11 @@ SECRETS: Final = "secrets"
 NO_SECRETS: Final = "the rule does not include Secrets"
 OWNED: Final = "made by another object"
 TOKEN: Final = "the token of a service account"
+ENDED: Final = "a pod that has ended runs again when it is made anew"
 OF_CLUSTER: Final = "made by the cluster in each namespace"
 RELEASE: Final = "the history of a Helm release"
 
+_TOKEN: Final = "kube-api-access-"
 _META: Final = ("name", "namespace", "labels", "annotations")
 _NOTES: Final = frozenset(
     {
@@ -93,6 +93,8 @@ def left_out(resource: str, obj: Obj) -> str:
     meta = obj["metadata"]
     if meta.get("ownerReferences"):
         return OWNED
+    if resource == "pods" and (obj.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+        return ENDED
     if resource == SECRETS:
         kind = str(obj.get("type", ""))
         if kind == "kubernetes.io/service-account-token":
@@ -146,6 +148,26 @@ def _claim(spec: Obj) -> Obj:
     return {k: v for k, v in spec.items() if k != "volumeName"}
 
 
+def _pod(spec: Obj) -> Obj:
+    """A pod that nobody else made. Its node, its priority and the token of its account are given to it when it is made; containers for debugging
+    cannot be made with it."""
+    kept = {k: v for k, v in spec.items() if k not in ("nodeName", "priority", "ephemeralContainers")}
+    given = [v for v in kept.get("volumes") or () if v["name"].startswith(_TOKEN) and "projected" in v]
+    names = {v["name"] for v in given}
+    if names:
+        kept["volumes"] = [v for v in kept["volumes"] if v["name"] not in names]
+    for part in ("initContainers", "containers"):
+        if names and kept.get(part):
+            kept[part] = [_unmounted(container, names) for container in kept[part]]
+    return kept
+
+
+def _unmounted(container: Obj, names: Collection[str]) -> Obj:
+    mounts = [m for m in container.get("volumeMounts") or () if m["name"] not in names]
+    rest = {k: v for k, v in container.items() if k != "volumeMounts"}
+    return {**rest, "volumeMounts": mounts} if mounts else rest
+
+
 def _stateful_set(spec: Obj) -> Obj:
     templates = [
         {**{k: v for k, v in t.items() if k != "status"}, "metadata": _metadata(t["metadata"])}
@@ -157,5 +179,6 @@ def _stateful_set(spec: Obj) -> Obj:
 _OF_SPEC: Final = {
     "services": _service,
     "persistentvolumeclaims": _claim,
+    "pods": _pod,
     "statefulsets.apps": _stateful_set,
 }

@@ -28,7 +28,7 @@ CANARY = "c4nary-p4ssword"
 
 @dataclass
 class Recovery:
-    """A database of a plain owner with a backup in a folder; `run` makes the pod of a restore."""
+    """A database of a plain owner with a backup in a folder; `run` makes the pod of a restore, which has so many `seconds`."""
 
     url: str
     owner: str
@@ -36,6 +36,7 @@ class Recovery:
     backup: Order
     manifest: dict[str, Any]
     runs: int = 0
+    seconds: float = 120
 
     @property
     def live(self) -> str:
@@ -68,7 +69,7 @@ class Recovery:
         restoring = self.order(phase, **changes)
         folder = self.folder / f"pod{self.runs}"
         programs = programs or find_programs()
-        ended = PodRun(folder, self.backup, secrets or self.secrets, programs, restoring).run()
+        ended = PodRun(folder, self.backup, secrets or self.secrets, programs, restoring).run(self.seconds)
         assert CANARY not in ended.printed + ended.words
         return ended.codes["upload"], ended.words
 
@@ -79,6 +80,15 @@ class Recovery:
     @property
     def secrets(self) -> dict[str, dict[str, str]]:
         return {"db": {URL: self.owner_url.replace("@", f":{CANARY}@", 1)}}
+
+    @property
+    def backup_pod(self) -> PodRun:
+        return PodRun(self.folder / "backup", self.backup, self.secrets)
+
+    def published(self) -> Recovery:
+        """With the manifest of the backup that was made."""
+        manifest = self.stored.with_name(f"{self.stored.name}.manifest.json")
+        return replace(self, manifest=json.loads(manifest.read_text("utf-8")))
 
     @property
     def stored(self) -> Path:
@@ -126,12 +136,15 @@ def backed_up(url: str, folder: Path, as_owner: Sequence[str], as_superuser: Seq
         with psycopg.connect(url.replace("tester@", f"{who}@"), autocommit=True) as conn:
             for statement in statements:
                 conn.execute(statement.format(live=live, owner=owner).encode())
-    place = Place(f"file://{folder}/bucket")
-    found = Recovery(
-        url, owner, folder, Order(new_name(live, AT, "uid"), ADDRESS, Form.CUSTOM, place, Keep(0, 0, 0)), {}
-    )
-    (folder / "bucket").mkdir()
-    ended = PodRun(folder / "backup", found.backup, found.secrets).run()
+    found = planned(url, owner, folder)
+    ended = found.backup_pod.run()
     assert ended.codes["upload"] == 0, ended.printed
-    manifest = found.stored.with_name(f"{found.stored.name}.manifest.json")
-    return replace(found, manifest=json.loads(manifest.read_text("utf-8")))
+    return found.published()
+
+
+def planned(url: str, owner: str, folder: Path) -> Recovery:
+    """The same before its backup, with an empty bucket in the folder."""
+    (folder / "bucket").mkdir(parents=True)
+    name = new_name(str(conninfo_to_dict(url)["dbname"]), AT, "uid")
+    place = Place(f"file://{folder}/bucket")
+    return Recovery(url, owner, folder, Order(name, ADDRESS, Form.CUSTOM, place, Keep(0, 0, 0)), {})

@@ -30,6 +30,39 @@ def make(server: Postgres, tmp_path: Path) -> Make:
     return lambda *statements, admin=(): backed_up(url, tmp_path, statements, admin)
 
 
+def tablespace(server: Postgres, name: str) -> None:
+    with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+        conn.execute("SET allow_in_place_tablespaces = on")
+        conn.execute(sql.SQL("CREATE TABLESPACE {} LOCATION ''").format(sql.Identifier(name)))
+
+
+def test_the_copy_is_in_the_tablespace_of_the_database_with_statistics_for_the_planner(
+    server: Postgres, tmp_path: Path
+) -> None:
+    """On another disk nobody looked for the room; and without statistics an application comes back to slow plans."""
+    tablespace(server, "fast")
+    url = server.new_database()
+    live = url.rpartition("/")[2]
+    with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+        conn.execute(sql.SQL("ALTER DATABASE {} SET TABLESPACE fast").format(sql.Identifier(live)))
+    made = backed_up(url, tmp_path, ["CREATE TABLE t AS SELECT generate_series(1, 100) a"])
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert (code, f"{live} is in the tablespace fast, where the login may make nothing" in words) == (
+            1,
+            True,
+        )
+    with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
+        conn.execute("GRANT CREATE ON TABLESPACE fast TO PUBLIC")
+    assert [made.run(phase)[0] for phase in (Phase.REHEARSE, Phase.RESTORE)] == [0, 0]
+    where = (
+        "SELECT spcname FROM pg_database d JOIN pg_tablespace t ON t.oid = dattablespace "
+        f"WHERE datname = '{live}_{COPY}'"
+    )
+    assert made.ask(where, "postgres") == [("fast",)]
+    assert made.ask("SELECT count(*) FROM pg_stats WHERE schemaname = 'public'", f"{live}_{COPY}") == [(1,)]
+
+
 @pytest.mark.parametrize("who", ["a member of the owning role", "a superuser"])
 @pytest.mark.parametrize("phase", list(Phase))
 def test_a_login_that_does_not_own_the_database_is_refused_for_it_would_lock_the_owner_out(

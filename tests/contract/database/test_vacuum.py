@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import psycopg
@@ -173,6 +174,27 @@ async def test_a_lock_that_is_not_free_ends_it_with_what_was_done(real: RealSide
     assert isinstance(second, Applied)
     assert second.result is ActionResult.REFUSED
     assert second.text == "0 of 1 table vacuumed; not orders: its lock was not free within 5 s"
+
+
+async def test_a_table_that_somebody_holds_is_set_aside_and_the_others_go_on(real: RealSide) -> None:
+    """An index that is built for hours let no other table have its turn, night after night."""
+    for name in ("alpha", "beta", "gamma"):
+        await real.fill(name, rows=10, dead=10)
+    await real.start()
+    action, so_far = await _action(real, "alpha", "beta", "gamma"), None
+    with psycopg.connect(real.url) as conn:
+        conn.execute("LOCK TABLE alpha IN SHARE UPDATE EXCLUSIVE MODE")
+        found = await _check(real, action)
+        for _ in range(5):
+            done = await ACTUATOR.apply(_means(real, so_far), action, ID, found)
+            if isinstance(done, Applied):
+                break
+            so_far = done
+            await _until(real, lambda seen: not seen.vacuums)
+            found = replace(found, seen=await _look(real))
+    assert isinstance(done, Applied)
+    assert done.result is ActionResult.APPLIED
+    assert done.text == "2 of 3 tables vacuumed; not alpha: its lock was not free within 5 s"
 
 
 async def test_the_server_ends_a_vacuum_that_takes_too_long(real: RealSide) -> None:

@@ -22,7 +22,8 @@ from app.observe import dependencies
 from app.observe.dependencies import ConfiguredDependencies
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock
-from tests.unit.observe.servers import FakePostgres, serving
+from tests.doubles.listening import listening
+from tests.unit.observe.servers import FakePostgres
 
 PASSWORD = "Zk9#wQv2rT"
 SHORT = 0.2
@@ -113,7 +114,7 @@ def _cluster(url: str) -> SimCluster:
 
 
 async def _looked(name: str, talk: Talk) -> ProbeUnavailable:
-    async with serving(talk) as port:
+    async with listening(talk) as port:
         secret = PASSWORD.replace("#", "%23")
         cluster = _cluster(f"postgresql://app:{secret}@127.0.0.1:{port}/x?sslmode=disable")
         at = DatabaseAddress(namespace="rag7", host="", port=0, database="", secret="login", url_key="url")
@@ -198,7 +199,7 @@ async def _closes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def _cache(talk: Talk) -> ProbeUnavailable:
-    async with serving(talk) as port:
+    async with listening(talk) as port:
         cluster = _cluster(f"redis://:{PASSWORD.replace('#', '%23')}@127.0.0.1:{port}/0")
         at = CacheAddress("rag7", "", 0, "login", "url")
         with pytest.raises(ProbeUnavailable) as raised:
@@ -229,14 +230,14 @@ async def test_an_odd_answer_of_a_dependency_is_no_healthy_one_and_raises_nothin
     answer: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dependencies, "TIMEOUT", 1.0)
-    async with serving(_always(REDIS[answer])) as port:
+    async with listening(_always(REDIS[answer])) as port:
         (found,) = await _checked(f"redis://:x@127.0.0.1:{port}/0")
     assert found is not True
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
 async def test_nor_does_that_of_a_postgres(answer: str) -> None:
-    async with serving(Odd(ANSWERS[answer], 3).talk) as port:
+    async with listening(Odd(ANSWERS[answer], 3).talk) as port:
         url = f"postgresql://app:x@127.0.0.1:{port}/x?sslmode=disable"
         await _checked(url)
         with pytest.raises(ProbeUnavailable):
@@ -247,7 +248,7 @@ async def test_nor_does_that_of_a_postgres(answer: str) -> None:
 @pytest.mark.parametrize("well", [0, 3])
 async def test_a_dependency_that_stays_silent_after_the_login_is_told_in_time(well: int) -> None:
     began = time.monotonic()
-    async with serving(Odd(None, well).talk) as port:
+    async with listening(Odd(None, well).talk) as port:
         assert await _checked(f"postgresql://app:x@127.0.0.1:{port}/x?sslmode=disable") == [None]
     assert time.monotonic() - began < 3
 
