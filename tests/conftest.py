@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.long import long_among
+from tests.long import exhaustive_among, long_among
 
 # What was imported stays; walking it in every full collection took a fifth of the time of most tests.
 gc.freeze()
@@ -40,9 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test` leaves to `make long`."""
-    long = long_among([item.nodeid for item in items])
+    """Mark what `make test` leaves to `make long`, and that to `make exhaustive`."""
+    tests = [item.nodeid for item in items]
+    long = long_among(tests)
+    exhaustive = exhaustive_among(tests, long)
     for item in items:
+        if item.nodeid in exhaustive:
+            item.add_marker(pytest.mark.exhaustive)
         if item.nodeid in long:
             item.add_marker(pytest.mark.long)
 

@@ -86,6 +86,7 @@ class _Maker:
         yield schema.outbox, n // 10, self._page
         yield schema.runs, runs, self._run
         yield schema.run_journal, runs * 3, self._entry
+        yield schema.pre_images, runs, self._pre_image
         yield schema.run_approvals, runs, self._approval
         yield schema.ledger, runs, self._spent
         yield from self._people()
@@ -215,6 +216,14 @@ class _Maker:
         run = f"run_0000{i // 3 * _RUNS:012x}_1"
         times = dict.fromkeys(("begun_at", "ended_at"), self._at(i // 3 * _RUNS))
         return {"run_id": run, "name": f"0.{i % 3}", "intent": '{"a":1}', "outcome": '{"b":2}', **times}
+
+    def _pre_image(self, i: int) -> Row:
+        return {
+            "run_id": f"run_0000{i * _RUNS:012x}_1",
+            "step_index": 0,
+            "action_index": 0,
+            "body": '{"a":1}',
+        }
 
     def _approval(self, i: int) -> Row:
         return {"run_id": f"run_0000{i * _RUNS:012x}_1", "number": 1, "answer": "approved", "given_by": "ann"}

@@ -1,13 +1,18 @@
-"""Owns which tests take long: `make test` leaves them to `make long`, which CI runs, so that it ends within ten minutes on two cores.
+"""Owns which tests take long: `make test` leaves them to `make long`, so that it ends within ten minutes on two cores. CI runs both, and what is
+left to `make exhaustive` it does not.
+
+Of a table of scenes, or of deaths and faults of the crash harness, that is left to `make long`, it makes each sixth row; `make exhaustive`
+makes the others, before a release.
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
 siblings that show the same promise in `make test`; of a table with many rows each eighth one stays there, and of the scenes of a
-file, each of which plays a whole run, each fifth. `make live` tells all of its own.
+file, each of which plays a whole run or works on a database of its own, each eighth too. `make live` tells all of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 
 LONG: tuple[str, ...] = (
     "tests/bench/test_smoke.py",
@@ -25,6 +30,7 @@ LONG: tuple[str, ...] = (
     "tests/live/chart/test_doctor.py",
     "tests/live/chart/test_installed.py",
     "tests/live/e2e/test_causes_told.py",
+    "tests/live/test_bench_backup.py",
     "tests/scenario/test_alerts_that_fire_on.py::test_who_has_taken_an_incident_while_a_step_is_verified_keeps_undo_and_next_step",
     "tests/scenario/test_clock_set_back.py::test_a_persons_order_that_waits_is_good_as_long_as_it_would_have_been",
     "tests/scenario/test_database_restore_again.py",
@@ -62,18 +68,26 @@ LONG: tuple[str, ...] = (
     "tests/scenario/test_several_alerts_for_one_fault.py::test_wherever_it_is_cut_the_run_is_waited_for_and_nothing_waits_for_ever",
     "tests/scenario/test_slack_answers.py::test_a_commit_whose_answer_is_lost_is_never_told_as_nothing_done_and_a_second_press_counts_once",
     "tests/scenario/test_slack_deaths.py",
+    "tests/scenario/test_trouble_that_comes_back.py::test_memory_that_was_raised_twice_and_is_short_again_calls_a_person_once",
     "tests/scenario/test_vanished_alerts.py",
     "tests/scenario/test_way_of_an_incident.py::test_an_alert_that_is_gone_without_a_message_ends_its_incident",
     "tests/scenario/test_what_history_costs.py",
     "tests/scenario/test_whose_hand.py::test_nobodys_hand_ends_no_verification_and_stops_no_undo",
+    "tests/unit/causes/test_before_the_release.py::test_a_guilty_release_is_rolled_back_by_itself_where_requests_were_measured",
+    "tests/unit/causes/test_before_the_release.py::test_no_release_is_rolled_back_by_itself_for_errors_that_are_older",
     "tests/unit/causes/test_more_pods.py::test_what_clients_say_of_something_used_up_is_never_met_with_more_pods",
     "tests/unit/cli/test_serve.py::test_a_port_in_use_is_a_usage_error_that_names_the_setting",
     "tests/unit/cli/test_serve.py::test_a_second_process_on_one_state_folder_is_refused",
     "tests/unit/cli/test_serve.py::test_a_story_is_ordered_approved_by_two_people_and_told_to_its_end",
+    "tests/unit/cli/test_serve.py::test_a_story_that_does_not_exist_is_refused_with_those_that_do",
+    "tests/unit/cli/test_serve.py::test_an_address_in_brackets_is_the_address",
+    "tests/unit/cli/test_serve.py::test_an_address_on_the_command_line_opens_no_api_to_the_world",
     "tests/unit/cli/test_serve.py::test_the_demo_ends_all_four_stories_well_and_cuts_nothing_on_a_narrow_terminal",
     "tests/unit/domain/test_redact_lines.py::test_a_value_apart_from_its_name_is_hidden_behind_what_a_logger_writes_before_each_line",
     "tests/unit/domain/test_redact_lines.py::test_h3_a_value_below_its_name_is_no_last_word",
+    "tests/unit/domain/test_redaction.py::test_a_harmless_line_stays_behind_the_prefix_of_a_log",
     "tests/unit/domain/test_redaction.py::test_twice_the_text_takes_some_twice_the_time_as_a_whole",
+    "tests/unit/domain/test_secret_refusals.py::test_a_refused_value_behind_its_name_is_hidden_whatever_the_verb",
     "tests/unit/kube/test_quoted.py::test_a_value_that_the_cut_splits_is_not_shown",
     "tests/unit/notify/test_deliver_outage.py::test_whichever_call_of_the_store_fails_every_entry_is_there_once_and_in_order",
     "tests/unit/policy/test_params.py::test_params_that_are_half_written_or_of_a_wrong_type_are_told_at_their_line",
@@ -84,8 +98,8 @@ LONG: tuple[str, ...] = (
 TABLE = 12
 """Rows from which on a table is long."""
 _EACH = 8
-SCENES = ("tests/scenario/", "tests/live/e2e/")
-_EACH_SCENE = 5
+_SIXTH = 6
+SCENES = ("tests/scenario/", "tests/live/e2e/", "tests/contract/backup/", "tests/contract/database/")
 
 
 def is_long(test: str) -> bool:
@@ -102,9 +116,16 @@ def long_among(tests: Sequence[str]) -> set[str]:
     """The full names, of these in their order, of those that take long."""
     named = {test for test in tests if is_long(test)}
     rows = _by(lambda test: test.partition("[")[0], tests)
-    tables = _but_each(_EACH, (of for of in rows.values() if len(of) > TABLE))
+    tables = _but_each(of for of in rows.values() if len(of) > TABLE)
     scenes = (test for test in tests if test.startswith(SCENES) and test not in named | tables)
-    return named | tables | _but_each(_EACH_SCENE, _by(lambda test: test.partition("::")[0], scenes).values())
+    return named | tables | _but_each(_by(lambda test: test.partition("::")[0], scenes).values())
+
+
+def exhaustive_among(tests: Sequence[str], long: AbstractSet[str]) -> set[str]:
+    """Which of the `long` ones `make long` leaves to `make exhaustive`: rows that each play a life of their own, of tables with others."""
+    lives = (test for test in tests if test in long and test.startswith(("tests/scenario/", "tests/crash/")))
+    rows = _by(lambda test: test.partition("[")[0], lives).values()
+    return {test for of in rows for number, test in enumerate(of) if number % _SIXTH}
 
 
 def _by(part: Callable[[str], str], tests: Iterable[str]) -> dict[str, list[str]]:
@@ -114,5 +135,5 @@ def _by(part: Callable[[str], str], tests: Iterable[str]) -> dict[str, list[str]
     return groups
 
 
-def _but_each(step: int, groups: Iterable[Sequence[str]]) -> set[str]:
-    return {test for of in groups for number, test in enumerate(of) if number % step}
+def _but_each(groups: Iterable[Sequence[str]]) -> set[str]:
+    return {test for of in groups for number, test in enumerate(of) if number % _EACH}

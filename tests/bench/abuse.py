@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -33,7 +34,11 @@ def measure(scale: Scale) -> list[Measure]:
         policies.mkdir()
         (policies / "policy.yaml").write_text(policy(), "utf-8")
         command = [sys.executable, "-m", "tests.bench.abuse_world"]
-        env = {"REMEDIATOR_POLICY_DIR": str(policies)}
+        env = {
+            "REMEDIATOR_POLICY_DIR": str(policies),
+            # With it a body is read whole before anybody knows who sent it.
+            "REMEDIATOR_PAGERDUTY_WEBHOOK_SECRETS": secrets.token_hex(16),
+        }
         with servers.service(env, folder=Path(folder), command=command) as server:
             return asyncio.run(_attacked(_victim(server, policies), server.url, seconds, scale))
 
@@ -59,7 +64,7 @@ async def _attacked(victim: Victim, url: str, seconds: float, scale: Scale) -> l
             "",
             note=f"{max(latencies) * 1000:.0f} ms; {_spread(latencies)}",
         )
-        found.append(ratio if scale.tiny else below(ratio, FACTOR))
+        found.append(below(ratio, FACTOR, scale))
     return found
 
 

@@ -79,9 +79,7 @@ def _deciding(stack: Server, ours: Server, first: int, scale: Scale) -> list[Mea
     p99 = Measure(
         BENCH, "deciding, 1 new target a post: p99 to plain", statistics.median(slow), "", note=note
     )
-    if scale.tiny:
-        return [ratio, p99]
-    return [at_least(ratio, DECIDING_RATIO), below(p99, DECIDING_P99)]
+    return [at_least(ratio, DECIDING_RATIO, scale), below(p99, DECIDING_P99, scale)]
 
 
 def _open_incidents(taking_turns: Sequence[Server]) -> int:
@@ -124,7 +122,7 @@ def _compare(
             "",
             note=f"median of {rounds} turns" + ("" if name == "stack" else "; for reference"),
         )
-        found.append(at_least(ratio, RATIO) if name == "stack" and not scale.tiny else ratio)
+        found.append(at_least(ratio, RATIO, scale) if name == "stack" else ratio)
     return found
 
 

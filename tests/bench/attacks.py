@@ -20,6 +20,7 @@ from tests.bench.abuse_world import NAMESPACE, WORKLOADS, policy
 _AT_ONCE = 4
 _IDLE = 700  # more connections than the service keeps
 _SLOW = 200
+_CHUNKED = 20  # connections with chunks of one byte
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,20 @@ async def long_log_lines(victim: Victim) -> None:
     await _send(victim, requests)
 
 
+async def quoted_cookies(victim: Victim) -> None:
+    """Cookies of backslashes in quotes, as long as a head may be, on routes that want none and on pages, without a token and with one."""
+    cookies = (b'a="%b"', b'remediator_session="%b"', b"%b=a; " * 2_000)
+    proofs = (b"", b"Authorization: Bearer x\r\n", b"Authorization: Bearer %b\r\n" % victim.token.encode())
+    requests = [
+        b"GET %b HTTP/1.1\r\nHost: x\r\n%bCookie: %b\r\nConnection: close\r\n\r\n"
+        % (path, proof, cookie.replace(b"%b", b"\\" * (28_000 // cookie.count(b"%b"))))
+        for path in (b"/healthz", b"/login", b"/static/x", b"/api/v1/runs")
+        for proof in proofs
+        for cookie in cookies
+    ]
+    await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
+
+
 async def many_connections(victim: Victim) -> None:
     """More connections than are kept, held; and new ones as fast as they are taken."""
 
@@ -122,6 +137,24 @@ async def slow_headers(victim: Victim) -> None:
                         await asyncio.sleep(0.1)
 
     await _together(*(drip() for _ in range(_SLOW)))
+
+
+async def one_byte_chunks(victim: Victim) -> None:
+    """Bodies in chunks of one byte, without a token: the head proves nothing, and the body is to be read before its signature is."""
+    head = (
+        b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    paths = (b"/webhooks/pagerduty", b"/webhooks/slack/interactions", b"/webhooks/alertmanager")
+    requests = [head % path + b"1\r\nx\r\n" * 250_000 for path in paths]
+    await _together(*(_send(victim, requests[n % 3 :]) for n in range(_CHUNKED)))
+
+
+async def sent_ahead(victim: Victim) -> None:
+    """Requests that wait for no answer, without a token: pages and texts, and bodies in pieces of one byte, none of them over a limit."""
+    chunked = b"POST /webhooks/pagerduty HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    requests = [b"GET %b HTTP/1.1\r\nHost: x\r\n\r\n" % path * 15 for path in (b"/login", b"/openapi.json")]
+    requests.append((chunked + b"1\r\nx\r\n" * 990 + b"0\r\n\r\n") * 15)
+    await _together(*(_send(victim, requests[n % 3 :] + requests[: n % 3]) for n in range(_CHUNKED)))
 
 
 async def deep_and_wide_bodies(victim: Victim) -> None:
@@ -217,8 +250,11 @@ ATTACKS: Mapping[str, Callable[[Victim], Awaitable[None]]] = {
     "long paths": long_paths,
     "long labels": long_labels,
     "long log lines": long_log_lines,
+    "cookies in quotes": quoted_cookies,
     "many connections": many_connections,
     "slow headers": slow_headers,
+    "chunks of one byte": one_byte_chunks,
+    "requests sent ahead": sent_ahead,
     "deep and wide bodies": deep_and_wide_bodies,
     "1 MiB of rejected items": rejected_items,
     "16 MiB of structure": largest_bodies,

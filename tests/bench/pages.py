@@ -56,11 +56,7 @@ def measure(scale: Scale) -> list[Measure]:
             pass  # one start makes the database
         _fill(Path(folder) / STORE, stored)
         with servers.service(folder=Path(folder)) as server:
-            return [_judged(scale, one) for one in _measure(server, stored, rounds)]
-
-
-def _judged(scale: Scale, one: tuple[Measure, float]) -> Measure:
-    return one[0] if scale.tiny else below(*one)
+            return [below(*one, scale) for one in _measure(server, stored, rounds)]
 
 
 def _fill(path: Path, count: int) -> None:

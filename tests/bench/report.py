@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Scale:
-    """How much to measure. `tiny` only shows that a bench runs, so its numbers are not judged; `quick` fills less."""
+    """How much to measure. `tiny` only shows that a bench runs and names its limits: its numbers are not judged. `quick` fills less."""
 
     quick: bool = False
     tiny: bool = False
@@ -27,7 +27,8 @@ class Scale:
 
 @dataclass(frozen=True)
 class Measure:
-    """One number. `limit` is what it is held against, empty for numbers that only explain; `ok` None: not judged."""
+    """One number. `limit` is what it is held against, empty for numbers that only explain; `ok` None: not judged. What is
+    `missing` was not measured, and `note` says why: it has a row all the same, so that nobody takes it for held."""
 
     bench: str
     name: str
@@ -36,20 +37,26 @@ class Measure:
     limit: str = ""
     ok: bool | None = None
     note: str = ""
+    missing: bool = False
 
 
-def at_least(measure: Measure, limit: float) -> Measure:
+def at_least(measure: Measure, limit: float, scale: Scale) -> Measure:
     """Held against a lower limit."""
-    return _held(measure, f">= {limit:g}", ok=measure.value >= limit)
+    return _held(measure, f">= {limit:g}", scale, ok=measure.value >= limit)
 
 
-def below(measure: Measure, limit: float) -> Measure:
+def below(measure: Measure, limit: float, scale: Scale) -> Measure:
     """Held against an upper limit."""
-    return _held(measure, f"< {limit:g}", ok=measure.value < limit)
+    return _held(measure, f"< {limit:g}", scale, ok=measure.value < limit)
 
 
-def _held(measure: Measure, limit: str, *, ok: bool) -> Measure:
-    return Measure(measure.bench, measure.name, measure.value, measure.unit, limit, ok, measure.note)
+def _held(measure: Measure, limit: str, scale: Scale, *, ok: bool) -> Measure:
+    return replace(measure, limit=limit, ok=None if scale.tiny or measure.missing else ok)
+
+
+def left_out(bench: str, name: str, why: str) -> Measure:
+    """A measure that could not be taken here."""
+    return Measure(bench, name, 0.0, "", note=why, missing=True)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
@@ -70,6 +77,13 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def resident(pid: int | str, field: str = "VmRSS") -> float:
+    """Resident memory of a process now (VmRSS) or at most so far (VmHWM), in MiB. Raises OSError or StopIteration once it has ended."""
+    status = Path(f"/proc/{pid}/status").read_text("utf-8")
+    line = next(x for x in status.splitlines() if x.startswith(f"{field}:"))
+    return int(line.split()[1]) / 1024
+
+
 def show(measures: Sequence[Measure], console: Console) -> None:
     """Print the table."""
     table = Table(title=f"{os.cpu_count()} processors, load {busy():.1f} each", title_justify="left")
@@ -81,7 +95,9 @@ def show(measures: Sequence[Measure], console: Console) -> None:
         table.add_column(name)
     words = {True: "ok", False: "MISSED", None: ""}
     for m in measures:
-        table.add_row(m.bench, m.name, f"{m.value:,.4g} {m.unit}", m.limit, words[m.ok], m.note)
+        number = f"{m.value:,.0f}" if m.value >= 10_000 else f"{m.value:,.4g}"
+        value = "-" if m.missing else f"{number} {m.unit}"
+        table.add_row(m.bench, m.name, value, m.limit, "LEFT OUT" if m.missing else words[m.ok], m.note)
     console.print(table)
 
 
@@ -90,5 +106,5 @@ def as_json(measures: Sequence[Measure]) -> dict[str, Any]:
     return {
         "processors": os.cpu_count(),
         "load_per_processor": round(busy(), 2),
-        "measures": [asdict(m) for m in measures],
+        "measures": [{**asdict(m), "value": None if m.missing else m.value} for m in measures],
     }

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Literal
 
+from tests.bench.report import resident
 from tests.live.process import Process, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -40,9 +41,11 @@ class Server:
 
     def resident(self, field: str = "VmRSS") -> float:
         """Resident memory now (VmRSS) or at most so far (VmHWM), in MiB."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text("utf-8")
-        line = next(x for x in status.splitlines() if x.startswith(f"{field}:"))
-        return int(line.split()[1]) / 1024
+        return resident(self.process.pid, field)
+
+    def forget_peak(self) -> None:
+        """From now on VmHWM is the most since now: the start of an interpreter takes more than it keeps."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text("5", "utf-8")
 
 
 @contextlib.contextmanager

@@ -19,27 +19,25 @@ from app.observe.http_check import HttpxChecks
 from app.observe.system import SystemClock
 from app.sim import VirtualClock
 from tests.births import cluster_of
+from tests.doubles.listening import Talk, listening
 from tests.orders import orders_world
 
 HEALTHY = HttpAddress("rag7", "langgraph", "10.96.7.12", 80, "/health?full=1")
-Reply = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def server(reply: Reply) -> AsyncIterator[HttpAddress]:
+async def server(reply: Talk) -> AsyncIterator[HttpAddress]:
     """A Service with this behaviour, on loopback in the place of its cluster IP."""
-    held = await asyncio.start_server(reply, "127.0.0.1", 0)
-    async with held:
-        yield replace(HEALTHY, ip="127.0.0.1", port=held.sockets[0].getsockname()[1])
+    async with listening(reply) as port:
+        yield replace(HEALTHY, ip="127.0.0.1", port=port)
 
 
-def answering(head: str, body: bytes = b"", seen: list[str] | None = None) -> Reply:
+def answering(head: str, body: bytes = b"", seen: list[str] | None = None) -> Talk:
     async def reply(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         request = (await reader.readuntil(b"\r\n\r\n")).decode()
         if seen is not None:
             seen.append(request)
         writer.write(head.encode() + b"\r\n\r\n" + body)
-        writer.close()
 
     return reply
 
@@ -102,12 +100,9 @@ async def test_an_endless_body_is_cut_and_its_status_counts() -> None:
     async def endless(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        try:
-            while True:
-                writer.write(b"x" * 65_536)
-                await writer.drain()
-        except ConnectionError:
-            writer.close()
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
 
     async with server(endless) as address:
         assert (await HttpxChecks(SystemClock()).get(address)).status == 200
@@ -116,9 +111,8 @@ async def test_an_endless_body_is_cut_and_its_status_counts() -> None:
 async def test_silence_and_nonsense_are_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_check, "TIMEOUT", 0.2)
 
-    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def silent(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
     async with server(silent) as address:
         assert "no answer within" in (await HttpxChecks(SystemClock()).get(address)).fault

@@ -19,6 +19,7 @@ from app.observe.http_check import HttpxChecks
 from app.observe.system import SystemClock
 from app.sim import SimCluster, VirtualClock, load_scenario
 from tests.contract.cache.certificates import issued
+from tests.doubles.listening import listening
 
 NAME = "langgraph.example.test"
 
@@ -31,13 +32,11 @@ async def server(folder: Path | None) -> AsyncIterator[HttpAddress]:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem", folder / "server.key")
 
-    async def hold(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def hold(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
-        writer.close()
 
-    held = await asyncio.start_server(hold, "127.0.0.1", 0, ssl=context)
-    async with held:
-        yield HttpAddress("rag7", "gateway", "127.0.0.1", held.sockets[0].getsockname()[1], "/")
+    async with listening(hold, context) as port:
+        yield HttpAddress("rag7", "gateway", "127.0.0.1", port, "/")
 
 
 async def test_the_serial_number_of_what_is_served_is_told_and_no_trust_is_judged(tmp_path: Path) -> None:
@@ -70,11 +69,8 @@ async def test_no_handshake_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     async def nonsense(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"SSH-2.0-OpenSSH\r\n" * 10)
-        writer.close()
 
-    held = await asyncio.start_server(nonsense, "127.0.0.1", 0)
-    async with held:
-        port = held.sockets[0].getsockname()[1]
+    async with listening(nonsense) as port:
         found = await checks.certificate(HttpAddress("rag7", "gateway", "127.0.0.1", port, "/"), NAME)
     assert (found.certificate, found.fault) == (None, "no TLS")
 

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import uvicorn
+from starlette.requests import Request
 from uvicorn.server import ServerState
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
@@ -22,6 +23,7 @@ from app.observe.system import TimeIds
 from app.store.database import Store
 from app.web.callers import caller, headers_of, require_same_site
 from app.web.connections import ConnectionLimits, GuardedProtocol, Waiting
+from app.web.cookies import MAX_COOKIE, OURS, keep_own_cookies
 from app.web.paging import decode, decode_number, encode
 from tests.fuzz.bodies import JSON_WORDS, NOW
 from tests.fuzz.target import FuzzTarget, parts_of, text_of
@@ -49,6 +51,17 @@ def _proofs(data: bytes) -> None:
         "v0="
     )
     assert not pagerduty_signed(("s",), first, body) or "v1=" in first
+
+
+def _cookies(data: bytes) -> None:
+    """Values as they come, between quotes and as one of ours: little is left for whatever parses it next, and nothing in quotes."""
+    for value in (data, b'a="' + data + b'"', b'remediator_session="' + data + b'"'):
+        scope = {"path": "/", "headers": [(b"cookie", value), (b"cookie", value)]}
+        keep_own_cookies(scope)
+        left = Request({"type": "http", **scope})
+        assert left.cookies.keys() <= {name.decode() for name in OURS}
+        assert len(left.headers.get("cookie", "")) <= len(OURS) * (MAX_COOKIE + 30)
+        assert '"' not in left.headers.get("cookie", "")
 
 
 def _cursors(data: bytes) -> None:
@@ -217,6 +230,12 @@ TARGETS = (
         _proofs,
         (b"Bearer x\0127.0.0.1:8080\0http://127.0.0.1:8080", b"Basic YTpi\0[::1]:1\0http://[", b"\0\0\0v0=00\0001772619360\0x"),
         (b"Bearer ", b"Basic ", b"\0", b"v0=", b"v1=", b"[::1]", b"://", b"localhost", b"\xb2", b"%"),
+    ),
+    FuzzTarget(
+        "cookies",
+        _cookies,
+        (b"\\", b"a=b; remediator_visit=visit_1", b'remediator_session=a.b; remediator_session="c"', b"=;", b'"\\"', b"\\342"),
+        (b"remediator_session=", b"remediator_times=utc", b";", b"=", b'"', b"\\", b'\\"', b" ", b"\t", b"\xe9"),
     ),
     FuzzTarget("cursors", _cursors, (b"MTpydW5fMQ", b"MTox", b"====", b"MTo5OTk5OTk5OTk5OTk5OTk5"), (b"MTo", b"=", b"-", b"_", b"\xc2\xb2")),
     FuzzTarget(

@@ -14,6 +14,14 @@ from typing import Any
 import structlog
 
 from app.domain.errors import BadInput
+from app.domain.quantities import (
+    duration_text,
+    parse_duration,
+    parse_limits,
+    parse_percent,
+    parse_wall_time,
+    wall_time_text,
+)
 from app.domain.redact import MAX_TEXT, REDACTED, annotation, redact, redact_value
 from app.domain.target import Target
 from app.domain.text import CONTROL, bounded, visible
@@ -27,14 +35,6 @@ from app.observe import logs
 from app.policy.faults import PolicyInvalid
 from app.policy.load import load_policy
 from app.policy.matchers import parse_when
-from app.policy.units import (
-    duration_text,
-    parse_duration,
-    parse_limits,
-    parse_percent,
-    parse_wall_time,
-    wall_time_text,
-)
 from remediations import CATALOGUE
 from remediations.evidence.error_lines import errors_in
 from tests.fuzz.target import FuzzTarget, parts_of, text_of

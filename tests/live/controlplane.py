@@ -34,7 +34,7 @@ class ControlPlane:
     """etcd, kube-apiserver, controller-manager, scheduler and kwok.
 
     User admin is in system:masters. The other users (by default remediator and outsider) may do nothing
-    until a test calls grant().
+    until a test calls grant(). `controllers` is what the controller-manager runs: `*,-NAME` is all but one.
     """
 
     def __init__(
@@ -43,10 +43,12 @@ class ControlPlane:
         *,
         nodes: int = 3,
         users: Mapping[str, Sequence[str]] | None = None,
+        controllers: str = "*",
     ) -> None:
         self._data = Path(tempfile.mkdtemp(prefix="live-control-plane-"))
         self.folder = folder or self._data / "logs"
         self.folder.mkdir(parents=True, exist_ok=True)
+        self._controllers = controllers
         self.nodes = [f"node-{number}" for number in range(1, nodes + 1)]
         self._groups: dict[str, Sequence[str]] = dict.fromkeys(_ADMINS, ("system:masters",))
         self._groups |= users if users is not None else {"remediator": (), "outsider": ()}
@@ -226,6 +228,7 @@ class ControlPlane:
             f"--kubeconfig={self.kubeconfig('kube-controller-manager')}",
             "--leader-elect=false",
             "--secure-port=0",
+            f"--controllers={self._controllers}",
             f"--service-account-private-key-file={self._data / 'service-accounts.pem'}",
             # 15 s would be most of a test's time.
             "--horizontal-pod-autoscaler-sync-period=2s",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.json import Obj
@@ -14,6 +15,19 @@ from tests.live.stack import ControlPlane, wait_until
 
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 KINDS = {"deployments": Kind.DEPLOYMENT, "statefulsets": Kind.STATEFUL_SET, "daemonsets": Kind.DAEMON_SET}
+
+
+def wait_out_last_second(plane: ControlPlane, path: str) -> None:
+    """Wait until the second of the last change of the object at this path is over; of one that is not there nothing is waited for.
+
+    The API server stamps whole seconds: what follows within one is not known to be later.
+    """
+    answer = plane.client().get(path)
+    if answer.status_code == 404:
+        return
+    entries = answer.raise_for_status().json()["metadata"]["managedFields"]
+    over = max(datetime.fromisoformat(e["time"]) for e in entries if "time" in e) + timedelta(seconds=1)
+    wait_until(lambda: datetime.now(UTC) >= over, what="the second of the last change to end")
 
 
 class Shop:

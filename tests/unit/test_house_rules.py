@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from app.domain.outcome import RunState
 from tests.long import LONG
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +44,8 @@ PROMISES = {
     7: "undone_or_escalated",
     8: "explained",
     9: "audited",
+    10: "one_rule_for_every_write",
+    11: "a_new_pod_could_start",
 }
 
 
@@ -123,6 +127,85 @@ def test_each_promise_has_tests_named_after_it() -> None:
     assert {f"test_promise_{n}_{name}.py" for n, name in PROMISES.items()} - tested == set()
 
 
+RUN_ENDS = "app/flow/running/ending.py"
+MOVES_RUNS = {"app/flow/notifying/record.py", "app/flow/running/advance.py"}
+"""Where a run gets whatever state it is told: one that has ended is written by `end_run`, for `ending` alone."""
+STARTS_NOTHING = "app/flow/deciding/settle.py"
+"""An order that starts nothing leaves a row that tells so: there was no run, so nothing follows from its end."""
+
+
+def test_a_run_ends_in_one_place() -> None:
+    """What follows from an end stands in one table, and whoever wrote an end past it would leave some of it out."""
+    ended, moved, asked = set(), set(), set()
+    for path in SOURCES:
+        for node in ast.walk(_tree(path)):
+            if not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called.endswith("end_run"):
+                ended.add(_named(path))
+            elif called == "ending.end":
+                asked.add(_named(path))
+            elif called == "runs.move":
+                state = ast.unparse(node.args[2])
+                literal = state.removeprefix("RunState.") if state.startswith("RunState.") else ""
+                if literal and RunState[literal].ended:
+                    ended.add(_named(path))
+                elif not literal:
+                    moved.add(_named(path))
+    assert ended == {RUN_ENDS, STARTS_NOTHING}
+    assert moved == MOVES_RUNS
+    assert asked == {"app/flow/running/advance.py"}
+
+
+ENGINE = "app/engine/durable.py"
+_TABLES_OF_THE_ENGINE = re.compile(r"workflow_(status|input|output|events|schedules)|operation_outputs")
+
+
+def test_the_workflow_library_is_used_by_its_public_names_alone() -> None:
+    """No private function and no SQL on its tables: both change with any of its versions, and the truth of a run is in its own row."""
+    wrong = []
+    for path in SOURCES:
+        for node in ast.walk(_tree(path)):
+            modules = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if any(m.partition(".")[0] == "dbos" for m in modules) and (_named(path), modules) != (
+                ENGINE,
+                ["dbos"],
+            ):
+                wrong.append(f"{_named(path)}:{node.lineno}")  # type: ignore[attr-defined]
+            if isinstance(node, ast.Attribute) and ast.unparse(node).startswith(("DBOS._", "dbos_error._")):
+                wrong.append(f"{_named(path)}:{node.lineno}")
+            if isinstance(node, ast.Constant) and _TABLES_OF_THE_ENGINE.search(str(node.value)):
+                wrong.append(f"{_named(path)}:{node.lineno}")
+    assert wrong == []
+    assert "DBOS.workflow" in (ROOT / ENGINE).read_text(encoding="utf-8")
+
+
+CALLED_ELSEWHERE = {
+    "app/cli/__init__.py list_commands": "the library of the commands calls it",
+}
+
+
+def test_every_function_of_the_service_is_named_where_it_is_needed() -> None:
+    """What only its own test calls is no part of the service. The simulated cluster is driven by tests, and decorators register."""
+    templates = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "app").rglob("*.html"))
+    texts = [
+        *(p.read_text(encoding="utf-8") for p in SOURCES),
+        templates,
+        (ROOT / "pyproject.toml").read_text("utf-8"),
+    ]
+    used = Counter(word for text in texts for word in re.findall(r"\w+", text))
+    functions = [
+        (_named(path), f)
+        for path in SOURCES
+        if not {"sim", "migrations"} & set(path.relative_to(ROOT).parts)
+        for f in _functions(_tree(path))
+        if not f.decorator_list and not f.name.startswith("__")
+    ]
+    assert {f"{where} {f.name}" for where, f in functions if used[f.name] < 2} == set(CALLED_ELSEWHERE)
+
+
 def test_no_kind_of_action_is_named_in_the_flow() -> None:
     """It asks what holds for a kind (`app/domain/plan.py`) or its actuator, so that a new kind is added without it."""
     named = re.compile(r"\bActionKind\.[A-Z]")
@@ -179,9 +262,11 @@ RETIRED = frozenset(
         "nap",
         "naps",
         "ring",
+        "press",
+        "presses",
     ]
 )
-"""Words of ours for which the field has one: step, commit queue, approver, ids, dedup key, transient error, client,
+"""Words of ours for which the field has one: step, commit queue, approver, click, ids, dedup key, transient error, client,
 sleep, wake."""
 _BOUND = re.compile(r"_?MOST(_|$)")
 
@@ -214,6 +299,12 @@ def test_what_is_left_to_make_long_is_there_and_run_by_ci() -> None:
             gone.append(entry)
     assert gone == []
     assert "make long\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_servers_of_a_few_lines_are_all_ended_in_one_place() -> None:
+    """A connection that its server forgot is found in whatever test runs when the garbage is collected."""
+    own = re.compile(r"\b(?:asyncio|loop|get_running_loop\(\))\.(?:start|start_unix)_server\(")
+    assert [_named(p) for p in TESTS if own.search(p.read_text(encoding="utf-8"))] == []
 
 
 def test_live_tests_stand_where_make_live_looks_for_them() -> None:

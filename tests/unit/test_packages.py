@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("app", "remediations")
 WITH_ANOTHER = {
+    "httpcore": "httpx",
     "jsonpointer": "jsonpatch",
     "markupsafe": "jinja2",
     "pydantic-core": "pydantic",

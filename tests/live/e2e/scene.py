@@ -246,7 +246,7 @@ class Scene:
         return self.service.deliver(SlackInteractions.path, request.body, request.headers)
 
     def click(self, button: Click, user: str = "", value: str | None = None) -> None:
-        """Press a button."""
+        """Click a button."""
         assert self.send(self.signed(button, user, value)) == 200
 
     def told(self, user: str) -> str:

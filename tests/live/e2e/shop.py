@@ -12,6 +12,7 @@ from app.policy.load import load_policy
 from app.policytools.rbac import grants
 from remediations import CATALOGUE
 from tests.live.stack import FAULT, ControlPlane, Mutation, wait_until
+from tests.live.workload import wait_out_last_second
 
 SERVICE_USER = "remediator"
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
@@ -129,12 +130,7 @@ class Shop:
 
         The API server stamps whole seconds: a change in the second in which an alert fires counts as made after it.
         """
-        answer = self.plane.client().get(self.path())
-        if answer.status_code == 404:
-            return
-        entries = answer.raise_for_status().json()["metadata"]["managedFields"]
-        over = max(datetime.fromisoformat(e["time"]) for e in entries if "time" in e) + timedelta(seconds=1)
-        wait_until(lambda: datetime.now(UTC) >= over, what="the second of the last change to end")
+        wait_out_last_second(self.plane, self.path())
 
     @property
     def container(self) -> Obj:

@@ -1,4 +1,5 @@
-"""The service as `remediator serve` runs it, except that it kills itself at a chosen instant: a kill -9 from within.
+"""The service as `remediator serve` runs it, except that it kills itself at a chosen instant: a kill -9 from within. With VICTIM_FREEZES=1 it
+stops itself instead (SIGSTOP), and goes on there with the next SIGCONT.
 
 VICTIM_DEATH says when, as WORD:N for the N-th time of
 
@@ -11,6 +12,7 @@ VICTIM_DEATH says when, as WORD:N for the N-th time of
     read-after     an object was read after the mutation, so: in the verification
     posted         Slack has stored a message, the answer has arrived
     edited         Slack has edited the parent message
+    before-edit    the edit is about to be sent: whatever is looked at before a call has been
 
 or never.
 
@@ -36,16 +38,18 @@ from app.notify.message import Message
 from app.notify.slack import SlackClient
 from app.observe import logs
 from app.observe.system import SystemClock
+from app.outside import slack_client
 from app.serving import serving
 from app.settings import Settings, load_settings
 from app.store.writer import StoreHooks
 
 
 class Fate:
-    """Counts the instants of the word it was given; at the right one the process is gone."""
+    """Counts the instants of the word it was given; at the right one the process is gone, or stands still."""
 
-    def __init__(self, death: str, *, armed: bool) -> None:
+    def __init__(self, death: str, *, armed: bool, freezes: bool = False) -> None:
         self._word, _, number = death.partition(":")
+        self._signal = signal.SIGSTOP if freezes else signal.SIGKILL
         self._left = int(number or 1)
         self.armed = armed
 
@@ -59,7 +63,7 @@ class Fate:
             return
         self._left -= 1
         if self._left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self._signal)
 
 
 class MortalCluster(KubeCluster):
@@ -125,6 +129,7 @@ class MortalClient:
 
     async def update(self, posted: Posted, message: Message, client_tag: str) -> Posted:
         """As the door's."""
+        self._fate.meets("before-edit")
         answer = await self._client.update(posted, message, client_tag)
         self._fate.meets("edited")
         return answer
@@ -140,9 +145,8 @@ async def _parts(settings: Settings, fate: Fate) -> Parts:
     cluster = await MortalCluster.from_kubeconfig(os.environ["KUBECONFIG"])
     assert isinstance(cluster, MortalCluster)
     cluster.fate = fate
-    assert settings.slack_bot_token is not None
-    token = settings.slack_bot_token.get_secret_value()
-    client = SlackClient(token=token, base_url=settings.slack_api_url, clock=clock)
+    client = slack_client(settings, clock)
+    assert client is not None
     hooks = StoreHooks(
         before_commit=lambda: fate.meets("before-commit"), after_commit=lambda: fate.meets("after-commit")
     )
@@ -151,7 +155,11 @@ async def _parts(settings: Settings, fate: Fate) -> Parts:
 
 async def _main() -> None:
     logs.configure()
-    fate = Fate(os.environ.pop("VICTIM_DEATH"), armed=os.environ.pop("VICTIM_ARMED", "") == "1")
+    fate = Fate(
+        os.environ.pop("VICTIM_DEATH"),
+        armed=os.environ.pop("VICTIM_ARMED", "") == "1",
+        freezes=os.environ.pop("VICTIM_FREEZES", "") == "1",
+    )
     asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, fate.arm)
     settings = load_settings()
     async with serving(settings, await _parts(settings, fate)):

@@ -221,7 +221,7 @@ def orders() -> Rows:
     """Every parameter of every procedure that an order may give."""
     yield "procedure", "parameter", "type", "default", "what it is"
     for handler in CATALOGUE.values():
-        offered = parameters(handler.params) if handler.procedure else ()
+        offered = parameters(handler.params, ()) if handler.procedure else ()
         for one in (one for one in offered if one["name"] not in handler.fixed_params):
             default = "required" if one["required"] else f"`{json.dumps(one['default'])}`"
             yield f"`{handler.name}`", f"`{one['name']}`", one["type"], default, one["about"]

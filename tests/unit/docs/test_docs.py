@@ -196,11 +196,14 @@ def _remediator(words: list[str], service: Served, shell: Shell) -> None:
     if words[1] == "serve" or "--follow" in words:
         shell.good(*words[1:], "--help")
         return
-    incident = service.incident("HighErrorRate", "fixed").id
+    incident = service.incident(
+        "HighErrorRate", "fixed", "resolved"
+    ).id  # the command that undoes is one of them
     run = service.run(incident, "fixed", "undone", "undoing").id
     arguments = [{"INCIDENT": incident, "RUN": run}.get(w, w) for w in words[1:]]
     if words[1] == "resume":
-        shell.good("pause", *arguments[1:], "--reason", "so that there is something to lift")
+        scope = arguments[arguments.index("--scope") + 1]
+        shell.good("pause", "--scope", scope, "--reason", "so that there is something to lift")
     if words[1] == "audit":
         shell.good("db", "upgrade")
     if words[1] == "doctor":

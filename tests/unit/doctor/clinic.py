@@ -59,7 +59,14 @@ class Kube:
     def __init__(self) -> None:
         self.denied: set[tuple[str, Kind]] = set()
         self.granted: set[tuple[str, Kind, str]] = set()
-        self.groups = {"apps", "batch", "events.k8s.io", "metrics.k8s.io", "networking.k8s.io"}
+        self.groups = {
+            "apps",
+            "batch",
+            "discovery.k8s.io",
+            "events.k8s.io",
+            "metrics.k8s.io",
+            "networking.k8s.io",
+        }
         self.refused: set[tuple[str, str, str]] = set()  # verb, group, plural/subresource
         self.refused_names: set[str] = set()  # of these alone, where there are any
         self.missing: set[str] = set()

@@ -202,6 +202,9 @@ FAULTS = [
     Planted("encryption_key_missing", W, given(encryption_key=None), "not encrypted"),
     Planted("nobody_approves", F, rule(approval={"by": ["carl"]}), "carl"),
     Planted(
+        "too_few_approvers", F, rule(approval={"by": ["anna", "carl"], "approvals": 2}), "1 could approve"
+    ),
+    Planted(
         "secrets_not_named", W, lambda c: c.policy.update(scope={"namespaces": ["rag7"]}), "scope.secrets"
     ),
     Planted("heartbeat_none", W, lambda c: c.policy.update(heartbeats=[]), "nobody is told"),
