@@ -65,6 +65,7 @@ from app.settings import Settings
 from app.store import last_policy, work
 from app.store.audit import NO_KEYS, AuditKeys
 from app.store.database import Store, StoreOptions
+from app.store.exclusive import engine_file
 from app.store.presence import Presence, away_now, keep_watch
 from app.store.tx import AuditRecord, Tx, VaultKeys
 from app.store.writer import StoreHooks
@@ -175,8 +176,6 @@ def _counted(hooks: StoreHooks | None, metrics: Metrics) -> StoreHooks:
 def open_store(settings: Settings, *, migrate: bool = True, parts: Parts | None = None) -> Store:
     """Open the domain store of these settings. Raises BadInput, StoreUnavailable."""
     parts = parts or Parts()
-    if settings.database_url is None:
-        settings.state_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     hooks = replace(parts.hooks or StoreHooks(), keys=audit_keys(settings))
     return Store.open(
         settings.store_url,
@@ -318,7 +317,7 @@ def _durable(settings: Settings, services: Services, speed: float) -> MakeEngine
 
     def make(timeline: Workflow) -> Engine:
         file = Path(settings.store_url.removeprefix("sqlite:///"))
-        where = settings.store_url if _several(settings) else file.with_name(f"{file.stem}-engine.sqlite")
+        where = settings.store_url if _several(settings) else engine_file(file)
         return DurableEngine(where, timeline, name=services.replica, speed=speed)
 
     return make

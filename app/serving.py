@@ -25,6 +25,7 @@ from app.settings import Settings
 from app.store.exclusive import Hold, only_process, taken
 from app.store.probe import lacking_of_all
 from app.web.connections import LIMITS, ConnectionLimits, GuardedProtocol
+from app.web.turns import Turns
 
 log = structlog.get_logger(__name__)
 
@@ -82,7 +83,7 @@ async def _accepting(
         ws="none",  # no route speaks WebSocket, so no handshake is parsed
         proxy_headers=False,  # nothing here depends on the client's address
         lifespan="off",
-        http=partial(GuardedProtocol, limits=limits, waiting={}),  # type: ignore[arg-type]  # called as a class is
+        http=partial(GuardedProtocol, limits=limits, waiting={}, turns=Turns()),  # type: ignore[arg-type]  # called as a class is
         server_header=False,
         timeout_graceful_shutdown=5,
     )

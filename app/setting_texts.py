@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from app.domain.errors import BadInput
 from app.domain.json import decoded
+from app.domain.text import file_fault
 
 PREFIX: Final = "REMEDIATOR_"
 _LONGEST = 1024 * 1024
@@ -81,8 +82,7 @@ def in_files(
             text = _read(path).decode("utf-8-sig").strip()
             reason = "" if text else "the file is empty"
         except (OSError, UnicodeDecodeError) as error:
-            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-            reason = f"cannot read the file: {why}"
+            reason = f"cannot read the file: {file_fault(error)}"
         if reason:
             faults.append(BadInput(reason, code="bad_setting", where=f"{variable}_FILE"))
         else:

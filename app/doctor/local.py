@@ -13,18 +13,18 @@ from app.doctor import database
 from app.doctor.findings import Area, Finding, Level, Voice
 from app.doctor.patient import Patient
 from app.domain.errors import RemediatorError
+from app.domain.urls import is_loopback
 from app.flow.people.approvers import OIDC
 from app.intake.auth import Scope
 from app.intake.oidc import is_audited_name
 from app.main import open_store
 from app.policy.facts import may_act
-from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy
+from app.policy.model import PROTECTED_NAMESPACES, SLACK_GROUP, OwnedMode, Policy, Rule
 from app.setting_texts import PREFIX, open_to_others
 from app.settings import FILES, Settings
 from app.store.migrate import SchemaDeniedError
 
 _SETTINGS, _POLICY, _STORE = Voice(Area.SETTINGS), Voice(Area.POLICY), Voice(Area.STORE)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _LOW, _LITTLE = 100 * 1024**2, 1024**3  # bytes
 
 
@@ -32,7 +32,7 @@ def settings(patient: Patient) -> Iterator[Finding]:
     """Settings that are good in themselves and do not do together what somebody wants."""
     given = patient.settings
     yield _SETTINGS.ok("settings_read", "all settings can be read")
-    if "KUBERNETES_SERVICE_HOST" in os.environ and given.host in _LOOPBACK:
+    if "KUBERNETES_SERVICE_HOST" in os.environ and is_loopback(given.host):
         fix = "set REMEDIATOR_HOST to 0.0.0.0 or ::"
         yield _SETTINGS.fail(
             "host_loopback", "it listens on loopback inside a pod, so nobody can reach it", fix
@@ -144,10 +144,26 @@ def _approvers(rules: Policy, given: Settings) -> Iterator[Finding]:
         if rule.approval.by and len(strangers) == len(rule.approval.by):
             text = f"{rule.name}: nobody can approve, {', '.join(strangers)} has no token with the scope operate, or cannot log in"
             yield _POLICY.fail("nobody_approves", text, "name a token, Slack user or group that exists")
+        yield from _too_few(rule, known, strangers, slack=given.interactive, login=given.login is not None)
         if by_slack and not given.interactive:
             text = f"{rule.name}: approved by people in Slack, whose clicks nobody receives"
             fix = "set REMEDIATOR_SLACK_SIGNING_SECRET or REMEDIATOR_SLACK_APP_TOKEN"
             yield _POLICY.fail("clicks_not_received", text, fix)
+
+
+def _too_few(
+    rule: Rule, known: set[str], strangers: list[str], *, slack: bool, login: bool
+) -> Iterator[Finding]:
+    """More approvals than people who could give one: its questions only ever expire. A group has any number, and so has who may log in."""
+    named, asked = set(rule.approval.by), rule.approval.approvals
+    if any(n.startswith(SLACK_GROUP) for n in named) or (not named and (slack or login)):
+        return
+    people = len(named - set(strangers)) if named else len(known)
+    if 0 < people < asked:
+        text = (
+            f"{rule.name}: asks for {asked} approvals, and {people} could approve: they never come together"
+        )
+        yield _POLICY.fail("too_few_approvers", text, "name more people, or lower approvals")
 
 
 async def store(patient: Patient) -> list[Finding]:
@@ -161,7 +177,7 @@ async def store(patient: Patient) -> list[Finding]:
     try:
         opened = await asyncio.to_thread(open_store, given, migrate=False)  # what is asked beside goes on
     except RemediatorError as error:
-        fix = "look at REMEDIATOR_DATABASE_URL"
+        fix = f"look at {error.where if error.code == 'bad_setting' and error.where else 'REMEDIATOR_DATABASE_URL'}"
         if error.code == "schema_old":
             fix = "run remediator db upgrade"
         elif error.code == "schema_unknown":

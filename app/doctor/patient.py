@@ -17,7 +17,7 @@ from app.domain.json import decoded
 from app.domain.ports import Clock
 from app.kube.client import KubeCluster
 from app.kube.faults import why_not_reached
-from app.observe.http_json import read_bounded
+from app.observe.http_json import at_most, read_bounded
 from app.policy.model import Policy
 from app.settings import Settings
 
@@ -50,11 +50,9 @@ class Reply:
 async def ask(patient: Patient, method: str, url: str, **request: Any) -> Reply:
     """One request, within TIMEOUT in all and of a LIMIT in size. Raises ProbeUnavailable when there is no such answer; never with the URL,
     which may hold a password."""
+    sent = {"timeout": TIMEOUT, "follow_redirects": False, "extensions": at_most(LIMIT), **request}
     try:
-        async with (
-            asyncio.timeout(TIMEOUT),
-            patient.http.stream(method, url, timeout=TIMEOUT, follow_redirects=False, **request) as answer,
-        ):
+        async with asyncio.timeout(TIMEOUT), patient.http.stream(method, url, **sent) as answer:
             raw = await read_bounded(answer, LIMIT)
     except TimeoutError as error:
         raise ProbeUnavailable(f"it gave no whole answer within {TIMEOUT:g} s") from error

@@ -28,6 +28,7 @@ _WITHOUT: Final[Mapping[Kind, str]] = {
     Kind.SECRET: _KEYS,
     Kind.SERVICE: _CAUSES,
     Kind.NETWORK_POLICY: _CAUSES,
+    Kind.ENDPOINT_SLICE: _CAUSES,
     Kind.JOB: _PODS,
     Kind.CRON_JOB: _PODS,
     Kind.ROLLOUT: _PODS,

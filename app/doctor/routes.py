@@ -15,9 +15,9 @@ from app.doctor.findings import Area, Finding, Voice, foreign
 from app.doctor.intervals import Holds, holds
 from app.doctor.patient import Patient
 from app.doctor.tree import Way, read_tree
+from app.domain.quantities import duration_text
 from app.domain.units import counted
 from app.policy.model import Policy
-from app.policy.units import duration_text
 from app.settings import Settings
 
 _SAY = Voice(Area.ALERTMANAGER)

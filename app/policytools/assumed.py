@@ -7,7 +7,7 @@ the live ones; only their facts come from here. Pure. Never used by the running 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -140,12 +140,13 @@ ASSUMED_CLUSTER, ASSUMED_STEP = ClusterFacts(), StepSpec()
 
 @dataclass(frozen=True, slots=True)
 class Ground:
-    """What is judged: policy, rule, target, and the cluster that is assumed."""
+    """What is judged: policy, rule, target, the cluster that is assumed, and the labels of the alert, which fires itself."""
 
     policy: Policy
     rule: Rule
     target: Target
     cluster: ClusterFacts
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ def judge(
     if not world.cluster.exists:
         missing = policy_decide.target_not_found(policy, rule, target, "the cluster does not have it")
         return Judged(missing, target.key, matched.also)
-    ground = Ground(policy, rule, target, world.cluster)
+    ground = Ground(policy, rule, target, world.cluster, labels)
     facts = replace(assumed_facts(ground, now), ceiling=world.ceiling)
     if world.level is not None and facts.trust_level is not None:
         facts = replace(facts, trust_level=trust.TrustLevel(world.level, now))
@@ -235,11 +236,17 @@ def assumed_facts(ground: Ground, now: datetime) -> Facts:
         targets_in_flight=0,
         results=(),
         storm_targets=1,
-        blocking={str(when): () for when in ground.rule.blocked_by},
+        blocking=own_blocking(ground.rule, ground.labels),
         new_pods=cluster.new_pods(),
         owners=cluster.other_controllers(ground.target),
         trust_level=trust.fresh(ground.rule.trust, now) if ground.rule.mode is Mode.EARNED else None,
     )
+
+
+def own_blocking(rule: Rule, labels: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What fires of the rule's `blocked_by` in a quiet world: the alert itself, where it is one of these."""
+    own = (labels.get("alertname", "unnamed"),)
+    return {str(when): own if labels and when.matches(labels) else () for when in rule.blocked_by}
 
 
 def step_of(spec: StepSpec, ground: Ground, catalogue: Mapping[str, Handler]) -> Step:

@@ -30,6 +30,7 @@ from app.policytools.assumed import (
     StepSpec,
     assumed_facts,
     find_target,
+    own_blocking,
     step_of,
 )
 from app.policytools.backtest_history import Key, Prepared
@@ -84,7 +85,11 @@ class Lookup:
         specs = [rule.target for rule in policy.rules]
         named = [f.label for spec in specs for f in (spec.name, spec.namespace, spec.pod) if f and f.label]
         matched = dict.fromkeys(
-            m.name for rule in policy.rules for matchers in rule.when.lists for m in matchers
+            m.name
+            for rule in policy.rules
+            for when in (rule.when, *rule.blocked_by)
+            for matchers in when.lists
+            for m in matchers
         )
         names = policy.labels.names.sources
         pods = {*names[POD], *(spec.pod.label for spec in specs if spec.pod)}
@@ -94,8 +99,8 @@ class Lookup:
         self._labels = tuple(dict.fromkeys((*_ALWAYS, *read, *named, *matched)))
         self._known: _Recent[tuple[str | None, ...], Known] = _Recent()
         self._rules: _Recent[tuple[str | None, ...], tuple[Rule | None]] = _Recent()
-        self._quiet: dict[str, Facts] = {}
-        self._prepared: _Recent[tuple[str, str, Kind, str], Prepared] = _Recent()
+        self._quiet: _Recent[tuple[str, str], Facts] = _Recent()
+        self._prepared: _Recent[tuple[str, str, Kind, str, str], Prepared] = _Recent()
 
     def at(self, labels: Mapping[str, str]) -> Known:
         """What holds for an alert with these labels."""
@@ -121,7 +126,7 @@ class Lookup:
         if isinstance(target, NoHint) or not self._assumed.cluster.exists:
             code = Code.NO_TARGET if isinstance(target, NoHint) else Code.TARGET_NOT_FOUND
             return Known(key, None, name, Said("blocked", code, "", rule.name, ""), rule.name)
-        prepared = self._prepare(rule, target)
+        prepared = self._prepare(rule, target, labels)
         return Known(
             (alertname, prepared.target), prepared, prepared.target, None, rule.name, prepared.target
         )
@@ -136,15 +141,18 @@ class Lookup:
             known = self._rules.keep(compared, (found.rule if found else None,))
         return known[0]
 
-    def _prepare(self, rule: Rule, target: Target) -> Prepared:
-        name = (rule.name, target.namespace, target.kind, target.name)
+    def _prepare(self, rule: Rule, target: Target, labels: Mapping[str, str]) -> Prepared:
+        """One for each rule and target, and for each of the rule's own alerts that blocks it."""
+        own = {name for names in own_blocking(rule, labels).values() for name in names}
+        blocked = next(iter(own), "")
+        name = (rule.name, target.namespace, target.kind, target.name, blocked)
         prepared = self._prepared.get(name)
         if prepared is None:
-            ground = Ground(self._policy, rule, target, self._assumed.cluster)
+            ground = Ground(self._policy, rule, target, self._assumed.cluster, labels)
             step = step_of(self._assumed.step, ground, self._catalogue)
-            quiet = self._quiet.get(rule.name)
+            quiet = self._quiet.get((rule.name, blocked))
             if quiet is None:
-                quiet = self._quiet[rule.name] = assumed_facts(ground, instant(0))
+                quiet = self._quiet.keep((rule.name, blocked), assumed_facts(ground, instant(0)))
             past = (target.key, rule.remediation)
             prepared = self._prepared.keep(name, Prepared(ground, step, quiet, target.key, past))
         return prepared

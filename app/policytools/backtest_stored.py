@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -37,13 +37,20 @@ class Stored(Protocol):
 
 
 def compare(
-    texts: Mapping[str, str], in_force: Policy, heard: Sequence[Stored], catalogue: Mapping[str, Handler]
+    texts: Mapping[str, str],
+    in_force: Policy,
+    heard: Sequence[Stored],
+    catalogue: Mapping[str, Handler],
+    over: Callable[[], bool],
 ) -> Mapping[str, JsonValue]:
-    """The report of these records, oldest first. Raises PolicyInvalid."""
+    """The report of these records, oldest first. Raises PolicyInvalid, TimeoutError as soon as it is `over`: a thread cannot be ended from
+    outside."""
     assumed = Assumptions()
-    proposed = Replay(load_policy(texts, catalogue), catalogue, assumed)
+    proposed = Replay(load_policy(texts, catalogue, over), catalogue, assumed)
     test, reading = Backtest(proposed, Replay(in_force, catalogue, assumed)), Reading()
     for one in heard:
+        if over():
+            raise TimeoutError("it was to end before all records were played")
         for record in _records(one):
             reading.alerts += 1
             test.hear(record)

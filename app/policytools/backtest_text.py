@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from app.domain.decision import Mode
 from app.domain.json import JsonValue
+from app.domain.quantities import duration_text
 from app.domain.units import counted, utc
 from app.policy.model import Policy
-from app.policy.units import duration_text
 from app.policytools.assumed import ClusterFacts
 from app.policytools.backtest import Replay
 from app.policytools.backtest_known import Assumptions

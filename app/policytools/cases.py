@@ -14,12 +14,12 @@ from pydantic import Field, PlainValidator
 
 from app.domain.decision import Code, Verdict
 from app.domain.outcome import RunState
+from app.domain.quantities import parse_duration
 from app.policy.block import Block
 from app.policy.decide import GATE_NAMES
 from app.policy.faults import PolicyFault, PolicyInvalid, unknown_name
 from app.policy.model import Ceiling, Per
 from app.policy.source import Source, read_source
-from app.policy.units import parse_duration
 from app.policy.values import Duration
 from app.policy.written import validated
 from app.policy.zones import parse_zone

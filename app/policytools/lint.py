@@ -7,23 +7,34 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from app.domain.decision import Mode
 from app.policy.calendar import is_open, next_change
+from app.policy.consistency import Handler
 from app.policy.matchers import Matcher, Operator, When
 from app.policy.model import Budget, OnDefault, Policy, Rule
 from app.policytools.lint_escalation import escalation_findings
 from app.policytools.lint_findings import Finding, Severity, Timing
+from app.policytools.lint_never import never_findings, scope_findings
 from app.policytools.lint_pairs import Pair, pair_findings
 from app.policytools.lint_rules import AlertingRule
 from app.policytools.lint_schedule import schedule_findings
 from app.policytools.lint_trust import trust_findings
 
+NO_CATALOGUE: Final[Mapping[str, Handler]] = MappingProxyType({})
 
-def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tuple[Finding, ...]:
+
+def lint(
+    policy: Policy,
+    alerts: Sequence[AlertingRule],
+    timing: Timing,
+    catalogue: Mapping[str, Handler] = NO_CATALOGUE,
+) -> tuple[Finding, ...]:
     """All findings: errors first, then in the policy's order."""
-    found = [*_whole(policy, timing), *escalation_findings(policy)]
+    found = [*_whole(policy, timing), *scope_findings(policy, timing.now), *escalation_findings(policy)]
     used: set[str] = set()
     for alert in alerts:
         pairs = list(_pairs(policy, alert))
@@ -40,6 +51,7 @@ def lint(policy: Policy, alerts: Sequence[AlertingRule], timing: Timing) -> tupl
             found += _reached(policy.rules[:at], rule, alerts, used)
         found += _allows(policy, rule)
         found += _guesses(rule)
+        found += never_findings(rule, alerts, catalogue)
         found += trust_findings(policy, rule)
         found += schedule_findings(policy, rule, timing.now)
     return tuple(sorted(dict.fromkeys(found), key=lambda f: list(Severity).index(f.severity)))

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
+from app.domain.quantities import duration_text
 from app.policy.model import FromLabel, Rule
-from app.policy.units import duration_text
 from app.policytools.lint_findings import Finding, Severity, Timing
 from app.policytools.lint_promql import Lookback
 from app.policytools.lint_rules import AlertingRule

@@ -89,7 +89,8 @@
 {{- with $scope.secrets }}{{- $rights = append $rights (printf " secrets get %s" (uniq . | sortAlpha | join ",")) -}}{{- end -}}
 {{- end -}}
 {{- range $param, $default := $handler.secretParams -}}
-{{- with default $default (get (default (dict) $rule.params) $param) }}{{- $rights = append $rights (printf " secrets get %s" .) -}}{{- end -}}
+{{- $params := default (dict) $rule.params -}}
+{{- with ternary (get $params $param) $default (hasKey $params $param) }}{{- $rights = append $rights (printf " secrets get %s" .) -}}{{- end -}}
 {{- end -}}
 {{- if and (ne $policy.mode "observe") (ne (default $handler.mode $rule.mode) "observe") -}}
 {{- $target := default (dict) $rule.target -}}
