@@ -37,7 +37,7 @@ from app.policy.gates.target import kept_away, off_limits_by_name
 from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
-from app.store import approvals, incidents, people, runs, steps
+from app.store import approvals, incidents, lately, people, runs, steps
 from app.store import facts as counts
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
@@ -46,8 +46,6 @@ from app.store.tx import Tx
 _ASKED = "asked"
 _LEAST = timedelta(minutes=1)
 """A question stands so long at least, however long others stood before it."""
-_ROW = timedelta(hours=12)
-"""How long questions are remembered that came one after another: a night."""
 _LOOK = 2.0
 """Seconds that somebody who approves waits for what holds the plan to be read."""
 
@@ -56,13 +54,11 @@ def stands_until(tx: Tx, incident: Incident, target_key: str, rule: Rule) -> dat
     """Until when a first question stands. The alert may have gone and come back while nobody answered the ones before: their times add up, until
     it is gone for longer than twice as long as one stands, as what expires calls a person and what ends with its alert does not. Where it is
     never there for as long as the least that a question stands, the next one calls at once. What is ordered has its own time."""
-    stood, expires, before = timedelta(), rule.approval.expires, tx.now
+    expires = rule.approval.expires
     if incident.manual is not None:
         return tx.now + expires
-    for asked in approvals.unanswered(tx.conn, target_key, rule.remediation, tx.now - _ROW):
-        if before - asked.ended > 2 * expires:
-            break
-        stood, before = stood + (asked.ended - asked.since), asked.since
+    asked = approvals.unanswered(tx.conn, target_key, rule.remediation, tx.now - lately.ROW)
+    stood = lately.added_up(asked, tx.now, 2 * expires)
     left, least = expires - stood, min(expires, _LEAST)
     return tx.now + (max(left, least) if left > -least else timedelta())
 
