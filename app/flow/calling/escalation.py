@@ -133,7 +133,7 @@ def _end(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation) -> 
     escalations.change(tx, walk.id, over_at=tx.stamp, due_at=None)
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
-    if services.reach.notes and not walk.storm:
+    if services.reach.notes and walk.asked and not walk.storm:
         state = incidents.get(tx.conn, walk.subject).state
         calls.put_note(tx, walk, "over", f"alert-remediator: the incident is {state.value}")
     if walk.storm or incidents.get(tx.conn, walk.subject).state is not IncidentState.MERGED:

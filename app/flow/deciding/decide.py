@@ -267,8 +267,8 @@ async def _settled_by_silence(way: Way) -> bool:
 
     def write(tx: Tx) -> None:
         held = incidents.hold(tx, incident.id)
-        same = counts.last_seen(tx.conn, incident.id) == _last_seen(way)
-        if gone and same and not (held.state.closed or attended.stays_open(tx.conn, held)):
+        same = gone and counts.last_seen(tx.conn, incident.id) == _last_seen(way)
+        if same and not (held.state.closed or attended.stays_open(tx.conn, held)):
             move(tx, held, IncidentState.RESOLVED, once="gone", reason=gone)
             incidents.schedule(tx, incident.id, None)
         else:

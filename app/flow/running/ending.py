@@ -18,7 +18,7 @@ from app.flow.calling import attended, severity
 from app.flow.calling.attended import Left, at_it
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
-from app.flow.notifying.record import announce, end_run, escalate, move, taken
+from app.flow.notifying.record import announce, end_run, escalate, is_theirs, move, taken
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
@@ -112,6 +112,7 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         if life.state is RunState.EXPIRED:
             reason += f"; nobody else is called, as it is {at_it(tx.conn, run.incident_id)}"
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason, reopen=True)
+        is_theirs(tx, incident.id, reason)
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)  # also where it was theirs before
         _watch(tx, incident)
     elif follows.person and (for_now := _nobody_for_now(tx, services, run, life, incident)):
@@ -333,6 +334,7 @@ def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, inciden
         move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
     elif not incident.state.closed:
         move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
+        is_theirs(tx, incident.id, reason, run.answered_by if life.state is RunState.REJECTED else "")
         _watch(tx, incident)
     else:
         if life.state is RunState.UNDONE and incident.state in _WELL and not _helped_by_another(tx, run):
