@@ -90,6 +90,14 @@ async def test_an_alert_that_is_never_there_for_as_long_as_the_least_question_ca
     await rig.close()
 
 
+async def test_the_time_in_which_a_question_was_held_back_counts_as_well(tmp_path: Path) -> None:
+    """One in five minutes is put for 20 s each: those alone add up to the time of a question after hours."""
+    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=10)))
+    assert await _flaps(rig, 20, 10, hours=0.5) < 25 * 60
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
 async def test_an_order_has_its_own_time(tmp_path: Path) -> None:
     """Questions of an alert about the same take nothing from it, nor does it from theirs."""
     rig = await _asking(tmp_path)
@@ -195,13 +203,24 @@ async def test_calls_for_an_alert_that_comes_and_goes_are_made_and_are_bounded(
     await rig.close()
 
 
+@pytest.mark.parametrize("joins", [True, False])
 async def test_what_is_more_severe_than_what_people_were_called_for_again_and_again_calls_at_once(
-    tmp_path: Path,
+    tmp_path: Path, *, joins: bool
 ) -> None:
+    """Also where it joins the one whose call is put off, which is looked at in some minutes anyway."""
     rig = await _no_step(tmp_path)
     await _comes_and_goes(rig, 80, 20, 4, "warning")
     assert len(rig.pagerduty.woken) == 3
-    await _comes_and_goes(rig, 20, 20, 1)
+    if joins:
+        named = {"alertname": "APIRateLimiting", "deployment": "langgraph-api"}
+        warns = alert(rig, started=1, severity="warning", **named)
+        await rig.send(body(warns))
+        await rig.run(20, alerts=False)
+        assert len(rig.pagerduty.woken) == 3
+        await rig.send(body(warns, alert(rig, started=1, severity="critical", **named)))
+        await rig.run(20, alerts=False)
+    else:
+        await _comes_and_goes(rig, 20, 20, 1)
     assert len(rig.pagerduty.woken) == 4
     await rig.close()
 

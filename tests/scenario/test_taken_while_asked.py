@@ -83,9 +83,8 @@ async def test_a_more_severe_alert_calls_for_what_was_somebodys_without_a_call(
     await rig.close()
 
 
-async def test_an_orders_incident_for_which_people_were_called_is_over_once_somebody_has_it(
-    tmp_path: Path,
-) -> None:
+@pytest.mark.parametrize("how", ["called, then taken", "taken, then nobody answered", "rejected"])
+async def test_an_orders_incident_is_over_once_somebody_has_it(tmp_path: Path, how: str) -> None:
     """It has no alert by which it could end, and nothing that could be looked at."""
     rig = await _called(tmp_path, Mode.APPROVE)
     order = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", {}, "as agreed", "kim")
@@ -93,12 +92,18 @@ async def test_an_orders_incident_for_which_people_were_called_is_over_once_some
         Source.MANUAL, rig.clock.now(), "kim", dedupe_key="k", body_digest=digest(["k"]), manual=order
     )
     await rig.store.ingest(ordered)
-    await rig.run(420, alerts=False)
-    incident = await the_incident(rig)
-    assert (incident.state, len(rig.pagerduty.woken)) == (IncidentState.ESCALATED, 1)
-    await rig.operations.acknowledge(incident.id, "kim")
-    await rig.run(60, alerts=False)
+    called = how.startswith("called")
+    await rig.run(420 if called else 30, alerts=False)
+    incident, run = await the_incident(rig), await the_run(rig)
+    assert incident.state is (IncidentState.ESCALATED if called else IncidentState.WAITING)
+    assert len(rig.pagerduty.woken) == called
+    if how == "rejected":
+        await rig.operations.reject(run.id, "ana", run.plan_hash)
+    else:
+        await rig.operations.acknowledge(incident.id, "kim")
+    await rig.run(60 if called else 400, alerts=False)
     assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    assert len(rig.pagerduty.woken) == called
     assert list(rig.pagerduty.pages) == []
     await rig.close()
 

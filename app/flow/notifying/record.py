@@ -110,10 +110,20 @@ def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = 
         calls.put_page(tx, begun.before, begun.before.page_key, Do.RESOLVE)
 
 
-def is_theirs(tx: Tx, incident_id: str, why: str, by: str = "") -> None:
+def is_theirs(  # the rule's parameters
+    tx: Tx, incident: Incident, why: str, *, once: str, by: str = "", reopen: bool = False
+) -> None:
     """A person has the incident (`by`, where they said so otherwise than by taking it), and nobody is called: that is a round which they have
-    answered. So what is more severe than what they took begins the steps, and so does their word when it is taken back, as after any answer."""
-    if escalations.of_subject(tx, incident_id) is not None:
+    answered. So what is more severe than what they took begins the steps, and so does their word when it is taken back, as after any answer.
+    One that nothing would ever end is over by that: an order's, unless people are asked for it just now or a run of it is stuck, and one whose place
+    and alert a newer one has."""
+    incident_id, walk = incident.id, escalations.of_subject(tx, incident.id)
+    elsewhere = incident.closed_at is not None and not incident.state.closed
+    waits = incident.state is IncidentState.STUCK or (walk is not None and walk.answered_at is None)
+    over = elsewhere or (incident.manual is not None and not waits)
+    state = IncidentState.RESOLVED if over else IncidentState.ESCALATED
+    move(tx, incident, state, once=once, reason=why, reopen=reopen)
+    if over or walk is not None:
         return
     begun = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, Escalation(why)))
     holder, taker = people.holder_of(tx.conn, incident_id), people.pagerduty_taker(tx.conn, incident_id)
