@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from app.domain.errors import Refused
 from app.domain.outcome import RunState
 from app.store.connection import micros, moment, storable
+from app.store.lately import MAX_LOOKED_AT, Spell
 from app.store.runs import Run
 from app.store.schema import clicks, incidents, run_approvals, runs
 from app.store.tx import Tx
 
-_MAX_LOOKED_AT = 2_000  # questions: those of an alert that comes and goes each minute for a day
 Word = Literal["approved", "rejected", "snoozed"]
 
 
@@ -115,17 +115,9 @@ _SOMEBODY = exists().where(run_approvals.c.run_id == runs.c.id)
 """One of several who have to agree has answered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
-    """A first question that ended before anybody answered it, and before its time was over."""
-
-    since: datetime
-    ended: datetime
-
-
-def unanswered(conn: Connection, target_key: str, remediation: str, since: datetime) -> list[Unanswered]:
-    """First questions about the target for alerts, that nobody answered and that ended after `since`, newest first: those after the last one that
-    came to anything else. What was ordered is asked about for whoever ordered it."""
+def unanswered(conn: Connection, target_key: str, remediation: str, since: datetime) -> list[Spell]:
+    """When first questions about the target for alerts stood, that nobody answered and that ended after `since` and before their time was over,
+    newest first: those after the last one that came to anything else. What was ordered is asked about for whoever ordered it."""
     query = (
         select(
             runs.c.requested_at,
@@ -141,12 +133,12 @@ def unanswered(conn: Connection, target_key: str, remediation: str, since: datet
         .where(incidents.c.manual.is_(None))
         .where(runs.c.ended_at >= micros(since), runs.c.dry_run.is_(False))
         .order_by(runs.c.ended_at.desc())
-        .limit(_MAX_LOOKED_AT)
+        .limit(MAX_LOOKED_AT)
     )
     found = []
     for row in conn.execute(query):
         asked = row.expires_at is not None and not row.answer and not row.somebody and row.step_index == 0
         if row.state != RunState.ABANDONED.value or not asked:
             break
-        found.append(Unanswered(moment(row.requested_at), moment(row.ended_at)))
+        found.append(Spell(moment(row.requested_at), moment(row.ended_at)))
     return found

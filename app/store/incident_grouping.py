@@ -159,7 +159,7 @@ class IncidentGrouping:
         """The open incident the loaded alert belongs to, opened if there is none."""
         key = self._keys[id(alert)]
         if incident := self._by_key.get(key):
-            if incident.rests(self._tx.stamp):  # one alert more may be a more severe one
+            if incident.state in _RESTING:  # one alert more may be a more severe one, which waits for nothing
                 self.wake(incident.id)
             return incident.id
         subject = self._names.get(id(alert), NAMES).subject(alert.labels)

@@ -159,6 +159,18 @@ async def test_who_had_it_has_to_say_so_again_when_a_person_is_needed_again(tmp_
     await rig.close()
 
 
+async def test_who_has_pagerdutys_own_incident_reads_why_people_are_called_all_the_same(
+    tmp_path: Path,
+) -> None:
+    rig = await calling_rig(tmp_path)
+    incident_id = await own_incident(rig, "incident.triggered", "triggered")
+    await own_incident(rig, "incident.acknowledged", "acknowledged")
+    await rig.again(incident_id, "nothing helped")
+    assert "(anew: it is acknowledged in PagerDuty by Ann Ops at " in rig.heads[-1]
+    assert rig.heads[-1].endswith(", and a person is needed again)")
+    await rig.close()
+
+
 # The policy changes.
 
 

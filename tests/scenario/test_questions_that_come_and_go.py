@@ -16,9 +16,11 @@ from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.json import digest
 from app.domain.outcome import IncidentState, RunState
+from app.flow.calling import escalation
 from app.flow.calling.calls import PAGE, Do
 from app.flow.calling.fence import repair
 from app.policy.model import Approval, Otherwise
+from app.sim import Fault, FaultKind
 from app.store import outbox
 from app.store.outbox import Message as Row
 from tests.crash.worlds import flood
@@ -88,6 +90,14 @@ async def test_an_alert_that_is_never_there_for_as_long_as_the_least_question_ca
     await rig.close()
 
 
+async def test_the_time_in_which_a_question_was_held_back_counts_as_well(tmp_path: Path) -> None:
+    """One in five minutes is put for 20 s each: those alone add up to the time of a question after hours."""
+    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=10)))
+    assert await _flaps(rig, 20, 10, hours=0.5) < 25 * 60
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
 async def test_an_order_has_its_own_time(tmp_path: Path) -> None:
     """Questions of an alert about the same take nothing from it, nor does it from theirs."""
     rig = await _asking(tmp_path)
@@ -149,13 +159,106 @@ async def test_an_approval_that_expired_calls_nobody_once_its_alert_is_gone_and_
     await rig.close()
 
 
-async def test_who_joined_a_call_is_called_itself_as_soon_as_that_is_over(tmp_path: Path) -> None:
-    """The one whose call was for both comes and goes; what fires on is looked at while it is away."""
-    rig = CallingRig(tmp_path / "rig.sqlite", world=flood(), stride=20.0, use_api=False)
-    rig.sweep = 20.0
+async def _no_step(tmp_path: Path, stride: float = 20.0) -> CallingRig:
+    """No step helps an alert of the rate limits here, and people are called for it."""
+    rig = CallingRig(tmp_path / "rig.sqlite", world=flood(), stride=stride, use_api=False)
+    rig.sweep = stride
     rig.policy = policy({"escalation": calling.steps()}, otherwise=(ESCALATE,))
     await rig.born()
     rig.cluster.traffic.set_rps("langgraph-api", 1.0)
+    return rig
+
+
+async def _comes_and_goes(
+    rig: Rig, fires: float, gone: float, times: int, severity: str = "critical"
+) -> None:
+    for _ in range(times):
+        named = {"severity": severity, "deployment": "langgraph-api"}
+        there = alert(rig, started=1, alertname="APIRateLimiting", **named)
+        await rig.send(body(there))
+        await rig.run(fires, alerts=False)
+        await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+        await rig.run(gone, alerts=False)
+
+
+@pytest.mark.parametrize(
+    ("fires", "gone", "times", "calls"),
+    [
+        pytest.param(40, 20, 1, (0, 0), id="seconds, once: another alert may have followed"),
+        pytest.param(40, 20, 3, (1, 2), id="seconds, again: what was waited for did not come"),
+        pytest.param(80, 20, 36, (6, 10), id="a minute and more, for an hour"),
+        pytest.param(80, 1_000, 5, (5, 5), id="now and then"),
+        pytest.param(400, 20, 6, (6, 6), id="there all the time"),
+    ],
+)
+async def test_calls_for_an_alert_that_comes_and_goes_are_made_and_are_bounded(
+    fires: float, gone: float, times: int, calls: tuple[int, int], tmp_path: Path
+) -> None:
+    """The minute in which another alert may follow is waited for once, not at each time; and three calls that nobody was needed for are enough in a
+    row."""
+    rig = await _no_step(tmp_path)
+    await _comes_and_goes(rig, fires, gone, times)
+    assert calls[0] <= len(rig.pagerduty.woken) <= calls[1]
+    assert ("its alert comes and goes: it fired" in rig.notebook.text) is (times > 5)
+    await rig.close()
+
+
+@pytest.mark.parametrize("joins", [True, False])
+async def test_what_is_more_severe_than_what_people_were_called_for_again_and_again_calls_at_once(
+    tmp_path: Path, *, joins: bool
+) -> None:
+    """Also where it joins the one whose call is put off, which is looked at in some minutes anyway."""
+    rig = await _no_step(tmp_path)
+    await _comes_and_goes(rig, 80, 20, 4, "warning")
+    assert len(rig.pagerduty.woken) == 3
+    if joins:
+        named = {"alertname": "APIRateLimiting", "deployment": "langgraph-api"}
+        warns = alert(rig, started=1, severity="warning", **named)
+        await rig.send(body(warns))
+        await rig.run(20, alerts=False)
+        assert len(rig.pagerduty.woken) == 3
+        await rig.send(body(warns, alert(rig, started=1, severity="critical", **named)))
+        await rig.run(20, alerts=False)
+    else:
+        await _comes_and_goes(rig, 20, 20, 1)
+    assert len(rig.pagerduty.woken) == 4
+    await rig.close()
+
+
+async def test_who_took_an_alert_has_it_when_it_comes_back_and_not_for_ever(tmp_path: Path) -> None:
+    """Nobody else is called for half an hour, which is said; then somebody is while it fires, and at once for what is more severe."""
+    rig = await _no_step(tmp_path)
+    there = alert(rig, started=1, alertname="APIRateLimiting", severity="warning", deployment="langgraph-api")
+    await rig.send(body(there))
+    await rig.run(80, alerts=False)
+    [first] = await all_incidents(rig)
+    await escalation.acknowledge(rig.services, first.id, "kim", "API")
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(40, alerts=False)
+    await _comes_and_goes(rig, 120, 20, 2, "warning")
+    assert len(rig.pagerduty.woken) == 1
+    assert "they have it, and a person is called at" in rig.notebook.text
+    await _comes_and_goes(rig, 1_800, 20, 1, "warning")
+    assert len(rig.pagerduty.woken) == 2
+    await _comes_and_goes(rig, 80, 20, 1)
+    assert len(rig.pagerduty.woken) == 3
+    await rig.close()
+
+
+async def test_an_alert_that_comes_and_goes_while_nobody_can_look_calls_somebody(tmp_path: Path) -> None:
+    """The ten minutes are those of all its incidents in a row."""
+    rig = await _no_step(tmp_path)
+    rig.cluster.faults.add(Fault(FaultKind.UNREACHABLE, times=1_000_000))
+    await _comes_and_goes(rig, 240, 40, 2)
+    assert not rig.pagerduty.woken
+    await _comes_and_goes(rig, 240, 40, 1)
+    assert len(rig.pagerduty.woken) == 1
+    await rig.close()
+
+
+async def test_who_joined_a_call_is_called_itself_as_soon_as_that_is_over(tmp_path: Path) -> None:
+    """The one whose call was for both comes and goes; what fires on is looked at while it is away."""
+    rig = await _no_step(tmp_path)
     named = {"severity": "critical", "deployment": "langgraph-api"}
     comes = alert(rig, started=1, alertname="APIRateLimiting", **named)
     await rig.send(body(comes))

@@ -1,16 +1,26 @@
-"""Somebody acknowledges the incident while its question stands, and nobody answers: whoever took it has it, and nobody is called."""
+"""Who has an incident without having been called for it: whoever took it while its question stood has it when nobody answers, and nobody is called,
+but for what is more severe, or after a step that did not help; and an order's is over with their word."""
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from app.domain.alert import Delivery, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.events import EventKind
+from app.domain.json import digest
 from app.domain.outcome import IncidentState, RunState
-from tests.scenario.scenes import born, policy, the_incident, the_run, trail, writes
+from app.policy.model import Approval, Otherwise
+from tests.crash.worlds import flood
+from tests.scenario import calling
+from tests.scenario.calling import CallingRig
+from tests.scenario.scenes import alert, body, born, policy, the_incident, the_run, trail, writes
 from tests.scenario.test_alerts_that_fire_on import fires_on
+
+LABELS = {"alertname": "HighLatency", "deployment": "langgraph-api"}
 
 
 @pytest.mark.parametrize("taken", [True, False])
@@ -32,4 +42,82 @@ async def test_a_question_that_expires_calls_only_where_nobody_has_the_incident(
         reasons
     )
     assert writes(rig) == []
+    await rig.close()
+
+
+async def _called(tmp_path: Path, mode: Mode) -> CallingRig:
+    rig = CallingRig(tmp_path / "rig.sqlite", world=flood(), stride=30.0, use_api=False)
+    rig.sweep = 30.0
+    rig.policy = policy(
+        {"escalation": calling.steps()},
+        mode=mode,
+        otherwise=(Otherwise.ESCALATE,),
+        approval=Approval(expires=timedelta(minutes=5)),
+    )
+    await rig.born()
+    return rig
+
+
+@pytest.mark.parametrize("rejected", [True, False])
+async def test_a_more_severe_alert_calls_for_what_was_somebodys_without_a_call(
+    tmp_path: Path, *, rejected: bool
+) -> None:
+    rig = await _called(tmp_path, Mode.APPROVE)
+    warns = alert(rig, severity="warning", **LABELS)
+    await rig.send(body(warns))
+    await rig.run(30, alerts=False)
+    run = await the_run(rig)
+    if rejected:
+        await rig.operations.reject(run.id, "kim", run.plan_hash)
+    else:
+        await rig.operations.acknowledge(run.incident_id, "kim")
+    await rig.run(400, alerts=False)
+    assert ((await the_incident(rig)).state, rig.pagerduty.woken) == (IncidentState.ESCALATED, [])
+    await rig.send(body(warns))
+    await rig.run(30, alerts=False)
+    assert rig.pagerduty.woken == []
+    await rig.send(body(warns, alert(rig, severity="critical", started=1, **LABELS)))
+    await rig.run(60, alerts=False)
+    assert len(rig.pagerduty.woken) == 1
+    assert "it is critical now, warning before" in rig.notebook.text
+    await rig.close()
+
+
+@pytest.mark.parametrize("how", ["called, then taken", "taken, then nobody answered", "rejected"])
+async def test_an_orders_incident_is_over_once_somebody_has_it(tmp_path: Path, how: str) -> None:
+    """It has no alert by which it could end, and nothing that could be looked at."""
+    rig = await _called(tmp_path, Mode.APPROVE)
+    order = ManualRequest("high-latency", "rag7/Deployment/langgraph-api", {}, "as agreed", "kim")
+    ordered = Delivery(
+        Source.MANUAL, rig.clock.now(), "kim", dedupe_key="k", body_digest=digest(["k"]), manual=order
+    )
+    await rig.store.ingest(ordered)
+    called = how.startswith("called")
+    await rig.run(420 if called else 30, alerts=False)
+    incident, run = await the_incident(rig), await the_run(rig)
+    assert incident.state is (IncidentState.ESCALATED if called else IncidentState.WAITING)
+    assert len(rig.pagerduty.woken) == called
+    if how == "rejected":
+        await rig.operations.reject(run.id, "ana", run.plan_hash)
+    else:
+        await rig.operations.acknowledge(incident.id, "kim")
+    await rig.run(60 if called else 400, alerts=False)
+    assert (await the_incident(rig)).state is IncidentState.RESOLVED
+    assert len(rig.pagerduty.woken) == called
+    assert list(rig.pagerduty.pages) == []
+    await rig.close()
+
+
+async def test_who_took_it_hears_that_a_person_is_needed_again(tmp_path: Path) -> None:
+    """The step did not help; who had taken the incident has to say so again."""
+    rig = await _called(tmp_path, Mode.AUTO)
+    fires = alert(rig, severity="critical", **LABELS)
+    await rig.send(body(fires))
+    await rig.run(60, alerts=False)
+    await rig.operations.acknowledge((await the_incident(rig)).id, "kim")
+    for _ in range(12):
+        await rig.send(body(fires))
+        await rig.run(60, alerts=False)
+    assert len(rig.pagerduty.woken) == 1
+    assert "Not acknowledged any more: a person is needed again; kim had it" in rig.notebook.text
     await rig.close()

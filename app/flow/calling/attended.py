@@ -51,14 +51,17 @@ def at_it(conn: Connection, incident_id: str) -> str:
 def left(conn: Connection, incident: Incident, walk: StoredEscalation | None) -> Left:
     """Of an incident that was left to a person, by its row as it is held and the live round of its steps.
 
-    What is left of a run that got stuck stays there when its alert goes, and an order has no alert: it is over once somebody has it. So is
+    What is left of a run that got stuck stays there when its alert goes, and an order, for which people were called, has no alert: it is over once
+    somebody has it. So is
     an incident whose place and alert a newer one has. Nobody has it by an order that is over."""
     if incident.state.closed:
         return Left.OVER
     stuck, elsewhere = incident.state is IncidentState.STUCK, incident.closed_at is not None
     fires = incidents.firing_count(conn, incident.id) > 0
+    order = incident.manual is not None
     if at_it(conn, incident.id):
-        alone = stuck and (incident.manual is not None or not fires)
+        asked = incident.state is IncidentState.ESCALATED and counts.live_of(conn, incident.id) is None
+        alone = (stuck and (order or not fires)) or (asked and order)
         return Left.OVER if elsewhere or alone else Left.ATTENDED
     if counts.live_of(conn, incident.id) is not None:
         return Left.ATTENDED  # what was ordered for it is being carried out

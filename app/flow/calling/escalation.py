@@ -133,7 +133,7 @@ def _end(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation) -> 
     escalations.change(tx, walk.id, over_at=tx.stamp, due_at=None)
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
-    if services.reach.notes and not walk.storm:
+    if services.reach.notes and walk.asked and not walk.storm:
         state = incidents.get(tx.conn, walk.subject).state
         calls.put_note(tx, walk, "over", f"alert-remediator: the incident is {state.value}")
     if walk.storm or incidents.get(tx.conn, walk.subject).state is not IncidentState.MERGED:
@@ -279,7 +279,7 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
-        again=told.again or _anew(walk),
+        again=told.again or _anew(tx.conn, walk),
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
@@ -292,8 +292,13 @@ def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:
         tell(tx, Topic.ESCALATED, why, incident_id=walk.subject, once=f"escalation/{walk.round}/anew")
 
 
-def _anew(walk: StoredEscalation) -> str:
-    return "a person is needed again" if walk.round > 1 and not walk.asked else ""
+def _anew(conn: Connection, walk: StoredEscalation) -> str:
+    """Why people are asked who were before, or although somebody has PagerDuty's own incident behind this one."""
+    if walk.asked:
+        return ""
+    own = "" if walk.storm else people.taken_in_pagerduty(conn, walk.subject)
+    again = "a person is needed again" if walk.round > 1 or own else ""
+    return f"it is {own}, and {again}" if own else again
 
 
 def _is_on_call(name: str) -> bool:

@@ -1,28 +1,32 @@
-"""Handing over: the words of a call for what no step may be taken for, and when such a call waits for a step that soon may be.
+"""Handing over: the words of a call for what no step may be taken for, whether one is made, and when it waits for a step that soon may be.
 
 Called by `settle`. Reads nothing.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from app.domain.decision import Code, Decision
+from app.domain.decision import FOLLOWS, Calls, Code, Decision, Verdict
 from app.flow.deciding import investigate
+from app.kube.rollout import are_up
 from app.notify.timeline import Escalation
 from app.policy import decide as policy_decide
+from app.policy.facts import Beside
 from app.store.incidents import Incident
 
 MAX_WAIT = timedelta(minutes=15)
 """So long after its alert came about, at most, nobody is called for an incident because a step of it is not due yet."""
 
 
-def not_yet(decision: Decision, incident: Incident, seen: investigate.Seen, now: datetime) -> Decision:
-    """The decision, which waits for the first step that the clock alone brings about. Not for one that is due too late, nor for an order, which is
-    answered at once."""
-    latest = incident.opened_at + MAX_WAIT
+def not_yet(
+    decision: Decision, incident: Incident, seen: investigate.Seen, now: datetime, began: datetime
+) -> Decision:
+    """The decision, which waits for the first step that the clock alone brings about, as the incident's waits `began`. Not for one that is due
+    too late, nor for an order, which is answered at once."""
     first = min((step.later for step in seen.ladder if step.later), default=None)
-    waits = incident.manual is None and first is not None and first <= latest
+    waits = incident.manual is None and first is not None and first <= began + MAX_WAIT
     return policy_decide.not_yet(decision, seen.ladder, now, waits=waits)
 
 
@@ -32,6 +36,22 @@ _FOR_A_PERSON = {
     Code.PROTECTED: "the policy leaves this kind to people",
 }
 """Refusals which only a person can lift: of a step that would be taken by itself, or of a kind that people keep; and how that is told."""
+
+
+def calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
+    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
+    pods of it do not come up, whether or not it is known what would help."""
+    if decision.silenced or any(gate.verdict is Verdict.OBSERVE for gate in decision.gates):
+        return False
+    if decision.code is Code.PROTECTED:
+        return seen is not None and seen.workload is not None and not are_up(seen.workload)
+    return FOLLOWS[decision.code][1] is Calls.IN_THE_WAY
+
+
+def put_off(decision: Decision, beside: Beside) -> Decision:
+    """The decision, whose call is not made before that is over."""
+    times = [at for at in (decision.retry_at, beside.until) if at is not None]
+    return replace(decision, text=f"{decision.text}; {beside.what}", again=min(times, default=None))
 
 
 def obstacle(decision: Decision, seen: investigate.Seen | None) -> Escalation:

@@ -64,7 +64,9 @@ def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Ru
     severe = of_incident(conn, incident.id)
     for other in people.other_incidents_on(conn, target_key, incident.id):
         walk = _live(conn, other)
-        if walk is None or walk.begun_at < incident.opened_at - rule.verify.timeout:
+        if walk is None or (walk.answered_at is not None and not walk.asked):  # nobody was called
+            continue
+        if walk.begun_at < incident.opened_at - rule.verify.timeout:
             continue
         if walk.page_key and not walk.answered_by and outbox.page_given_up(conn, walk.page_key):
             continue

@@ -20,7 +20,8 @@ from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import Step
 from app.domain.subject import JOB, MEASURED_BY, NAMESPACE
 from app.domain.target import Kind, Target
-from app.flow.deciding import facts
+from app.flow.calling import handing
+from app.flow.deciding import beside, facts
 from app.flow.deciding.investigate import Seen, Subject, leading, unread
 from app.flow.deciding.marks import leaving, namespace_off_limits, off_limits
 from app.flow.deciding.settle import call_when_blind, settle_without
@@ -134,10 +135,12 @@ async def left(
         look_at = ""  # somebody has it
 
     def write(tx: Tx) -> None:
-        settle_without(tx, incident, word, None)
+        put_off = beside.called_lately(tx.conn, incident, tx.now) if look_at else None
+        told = word if put_off is None else handing.put_off(word, put_off)
+        settle_without(tx, incident, told, None)
         if rule is not None:
-            call_when_blind(tx, incident, word, acts)
-        if look_at and record.holder_in_force(tx, incident.id) is None:
+            call_when_blind(tx, incident, told, acts)
+        if look_at and put_off is None and record.holder_in_force(tx, incident.id) is None:
             why = Escalation(f"nothing can be done here: {word.text}", look_at=(look_at,))
             record.call(tx, incident.id, why, once="nowhere")
 

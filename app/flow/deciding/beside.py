@@ -8,24 +8,28 @@ has no end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import takewhile
 
 from sqlalchemy import Connection
 
+from app.domain.decision import Code
 from app.domain.outcome import RunState
 from app.domain.target import Kind, Target
 from app.domain.text import bounded, visible
+from app.domain.units import utc
 from app.flow.calling import severity
 from app.flow.deciding.facts import Ground
 from app.notify.wording import resolved_beside
 from app.policy.facts import Beside, Facts, Unknown, may_act
 from app.policy.match import NoHint, match_rule, rank_of, target_hint
 from app.policy.model import Policy, Rule
-from app.store import approvals, facts, incidents, people, runs
+from app.store import approvals, escalations, facts, incidents, lately, people, runs, work
 from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
+from app.store.lately import Call, Earlier, Spell
 from app.store.runs import Run
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
@@ -34,6 +38,12 @@ _ANSWERED = timedelta(minutes=30)
 _AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
 MAX_QUESTIONS = 12
 """So many questions about the same, one after another, are put within an hour as they come up, and then one in five minutes."""
+MAX_CALLS = 3
+"""So many calls for one alert of a target, one after another, are made within an hour as they come up, although it went each time before anybody
+answered; and then one when it was there for `_STAYED` in all since the last one, or that is `_LULL` ago."""
+_STAYED, _LULL = timedelta(minutes=5), timedelta(minutes=15)
+_THEIRS = timedelta(minutes=30)
+"""So long whoever took an alert has it also when it goes and comes back."""
 _HOUR = timedelta(hours=1)
 _FOLLOWS = timedelta(minutes=1)
 """So long after it fired, at most, an alert's call waits for another one of the same fault: they come about within half a minute, and a sender may take
@@ -42,10 +52,92 @@ _LOOKED_AT = timedelta(minutes=2)
 """So long a look at another alert is waited for: the minute that a sender may take to group them, and that of a claim whose worker died."""
 
 
-def without_step(
-    conn: Connection, ground: Ground, incident: Incident, measured: Facts, changed_at: datetime | None
+def began(conn: Connection, incident: Incident) -> datetime:
+    """From when on the incident's waits count: as long before it was opened as its alert was there lately, in incidents in which nothing was begun.
+    What comes and goes opens one each time, and would be waited for anew for ever. Nothing counts from before the last one for which a person was called,
+    for what is no less severe, or a run mended the target."""
+    return incident.opened_at - _was_there(conn, incident, lately.earlier(conn, incident))
+
+
+def _was_there(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> timedelta:
+    return lately.added_up((one.spell for one in _in_vain(conn, incident, before)), incident.opened_at, _HOUR)
+
+
+def _in_vain(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> list[Earlier]:
+    """Those of the earlier incidents, newest first, in which its alert was there and nothing came of it."""
+    if incident.manual is not None or not before:
+        return []
+    rank = rank_of(severity.of_incident(conn, incident.id))
+    key, oldest = incident.target_key, before[-1].spell.since
+    mended = facts.mended_at(conn, key, "", oldest) if key else None
+    since = takewhile(lambda one: _called_for(one, rank) is None, before)
+    return [one for one in since if not one.ran and (mended is None or one.spell.since > mended)]
+
+
+def _called_for(one: Earlier, rank: int) -> Call | None:
+    """The call for that incident, where it was for what is no less severe than this rank."""
+    if one.call is None:
+        return None
+    for_it = one.severity if one.call.severity is None else one.call.severity
+    return one.call if rank_of(for_it) <= rank else None
+
+
+def was_blind(conn: Connection, incident: Incident, enough: timedelta) -> timedelta:
+    """For how long the alert was there before and nobody could look, in a row of incidents up to this one; looked for until it is `enough`."""
+    spells = list[Spell]()
+    for one in _in_vain(conn, incident, lately.earlier(conn, incident)):
+        last = work.latest_decision(conn, one.incident_id)
+        if last is not None and last.body.get("code") != Code.UNKNOWN_FACT.value:
+            break
+        spells.append(one.spell)
+        if lately.added_up(spells, incident.opened_at, _HOUR) >= enough:
+            break
+    return lately.added_up(spells, incident.opened_at, _HOUR)
+
+
+def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside | None:
+    """What keeps a person from being called anew for an alert that comes and goes: somebody has taken it a while ago, or people were called for
+    it again and again, and it went each time before anybody answered. Never for what is more severe than that was, nor for long."""
+    live = any(walk.over_at is None for walk in escalations.of_incident(conn, incident.id))
+    if incident.manual is not None or live:
+        return None
+    before, rank = lately.earlier(conn, incident), rank_of(severity.of_incident(conn, incident.id))
+    for one in before:
+        has = one.holder
+        of = one.severity if has is None or has.severity is None else has.severity
+        if has is not None and now < has.at + _THEIRS and rank_of(of) <= rank:
+            until = has.at + _THEIRS
+            told = f"{one.incident_id}, the same alert a while ago, was {has.text}: they have it, and a person is called at {utc(until)} if it fires on"
+            return Beside(told, "whoever took it before had the time for it", until)
+    found = (_called_for(one, rank) for one in before)
+    calls = list(takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - _HOUR)))
+    if len(calls) < MAX_CALLS:
+        return None
+    end = min(
+        incident.opened_at - _was_there(conn, incident, before) + _STAYED,
+        max(call.at for call in calls) + _LULL,
+    )
+    if now >= end:
+        return None
+    times = 1 + sum(one.spell.since > now - _HOUR for one in before)
+    told = (
+        f"its alert comes and goes: it fired {times} times within an hour, people were called for it {len(calls)} times, and it went each time"
+        f" before anybody answered; a person is called at {utc(end)} if it still fires"
+    )
+    return Beside(
+        told, "it was there for 5 minutes in all since the last call, or that is 15 minutes ago", end
+    )
+
+
+def without_step(  # the rule's parameters
+    conn: Connection,
+    ground: Ground,
+    incident: Incident,
+    measured: Facts,
+    changed_at: datetime | None,
+    since: datetime,
 ) -> Facts:
-    """The facts with what is under way beside it. An undo that waits for what holds it changes nothing, and nobody waits for that."""
+    """The facts with what is under way beside it, whose waits count `since` then. An undo that waits for what holds it changes nothing, and nobody waits for that."""
     run = _at_work(conn, measured)
     if run is not None and run.waits_for.startswith(WAITS_HELD):
         return replace(measured, busy_with="")
@@ -54,10 +146,10 @@ def without_step(
     ):  # for an answer about a later step, as others do about their first
         measured = replace(measured, busy_with="", waiting=(*measured.waiting, run.id))
     found = (
-        _their_time(incident, ground.rule, measured, changed_at)
-        or _asked(conn, incident, measured)
+        _their_time(since, ground.rule, measured, changed_at)
+        or _asked(conn, incident, measured, since)
         or _called(conn, ground, incident, measured)
-        or _looked_at(conn, ground.policy, incident, measured)
+        or _looked_at(conn, ground.policy, incident, measured, since)
     )
     return replace(measured, beside=found)
 
@@ -82,9 +174,9 @@ def _at_work(conn: Connection, measured: Facts) -> Run | None:
     return runs.get(conn, known) if known else None
 
 
-def _asked(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
+def _asked(conn: Connection, incident: Incident, measured: Facts, since: datetime) -> Beside | None:
     """A question about it: what is done then may help this one as well. Nobody waits for one about what is less severe."""
-    end = incident.opened_at + _ANSWERED
+    end = since + _ANSWERED
     if measured.now >= end:
         return None
     severe = severity.of_incident(conn, incident.id)
@@ -94,15 +186,13 @@ def _asked(conn: Connection, incident: Incident, measured: Facts) -> Beside | No
     return None
 
 
-def _their_time(
-    incident: Incident, rule: Rule, measured: Facts, changed_at: datetime | None
-) -> Beside | None:
+def _their_time(since: datetime, rule: Rule, measured: Facts, changed_at: datetime | None) -> Beside | None:
     """What somebody else did after the alert fired has its time to help, as our own step has. They may go on changing it: what they did
     later than that after we heard of the alert puts nothing off."""
     if not measured.changed_by or isinstance(measured.changed_by, Unknown) or changed_at is None:
         return None
     time = rule.verify.timeout
-    end = min(changed_at, incident.opened_at + time) + time
+    end = min(changed_at, since + time) + time
     if measured.now >= end:
         return None
     ends = "the alert resolves, or its time for that is over"
@@ -125,7 +215,7 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
         return None
     severe, latest = (
         severity.of_incident(conn, incident.id),
-        incident.opened_at + ground.rule.approval.expires,
+        began(conn, incident) + ground.rule.approval.expires,
     )
     waited = measured.now >= latest  # one question after another would put it off for ever
     for run in (runs.get(conn, run_id) for run_id in measured.waiting):
@@ -155,23 +245,28 @@ def _asked_often(conn: Connection, rule: Rule, measured: Facts) -> Beside | None
 
 
 def before_calling(conn: Connection, incident: Incident, measured: Facts) -> Beside | None:
-    """What is waited for before a person is called for an alert that no step helps: another alert of the same fault, which one may help. An order is
-    answered at once."""
+    """What is waited for before a person is called for an alert that no step helps: another alert of the same fault, which one may help; and some
+    time, where people were called for it lately. An order is answered at once."""
     first = next(iter(incidents.alerts(conn, incident.id, 1)), None)
     if incident.manual is not None or first is None:
         return None
-    end = min(first.starts_at, incident.opened_at) + _FOLLOWS  # the sender's clock may be ahead
+    if again := called_lately(conn, incident, measured.now):
+        return again
+    ahead = max(incident.opened_at - first.starts_at, timedelta())  # the sender's clock may be ahead
+    end = began(conn, incident) - ahead + _FOLLOWS
     if measured.now >= end:
         return None
     return Beside("another alert of the same fault may follow within a minute", "that minute is over", end)
 
 
-def _looked_at(conn: Connection, policy: Policy, incident: Incident, measured: Facts) -> Beside | None:
+def _looked_at(
+    conn: Connection, policy: Policy, incident: Incident, measured: Facts, since: datetime
+) -> Beside | None:
     """Another alert of the target that came about when this one did, and is not decided yet."""
-    since = measured.now - _LOOKED_AT
-    if incident.opened_at < since:
+    lately_come = measured.now - _LOOKED_AT
+    if since < lately_come:
         return None
-    for other in people.undecided_beside(conn, incident.id, since):
+    for other in people.undecided_beside(conn, incident.id, lately_come):
         alert = next(iter(incidents.alerts(conn, other, 1)), None)
         if alert is not None and _names(policy, policy.labels.names.read(alert.labels), measured.target):
             name = visible(bounded(alert.labels.get("alertname", ""), 60))

@@ -1,8 +1,7 @@
 """Decide: the way of one due incident, from its alerts to a decision.
 
-The stages stand in `STAGES`, in their order, and read like the diagram: each takes the case as it stands and gives it back with
-one more thing known, or ends the way with a decision. What follows from the decision is `settle`'s one transaction. Called by
-the decide loop. Never acts, and reads nothing of a target that is off limits."""
+The stages stand in `STAGES`, in their order, and read like the diagram: each takes the case as it stands and gives it back with one more
+thing known, or ends the way with a decision. What follows from it is `settle`'s one transaction. Never acts, and reads nothing of what is off limits."""
 
 from __future__ import annotations
 
@@ -259,21 +258,22 @@ async def _claimed(services: Services, incident_id: str) -> Way | None:
 
 
 async def _settled_by_silence(way: Way) -> bool:
-    """Close an incident that was decided before and whose alert has vanished without a message; leave a person's incident to
-    them. True: there is nothing to decide."""
+    """Close an incident whose alert has vanished without a message; leave a person's to them. True: there is nothing to decide."""
     services, incident = way.services, way.incident
     with_person = incident.state in (IncidentState.ESCALATED, IncidentState.STUCK)
     gone = await _vanished(way) if incident.decided_at is not None and incident.manual is None else ""
 
     def write(tx: Tx) -> None:
         held = incidents.hold(tx, incident.id)
-        same = counts.last_seen(tx.conn, incident.id) == _last_seen(way)
-        if gone and same and not (held.state.closed or attended.stays_open(tx.conn, held)):
-            move(tx, held, IncidentState.RESOLVED, once="gone", reason=gone)
+        same = gone and counts.last_seen(tx.conn, incident.id) == _last_seen(way)
+        ends = same and not (held.state.closed or attended.stays_open(tx.conn, held))
+        if ends or (with_person and attended.left(tx.conn, held, None) is attended.Left.OVER):
+            why = gone or "a person has what is left of it"
+            move(tx, held, IncidentState.RESOLVED, once="gone", reason=why)
             incidents.schedule(tx, incident.id, None)
         else:
-            again = watched(tx.now, incident.id) if incident.manual is None else None
-            incidents.schedule(tx, incident.id, again if with_person else tx.now)
+            rests = None if incident.manual else watched(tx.now, incident.id)
+            incidents.schedule(tx, incident.id, rests if with_person else tx.now)
 
     if gone or with_person:
         await services.store.write(write)

@@ -13,7 +13,7 @@ from app.domain.alert import AlertStatus, ended_unmeasured
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Code, Decision, Mode
 from app.domain.json import digest
-from app.domain.outcome import HELPED, ActionResult, IncidentState, RunState, UndoResult
+from app.domain.outcome import HELPED, ActionResult, RunState, UndoResult
 from app.domain.plan import ACCUSING, REPLACING
 from app.domain.remediation import AnyRemediation, History, PastAlert
 from app.domain.target import Target
@@ -22,7 +22,7 @@ from app.domain.verification import Worth
 from app.flow.calling import severity
 from app.flow.calling.attended import at_it
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
-from app.flow.notifying.record import announce, escalate, move
+from app.flow.notifying.record import announce, escalate, is_theirs
 from app.flow.running.journal import OWED
 from app.flow.services import Services
 from app.notify.timeline import Escalation, Topic, TrustChange, fact_from_json, fact_to_json
@@ -356,7 +356,7 @@ def pay(tx: Tx, policy: Policy, incident: Incident, call: tuple[str, Escalation]
         return
     once = f"{run_id}/owed"
     if at_it(tx.conn, held.id):
-        move(tx, held, IncidentState.ESCALATED, once=once, reason=why.reason)
+        is_theirs(tx, held, why.reason, once=once)
     else:
         escalate(tx, held, why, once=once, run_id=run_id)
     incidents.schedule(tx, held.id, again)

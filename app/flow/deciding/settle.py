@@ -21,7 +21,6 @@ from app.flow.notifying import merging, record
 from app.flow.notifying.record import announce, call, escalate, move, tell
 from app.flow.people import approval_request
 from app.flow.services import Services
-from app.kube.rollout import are_up
 from app.notify.timeline import Escalation, Topic, fact_to_json
 from app.notify.wording import RESOLVED_AFTER, RESOLVED_ALONE
 from app.policy import decide as policy_decide
@@ -96,15 +95,17 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
+    began = incident.opened_at
     if seen.step is None:
-        measured = beside.without_step(tx.conn, ground, incident, measured, case.outside.changed_at)
+        began = beside.began(tx.conn, incident)
+        measured = beside.without_step(tx.conn, ground, incident, measured, case.outside.changed_at, began)
     last = work.latest_decision(tx.conn, incident.id)
     stands = last is not None and last.body.get("code") == Code.UNKNOWN_FACT.value
     fresh = last is None or not stands or tx.now - last.at < _UNASKED
     passing = case.passing if fresh else ""
     decision = decide_on(case.policy, seen, measured, passing)
     if seen.step is None:
-        decision = handing.not_yet(decision, incident, seen, tx.now)
+        decision = handing.not_yet(decision, incident, seen, tx.now, began)
     if found := _first(tx, ground, incident, measured, decision):
         measured = replace(measured, beside=found)
         decision = decide_on(case.policy, seen, measured, passing)
@@ -120,11 +121,17 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     joined = severity.called_beside(tx.conn, case.policy, incident, rule, target_key)
     if joins := bool(joined):
         work.wake_one(tx, joined)  # its alert may have gone without a word, and nobody would look for hours
-    settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
     acts = may_act(rule, case.policy, services.ceiling)
+    meantime = acts and seen.step is not None and not joins
+    why = _in_the_meantime(tx, incident, rule, decision, measured) if meantime else None
+    if (why or handing.calls_a_person(decision, seen)) and not joins:
+        put_off = beside.called_lately(tx.conn, incident, tx.now)
+        if joins := put_off is not None:
+            decision, why = handing.put_off(decision, put_off), None
+    settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
     call_when_blind(tx, incident, decision, acts)
-    if acts and seen.step is not None and not joins:
-        _call_in_the_meantime(tx, incident, rule, decision, measured)
+    if why is not None:
+        call(tx, incident.id, why, once="after a failure")
     return Settled(decision, None)
 
 
@@ -209,7 +216,7 @@ def settle_without(
     joins: bool = False,
 ) -> None:
     """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new. What is in the way calls
-    nobody as long as another incident's call is for it too (`joins`)."""
+    nobody as long as another incident's call is for it too, or earlier ones of its alert are (`joins`)."""
     last = work.latest_decision(tx.conn, incident.id)
     new = last is None or not decision.repeats(last.body)
     number = len(work.decisions_of(tx.conn, incident.id)) + new
@@ -228,7 +235,7 @@ def settle_without(
         incidents.schedule(tx, incident.id, watched(tx.now, incident.id))
         return
     uncalled = new or not escalations.of_incident(tx.conn, incident.id)
-    if uncalled and not joins and _calls_a_person(decision, seen):
+    if uncalled and not joins and handing.calls_a_person(decision, seen):
         call(tx, incident.id, handing.obstacle(decision, seen), once=str(number))
     state = IncidentState.OBSERVED if observe else IncidentState.REFUSED
     move(tx, incident, state, once=str(number), reason=decision.text)
@@ -239,12 +246,17 @@ def settle_without(
 
 
 def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) -> None:
-    """Nobody could look for ten minutes, and the rule would act: a person is called, one for all that stand for the same reason. It is
+    """Nobody could look for ten minutes, also over several incidents of an alert that comes and goes, and the rule would act: a person is called, one for all that stand for the same reason. It is
     looked at again all the same, and goes on once something can be read."""
     if not acts or decision.silenced or incident.manual is not None or decision.code is not Code.UNKNOWN_FACT:
         return
     last = work.latest_decision(tx.conn, incident.id)
-    if last is None or tx.now - last.at < _BLIND_FOR or record.holder_in_force(tx, incident.id) is not None:
+    if last is None or record.holder_in_force(tx, incident.id) is not None:
+        return
+    left = _BLIND_FOR - (tx.now - last.at)
+    if left > timedelta() and beside.was_blind(tx.conn, incident, left) < left:
+        return
+    if beside.called_lately(tx.conn, incident, tx.now):
         return
     why = Escalation(
         reason=f"it cannot be decided whether to act, since something that has to be known cannot be read: {decision.text}",
@@ -258,19 +270,19 @@ _LATER = calling(Calls.AFTER_A_FAILURE) | calling(Calls.COMES_BACK)
 """Refusals that time lifts: nothing but a person does anything until then."""
 
 
-def _call_in_the_meantime(
+def _in_the_meantime(
     tx: Tx, incident: Incident, rule: Rule, decision: Decision, measured: Facts
-) -> None:
-    """No step may be taken for a while, the alert fires, and what was done before did not help, or not for good: a person is called at once,
+) -> Escalation | None:
+    """No step may be taken for a while, the alert fires, and what was done before did not help, or not for good: why a person is called at once,
     one for each incident. It is decided again all the same when the refusal ends."""
     if incident.manual is not None:
-        return
+        return None
     held = decision.code is Code.TARGET_BUSY and beside.kept_away(tx.conn, incident, measured)
     before = held or (history.not_for_good(rule, decision, measured) if decision.code in _LATER else "")
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    if before and not observed and record.holder_in_force(tx, incident.id) is None:
-        why = Escalation(reason=f"{before}, the alert fires, and nothing may be done now: {decision.text}")
-        call(tx, incident.id, why, once="after a failure")
+    if not before or observed or record.holder_in_force(tx, incident.id) is not None:
+        return None
+    return Escalation(reason=f"{before}, the alert fires, and nothing may be done now: {decision.text}")
 
 
 def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: datetime) -> None:
@@ -296,16 +308,6 @@ def _failed_in_passing(
     unread = bool(passing) and decision.blind
     away = seen is not None and seen.step is None and any(f.away for f in seen.diagnosis.findings)
     return (unseen or unread or away) and tx.now - incident.opened_at < _PATIENCE
-
-
-def _calls_a_person(decision: Decision, seen: investigate.Seen | None) -> bool:
-    """Whether only a person can clear the way. It is looked at again all the same, and goes on once the way is clear. A protected kind calls where
-    pods of it do not come up, whether or not it is known what would help."""
-    if decision.silenced or any(gate.verdict is Verdict.OBSERVE for gate in decision.gates):
-        return False
-    if decision.code is Code.PROTECTED:
-        return seen is not None and seen.workload is not None and not are_up(seen.workload)
-    return FOLLOWS[decision.code][1] is Calls.IN_THE_WAY
 
 
 def watched(now: datetime, incident_id: str) -> datetime:

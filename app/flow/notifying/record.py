@@ -101,10 +101,38 @@ def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = 
     begun = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, why))
     if begun is None:
         return
-    people.forget_holder(tx, incident_id)
+    if (holder := people.holder_of(tx.conn, incident_id)) is not None:
+        if begun.before is None:  # nobody was asked before, and the steps do not say that they begin anew
+            _let_go(tx, incident_id, holder, "a person is needed again")
+        people.forget_holder(tx, incident_id)
     if begun.before is not None and begun.before.page_key:
         # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
         calls.put_page(tx, begun.before, begun.before.page_key, Do.RESOLVE)
+
+
+def is_theirs(  # the rule's parameters
+    tx: Tx, incident: Incident, why: str, *, once: str, by: str = "", reopen: bool = False
+) -> None:
+    """A person has the incident (`by`, where they said so otherwise than by taking it), and nobody is called: that is a round which they have
+    answered. So what is more severe than what they took begins the steps, and so does their word when it is taken back, as after any answer.
+    One that nothing would ever end is over by that: an order's, unless people are asked for it just now or a run of it is stuck, and one whose place
+    and alert a newer one has."""
+    incident_id, walk = incident.id, escalations.of_subject(tx, incident.id)
+    elsewhere = incident.closed_at is not None and not incident.state.closed
+    waits = incident.state is IncidentState.STUCK or (walk is not None and walk.answered_at is None)
+    over = elsewhere or (incident.manual is not None and not waits)
+    state = IncidentState.RESOLVED if over else IncidentState.ESCALATED
+    move(tx, incident, state, once=once, reason=why, reopen=reopen)
+    if over or walk is not None:
+        return
+    begun = escalations.begin(tx, incident_id, incident_id, fact_to_json(Topic.ESCALATED, Escalation(why)))
+    holder, taker = people.holder_of(tx.conn, incident_id), people.pagerduty_taker(tx.conn, incident_id)
+    if begun is None:
+        return
+    has, through = (holder.by, holder.through) if holder else (taker, "PagerDuty")
+    severe = severity.of_incident(tx.conn, incident_id)
+    escalations.follow(tx, begun.now, severity=severe)
+    escalations.answer(tx, begun.now.id, by or has or "somebody", "an order" if by or not has else through)
 
 
 def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:

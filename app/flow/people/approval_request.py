@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -37,34 +37,46 @@ from app.policy.gates.target import kept_away, off_limits_by_name
 from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
-from app.store import approvals, incidents, people, runs, steps
+from app.store import approvals, incidents, lately, people, runs, steps, work
 from app.store import facts as counts
 from app.store.incidents import Incident, StoredAlert
+from app.store.lately import Spell
 from app.store.runs import Run
 from app.store.tx import Tx
 
 _ASKED = "asked"
 _LEAST = timedelta(minutes=1)
 """A question stands so long at least, however long others stood before it."""
-_ROW = timedelta(hours=12)
-"""How long questions are remembered that came one after another: a night."""
 _LOOK = 2.0
 """Seconds that somebody who approves waits for what holds the plan to be read."""
 
 
 def stands_until(tx: Tx, incident: Incident, target_key: str, rule: Rule) -> datetime:
     """Until when a first question stands. The alert may have gone and come back while nobody answered the ones before: their times add up, until
-    it is gone for longer than twice as long as one stands, as what expires calls a person and what ends with its alert does not. Where it is
+    it is gone for longer than twice as long as one stands, as what expires calls a person and what ends with its alert does not. So do those in
+    which none was put, as so many had been. Where it is
     never there for as long as the least that a question stands, the next one calls at once. What is ordered has its own time."""
-    stood, expires, before = timedelta(), rule.approval.expires, tx.now
+    expires = rule.approval.expires
     if incident.manual is not None:
         return tx.now + expires
-    for asked in approvals.unanswered(tx.conn, target_key, rule.remediation, tx.now - _ROW):
-        if before - asked.ended > 2 * expires:
-            break
-        stood, before = stood + (asked.ended - asked.since), asked.since
+    asked = approvals.unanswered(tx.conn, target_key, rule.remediation, tx.now - lately.ROW)
+    stood = lately.added_up(_with_held_back(tx.conn, incident, asked), tx.now, 2 * expires)
     left, least = expires - stood, min(expires, _LEAST)
     return tx.now + (max(left, least) if left > -least else timedelta())
+
+
+def _with_held_back(conn: Connection, incident: Incident, asked: Sequence[Spell]) -> list[Spell]:
+    """These questions, which were put one after another, and the times between them in which the alert was there and its question waited; newest first."""
+    if not asked:
+        return []
+    held = list[Spell]()
+    for one in lately.earlier(conn, incident):
+        if one.spell.since < asked[-1].since:
+            break
+        last = None if one.ran else work.latest_decision(conn, one.incident_id)
+        if last is not None and last.body.get("code") == Code.TARGET_BUSY.value:
+            held.append(one.spell)
+    return sorted((*asked, *held), key=lambda spell: spell.ended, reverse=True)
 
 
 def ask(tx: Tx, run: Run, seen: investigate.Seen, why: str, policy: Policy) -> None:

@@ -18,7 +18,7 @@ from app.flow.calling import attended, severity
 from app.flow.calling.attended import Left, at_it
 from app.flow.deciding import history, settle
 from app.flow.deciding.history import TAKEN_OVER_FOR
-from app.flow.notifying.record import announce, end_run, escalate, move, taken
+from app.flow.notifying.record import announce, end_run, escalate, is_theirs, move, taken
 from app.flow.running import journal
 from app.flow.running.life import Cause, Event, Life
 from app.flow.services import Services
@@ -111,7 +111,7 @@ def end(tx: Tx, services: Services, run: Run, life: Life) -> Ended:
         reason = life.reason
         if life.state is RunState.EXPIRED:
             reason += f"; nobody else is called, as it is {at_it(tx.conn, run.incident_id)}"
-        move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason, reopen=True)
+        is_theirs(tx, incident, reason, once=once, reopen=True)
         announce(tx, Topic.MOVED, incident_id=incident.id, once=once)  # also where it was theirs before
         _watch(tx, incident)
     elif follows.person and (for_now := _nobody_for_now(tx, services, run, life, incident)):
@@ -178,11 +178,14 @@ def _given_back(tx: Tx, run: Run) -> None:
     somebody has it by their own word, or nothing is left to be called for."""
     by, walk = run.life.get("withdrawn"), escalations.of_subject(tx, run.incident_id)
     incident = incidents.hold(tx, run.incident_id)
-    if not by or attended.left(tx.conn, incident, walk) is not Left.ANEW:
-        return
-    reason = f"the undo that was ordered is withdrawn by {by}, and nobody has what it was for: {run.result}"
+    stands = attended.left(tx.conn, incident, walk)
+    told = f"the undo that was ordered is withdrawn by {by}, and"
     once = f"{run.id}/withdrawn/{run.life.get('undos', 0)}/{tx.stamp}"
-    held.call(tx, run, reason, stuck=False, reopen=False, once=once)
+    if by and stands is Left.OVER:
+        move(tx, incident, IncidentState.RESOLVED, once=once, reason=f"{told} somebody has what it was for")
+    elif by and stands is Left.ANEW:
+        reason = f"{told} nobody has what it was for: {run.result}"
+        held.call(tx, run, reason, stuck=False, reopen=False, once=once)
 
 
 def _nobody_needed(tx: Tx, run: Run, incident: Incident) -> None:
@@ -326,13 +329,11 @@ def _leave_with_person(tx: Tx, services: Services, run: Run, life: Life, inciden
     once = f"{run.id}/{life.state.value}/{life.undos}"
     if life.state is RunState.REJECTED:
         taken(tx, services, incident.id, run.answered_by)
-    if incident.closed_at is not None and not incident.state.closed:
-        # A newer one has its place and its alert: with what it was open for settled, it is over.
-        move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
-    elif not incident.state.closed and _settled(tx, run, life, incident):
+    if not incident.state.closed and _settled(tx, run, life, incident):
         move(tx, incident, IncidentState.RESOLVED, once=once, reason=reason)
     elif not incident.state.closed:
-        move(tx, incident, IncidentState.ESCALATED, once=once, reason=reason)
+        by = run.answered_by if life.state is RunState.REJECTED else ""
+        is_theirs(tx, incident, reason, once=once, by=by)
         _watch(tx, incident)
     else:
         if life.state is RunState.UNDONE and incident.state in _WELL and not _helped_by_another(tx, run):

@@ -240,7 +240,7 @@ def busy(case: Case) -> GateResult:
     also for as long as `verify.timeout` after another run mended the target, as its other alerts take their time to resolve, and after
     somebody else's change made our question void: theirs has its time to help as well. And while something else is under way: a question
     about the target stands, another alert of it is still looked at or has called a person, somebody changed it after the alert fired, or that
-    fired less than a minute ago, so that another one of the same fault may follow. A step that people would be asked about waits for another
+    fired less than a minute ago, so that another one of the same fault may follow, or comes and goes and people were called for it lately. A step that people would be asked about waits for another
     alert's question, and for as long after a run mended the target."""
     run = case.facts.busy_with
     if isinstance(run, Unknown):

@@ -1,0 +1,116 @@
+"""Lately: the times in which an alert was there before, and the calls that were made for it, over its incidents and questions.
+
+An alert that comes and goes opens an incident each time. What a person is called for, asked about or spared may not begin anew with each of
+them: whoever bounds that adds up these times. Called by the flow inside its transactions. Reads only, and never says what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, and_, exists, select
+
+from app.store.connection import micros, moment, moment_or_none, storable
+from app.store.escalations import escalation_scopes, escalations
+from app.store.incidents import Incident
+from app.store.people import Holder, incident_acknowledgements
+from app.store.schema import incidents, runs
+
+ROW: Final = timedelta(hours=12)
+"""How long it is remembered what came one after another: a night."""
+MAX_LOOKED_AT: Final = 2_000
+"""Incidents or questions: those of an alert that comes and goes each minute for a day."""
+_C = incidents.c
+_HAS_RUN = exists().where(runs.c.incident_id == _C.id)
+_JOINED = (
+    select(
+        _C.id,
+        _C.opened_at,
+        _C.closed_at,
+        _C.severity,
+        _HAS_RUN.label("ran"),
+        escalations.c.begun_at,
+        escalations.c.answered_at,
+        escalation_scopes.c.severity.label("called_for"),
+        incident_acknowledgements.c.given_by,
+        incident_acknowledgements.c.through,
+        incident_acknowledgements.c.at.label("taken_at"),
+        incident_acknowledgements.c.severity.label("taken_for"),
+    )
+    .outerjoin(escalations, and_(escalations.c.incident_id == _C.id, escalations.c.subject == _C.id))
+    .outerjoin(escalation_scopes, escalation_scopes.c.escalation_id == escalations.c.id)
+    .outerjoin(incident_acknowledgements, incident_acknowledgements.c.incident_id == _C.id)
+    .where(_C.closed_at.is_not(None), _C.merged_into.is_(None), _C.manual.is_(None))
+    .order_by(_C.opened_at.desc(), _C.id.desc(), escalations.c.round.desc())
+    .limit(MAX_LOOKED_AT)
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Spell:
+    """A time in which something was there."""
+
+    since: datetime
+    ended: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The last call for an incident: when, for what severity (None where it was not looked at yet), and whether somebody answered."""
+
+    at: datetime
+    severity: str | None
+    answered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """An earlier incident of an alert, which is closed. `ran`: a run was requested for it. `holder` had it to the end."""
+
+    incident_id: str
+    spell: Spell
+    severity: str
+    ran: bool
+    call: Call | None
+    holder: Holder | None
+
+
+def added_up(spells: Iterable[Spell], until: datetime, apart: timedelta) -> timedelta:
+    """How long they were in all, given newest first, of those that follow each other up to `until`, none more than `apart` from the next."""
+    total = timedelta()
+    for spell in spells:
+        if until - spell.ended > apart:
+            break
+        total += max(min(spell.ended, until) - spell.since, timedelta())
+        until = min(spell.since, until)
+    return total
+
+
+def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
+    """The incidents of the same alert about the same target that were opened within a night before this one, newest first; where no target was
+    found, those of the same key."""
+    since = _C.opened_at >= micros(incident.opened_at - ROW)
+    same = (
+        and_(_C.target_key == storable(incident.target_key), _C.alertname == storable(incident.alertname))
+        if incident.target_key
+        else _C.key == incident.key
+    )
+    found: dict[str, Earlier] = {}
+    for row in conn.execute(_JOINED.where(since, same, _C.id != incident.id)):
+        found.setdefault(row.id, _earlier(row))  # its last round comes first
+    return list(found.values())
+
+
+def _earlier(row: Row[Any]) -> Earlier:
+    begun, taken = moment_or_none(row.begun_at), moment_or_none(row.taken_at)
+    return Earlier(
+        row.id,
+        Spell(moment(row.opened_at), moment(row.closed_at)),
+        row.severity,
+        bool(row.ran),
+        None if begun is None else Call(begun, row.called_for, row.answered_at is not None),
+        None if taken is None else Holder(row.given_by, row.through, taken, row.taken_for),
+    )
