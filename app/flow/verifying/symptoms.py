@@ -24,7 +24,7 @@ from app.domain.errors import ObjectMissing, ProbeUnavailable, RemediatorError, 
 from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
 from app.domain.ports import MetricSource
-from app.domain.remediation import AnyRemediation, Params
+from app.domain.remediation import AnyRemediation, Params, Remediation
 from app.domain.target import Kind, Target
 from app.domain.units import duration
 from app.domain.verification import AlertCondition
@@ -180,10 +180,13 @@ async def effect_of(
 
 async def kept_by_handler(services: Services, run: Run) -> str:
     """Why the run's handler wants its step left in place until a person takes it back; empty where it does not. Where that cannot be told, that."""
-    if (known := _handler_of(services, run)) is None:
+    known = _handler_of(services, run)
+    if known is None or type(known[0]).kept is Remediation.kept:
         return ""
     try:
         workload = await read_workload(services.cluster, Target.parse(run.target_key))
+    except ObjectMissing:
+        return ""
     except RemediatorError as error:
         return f"whether it may be taken back is not known: {error.message}"
     handler, params = known
