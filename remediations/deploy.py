@@ -14,12 +14,13 @@ from typing import Annotated
 from pydantic import Field
 
 from app.domain.actuator import Effect
-from app.domain.evidence import Diagnosis
+from app.domain.evidence import Diagnosis, Finding
 from app.domain.plan import ActionKind, Step
 from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Remediation, Scene
 from app.domain.workload import ContainerSpec, RolloutState, Workload
 from app.kube.actions import set_image
+from app.kube.lineage import lives, release_after, template_written_at
 from app.kube.rollout import rollout_status
 from remediations.aftermath import (
     ERRORS,
@@ -30,7 +31,16 @@ from remediations.aftermath import (
     errors_finding,
     health_finding,
 )
-from remediations.evidence.rollouts import RollbackParams, read_revisions, rollout_finding
+from remediations.evidence.pods import pods_of
+from remediations.evidence.rollouts import (
+    MARKS,
+    ONE_WAY_MARKS,
+    RollbackParams,
+    last_deployment,
+    one_way_since,
+    read_revisions,
+    rollout_finding,
+)
 from remediations.shared import Names, act, nothing, refuse
 
 SET_IMAGE = "set-image"
@@ -60,6 +70,7 @@ class DeployParams(AftermathParams):
     repositories: Names = Field(
         default=(), description="Other repositories that an image may come from; only a rule sets it"
     )
+    one_way: Names = Field(default=ONE_WAY_MARKS, description=MARKS)
 
 
 class HotfixParams(DeployParams):
@@ -88,7 +99,7 @@ class Deploy(Remediation[DeployParams]):
     params: type[DeployParams] = DeployParams
     actions = frozenset({ActionKind.SET_IMAGE})
     reads_config = True
-    fixed_params = frozenset({"repositories"})
+    fixed_params = frozenset({"repositories", "one_way"})
     rule_first = HEALTH_CHECK
     procedure: Procedure | None = Procedure()
 
@@ -128,6 +139,22 @@ class Deploy(Remediation[DeployParams]):
     async def effect(self, scene: Scene, params: DeployParams, step: Step) -> Effect | None:
         """Health check, error lines, and the cause while the rollout hangs."""
         return await after(scene, params, step)
+
+    async def kept(self, scene: Scene, params: DeployParams, step: Step) -> str:
+        """A migration of the new version, or its mark: the version before may not work any more. What cannot be read is such a reason too."""
+        del step
+        found = await read_revisions(scene.cluster, scene.workload)
+        if isinstance(found, str):
+            return f"whether the version before works any more is not known: {found}"
+        pods, written = await pods_of(scene.cluster, scene.workload), template_written_at(scene.workload)
+        last = last_deployment(found, scene.now, written)
+        if last is None or last.previous is None:
+            return ""
+        since, own = (
+            release_after(lives(found, written), last.previous),
+            () if isinstance(pods, Finding) else pods,
+        )
+        return await one_way_since(scene, found, last.previous, since, params.one_way, own)
 
 
 class Hotfix(Deploy):

@@ -181,5 +181,11 @@ class Remediation(Protocol, Generic[P]):
         del scene, params, step
         return None
 
+    async def kept(self, scene: Scene, params: P, step: Step) -> str:
+        """Why a step that did not help is left in place until a person takes it back, as one clause; empty where nothing speaks against its undo.
+        Asked once, as that was found."""
+        del scene, params, step
+        return ""
+
 
 AnyRemediation = Remediation[Any]

@@ -191,6 +191,19 @@ _COMMANDS = ("kubectl-", "oc-")
 _SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
 
 
+_BY_ITSELF = re.compile(
+    r"cert-manager.*|trust-manager|external-secrets.*|vault-secrets-operator|secrets-store.*|.*reloader|.*reflector|.*replicator|"
+    r"python(?:-kubernetes|-requests)?|pykube.*|lightkube|kr8s|kopf|java|okhttp|kubernetes-client|fabric8.*|ruby|dotnet|go-http-client"
+)
+"""What renews, refreshes and copies of its own accord, and libraries with which programs write: their counters, their elections, their heartbeat."""
+
+
+def writes_by_itself(manager: str) -> bool:
+    """A program that writes time and again without anybody's word, as far as its name tells. What carries out what somebody has declared
+    (Argo CD, Flux, Helm, an operator) is none."""
+    return _BY_ITSELF.fullmatch(manager.lower()) is not None
+
+
 def is_person(manager: str) -> bool:
     """A person's tool, as far as its name tells; whatever else is a pipeline or a controller."""
     name = manager.lower().removesuffix(".exe")

@@ -6,7 +6,7 @@ Pure; reads manifests only, and never says what follows from it."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -360,9 +360,11 @@ def _only_about_it(entry: Mapping[str, Any]) -> bool:
     return len(fields := frozenset(entry.get("fieldsV1") or ())) > 0 and fields <= _ABOUT_IT
 
 
-def last_write(manifest: Obj, *, everybody: bool = False) -> Write | None:
+def last_write(
+    manifest: Obj, *, everybody: bool = False, unless: Callable[[str], bool] = NOBODY.__contains__
+) -> Write | None:
     """The newest write that the metadata tells of and that changed more than annotations or labels, with `everybody` also of controllers; the
-    creation when nothing newer is noted."""
+    creation when nothing newer is noted. `unless`: whose writes are left out otherwise."""
     meta = manifest["metadata"]
     entries: Sequence[Mapping[str, Any]] = meta.get("managedFields") or ()
     times = [
@@ -371,7 +373,7 @@ def last_write(manifest: Obj, *, everybody: bool = False) -> Write | None:
         if e.get("subresource") != "status"
         and not _only_about_it(e)
         and (at := parse_time(e.get("time")))
-        and (everybody or e.get("manager") not in NOBODY)
+        and (everybody or not unless(str(e.get("manager", ""))))
     ]
     if created := parse_time(meta.get("creationTimestamp")):
         times.append((created, ""))

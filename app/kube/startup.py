@@ -43,9 +43,16 @@ def new_pods(workload: Workload, pods: Sequence[Pod], since: datetime, *, rolls:
     up = [p for p in its if p.ready and p not in between]
     serving = max(len(up), _up_by_status(workload) - len(between) if rolls else 0)
     down = next((p for p in its if p not in up and not p.over), None)
-    of = f" of {workload.desired}" if rolls else " new"
-    text = f"{serving}{of} pods serve" + (f", and {down.name} does not: {_why_down(down)}" if down else "")
+    text = f"{serving}{f' of {workload.desired}' if rolls else ''} new pods serve"
+    text += _before([p for p in alive if p not in its]) if rolls else ""
+    text += f", and {down.name} does not: {_why_down(down)}" if down else ""
     return NewPods(serving, text, "" if serving else _doomed(workload, made))
+
+
+def _before(others: Sequence[Pod]) -> str:
+    """How many pods of the templates before serve meanwhile: a number of the new ones alone reads like an outage."""
+    some = sum(p.ready and not any(map(_crashing, p.containers)) for p in others)
+    return f", {some} of the version before {'do' if some > 1 else 'does'}" if some else ""
 
 
 def _up_by_status(workload: Workload) -> int:

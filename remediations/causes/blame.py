@@ -18,9 +18,8 @@ from app.domain.workload import Pod
 from app.kube.known_good import of_revision
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
-from remediations.causes.changes import CONFIGURATION, Change, changes_of
+from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
 from remediations.causes.creation import picked_up
-from remediations.causes.demands import configured_by
 from remediations.causes.exits import (
     beside,
     dated,
@@ -34,6 +33,7 @@ from remediations.causes.exits import (
 )
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
 from remediations.causes.outgrown import filled_before
+from remediations.causes.restarted import completed, read_at_start, run_from_before
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -76,13 +76,14 @@ _FILLS = frozenset({CauseCode.OUT_OF_MEMORY, CauseCode.EVICTED})
 class Blame:
     """Whether the last rollout can have brought the cause, why or why not, and the change that fits better, if one does. `asks`:
     what is not known of it, so that only a person may say so; empty when nothing is. `named`: the part of the template that it
-    changed and that the error's own words name."""
+    changed and that the error's own words name. `look`: where a person looks first."""
 
     rollout: bool
     why: str
     instead: Change | None = None
     asks: str = ""
     named: str = ""
+    look: str = ""
 
 
 def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
@@ -100,6 +101,7 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
         _other_pods(seen, cause, causes)
         or _untouched(seen, last, cause, own)
         or _changed_later(seen, cause, deployed)
+        or _run_from_before(seen, cause, last)
         or _ran_well(seen, cause, last)
     )
     if found is not None:
@@ -152,10 +154,9 @@ def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) ->
 def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | None:
     """Something that this can come from was changed after the rollout, and the trouble is not known to be older."""
     own = set(cause.objects)
+    by_words = [*telling(seen, _said(seen, cause))] if cause.code in _BY_CONFIGURATION else []
     for change in changes_of(seen):
-        fits = (change.kind, change.name) in own
-        if cause.code in _BY_CONFIGURATION:
-            fits = fits or change.kind in (Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY)
+        fits = (change.kind, change.name) in own or (change in by_words and change.kind is not Kind.SERVICE)
         older = cause.since is not None and cause.since < change.at
         if fits and change.at > deployed and not older:
             told = change.told(seen.now)
@@ -163,12 +164,27 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
     return _perhaps_configuration(seen, cause, deployed)
 
 
+def _run_from_before(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
+    """Its own template acquits it, for what configuration can bring as well; but for what takes its time."""
+    if cause.code not in _BY_CONFIGURATION - _FILLS or not (told := run_from_before(seen, cause)):
+        return None
+    names = read_at_start(seen, last.revision.template)
+    look = f"compare {names} with what the program needs at its start" if names else ""
+    return Blame(False, f"{told}, so {_name(last)} is not the cause", look=look)
+
+
 def _before(seen: Snapshot, cause: Cause) -> Change | None:
     """The newest change of configuration of the last hour that is not younger than the trouble, where it can bring that."""
     if cause.code not in _BY_CONFIGURATION:
         return None
-    known = [c for c in changes_of(seen) if c.kind in CONFIGURATION and seen.now - c.at <= _HOUR]
+    known = [
+        c for c in telling(seen, _said(seen, cause)) if c.kind in CONFIGURATION and seen.now - c.at <= _HOUR
+    ]
     return next((c for c in known if cause.since is None or c.at <= cause.since + STARTING), None)
+
+
+def _said(seen: Snapshot, cause: Cause) -> list[str]:
+    return [words.text for words in last_words_of(seen, cause)]
 
 
 def _named(seen: Snapshot, cause: Cause, own: Suspects) -> Difference | None:
@@ -229,23 +245,6 @@ def _others_ready(seen: Snapshot, cause: Cause) -> bool:
     if cause.code not in _PULLS or current is None:
         return False
     return any(p.ready and of_revision(p, current) for p in seen.alive if p.name not in cause.pods)
-
-
-def completed(seen: Snapshot) -> bool:
-    """The present revision had all its pods available once, as its controller says."""
-    manifest = seen.workload.manifest
-    status = manifest.get("status") or {}
-    if seen.workload.observed_generation < seen.workload.ref.generation:
-        return False
-    if seen.workload.target.kind is Kind.DEPLOYMENT:
-        conditions = status.get("conditions") or ()
-        return any(
-            c.get("type") == "Progressing" and c.get("reason") == "NewReplicaSetAvailable" for c in conditions
-        )
-    if seen.workload.target.kind is Kind.STATEFUL_SET:
-        update = status.get("updateRevision")
-        return bool(update) and status.get("currentRevision") == update
-    return False
 
 
 # What is not known of a release, as one table: each doubt holds for every cause for which it makes sense.
@@ -360,8 +359,7 @@ def _configuration(case: _Case) -> str:
     """That configuration changed together with the rollout or before it, or may have since."""
     if case.cause.code in _FILLS and case.own.worse:
         return ""
-    said = [words.text for words in last_words_of(case.seen, case.cause)]
-    return picked_up(case.seen, case.last, case.deployed, said) or _taken_away(case)
+    return picked_up(case.seen, case.last, case.deployed, _said(case.seen, case.cause)) or _taken_away(case)
 
 
 def _taken_away(case: _Case) -> str:
@@ -372,11 +370,9 @@ def _taken_away(case: _Case) -> str:
     ran = max((r for r in known if r is not None), default=timedelta())
     if ran < _BRIEFLY:
         return ""
-    used = configured_by(case.last.revision.template)
-    open_ = [f"{k} {n}" for k, n in sorted(used) if not ((kept := seen.kept.get((k, n))) and kept.immutable)]
-    if not open_:
+    names = read_at_start(seen, case.last.revision.template)
+    if not names:
         return ""
-    names = " or ".join(open_[:2]) + (f" or {len(open_) - 2} more" if len(open_) > 2 else "")
     return (
         f"{_name(case.last)} ran for {span(ran.total_seconds())} before that began, and whether a key was taken out of {names} since is "
         "not known: that leaves no trace"

@@ -6,7 +6,7 @@ parts of logs, and `measured_since` Prometheus. Raw lines do not leave here."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -20,12 +20,15 @@ from app.domain.ports import Sample
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.text import beside
-from app.domain.workload import Pod
+from app.domain.tools import writes_by_itself
+from app.domain.workload import Pod, Workload
 from app.kube.lineage import NOBODY, last_write, lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
+from remediations.causes.edits import about_certificates, renewed_for_others
 from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
+from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import percent, short, span
@@ -82,6 +85,10 @@ def _configuration(seen: Snapshot) -> Iterator[Change]:
     for kept in seen.kept.values():
         if kept.keys is not None and kept.changed_at is not None:
             yield Change(kept.changed_at, kept.kind, kept.name, f"{kept.kind} {kept.name} changed", kept.by)
+            if kept.hand is not None:
+                yield Change(
+                    kept.hand[0], kept.kind, kept.name, f"{kept.kind} {kept.name} changed", kept.hand[1]
+                )
 
 
 def _objects(seen: Snapshot) -> Iterator[Change]:
@@ -121,6 +128,29 @@ def _nodes(seen: Snapshot) -> Iterator[Change]:
 
 
 CONFIGURATION = frozenset({Kind.CONFIG_MAP, Kind.SECRET})
+CAN_BRING: Final = CONFIGURATION | {Kind.NETWORK_POLICY, Kind.SERVICE}
+"""Kinds of objects whose change makes requests fail without a rollout."""
+
+
+def telling(seen: Snapshot, said: Sequence[str]) -> Iterator[Change]:
+    """What was `said` of the trouble can come from these changes, or be mended by them, newest first. A renewed certificate has to do with nothing else."""
+    return (c for c in changes_of(seen) if c.kind in CAN_BRING and not _renewed_only(seen, c, said))
+
+
+def _renewed_only(seen: Snapshot, change: Change, said: Sequence[str]) -> bool:
+    kept = seen.kept.get((change.kind, change.name))
+    return change.kind is Kind.SECRET and kept is not None and renewed_for_others(kept.keys or (), said)
+
+
+def said_of(log: ErrorLog) -> list[str]:
+    """What the errors of these logs say, and the warnings."""
+    return [g.said for g in (*log.groups, *log.warned)]
+
+
+def of_itself(workload: Workload) -> Callable[[str], bool]:
+    """Whether a writer's name is that of a program which writes of its own accord, or of the application itself."""
+    own = {workload.target.name, *(c.name for c in workload.containers)}
+    return lambda by: by in NOBODY or by in own or writes_by_itself(by)
 
 
 # When did the errors of now begin? Called by the handlers, where most errors are of one type and the logs of the last
@@ -349,10 +379,6 @@ def _in_words(found: Onset, deployed: datetime, served: datetime) -> Measured:
             return Measured(said=found.why or shares)
 
 
-CAN_BRING: Final = frozenset({Kind.CONFIG_MAP, Kind.SECRET, Kind.NETWORK_POLICY, Kind.SERVICE})
-"""Kinds of objects whose change makes requests fail without a rollout."""
-
-
 def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime) -> Change | None:
     """The newest change after the rollout that errors can come from. What is younger than the errors, or than the alert that they made fire, is no
     better explanation of them than the rollout is."""
@@ -360,16 +386,15 @@ def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: dat
     here += [measured.began + CLEAN] if measured.since is Since.WITH and measured.began is not None else []
     # Logs without them until then tell more than an alert, which may have fired for something else.
     until = after + CLEAN if after is not None else min(filter(None, here))
-    known = (c for c in changes_of(seen) if c.kind in CAN_BRING and deployed < c.at <= until)
-    return next(known, None)
+    return next((c for c in telling(seen, said_of(log)) if deployed < c.at <= until), None)
 
 
-def perhaps_repaired(seen: Snapshot, deployed: datetime) -> str:
-    """That something was changed once the alert fired, which is perhaps a repair; empty where nothing was."""
-    since = max(deployed, seen.fired_at)
-    last = next((c for c in changes_of(seen) if c.kind in CAN_BRING and c.at > since), None)
-    return (
-        f"after the alert fired something was changed, perhaps to repair it: {last.told(seen.now)}"
-        if last
-        else ""
-    )
+def perhaps_repaired(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
+    """That somebody changed something since the alert, perhaps to repair it. What writes of its own accord does not, but for errors about what Secrets hold."""
+    since, by_itself = max(deployed, seen.fired_at), of_itself(seen.workload)
+    held = any(map(about_certificates, said_of(log))) or bool(log.natures.get(Nature.LOGIN))
+    for change in telling(seen, said_of(log)):
+        if change.at > since and (not by_itself(change.by) or (held and change.kind is Kind.SECRET)):
+            ago = span((seen.now - seen.fired_at).total_seconds())
+            return f"after the alert fired {ago} ago something was changed, perhaps to repair it: {change.told(seen.now)}"
+    return ""

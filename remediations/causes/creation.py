@@ -18,7 +18,7 @@ from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
-from remediations.causes.changes import CONFIGURATION, Change, changes_of
+from remediations.causes.changes import CONFIGURATION, telling
 from remediations.causes.demands import configured_by, dropped, selected_nodes
 from remediations.causes.exits import missing_config
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
@@ -114,17 +114,6 @@ _DAY = timedelta(days=1)
 """A change that is older has mostly been met by others, and a question about it helps nobody."""
 
 
-_OF_TLS = frozenset(
-    {"tls.crt", "tls.key", "ca.crt", "keystore.jks", "truststore.jks", "keystore.p12", "truststore.p12", "tls-combined.pem", "key.der"}
-)  # fmt: skip
-"""Keys of a certificate's Secret; it is renewed each few weeks, or hours, with nothing else in it."""
-_ABOUT_TLS = re.compile(
-    r"certificat|x\.?509|\b(?:m?tls|ssl|https|pem|asn\.?1|cert|ca|jks|pkcs\d*)\b|handshake|pkix|key ?store|trust ?store|(?:private|public) key|"
-    r"tls[_./-]|ssl[_./-]|expired",
-    re.IGNORECASE,
-)
-
-
 def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
     """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
     nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since. That one
@@ -144,10 +133,10 @@ def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterab
     if sum(of_revision(p, last.previous) for p in older) >= seen.workload.desired > 0:
         return ""
     since = max([started, deployed - _DAY, *(p.created_at for p in older)])
-    written = [c for c in changes_of(seen) if c.kind in CONFIGURATION and since < c.at <= deployed]
+    written = [c for c in telling(seen, [*said]) if c.kind in CONFIGURATION and since < c.at <= deployed]
     used = configured_by(last.previous.template) if written else set()
     for change in written:
-        if (change.kind, change.name) not in used or _renewed_only(seen, change, said):
+        if (change.kind, change.name) not in used:
             continue
         return (
             f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
@@ -155,13 +144,6 @@ def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterab
             " older version may fail with it as well"
         )
     return ""
-
-
-def _renewed_only(seen: Snapshot, change: Change, said: Iterable[str]) -> bool:
-    """It holds a certificate alone, and what was said is not about any."""
-    kept, lines = seen.kept.get((change.kind, change.name)), [line for line in said if line]
-    keys = kept.keys if kept is not None and kept.kind is Kind.SECRET else None
-    return bool(lines and keys and keys <= _OF_TLS) and not any(_ABOUT_TLS.search(line) for line in lines)
 
 
 # Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`.

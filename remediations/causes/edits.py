@@ -1,11 +1,13 @@
 """Who edited a Service: its ports and selector, not its labels. A write that changed labels alone is no edit, and what a chart or a kustomization
-wrote together with the workload may have changed no more than its version's label.
+wrote together with the workload may have changed no more than its version's label. And what a write can have to do with: a certificate's renewal with
+nothing but certificates.
 
 Asked by `around`, `endpoints` and `changes`. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -48,3 +50,25 @@ def _wrote(workload: Obj, write: Write) -> bool:
         if e.get("manager") == write.by and e.get("subresource") != "status"
     ]
     return any(abs(write.at - other) <= _TOGETHER for other in times if other is not None)
+
+
+_OF_TLS = frozenset(
+    {"tls.crt", "tls.key", "ca.crt", "keystore.jks", "truststore.jks", "keystore.p12", "truststore.p12", "tls-combined.pem", "key.der"}
+)  # fmt: skip
+"""Keys of a certificate's Secret; it is renewed each few weeks, or hours, with nothing else in it."""
+_ABOUT_TLS = re.compile(
+    r"certificat|x\.?509|\b(?:m?tls|ssl|https|pem|asn\.?1|cert|ca|jks|pkcs\d*)\b|handshake|pkix|key ?store|trust ?store|(?:private|public) key|"
+    r"tls[_./-]|ssl[_./-]|expired",
+    re.IGNORECASE,
+)
+
+
+def about_certificates(line: str) -> bool:
+    """Whether an error speaks of a certificate, or of what is made with one."""
+    return _ABOUT_TLS.search(line) is not None
+
+
+def renewed_for_others(keys: Collection[str], said: Sequence[str]) -> bool:
+    """A Secret with these keys holds a certificate alone, and what was said is not about any. Where nothing was said nobody can tell."""
+    lines = [line for line in said if line]
+    return bool(keys) and bool(lines) and _OF_TLS.issuperset(keys) and not any(map(about_certificates, lines))

@@ -23,6 +23,7 @@ from app.kube.parse import OF_SERVICE, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
+from remediations.causes.changes import of_itself
 from remediations.causes.creation import events_about, held_back
 from remediations.causes.everyday import judged
 from remediations.causes.images import WAITING, pull_secrets
@@ -214,9 +215,10 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
     except (ClusterRefused, TryLater) as e:
         reads.unread[f"{kind}s"] = e.message
         return None
-    write = last_write(found)
+    write, hand = last_write(found), last_write(found, unless=of_itself(scene.workload))
     at, by = (write.at, write.by) if write else (None, "")
-    return Kept(kind, name, config_keys(found), at, by, immutable=found.get("immutable") is True)
+    before = (hand.at, hand.by) if hand and hand.by and hand != write else None
+    return Kept(kind, name, config_keys(found), at, by, found.get("immutable") is True, before)
 
 
 async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:

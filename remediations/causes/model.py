@@ -22,9 +22,8 @@ from remediations.evidence.usage import span
 
 RECENT = timedelta(minutes=15)
 """How old an event may be to tell something about the present: the kubelet and the controllers repeat theirs sooner."""
-NEAR = timedelta(
-    hours=1
-)  # before an alert: what happened then fits it in time, for its rule waits, and rates climb
+NEAR = timedelta(hours=1)
+"""Before an alert: what happened then fits it in time, for its rule waits, and rates climb."""
 STARTING = timedelta(minutes=2)
 """How long a pod without any error may take before "not ready yet" counts as trouble."""
 PULLING = timedelta(minutes=10)
@@ -136,7 +135,7 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A ConfigMap or Secret without its values. `keys` is None when it does not exist; `changed_at` and `by` are the newest write that
-    it tells of: what only takes a key out moves no time. `immutable`: nobody can have done so."""
+    it tells of: what only takes a key out moves no time. `immutable`: nobody can have done so. `hand`: the newest before, if `by` writes of its own accord."""
 
     kind: Kind
     name: str
@@ -144,6 +143,7 @@ class Kept:
     changed_at: datetime | None = None
     by: str = ""
     immutable: bool = False
+    hand: tuple[datetime, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

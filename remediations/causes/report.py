@@ -24,6 +24,7 @@ from remediations.causes.changes import (
     changes_of,
     fits_better,
     perhaps_repaired,
+    said_of,
     told,
 )
 from remediations.causes.creation import changed_finding, missing_finding, picked_up
@@ -62,7 +63,7 @@ def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Bl
     if log.top is None:
         return None if measured.since is Since.UNKNOWN else without_lines(seen, log, measured, last)
     if measured.since is Since.OLDER and not only_newest_has_them(seen, log):
-        return Blame(False, measured.said, brought(seen, measured.began))
+        return Blame(False, measured.said, brought(seen, measured.began, said_of(log)))
     no = next((b for b in _reasons(seen, log, measured, last) if b is not None), None)
     if no is not None:
         return no
@@ -91,9 +92,8 @@ def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment
 def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[str]:
     """Why a person is to be asked, although nothing acquits the rollout."""
     seen = found.seen
-    deployed = seen.now - timedelta(seconds=last.age)
-    yield picked_up(seen, last, deployed, [g.said for g in (*log.groups, *log.warned)])
-    yield perhaps_repaired(seen, deployed)
+    yield picked_up(seen, last, deployed := seen.now - timedelta(seconds=last.age), said_of(log))
+    yield perhaps_repaired(seen, log, deployed)
     if only_newest_has_them(seen, log):
         # Pods of an older revision run beside without them: that tells more than their beginning and their words.
         yield measured.said if measured.since is Since.OLDER else ""
@@ -273,11 +273,10 @@ def _advice(found: Investigation) -> str:
     first, word = found.causes[0], found.blame
     if word is not None and word.named:
         return f"correct {word.named} of the pod template, which the error names; or {first.advice}"
-    if word is None or word.instead is None:
-        return first.advice
-    return "; ".join(
-        filter(None, (f"look at what changed {word.instead.told(found.seen.now)}", first.advice))
-    )
+    look = word.look if word is not None else ""
+    if word is not None and word.instead is not None:
+        look = f"look at what changed {word.instead.told(found.seen.now)}"
+    return "; ".join(filter(None, (look, first.advice)))
 
 
 def _capital(text: str) -> str:

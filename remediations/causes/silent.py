@@ -4,12 +4,13 @@ rollout than they seem to: of what pods share or hold. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from app.domain.evidence import Finding
 from app.domain.onset import Since
 from remediations.causes.blame import Blame
-from remediations.causes.changes import CAN_BRING, CLEAN, NEW, Change, Measured, changes_of, served_from
+from remediations.causes.changes import CLEAN, NEW, Change, Measured, served_from, telling
 from remediations.causes.creation import picked_up
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
@@ -52,8 +53,7 @@ def _after(seen: Snapshot, measured: Measured, deployed: datetime) -> Change | N
     """The newest change between the rollout and the beginning; a share of failing requests climbs, so that it began before it shows."""
     if measured.began is None:
         return None
-    known = (c for c in changes_of(seen) if c.kind in CAN_BRING and deployed < c.at <= measured.began + CLEAN)
-    return next(known, None)
+    return next((c for c in telling(seen, ()) if deployed < c.at <= measured.began + CLEAN), None)
 
 
 def _served_without(seen: Snapshot, measured: Measured, change: Change, deployed: datetime) -> bool:
@@ -71,10 +71,10 @@ def _both(seen: Snapshot, change: Change | None, deployed: datetime) -> str:
     return f"{change.told(seen.now)}, {after} after the rollout, and going back does not undo that"
 
 
-def brought(seen: Snapshot, began: datetime | None) -> Change | None:
+def brought(seen: Snapshot, began: datetime | None, said: Sequence[str] = ()) -> Change | None:
     """What changed right before errors began that are older than the rollout."""
-    known = changes_of(seen) if began is not None else []
-    return next((c for c in known if c.kind in CAN_BRING and began and began - NEW <= c.at <= began), None)
+    known = telling(seen, said) if began is not None else ()
+    return next((c for c in known if began and began - NEW <= c.at <= began), None)
 
 
 _HELD = (Nature.LOGIN, Nature.PLACE, Nature.RATE_LIMIT)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum, auto
 
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
@@ -16,7 +17,7 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.migration_words import of_the_schema
 from app.domain.migrations import marked, migrates, migration, short_name
-from app.domain.plan import Step
+from app.domain.plan import Action, Step
 from app.domain.redact import redact
 from app.domain.remediation import Params, Scene
 from app.domain.target import Kind
@@ -44,6 +45,8 @@ from remediations.shared import Names, Seconds, act, refuse
 _ROLLS_BACK = frozenset({FIELD_MANAGER, "kubectl-rollout"})
 """Writers of a template that only ever put an older one back."""
 ONE_WAY = "alert-remediator.io/one-way"
+ONE_WAY_MARKS, KNOWN_GOOD = (ONE_WAY,), 1800.0
+MARKS = "Labels or annotations of a revision that mark a step behind which an older version may not work; only a rule sets it"
 _PODS, _BEGINNING = 3, 65_536
 """Whose logs are asked about a migration, and how many bytes of each from its first line on."""
 
@@ -68,8 +71,8 @@ class RollbackParams(Params):
     become ready, one of it that is. `one_way`: labels or annotations of a revision that mark a step behind which an older version may not work."""
 
     recent_deployment: Seconds = 3600
-    known_good: Seconds = 1800
-    one_way: Names = (ONE_WAY,)
+    known_good: Seconds = KNOWN_GOOD
+    one_way: Names = ONE_WAY_MARKS
 
 
 def records_of(
@@ -277,20 +280,70 @@ async def rollback_step(
     built = roll_back(scene.workload, found, left, records, redeployed=again, pods=sorted_)
     if isinstance(built, Impossible):
         return refuse(name, built.why, built.advice)
+    way = await way_back(scene, Past(found, pods, records), built, params.one_way, starts=starts)
+    step = act(name, "; ".join(filter(None, [why, way.told])), built, unstick(scene.workload, pods))
+    return replace(step, asks=way.asks)
+
+
+class Ordered(Enum):
+    """What the order of a rollback chose: nothing without one, to go back at all, or this very revision."""
+
+    NO = auto()
+    ANY = auto()
+    THIS = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a way back is judged from: the kept revisions, newest first, the pods, and how good each is known to be."""
+
+    found: Sequence[Revision]
+    pods: Sequence[Pod]
+    records: Records
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """What is known of a way back, as clauses: `asks` is what a person has to know before it, `told` is only told."""
+
+    asks: str
+    told: str
+
+
+async def way_back(
+    scene: Scene,
+    past: Past,
+    built: Action,
+    one_way: Sequence[str],
+    *,
+    starts: bool = False,
+    ordered: Ordered = Ordered.NO,
+) -> WayBack:
+    """The one look at what speaks against a rollback, whoever wants it. Who orders one wants to leave the present version, and has chosen a goal that is
+    not known to be good; who names the revision passes the others over. All of that is told them; of one that is known to be bad, of
+    one that was rolled back from and of a step that cannot be gone back behind they may not know."""
+    found, records, left = past.found, past.records, scene.history.left_revisions
     goal = next(r for r in found if r.number == built.params["to_revision"])
     known, doubt = _known(goal, records, starts=starts)
     over = passed_over(goal, found, left, records, starts=starts)
-    unsure = [
+    repair = [
         perhaps_a_repair(found, scene),
-        doubt,
-        doubts(goal, found, left),
-        *over.asks,
-        perhaps_a_return(found, redeployed=again),
+        perhaps_a_return(found, redeployed=was_redeployed(found, scene, records)),
     ]
+    bad = records.standing(goal).word is Word.BAD
     since = release_after(records.lives, goal)
-    unsure.append(await one_way_since(scene, found, goal, since, params.one_way, pods))
-    step = act(name, "; ".join(filter(None, [why, known, *over.told])), built, unstick(scene.workload, pods))
-    return replace(step, asks="; ".join(filter(None, unsure)))
+    sure = [doubts(goal, found, left), await one_way_since(scene, found, goal, since, one_way, past.pods)]
+    weighed = [
+        (ordered is Ordered.NO, repair[:1]),
+        (ordered is Ordered.NO or bad, [doubt]),
+        (True, sure[:1]),
+        (ordered is not Ordered.THIS, over.asks),
+        (ordered is Ordered.NO, repair[1:]),
+        (True, sure[1:]),
+    ]
+    asks = [text for asked, texts in weighed for text in texts if asked]
+    told = [text for asked, texts in weighed for text in texts if not asked]
+    return WayBack("; ".join(filter(None, asks)), "; ".join(filter(None, [known, *over.told, *told])))
 
 
 def _known(goal: Revision, records: Records, *, starts: bool) -> tuple[str, str]:

@@ -125,8 +125,8 @@ class ByItself:
 
 def by_itself(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry]) -> ByItself:
     """The one rule of what is taken back without a person's word, step by step: what is no better than before that step, as its verification
-    measured. What a person has left in place stays. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, and a step of
-    which nobody knows whether it helped, with all that was there before it. What was left half done goes, as it was never verified."""
+    measured. What a person has left in place stays. What helped stays, with all that was there when it was seen to help; so does a rollback of which anything came up, what its handler
+    wants kept (an older version may not work any more), and a step of which nobody knows whether it helped, with all that was there before it. What was left half done goes, as it was never verified."""
     if lost := lost_by_itself(in_place):
         return ByItself((), lost)
     told = verified(entries)
@@ -146,6 +146,8 @@ def by_itself(entries: Sequence[JournalEntry], in_place: Sequence[JournalEntry])
             back.append(entry)
         elif accusing := _accusing(_step(entry), found, in_place):
             kept[accusing] = None
+        elif speaks := str(found.get("kept") or ""):
+            kept[speaks] = None
         else:
             back.append(entry)
     return ByItself(tuple(back), "; ".join(kept))

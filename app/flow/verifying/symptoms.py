@@ -24,7 +24,7 @@ from app.domain.errors import ObjectMissing, ProbeUnavailable, RemediatorError, 
 from app.domain.evidence import Diagnosis, LookedAgain, Trouble, look_again
 from app.domain.plan import Symptom
 from app.domain.ports import MetricSource
-from app.domain.remediation import AnyRemediation, Params
+from app.domain.remediation import AnyRemediation, Params, Remediation
 from app.domain.target import Kind, Target
 from app.domain.units import duration
 from app.domain.verification import AlertCondition
@@ -39,6 +39,7 @@ from app.kube.hands import Hand
 from app.kube.read import View, read_pods, read_workload
 from app.kube.rollout import rollout_status
 from app.policy.gates.target import off_limits_by_name
+from app.store import incidents
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import Run
 
@@ -175,6 +176,27 @@ async def effect_of(
         return Effect(None, f"what it was for could not be measured: {why}")
 
     return await guarded(handler.effect(scene, params, run.step), failed, run.remediation, run.target_key)
+
+
+async def kept_by_handler(services: Services, run: Run) -> str:
+    """Why the run's handler wants its step left in place until a person takes it back; empty where it does not. Where that cannot be told, that."""
+    known = _handler_of(services, run)
+    if known is None or type(known[0]).kept is Remediation.kept:
+        return ""
+    try:
+        workload = await read_workload(services.cluster, Target.parse(run.target_key))
+    except ObjectMissing:
+        return ""
+    except RemediatorError as error:
+        return f"whether it may be taken back is not known: {error.message}"
+    handler, params = known
+    incident = await services.store.read(lambda conn: incidents.get(conn, run.incident_id))
+    scene = scene_of(services, workload, incident, run.requested_at)
+
+    def failed(why: str) -> str:
+        return f"whether it may be taken back is not known: {why}"
+
+    return await guarded(handler.kept(scene, params, run.step), failed, run.remediation, run.target_key)
 
 
 async def troubles_since(

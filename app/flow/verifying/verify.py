@@ -48,6 +48,7 @@ from app.flow.verifying.symptoms import (
     goes_on,
     gone,
     gone_with_it,
+    kept_by_handler,
     rollout_now,
     value_now,
 )
@@ -83,13 +84,15 @@ async def look(services: Services, run: Run) -> Found:
     watch, verdict, again = await _judged(services, run, watch, rule, deleted=deleted)
     before = Watch.from_json(run.life.get("watch", {})).last
     news = watch.last is not None and (before is None or _changed(before, watch.last))
+    failed = verdict is not None and verdict[0] is Result.NOT_FIXED
+    kept = await kept_by_handler(services, run) if failed else ""
 
     def also(tx: Tx, held: Run) -> None:
         if news and watch.last is not None:
             data = watch.last.to_json()
             tx.audit(EventKind.MEASURED, incident_id=run.incident_id, run_id=run.id, data=data)
         if verdict is not None:
-            _conclude(tx, held, verdict, watch, worth(verdict[0], watch, again), gone=deleted)
+            _conclude(tx, held, verdict, watch, (worth(verdict[0], watch, again), kept), gone=deleted)
 
     keeps: dict[str, JsonValue] = {
         "watch": watch.to_json(),
@@ -356,9 +359,9 @@ def _deadline(run: Run, workload: Workload | None) -> float:
 
 
 def _conclude(
-    tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: Worth, *, gone: bool
+    tx: Tx, run: Run, verdict: tuple[Result, str], watch: Watch, known: tuple[Worth, str], *, gone: bool
 ) -> None:
-    result, text = verdict
+    (result, text), (worthy, kept) = verdict, known
     gone = gone or text.endswith(NOTHING_LEFT)
     fact = Verification(result, text, watch.looks, timedelta(seconds=round(watch.watched)), gone)
     number = sum(entry.name.startswith("verified") for entry in runs.entries(tx.conn, run.id))
@@ -369,7 +372,8 @@ def _conclude(
         "rolled_out": watch.rolled_out,
         "effect": watch.last.effect if watch.last else None,
         "serving": watch.last.serving if watch.last else None,
-        "worth": known.value,
+        "worth": worthy.value,
+        "kept": kept,
         "text": watch.last.text if watch.last else "",
     }
     runs.end_entry(tx, run.id, f"verified {once}", outcome)

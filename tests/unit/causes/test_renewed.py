@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.test_errors import KEY, told
 from tests.unit.causes.test_while_they_run import fresh
-from tests.unit.causes.world import World
+from tests.unit.causes.world import SPACE, World, at
 
 TLS = ("tls.crt", "tls.key", "ca.crt")
 ABOUT = (
@@ -69,3 +71,65 @@ async def test_of_a_crash_its_last_words_tell(said: str, asks: bool) -> None:
         step.asks,
         step.why,
     )
+
+
+RENEWER = "cert-manager-certificates-issuing"
+
+
+def _written(kind: str, by: str, minutes: float, keys: tuple[str, ...], error: str = KEY) -> World:
+    """A release of six minutes ago brings this error; its pods' configuration was written so many minutes ago."""
+    world = told(error, 350, 360, deployed=6)
+    if keys == TLS:
+        world.both(lambda spec: spec.update(volumes=[{"name": "t", "secret": {"secretName": "used"}}]))
+    else:
+        source = {"ConfigMap": "configMapRef", "Secret": "secretRef"}[kind]
+        world.both(lambda spec: spec["containers"][0].update(envFrom=[{source: {"name": "used"}}]))
+    return world.put(kind, "used", changed=minutes, by=by, data=dict.fromkeys(keys, "x"))
+
+
+LOGIN = 'OperationalError: password authentication failed for user "web"'
+
+
+@pytest.mark.parametrize(
+    ("world", "applies", "asked"),
+    [
+        (lambda: _written("Secret", RENEWER, 3, TLS), True, ""),
+        (lambda: _written("Secret", RENEWER, 5.5, TLS), True, ""),
+        (lambda: _written("Secret", RENEWER, 3, TLS, ABOUT[0]), None, "perhaps to repair it"),
+        (lambda: _written("Secret", "external-secrets", 2, ("A",)), True, ""),
+        (lambda: _written("Secret", "external-secrets", 2, ("A",), LOGIN), None, "perhaps to repair it"),
+        (lambda: _written("Secret", "kubectl-edit", 2, ("A",)), True, "perhaps to repair it"),
+        (lambda: _written("ConfigMap", "python-kubernetes", 0.1, ("A",)), True, ""),
+        (lambda: _written("ConfigMap", "app", 0.1, ("A",)), True, ""),
+        (lambda: _written("ConfigMap", "argocd-controller", 2, ("A",)), True, "perhaps to repair it"),
+        (lambda: _beneath(_written("ConfigMap", "app", 0.1, ("A",))), True, "2 min ago: ConfigMap used"),
+    ],
+    ids=["renewed since the alert", "renewed before it", "and the errors are about certificates", "refreshed", "and the errors are about a login",
+         "edited", "a counter", "the application's own", "declared", "edited beneath its heartbeat"],
+)  # fmt: skip
+async def test_one_rule_tells_what_brought_errors_and_what_may_have_repaired_them(
+    world: Any, applies: bool | None, asked: str
+) -> None:
+    made = world()
+    made.fired = 4
+    diagnosis, steps = await made.look(HighErrorRate())
+    origin, step = diagnosis.finding("errors.origin"), steps["roll-back"]
+    assert origin is not None
+    told_of = f"{origin.data['asks']} {step.asks}"
+    assert asked in told_of, (step.why, told_of)
+    if applies is not None:
+        assert (step.applies, bool(step.asks)) == (applies, bool(asked)), (step.why, step.asks)
+    assert not asked or asked.startswith("2 min") or "after the alert fired 4 min ago something" in told_of
+
+
+def _beneath(world: World) -> World:
+    """Somebody edited it two minutes ago, before its own last write."""
+    entries = world.cluster.objects["ConfigMap", SPACE, "used"]["metadata"]["managedFields"]
+    entries.append({"manager": "kubectl-edit", "time": at(minutes=2), "fieldsV1": {"f:data": {}}})
+    return world
+
+
+async def test_a_certificate_that_was_renewed_since_is_no_better_explanation_of_a_crash() -> None:
+    world = _mounts(fresh(), TLS, 3).crash(restarts=4).said("app", "NameError: name 'x' is not defined")
+    _, steps = await world.look(PodRestarting())
+    assert steps["roll-back"].applies, steps["roll-back"].why

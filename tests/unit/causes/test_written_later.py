@@ -118,7 +118,9 @@ async def test_what_was_written_after_the_alert_is_perhaps_a_repair_and_no_cause
     _, steps = await guilty(2, kind).look(HighErrorRate())
     step = steps["roll-back"]
     assert step.applies, step.why
-    assert "after the alert fired something was changed, perhaps to repair it: 2 min ago" in step.asks
+    assert (
+        "after the alert fired 8 min ago something was changed, perhaps to repair it: 2 min ago" in step.asks
+    )
 
 
 async def test_an_annotation_after_the_alert_asks_nobody() -> None:

@@ -249,3 +249,12 @@ def test_what_a_step_stood_on_whose_help_is_not_known_stays_with_it() -> None:
         "step 0 was there before a later step of which it is not known whether it helped"
         "; whether step 1 helped is not known"
     )
+
+
+def test_what_its_handler_wants_kept_stays_and_says_why() -> None:
+    """An older version may not be able to live with what the step has migrated."""
+    failed = Step(ActionKind.SCALE, RolloutState.COMPLETE, 0, AlertCondition.FIRING, "as before")
+    written = entries(failed)
+    kept = [replace(e, outcome={**(e.outcome or {}), "kept": "a migration ran"}) for e in written]
+    found = by_itself(kept, [e for e in kept if e.intent["entry"] == "action"])
+    assert (found.back, found.kept) == ((), "a migration ran")

@@ -121,8 +121,10 @@ def test_how_many_pods_of_a_step_are_up_is_counted_and_one_that_is_not_is_named(
     )
     assert found.serving == 2
     assert found.text.startswith(
-        "2 of 3 pods serve, and web-2 does not: cannot get its image (ImagePullBackOff)"
+        "2 of 3 new pods serve, 1 of the version before does, and web-2 does not: cannot get its image (ImagePullBackOff)"
     )
+    alone = new_pods(_numbers(1, 4, 3), [_named("web-2", down), *[old] * 3], ACTED, rolls=True)
+    assert alone.text.startswith("0 of 3 new pods serve, 3 of the version before do, and web-2 does not")
     assert (
         new_pods(_numbers(2, 3, 1), [_named("web-1", up), before, old], ACTED, rolls=False).text
         == "1 new pods serve"

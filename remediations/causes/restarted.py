@@ -1,0 +1,58 @@
+"""What the present template's own pods tell: whether all of them were up once; whether some run that were made before its restart, so that it is
+what the others read when they start that tells them apart, and no release. And which configuration they read of which a key may be gone: that leaves
+no time and no name.
+
+Asked by `blame`. Pure."""
+
+from __future__ import annotations
+
+from app.domain.json import Obj
+from app.domain.target import Kind
+from app.kube.known_good import of_revision
+from remediations.causes.demands import configured_by
+from remediations.causes.exits import runs_well
+from remediations.causes.model import Cause, Snapshot
+from remediations.evidence.usage import count
+
+_NAMED = 2
+
+
+def read_at_start(seen: Snapshot, template: Obj) -> str:
+    """The ConfigMaps and Secrets that pods of this template read and that somebody can have changed, in words; empty for none."""
+    used = sorted(configured_by(template))
+    open_ = [f"{k} {n}" for k, n in used if not ((kept := seen.kept.get((k, n))) and kept.immutable)]
+    more = f" or {len(open_) - _NAMED} more" if len(open_) > _NAMED else ""
+    return " or ".join(open_[:_NAMED]) + more
+
+
+def run_from_before(seen: Snapshot, cause: Cause) -> str:
+    """That pods of the present template run which were made before its restart, while all that show the cause were made by it; empty otherwise."""
+    current = seen.current
+    ailing = [p for p in seen.alive if p.name in cause.pods]
+    if current is None or not ailing or not all(of_revision(p, current) for p in ailing):
+        return ""
+    own = [p for p in seen.alive if seen.newest(p) and not of_revision(p, current)]
+    well = [p for p in own if runs_well(seen, p)]
+    if not well or max(p.created_at for p in well) >= min(p.created_at for p in ailing):
+        return ""
+    run = f"{count(len(well), 'pod')} of the same template, made before its restart, {'runs' if len(well) == 1 else 'run'} without it"
+    names = read_at_start(seen, current.template)
+    changed = f"what they read when they start ({names})" if names else "what they meet when they start"
+    return f"{run}: {changed} may have changed since, and a key that was taken out leaves no trace"
+
+
+def completed(seen: Snapshot) -> bool:
+    """The present revision had all its pods available once, as its controller says."""
+    manifest = seen.workload.manifest
+    status = manifest.get("status") or {}
+    if seen.workload.observed_generation < seen.workload.ref.generation:
+        return False
+    if seen.workload.target.kind is Kind.DEPLOYMENT:
+        conditions = status.get("conditions") or ()
+        return any(
+            c.get("type") == "Progressing" and c.get("reason") == "NewReplicaSetAvailable" for c in conditions
+        )
+    if seen.workload.target.kind is Kind.STATEFUL_SET:
+        update = status.get("updateRevision")
+        return bool(update) and status.get("currentRevision") == update
+    return False
