@@ -15,6 +15,16 @@ OF_PAGERDUTY = "pagerduty:"
 LONGEST_REASON = 2_000
 """Characters of a reason that are kept."""
 _MAX_RAW = 2_000
+MAX_DETAIL, MAX_WHERE = 1_000, 300
+"""Characters of an error, and of the place of its fault, that are told."""
+_MAX_EFFORT = 300
+"""Units of work (`app.domain.effort`) on each of them: an error repeats what a sender wrote, and is told by who has to answer everybody else."""
+
+
+def told_of(said: str, longest: int = MAX_DETAIL) -> str:
+    """What an error says, or where, which may repeat words of a sender: the first `longest` characters, whole words, without what looks like a
+    secret; nothing of it where that would take long to tell."""
+    return _no_longer(redact(said, Effort(_MAX_EFFORT), longest), longest)
 
 
 def one_line(text: str, longest: int, effort: Effort | None = None) -> str:

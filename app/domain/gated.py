@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import re2
 
+from app.domain.linear import Linear
+
 _PLAIN: Final = re.compile(r"[\t\n\r -~]*")
 """Texts for which both engines mean the same by their classes of characters."""
 _TOKEN: Final = re.compile(
@@ -47,7 +49,7 @@ def gate(pattern: str) -> Any:
     options.case_sensitive = False
     options.never_capture = True
     options.max_mem = 64 << 20
-    return re2.compile(wider(pattern), options)  # type: ignore[no-untyped-call]
+    return Linear(wider(pattern), options)
 
 
 def wider(pattern: str) -> str:

@@ -42,8 +42,9 @@ _MARKS = ("[FILTERED]", "[REDACTED]", "[Filtered]", "[HIDDEN]", "[MASKED]")
 """What frameworks write in the place of a value."""
 MAX_TEXT = 16_000
 """Characters of one text that are kept; a traceback fits, a body of megabytes does not."""
-_SLACK = 1_000
-"""Characters behind the cut that are looked at too: they may tell that what stands before it is a secret."""
+_SLACK, _LEAST_SLACK = 1_000, 200
+"""Characters behind the cut that are looked at too: they may tell that what stands before it is a secret. Of what is kept only shortly as many as
+are kept, so that a long text costs no more than what is shown of it."""
 _WINDOW = 12_000
 _CONTEXT = 4_000
 """Characters of the lines of a log that are looked at in one go, and of the lines before them that are looked at once more."""
@@ -77,16 +78,17 @@ def redact(text: str, effort: Effort | None = None, longest: int = MAX_TEXT) -> 
     longest = min(longest, MAX_TEXT)
     if text in _HARMLESS and len(text) <= longest and not (effort and effort.spent()):
         return text
-    seen = _encodable(text[: longest + _SLACK])
+    slack = min(_SLACK, max(_LEAST_SLACK, longest))
+    seen = _encodable(text[: longest + slack])
     try:
         shown = _without_secrets(seen, effort)
     except Spent:
         return REDACTED
     if shown == text and len(text) <= _OFTEN:
         _remember(text)
-    if len(text) <= longest + _SLACK:
+    if len(text) <= longest + slack:
         return shown if len(shown) <= longest else bounded(shown, longest)
-    return bounded(shown, max(0, min(longest, len(shown) - _SLACK)))
+    return bounded(shown, max(0, min(longest, len(shown) - slack)))
 
 
 def _remember(text: str) -> None:

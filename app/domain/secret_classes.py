@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
 from app.domain import secret_names as names
 from app.domain import secret_places as places
 from app.domain import secret_statements as statements
+from app.domain.linear import Linear
 from app.domain.secret_commands import COMMANDS, secrets_of_command
 from app.domain.secret_dumps import DUMPS
 from app.domain.secret_forms import FORMS
@@ -66,7 +65,7 @@ _FAR = frozenset({refused, refused_beside, statements.told_of, secrets_of_comman
 
 
 def _class(name: str, pattern: str, locate: Locate = places.whole, *, far: bool = False) -> SecretClass:
-    return SecretClass(name, re2.compile(pattern), locate, far or locate in _FAR)  # type: ignore[no-untyped-call]
+    return SecretClass(name, Linear(pattern), locate, far or locate in _FAR)
 
 
 CLASSES: tuple[SecretClass, ...] = (

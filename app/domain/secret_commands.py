@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
-import re2
-
 from app.domain import secret_places as places
+from app.domain.linear import Linear
 from app.domain.secret_names import is_secret_name
 from app.domain.secret_quotes import READ
 from app.domain.secret_tools import TOOLS, Tool
@@ -34,7 +34,7 @@ TOOL = rf"\b(?P<tool>{_ANY_NAME})(?:\.exe|\.sh|\.bat)?[\s\"'\\,]"
 _NAMED: list[tuple[Any, Tool]] = [
     (re.compile(rf"(?:{name})(?:\.exe|\.sh|\.bat)?"), tool) for name, tool in TOOLS
 ]
-_ANY_TOOL: Any = re2.compile(rf"(?:{_ANY_NAME})(?:\.exe|\.sh|\.bat)?")  # type: ignore[no-untyped-call]
+_ANY_TOOL: Any = Linear(rf"(?:{_ANY_NAME})(?:\.exe|\.sh|\.bat)?")
 _COMMA = re.compile(
     r"(?:\\{0,31}[\"'])?[ \t]*,(?:\s*(?P<mark>\\{0,31}[\"'])|[ \t]*(?=[^\s\"'\\]))|(?P<closed>\\{0,31}[\"'])[ \t]+(?P<opened>(?P=closed))"
 )
@@ -47,7 +47,7 @@ _HARMLESS_PASS = re.compile(r"(?:stdin|env:.*|file:.*|fd:.*|fd0)")
 
 def secrets_of_command(match: Any, text: str) -> list[Span]:
     """Where the secrets of the command stand whose tool was found; the last span is empty and tells how far was read."""
-    tools = [tool for named, tool in _NAMED if named.fullmatch(match["tool"])]
+    tools = list(_tools_called(match["tool"]))
     found: list[Span] = []
     end = match.end() - 1
     words: list[_Word] = []
@@ -58,11 +58,16 @@ def secrets_of_command(match: Any, text: str) -> list[Span]:
         words.append((start, stop, word))
         base = word.rpartition("/")[2]
         if len(base) < 40 and _ANY_TOOL.fullmatch(base):
-            tools += [tool for named, tool in _NAMED if tool not in tools and named.fullmatch(base)]
-    for tool in tools:
+            tools += _tools_called(base)
+    for tool in {id(tool): tool for tool in tools}.values():
         if _holds(tool.only, words) and _holds(tool.also, words):
             found += _in_words(tool, words)
     return [*sorted(set(found)), (max(end, match.end()), max(end, match.end()))]
+
+
+@lru_cache(maxsize=512)
+def _tools_called(name: str) -> tuple[Tool, ...]:
+    return tuple(tool for named, tool in _NAMED if named.fullmatch(name))
 
 
 def _holds(wanted: tuple[str, ...], words: list[_Word]) -> bool:

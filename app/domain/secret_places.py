@@ -8,8 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import re2
-
+from app.domain.linear import Linear
 from app.domain.secret_names import (
     harmless_word,
     holds_names,
@@ -233,8 +232,8 @@ def said_of(match: Any, text: str) -> Span | None:
 _WHOSE = re.compile(r" (?:of|on|at|for the|for a) ")
 _GOING_ON = re.compile(r"[ \t]+[a-z]")
 """A sentence that goes on behind the word."""
-_TO = re2.compile(r"(?i)(?:key|password|passwd|passphrase|passcode|pwd|pin|secret|token)s?\s+to:?\s+\z")  # type: ignore[no-untyped-call]
-_CHANGES = re2.compile(r"(?i)\b(?:re)?(?:set|chang|updat|rotat)\w{0,4}\b[^\n]{0,40}\z")  # type: ignore[no-untyped-call]
+_TO = Linear(r"(?i)(?:key|password|passwd|passphrase|passcode|pwd|pin|secret|token)s?\s+to:?\s+\z")
+_CHANGES = Linear(r"(?i)\b(?:re)?(?:set|chang|updat|rotat)\w{0,4}\b[^\n]{0,40}\z")
 _BEFORE = 64
 """`changed the password to …` tells it, and `a password to unlock …` what it is for."""
 

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import re2
-
 from app.domain.gated import Gated
+from app.domain.linear import Linear
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_values import read_quoted, read_value
@@ -38,7 +37,7 @@ _REFUSING = (
 )
 REFUSED_VALUE = rf"(?i)\b(?:{_REFUSING})\b|(?-i:(?:Error|Exception|Invalid|Failure)\b)|\binput(?:_value)?=|[{QUOTES}] (?:is|was|are|has|does) "
 """A word by which a program refuses, or says what it was given."""
-_MAY_NAME: Any = re2.compile(  # type: ignore[no-untyped-call]
+_MAY_NAME: Any = Linear(
     r"(?i)pass?w|pass\b|_pass|pass_|pwd|psw|psk|secret|to?ke?n|[_.-]?key|cred|auth|cookie|signature|\bpin\b|code|jwt|otp|\bpat\b|dsn|sid\b"
     r"|sess|phrase|mnemonic|kennwort|contrase|senha|wachtwoord|pepper|env\[|conninfo|jaas"
 )

@@ -12,9 +12,8 @@ from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
-import re2
-
 from app.domain import secret_places as places
+from app.domain.linear import Linear
 from app.domain.secret_names import harmless_word, is_secret_name, says_state
 from app.domain.secret_quotes import READ
 from app.domain.secret_refusals import is_name, is_no_value, is_of_another
@@ -64,7 +63,7 @@ def _held(match: Any, text: str) -> Span | None:
 
 NOUN = r"(?i)(?:pass|pwd|secret|token|key|cred|otp\b|\bpin\b|jwt)"
 """What is in each noun of a sentence that `refused_beside` reads."""
-_REFUSES: Any = re2.compile(  # type: ignore[no-untyped-call]
+_REFUSES: Any = Linear(
     r"(?i)\b(?:in(?:valid|correct|compatible|sufficient)|illegal|mal?formed|wrong|bad|weak|un(?:expected|known|recogni[sz]ed|supported|acceptable|authori[sz]ed|able)|reject\w*|refus\w*|decline\w*|den(?:y|ied|ies)"
     r"|(?:dis|not )allow\w*|forbid\w*|prohibit\w*|fail\w*|expire\w*|revoked?|leaked|compromised|breach\w*|blocked|banned|disabled|forbidden|unauthorized|mis?match\w*|match\w*|differ\w*|not|no such|cannot|can't|could\s?n[o']t|\w{1,8}n't|pars(?:e|ed|ing)|decod\w+|verif\w+|validat\w+"
     r"|accept\w*|expect\w*|receiv\w*|got|given|provided|supplied|must|should|too (?:short|long|weak)|violat\w*|already|duplicate)\b"

@@ -9,8 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import re2
-
+from app.domain.linear import Linear
 from app.domain.secret_names import harmless_word, holds_names, is_secret_name, says_state
 from app.domain.secret_places import made_up_behind, place
 from app.domain.secret_quotes import end_of_line
@@ -262,9 +261,9 @@ def attribute(match: Any, text: str) -> Span | None:
 
 
 _ELEMENT = 2_000
-_ATTRIBUTE = re2.compile(
+_ATTRIBUTE = Linear(
     r"""(?P<name>[\w:.-]+)\s*=\s*\\{0,16}["'](?P<value>[^"'\\]*(?:\\+[^"'\\]+)*)\\{0,16}["']"""
-)  # type: ignore[no-untyped-call]
+)
 
 
 def of_a_webhook(match: Any, _text: str) -> Span | None:

@@ -11,15 +11,14 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import Any, Final
 
-import re2
-
+from app.domain.linear import Linear
 from app.domain.redact import in_one_line
 from app.domain.text import bounded
 
 _SEEN = 2_000
 _SHOWN = 160
 _LETTER, _PART = r"[A-Za-z_\x{80}-\x{10FFFF}]", r"[A-Za-z0-9_\x{80}-\x{10FFFF}]"
-_TOKEN: Any = re2.compile(  # type: ignore[no-untyped-call]
+_TOKEN: Any = Linear(
     r"(?s)(?P<blank>\s+|--[^\n\r]*)"
     r"|(?P<block>/\*)"
     r"|(?P<escaped>[Ee]'(?:[^'\\]|\\.|'')*')"
@@ -32,7 +31,7 @@ _TOKEN: Any = re2.compile(  # type: ignore[no-untyped-call]
     r"|(?P<number>0[xXoObB][0-9A-Fa-f_]+|[0-9][0-9_]*(?:\.[0-9_]*)?(?:[eE][+-]?[0-9][0-9_]*)?)"
     r"|(?P<sign>.)"
 )
-_BLOCK: Any = re2.compile(r"/\*|\*/")  # type: ignore[no-untyped-call]
+_BLOCK: Any = Linear(r"/\*|\*/")
 _BACKSLASHED: Final = "\\'"
 _ASSIGNING: Final = ("SET", "ALTER", "CREATE")
 """A value that one of these assigns to a setting needs no quotes, and may be a list: it goes up to the statement's end."""

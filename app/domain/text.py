@@ -35,21 +35,28 @@ _LONGEST_SECRET = 1_000
 _SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
 
 
+class Beside:
+    """A thread beside the event loop in which work is done one after the other: threads would only take turns at the interpreter, and whoever
+    answers requests would be one of many."""
+
+    def __init__(self) -> None:
+        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """What `work` gives. Who stops waiting ends no thread, so the turn lasts as long as the work does."""
+        turn = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
+        await turn.acquire()
+        doing = asyncio.ensure_future(asyncio.to_thread(work))
+        doing.add_done_callback(lambda _: turn.release())
+        return await asyncio.shield(doing)
+
+
+_READING: Final = Beside()
+
+
 async def beside(size: int, work: Callable[[], T]) -> T:
-    """What `work` gives, which reads `size` characters of strangers: in a thread when they are many, so that it holds nobody up, and one
-    after the other: they would only take turns at the interpreter, and whoever answers requests would be one of many. Who stops waiting ends
-    no thread, so the turn lasts as long as the reading does."""
-    if size <= LONG:
-        return work()
-    turn = _TURNS.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-    await turn.acquire()
-    reading = asyncio.ensure_future(asyncio.to_thread(work))
-    reading.add_done_callback(lambda _: turn.release())
-    return await asyncio.shield(reading)
-
-
-_TURNS: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-"""Whose turn it is to read a long text, in each event loop."""
+    """What `work` gives, which reads `size` characters of strangers: beside the event loop when they are many, so that it holds nobody up."""
+    return work() if size <= LONG else await _READING.do(work)
 
 
 def visible(text: str) -> str:
@@ -82,7 +89,14 @@ def _escape(code: int) -> str:
 def spelled(document: str) -> str:
     """A JSON document with every control character in JSON's own escape: read, it is the same, and it moves nothing where it is printed.
     Half a surrogate pair, which no encoding has, can be sent so."""
-    return CONTROL.sub(lambda m: "".join(map(_SPELL, _units(m[0]))), document)
+    return "".join(
+        CONTROL.sub(lambda m: "".join(map(_SPELL, _units(m[0]))), document[at : at + _AT_ONCE])
+        for at in range(0, len(document), _AT_ONCE)
+    )
+
+
+_AT_ONCE: Final = 64 * 1024
+"""Characters that are looked at in one go: an expression gives no other thread its turn meanwhile."""
 
 
 _SPELL: Final = "\\u{:04x}".format

@@ -38,6 +38,8 @@ MAX_LABELS = 128
 MAX_NAME = 256
 MAX_VALUE = 4_096
 MAX_ANNOTATION = 10_000
+MAX_OF_ALL = 65_536
+"""Characters of all labels of one alert, and of all its annotations: each is kept for each alert, read for each decision, and the labels stand in the audit trail for good."""
 MAX_URL = 2_048
 _LOOKED_AT = MAX_ANNOTATION + 2_000
 """Characters of a text that is only shown: a password is seen whole before the text is cut."""
@@ -158,7 +160,19 @@ def _labels(value: Any) -> dict[str, str]:
             raise _Unusable("bad_label", path, "half of a surrogate pair is no text")
         if len(name) > MAX_NAME or len(text) > MAX_VALUE:
             return _labels(_cut(labels))
-    return labels
+    return (
+        labels if sum(map(len, labels.values())) + sum(map(len, labels)) <= MAX_OF_ALL else _fitting(labels)
+    )
+
+
+def _fitting(labels: dict[str, str]) -> dict[str, str]:
+    """As many labels as are read of an alert whose labels are long all together, chosen as where there are too many."""
+    chosen, left = dict[str, str](), MAX_OF_ALL
+    for name in sorted(labels, key=lambda name: name not in _TELLING):
+        left -= len(name) + len(labels[name])
+        if left >= 0 or name in _TELLING:
+            chosen[name] = labels[name]
+    return {name: text for name, text in labels.items() if name in chosen} | _lost(labels.keys() - chosen)
 
 
 def _first(labels: dict[str, Any]) -> dict[str, Any]:
@@ -216,8 +230,12 @@ def _annotations(value: Any, effort: Effort) -> dict[str, str]:
         for name, text in islice(value.items(), MAX_LABELS)
     }
     first = sorted(texts, key=lambda name: (name not in _SHOWN_FIRST, len(texts[name])))
-    told = {name: annotation(name[:MAX_NAME], texts[name], MAX_ANNOTATION, effort) for name in first}
-    return {_told_name(name, effort): told[name] for name in texts}
+    told, left = dict[str, str](), MAX_OF_ALL
+    for name in first:
+        if left > 0 or not texts[name]:
+            told[name] = annotation(name[:MAX_NAME], texts[name], min(MAX_ANNOTATION, left), effort)
+            left -= len(told[name]) + min(len(name), MAX_NAME)
+    return {_told_name(name, effort): told[name] for name in texts if name in told}
 
 
 def _told_name(name: str, effort: Effort) -> str:

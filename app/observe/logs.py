@@ -15,14 +15,18 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import EventDict, Processor
 
-from app.domain.redact import redact_value
+from app.domain.redact import redact_value, work_bounded
 
 
 def redact_event(_logger: Any, _method: str, event: EventDict) -> EventDict:
-    """Processor for structlog: the last one before rendering, so that formatted tracebacks are covered too."""
-    return {key: value if key in _OWN_KEYS else redact_value(value, key) for key, value in event.items()}
+    """Processor for structlog: the last one before rendering, so that formatted tracebacks are covered too. A line is written by whoever answers
+    requests: what of it takes long to look through is hidden."""
+    with work_bounded(_MAX_WORK, hides=True):
+        return {key: value if key in _OWN_KEYS else redact_value(value, key) for key, value in event.items()}
 
 
+_MAX_WORK = 2_000
+"""Units of work (`app.domain.effort`) on one line: a traceback takes some tens."""
 _OWN_KEYS = frozenset({"level", "timestamp", "_record", "_from_structlog"})
 
 

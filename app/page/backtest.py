@@ -140,11 +140,12 @@ def _refused(told: Tried, *faults: str) -> Tried:
 async def _heard(site: Site, since: datetime) -> tuple[list[Heard], bool]:
     """What was heard of alerts since then, oldest first, and whether there was more than is played."""
     found: list[Heard] = []
-    before, looked = 0, 0
+    before, looked, left = 0, 0, 4 * records.MAX_HEARD
     while looked < records.EXPORTED:
         part = await site.web.store.read(partial(records.heard, before=before))
         found += [one for one in part.rows if one.at >= since]
-        if len(found) > records.REPLAYED:
+        left -= sum(one.size for one in part.rows)
+        if len(found) > records.REPLAYED or left < 0:
             return found[: records.REPLAYED][::-1], True
         if not part.following or part.oldest is None or part.oldest < since:
             return found[::-1], False

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from urllib.parse import urlencode
 
+from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -52,9 +53,15 @@ class _Placed(StreamingResponse):
 
 async def _lines(store: Store, part: Part) -> AsyncIterator[str]:
     first = part.first
-    while rows := await store.read(partial(stored.rows_of, of=part, first=first)):
-        yield "".join(f"{json.dumps(row)}\n" for row in rows)
-        first = rows[-1]["seq"] + 1
+    while first:
+        text, first = await store.read(partial(_some, part=part, first=first))
+        yield text
+
+
+def _some(conn: Connection, part: Part, first: int) -> tuple[str, int]:
+    """The next lines, made where they are read, and the record to go on from; 0 at the end."""
+    rows = stored.rows_of(conn, part, first)
+    return "".join(f"{json.dumps(row)}\n" for row in rows), rows[-1]["seq"] + 1 if rows else 0
 
 
 def _headers(asked: Mapping[str, str], part: Part) -> dict[str, str]:

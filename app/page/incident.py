@@ -34,12 +34,16 @@ from app.policy.explain import explain_lines
 from app.policy.model import Rule
 from app.store import audit, incidents, people, runs, work
 from app.store import facts as counts
+from app.store.audit import AuditEvent
 from app.store.incidents import Incident
+from app.store.portions import Newest
 from app.store.runs import Run
 
 _LONGEST_FIND = 200
 SHOWN = 2_000
-"""Records of the timeline that a page shows, the newest; `remediator explain` tells all."""
+"""Records of the timeline that a page shows, the newest, and fewer where they are long; the audit trail has all."""
+_MAX_SHOWN = 512 * 1024
+"""Characters of them: a page of short labels has some ten times as many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,17 @@ def look(
 ) -> IncidentPage:
     """The page of one incident; with `find` only the entries of the timeline that have these letters. Raises Missing."""
     incident = incidents.get(conn, incident_id)
-    records = audit.for_incident(conn, incident_id)
-    timeline = telling.fold(incident_id, records)
-    shown = records[-SHOWN:]
+    newest = Newest[AuditEvent](SHOWN, lambda record: record.size, _MAX_SHOWN)
+    decided = 0
+
+    def noted(record: AuditEvent) -> AuditEvent:
+        nonlocal decided
+        decided = record.seq if record.kind is EventKind.DECIDED else decided
+        return record
+
+    records = map(noted, audit.each_of_incident(conn, incident_id))
+    timeline = telling.fold(incident_id, newest.passed(records))
+    shown = newest.kept
     message = parent(timeline)
     lines = tuple(li for part in message.parts for li in part.lines)
     every = entries(shown, timeline)
@@ -130,9 +142,9 @@ def look(
         _afterwards(conn, timeline, visitor),
         explain_lines(timeline.decision) if timeline.decision else (),
         told,
-        records[-1].seq,
-        max((r.seq for r in records if r.kind is EventKind.DECIDED), default=0),
-        len(records) - len(shown),
+        shown[-1].seq,
+        decided,
+        newest.left_out,
         _takes(conn, incident, timeline, visitor),
         _charts(conn, incident_id),
         wanted,

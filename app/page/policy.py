@@ -14,8 +14,8 @@ from sqlalchemy import Connection
 
 from app.domain.decision import Code, Decision, GateResult, Mode, strongest
 from app.domain.errors import BadInput, RemediatorError
+from app.domain.free_text import told_of
 from app.domain.plan import Step
-from app.domain.redact import redact
 from app.domain.target import Target
 from app.domain.units import duration
 from app.flow.calling.attended import at_it
@@ -100,7 +100,7 @@ async def look(services: Services, labels: str, what_if: WhatIf | None = None) -
     try:
         named = labels_of(asked, "labels") if asked else None
     except BadInput as error:
-        fault = redact(error.message)
+        fault = told_of(error.message)
     if named is not None:
         met = meets(policy, services.ceiling, named)
         word = await _word(services, policy, named, what_if) if what_if and met.target else None

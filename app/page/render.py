@@ -16,7 +16,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import RedirectResponse, Response
 
 from app.domain.json import canonical
 from app.domain.text import CONTROL, visible
@@ -24,6 +24,7 @@ from app.domain.units import duration, utc
 from app.notify.text import Piece, Ref, Span, When, Who, is_url
 from app.notify.wording import state_word, undo_line
 from app.page.entries import gate_word
+from app.web.answers import Answer
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -64,9 +65,13 @@ def static(name: str, version: str) -> Response | None:
     return Response(content, headers={**HEADERS, **kept}, media_type=kind)
 
 
+class _HTML(Answer):
+    media_type = "text/html"
+
+
 def page(template: str, code: int = 200, **shown: Any) -> Response:
-    """An answer from a template, with the HTTP status `code`."""
-    return HTMLResponse(render(template, **shown), code, headers=HEADERS)
+    """An answer from a template, with the HTTP status `code`. It is rendered beside the event loop, before it is sent."""
+    return _HTML(lambda: render(template, **shown).encode(), code, HEADERS)
 
 
 def render(template: str, **shown: Any) -> str:

@@ -19,8 +19,8 @@ from starlette.responses import Response
 
 from app.domain.decision import Decision
 from app.domain.errors import BadInput, Missing, NotAuthenticated, NotPermitted, RemediatorError, TryLater
-from app.domain.free_text import name_told, reason_given
-from app.domain.redact import redact, work_bounded
+from app.domain.free_text import name_told, reason_given, told_of
+from app.domain.redact import work_bounded
 from app.domain.target import Target
 from app.flow.services import Services
 from app.intake.auth import ANYONE, Principal, Scope
@@ -34,7 +34,8 @@ from app.policy.model import Policy, Rule
 from app.store import approvals
 from app.store.connection import storable
 from app.store.records import Heard
-from app.web.callers import caller, headers_of, require_same_site
+from app.web.answers import Answer
+from app.web.callers import CALLER, caller, headers_of, require_same_site
 from app.web.cookies import VISIT
 from app.web.expensive import ExpensiveReads
 from app.web.failures import Failures, TooManyFailuresError
@@ -155,6 +156,7 @@ def looking(site: Site, handler: Handler) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             visitor, brought = await arrive(site, request)
+            request.scope[CALLER] = visitor.principal.name
             response = await handler(site, request, visitor)
         except NotAuthenticated as error:
             return _to_login(request, error)
@@ -170,7 +172,7 @@ def expensive(handler: Handler) -> Handler:
 
     async def placed(site: Site, request: Request, visitor: Visitor) -> Response:
         with site.web.expensive.place(visitor.principal.name):
-            return await handler(site, request, visitor)
+            return await _made(await handler(site, request, visitor))
 
     return placed
 
@@ -180,9 +182,16 @@ def folding(handler: Handler) -> Handler:
 
     async def placed(site: Site, request: Request, visitor: Visitor) -> Response:
         with site.web.pages.place(visitor.principal.name):
-            return await handler(site, request, visitor)
+            return await _made(await handler(site, request, visitor))
 
     return placed
+
+
+async def _made(response: Response) -> Response:
+    """Made while its place is taken: what it is made of stands in memory until then."""
+    if isinstance(response, Answer):
+        await response.made()
+    return response
 
 
 def greeting(site: Site, handler: Handler) -> Endpoint:
@@ -339,7 +348,7 @@ def told(request: Request, error: RemediatorError, back: str = "/") -> Response:
     if (status := status_of(error)) == 500:
         text = "an unexpected error; the service's log has it"
     else:
-        text, where = redact(error.message), redact(error.where, longest=_PLACE)
+        text, where = told_of(error.message), told_of(error.where, _PLACE)
     request_id = str(request.scope.get(REQUEST_ID, ""))
     shown = {"text": text, "where": where, "why": error.code, "back": back, "request_id": request_id}
     answer = render.page("error.html", status, status=status, **shown)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.domain.errors import BadInput, RemediatorError
+from app.domain.free_text import told_of
 from app.domain.target import NAMESPACE_NAME, OBJECT_NAME
 from app.flow.diagnosing import look as screens
 from app.flow.diagnosing.look import Screen
@@ -52,7 +53,7 @@ async def diagnosis(services: Services, query: Mapping[str, str]) -> Diagnosis:
             )
         screen = await screens.diagnose(services, namespace, kind, name)
     except RemediatorError as error:
-        return Diagnosis(asked.namespace, asked.kind, asked.name, refusal=error.message)
+        return Diagnosis(asked.namespace, asked.kind, asked.name, refusal=told_of(error.message))
     return Diagnosis(asked.namespace, asked.kind, asked.name, screen)
 
 

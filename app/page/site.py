@@ -16,8 +16,8 @@ from starlette.responses import Response
 
 from app.domain.errors import Missing, Refused, RemediatorError
 from app.domain.events import EventKind
+from app.domain.free_text import MAX_WHERE, told_of
 from app.domain.outcome import RunState
-from app.domain.redact import redact
 from app.flow.services import Services
 from app.flow.undoing.undo_order import KnowFirst
 from app.intake.auth import Scope
@@ -191,7 +191,7 @@ async def _on_run(site: Site, request: Request, visitor: Visitor) -> Response:
         return told(request, refused, page)
     unless = isinstance(refused, KnowFirst)
     refusal = {
-        "text": redact(closer.refused_with(refused)),
+        "text": told_of(closer.refused_with(refused)),
         "unless": unless,
         "reason": form.get("reason", ""),
     }
@@ -298,7 +298,7 @@ def _order_form(
     if refused is not None:
         form, error = refused
         shown["typed"] = form
-        shown["refusal"] = (redact(error.message), redact(error.where), error.code)
+        shown["refusal"] = (told_of(error.message), told_of(error.where, MAX_WHERE), error.code)
     may, kinds = visitor.may(Scope.TRIGGER), tuple(kind.value for kind in procedures.KINDS)
     status = 200 if refused is None else status_of(refused[1])
     return render.page(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Self, TypeVar
@@ -35,6 +35,7 @@ from sqlalchemy.sql.functions import FunctionElement
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.store.connection import Prepared, moment, plain_text, to_json, to_text
+from app.store.portions import each
 from app.store.schema import ABOUT_INCIDENT, ABOUT_RUN, audit, audit_chain, episodes, incidents
 from app.store.tx import AuditRecord
 
@@ -281,6 +282,8 @@ class AuditEvent:
     actor: str
     data: dict[str, Any]
     hash: str
+    size: int = field(default=0, compare=False)
+    """Characters of its data as they are stored."""
 
 
 def append(conn: Connection, records: Sequence[AuditRecord], keys: AuditKeys = NO_KEYS) -> None:
@@ -310,8 +313,13 @@ IN_CHAIN = and_(
 
 def for_incident(conn: Connection, incident_id: str) -> list[AuditEvent]:
     """All events of one incident, its runs included, oldest first."""
+    return list(each_of_incident(conn, incident_id))
+
+
+def each_of_incident(conn: Connection, incident_id: str) -> Iterator[AuditEvent]:
+    """The same one by one: an incident may have more of them than there is memory for."""
     query = select(audit).where(events_of(conn, incident_id), IN_CHAIN).order_by(audit.c.seq)
-    return [event_from(row) for row in conn.execute(query)]
+    return (event_from(row) for row in each(conn, query))
 
 
 def for_run(conn: Connection, run_id: str) -> list[AuditEvent]:
@@ -355,4 +363,5 @@ def event_from(row: Row[Any]) -> AuditEvent:
         row.actor,
         to_json(row.data),
         row.hash,
+        len(row.data),
     )

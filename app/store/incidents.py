@@ -1,7 +1,6 @@
 """Incidents: who looks at which, where each stands, which alerts belong to it.
 
-Called by the flow (to claim, move, target, merge) and by the web and command line (to read). Opening incidents is
-`ingest`'s business. Never decides anything.
+Called by the flow (to claim, move, target, merge) and by the web and command line (to read). Opening incidents is `ingest`'s business. Never decides anything.
 
 A wake-up is never lost: `due_at` is consumed only by a claim (or by `move_all`, which sees and settles in one). A claim puts `due_at` to the end of its lease, so an
 incident whose worker died comes due again by itself, and a wake-up that arrives during the claim shows as a `due_at`
@@ -200,7 +199,7 @@ def page(
 def alerts(conn: Connection, incident_id: str, limit: int) -> list[StoredAlert]:
     """Up to `limit` alerts of the incident, those that fire first."""
     asked = {**episodes_of(conn, incident_id), "most": limit}
-    return [_stored_alert(row) for row in conn.execute(_ALERTS, asked)]
+    return [stored_alert(row) for row in conn.execute(_ALERTS, asked)]
 
 
 def firing_count(conn: Connection, incident_id: str) -> int:
@@ -382,7 +381,8 @@ def incident_from(row: Row[Any]) -> Incident:
     return Incident(**data)
 
 
-def _stored_alert(row: Row[Any]) -> StoredAlert:
+def stored_alert(row: Row[Any]) -> StoredAlert:
+    """A row of the episodes as an alert."""
     return StoredAlert(
         row.key,
         Source(row.source),

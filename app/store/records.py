@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Row, func, or_, select
 
 from app.domain.events import EventKind
 from app.store import trail
 from app.store.audit import IN_CHAIN, AuditEvent, event_from, events_of
 from app.store.connection import micros, moment, to_json, to_text
+from app.store.portions import Portion, portion
 from app.store.schema import ABOUT_INCIDENT, ABOUT_RUN, audit, incidents
 
 LOOKED_AT = 20_000
@@ -25,8 +26,8 @@ EXPORTED = 100_000
 """Records that one part of an export covers, and that a replay looks through."""
 REPLAYED = 20_000
 """Words about alerts that a replay plays at most: some seconds of work."""
-AT_ONCE = 2_000
-"""Records that are looked through in one read for a replay."""
+AT_ONCE, MAX_HEARD = 2_000, 8 * 1024 * 1024
+"""Records that are looked through in one read for a replay, and characters of them; a replay holds four times as many characters."""
 _CLOCKS = timedelta(minutes=15)
 """How far the clocks of replicas, or one that was set, may be apart; within it every record is compared by its own time."""
 _HEARD = (EventKind.ALERT_FIRED.value, EventKind.ALERT_RESOLVED.value)
@@ -67,13 +68,10 @@ def page(conn: Connection, sought: Sought, before: int, limit: int) -> Records:
     if not (sought.run or sought.incident):  # these have an index of their own
         seq = select(audit.c.seq).where(*top).order_by(audit.c.seq.desc()).offset(LOOKED_AT).limit(1)
         floor = int(conn.execute(seq).scalar() or 0)
-    query = select(audit).where(*where, *top).order_by(audit.c.seq.desc()).limit(limit + 1)
+    query = select(audit).where(*where, *top).order_by(audit.c.seq.desc())
     if floor:
         query = query.where(audit.c.seq >= floor)
-    rows = [event_from(row) for row in conn.execute(query)]
-    if len(rows) > limit:
-        return Records(rows[:limit], rows[limit - 1].seq)
-    return Records(rows, floor, more=floor > 0)
+    return _records(portion(conn, query, limit, event_from), floor)
 
 
 def onward(conn: Connection, sought: Sought, after: int, limit: int) -> Records:
@@ -84,13 +82,17 @@ def onward(conn: Connection, sought: Sought, after: int, limit: int) -> Records:
     top += [audit.c.seq <= last] if last is not None else []
     seq = select(audit.c.seq).where(*top).order_by(audit.c.seq).offset(LOOKED_AT).limit(1)
     ceiling = int(conn.execute(seq).scalar() or 0)
-    query = select(audit).where(*where, *top).order_by(audit.c.seq).limit(limit + 1)
+    query = select(audit).where(*where, *top).order_by(audit.c.seq)
     if ceiling:
         query = query.where(audit.c.seq <= ceiling)
-    rows = [event_from(row) for row in conn.execute(query)]
-    if len(rows) > limit:
-        return Records(rows[:limit], rows[limit - 1].seq)
-    return Records(rows, ceiling, more=ceiling > 0)
+    return _records(portion(conn, query, limit, event_from), ceiling)
+
+
+def _records(found: Portion[AuditEvent], end: int) -> Records:
+    """A page that is full goes on behind its last record, another where the look ended."""
+    if found.more:
+        return Records(found.rows, found.rows[-1].seq)
+    return Records(found.rows, end, more=end > 0)
 
 
 def _span(conn: Connection, sought: Sought) -> tuple[int, int | None]:
@@ -144,6 +146,8 @@ class Heard:
     kind: str
     at: datetime
     data: Mapping[str, Any]
+    size: int = 0
+    """Characters of the record's data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +166,18 @@ def heard(conn: Connection, before: int) -> HeardPart:
     last = select(audit.c.seq, audit.c.at).where(*top).order_by(audit.c.seq.desc())
     ends = conn.execute(last.offset(AT_ONCE - 1).limit(1)).one_or_none()
     where = [*top, audit.c.kind.in_(_HEARD), *([audit.c.seq >= ends.seq] if ends else [])]
-    query = select(audit.c.kind, audit.c.at, audit.c.data).where(*where).order_by(audit.c.seq.desc())
-    rows = [Heard(row.kind, moment(row.at), _needed(to_json(row.data))) for row in conn.execute(query)]
+    query = (
+        select(audit.c.seq, audit.c.kind, audit.c.at, audit.c.data).where(*where).order_by(audit.c.seq.desc())
+    )
+    found = portion(conn, query, AT_ONCE, _heard, MAX_HEARD)
+    rows = [one for _, one in found.rows]
+    if found.more:
+        return HeardPart(rows, rows[-1].at, found.rows[-1][0])
     return HeardPart(rows, moment(ends.at) if ends else None, int(ends.seq) if ends else 0)
+
+
+def _heard(row: Row[Any]) -> tuple[int, Heard]:
+    return row.seq, Heard(row.kind, moment(row.at), _needed(to_json(row.data)), len(row.data))
 
 
 def _needed(data: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -23,10 +23,11 @@ from app.domain.events import EventKind
 from app.store import guards
 from app.store.audit import GENESIS, NO_KEYS, PAGE, AuditKeys, Head, HeadGoneError, key_of, there
 from app.store.connection import plain_text, to_json
+from app.store.portions import portion
 from app.store.schema import audit, audit_chain, audit_gaps, incidents
 from app.store.tx import AuditRecord, Tx
 
-_CHUNK = 1_000  # records read at a time by verify and export
+_CHUNK = 1_000  # records read at a time by verify and export, and fewer where they are long
 _HALF = re.compile("[\ud800-\udfff]")  # what bytes that are not UTF-8 are read as
 _EXPORTED = ("seq", "at", "kind", "incident_id", "run_id", "actor")
 
@@ -375,9 +376,9 @@ def _rows(conn: Connection) -> Iterator[Row[Any]]:
 
 def chunk(conn: Connection, where: Sequence[ColumnElement[bool]]) -> Sequence[Row[Any]]:
     """The first records that fit, as many as are read at a time, whatever their text is; none at the end."""
-    query = select(audit).where(*where).order_by(audit.c.seq).limit(_CHUNK)
+    query = select(audit).where(*where).order_by(audit.c.seq)
     with _any_bytes(conn):
-        return conn.execute(query).all()
+        return portion(conn, query, _CHUNK, lambda row: row).rows
 
 
 @contextmanager

@@ -251,10 +251,11 @@ def _query(conn: Connection, incident_id: str, limit: int) -> list[StoredDecisio
     query = (
         select(decisions).where(decisions.c.incident_id == incident_id).order_by(*NEWEST_FIRST).limit(limit)
     )
-    return [_decision(row) for row in conn.execute(query)]
+    return [decision_from(row) for row in conn.execute(query)]
 
 
-def _decision(row: Row[Any]) -> StoredDecision:
+def decision_from(row: Row[Any]) -> StoredDecision:
+    """A row of the decisions."""
     return StoredDecision(row.id, row.incident_id, row.run_id, moment(row.at), to_json(row.body))
 
 

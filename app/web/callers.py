@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 from fastapi import Request
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
-from app.domain.free_text import name_told
+from app.domain.free_text import told_of
+from app.domain.text import visible
 from app.domain.urls import is_address, is_loopback
 from app.intake.auth import ANYONE, Access, Principal, Scope
 from app.intake.body import pointer
@@ -32,6 +33,8 @@ _ONCE = frozenset(
         b"x-slack-signature",
     }
 )
+CALLER = "alert_remediator.caller"
+"""In the scope of a request: the name of whoever may look, so that long answers are counted by it."""
 _LAST_PORT = 65535
 _NAME = 200
 """Characters of an unknown parameter's name that an answer shows."""
@@ -128,6 +131,7 @@ def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]
         if request.method != "GET":
             require_same_site(headers)
         principal = caller(request.app.state.services.access, headers, scope)
+        request.scope[CALLER] = principal.name
         if request.url.query:
             _require_known(request)
         return principal
@@ -149,7 +153,7 @@ def _require_known(request: Request) -> None:
     for name, _ in request.query_params.multi_items():
         if name not in known:
             allowed = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-            where = pointer("query", name_told(name, _NAME))
+            where = pointer("query", visible(told_of(name, _NAME)))
             raise BadInput(f"not known here; this {allowed}", code="unknown_parameter", where=where)
         if name in seen:
             raise BadInput("send it once", code="repeated_parameter", where=pointer("query", name))

@@ -27,6 +27,10 @@ PAGES_OF_ONE: Final = 16
 """Pages of one visitor under way at once: many look with one token, and all reload when there is news."""
 PAGES_IN_ALL: Final = 32
 """Pages of all visitors under way at once."""
+ANSWERS_OF_ONE: Final = 8
+"""Long answers to one caller under way at once."""
+ANSWERS_IN_ALL: Final = 16
+"""Long answers to all callers under way at once: of some megabytes each, which the pod has memory for."""
 _RETRY: Final = 2.0  # seconds
 
 reader = require(Scope.READ)

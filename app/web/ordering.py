@@ -25,6 +25,7 @@ from app.web.paging import Id
 from app.web.placing import place
 from app.web.reading import RunId, Using
 from app.web.requests import read_body
+from app.web.services import WebServices
 from app.web.views import Ordered
 
 M = TypeVar("M", bound=BaseModel)
@@ -108,14 +109,22 @@ async def json_bytes(request: Request) -> bytes:
     return body
 
 
-def json_of(model: type[M], *, empty: bytes = b"") -> Callable[[Request, Principal], Coroutine[Any, Any, M]]:
-    """A dependency: the body as `model`; `empty` stands in for no body. Callers are authenticated before it is read."""
+def json_of(
+    model: type[M], *, empty: bytes = b""
+) -> Callable[[Request, WebServices, Principal], Coroutine[Any, Any, M]]:
+    """A dependency: the body as `model`; `empty` stands in for no body. Callers are authenticated before it is read, and it is read as long as
+    other bodies are: where that takes long, beside the event loop."""
 
-    async def read(request: Request, _operator: Operator) -> M:
+    async def read(request: Request, using: Using, operator: Operator) -> M:
         body = await json_bytes(request)
-        return validated(model, decode(body or empty, max_bytes=manual.MAX_BYTES))
+        parse = partial(_parsed, model, body or empty)
+        return await using.long_bodies.read(operator.name, body, parse)
 
     return read
+
+
+def _parsed(model: type[M], body: bytes) -> M:
+    return validated(model, decode(body, max_bytes=manual.MAX_BYTES))
 
 
 Answer = Annotated[AnswerBody, Depends(json_of(AnswerBody, empty=b"{}"))]

@@ -29,7 +29,7 @@ from app.domain.errors import (
     RemediatorError,
     TryLater,
 )
-from app.domain.redact import redact
+from app.domain.free_text import MAX_WHERE, told_of
 from app.domain.text import spelled
 from app.intake.body import pointer
 from app.web.failures import TooManyFailuresError, counted
@@ -39,6 +39,8 @@ _log = structlog.get_logger("app.web")
 MEDIA_TYPE = "application/problem+json"
 REQUEST_ID = "remediator.request_id"
 """Key of the request's id in the ASGI scope."""
+MAX_PATH = 200
+"""Characters of a stranger's path that a log line shows."""
 _DEFAULT_RETRY = 5  # seconds
 _BY_CODE = {
     "body_too_large": 413,
@@ -94,8 +96,8 @@ def problem(
         title=HTTPStatus(status).phrase,
         status=status,
         code=code,
-        detail=redact(detail),
-        where=redact(where),
+        detail=told_of(detail),
+        where=told_of(where, MAX_WHERE),
         request_id=str(scope.get(REQUEST_ID, "")),
     )
     return SpelledJSON(body.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
@@ -106,7 +108,7 @@ def of_error(scope: Scope, error: RemediatorError) -> Response:
     status = status_of(error)
     if status == 500:
         _log.error(
-            "fault", request=str(scope.get(REQUEST_ID, "")), code=error.code, reason=redact(error.message)
+            "fault", request=str(scope.get(REQUEST_ID, "")), code=error.code, reason=told_of(error.message)
         )
         return internal(scope, error.code)
     headers: dict[str, str] = {}
@@ -170,10 +172,10 @@ async def guarded(
     try:
         await app(scope, receive, send)
     except ClientDisconnect:
-        _log.info("client gone", request=scope[REQUEST_ID], path=scope["path"])
+        _log.info("client gone", request=scope[REQUEST_ID], path=scope["path"][:MAX_PATH])
     except Exception:  # noqa: BLE001 - the HTTP boundary
         _log.exception(
-            "request failed", request=scope[REQUEST_ID], method=scope["method"], path=scope["path"]
+            "request failed", request=scope[REQUEST_ID], method=scope["method"], path=scope["path"][:MAX_PATH]
         )
         if not begun():
             await internal(scope)(scope, receive, send)

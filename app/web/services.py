@@ -17,7 +17,14 @@ from app.intake.auth import Access
 from app.observe.metrics import Metrics
 from app.store.approvals import NO_CLICK, Click
 from app.store.database import Store
-from app.web.expensive import PAGES_IN_ALL, PAGES_OF_ONE, ExpensiveReads, Together
+from app.web.expensive import (
+    ANSWERS_IN_ALL,
+    ANSWERS_OF_ONE,
+    PAGES_IN_ALL,
+    PAGES_OF_ONE,
+    ExpensiveReads,
+    Together,
+)
 from app.web.failures import API_TRIES, Failures
 from app.web.long_bodies import LongBodies
 from app.web.unproved import Unproved
@@ -125,7 +132,7 @@ class WebServices:
     `nudge` wakes the decide loop after something was stored. `ready` says what keeps alerts out and what works less well.
     `check_order` raises BadInput for a remediation that does not exist or params that do not fit;
     `check_target` raises Refused for a workload that is not there. `label_names` says how the policy in force reads labels.
-    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows, `long_bodies` what is read beside the event loop,
+    `failures` counts who proved nothing, `expensive` the expensive reads under way, `pages` the pages that fold many rows, `answers` the long answers, `long_bodies` what is read beside the event loop,
     `foreign_bodies` that of senders who pass on what others wrote, `unproved` the bodies whose sender is not known before they are there. `pagerduty_agents` are the ids that this service acts as in PagerDuty. `interactions` is None without Slack.
     """
 
@@ -148,6 +155,7 @@ class WebServices:
     tracer: Tracer = NO_TRACER
     expensive: ExpensiveReads = field(default_factory=ExpensiveReads)
     pages: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(PAGES_OF_ONE, PAGES_IN_ALL))
+    answers: ExpensiveReads = field(default_factory=lambda: ExpensiveReads(ANSWERS_OF_ONE, ANSWERS_IN_ALL))
     together: Together = field(default_factory=Together)
     long_bodies: LongBodies = field(default_factory=LongBodies)
     foreign_bodies: LongBodies = field(default_factory=LongBodies)

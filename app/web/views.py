@@ -5,8 +5,10 @@ Owns the names of the fields, which scripts rely on; the store's rows may change
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -14,13 +16,20 @@ from pydantic import BaseModel, Field
 from app.domain.alert import AlertStatus, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
+from app.domain.text import bounded
 from app.flow.running.progress import so_far
 from app.store.audit import AuditEvent
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident, StoredAlert
 from app.store.people import Holder
+from app.store.portions import MAX_PORTION, Portion
 from app.store.runs import Run
 from app.store.work import JournalEntry, StoredDecision
+
+MAX_ALERTS = 200
+"""Alerts that the answer about one incident has."""
+_MAX_TEXT = 1_000
+"""Characters of a label or an annotation there."""
 
 
 class RejectedView(BaseModel):
@@ -165,10 +174,20 @@ class AcknowledgedView(BaseModel):
     at: datetime
 
 
+class LeftOut(BaseModel):
+    """How much of an incident is not in the answer."""
+
+    alerts: int = Field(description="`/incidents/ID/alerts` has all")
+    decisions: bool = Field(description="there are older ones; `/audit?incident=ID` has all")
+    runs: bool = Field(description="there are older ones; `/runs?incident=ID` has all")
+
+
 class IncidentView(IncidentSummary):
-    """One incident with its alerts (those that fire first, 200 at most), decisions, runs, and whom its escalation asked."""
+    """One incident with its alerts (those that fire first, 200 at most, and fewer where they are long), decisions, runs, and whom its escalation
+    asked. Texts of alerts are cut at 1,000 characters."""
 
     alerts: list[AlertView]
+    left_out: LeftOut
     escalation: list[EscalationView]
     acknowledged: AcknowledgedView | None
     decisions: list[DecisionView]
@@ -216,17 +235,19 @@ def incident_summary(incident: Incident) -> IncidentSummary:
 
 def incident_view(
     incident: Incident,
-    alerts: Sequence[StoredAlert],
-    decisions: Sequence[StoredDecision],
-    runs: Sequence[Run],
+    alerts: tuple[Iterable[StoredAlert], int],
+    decisions: Portion[StoredDecision],
+    runs: Portion[Run],
     calls: tuple[Sequence[StoredEscalation], Holder | None],
 ) -> IncidentView:
-    """An incident with what belongs to it; `calls` are the rounds of its escalation and who has it."""
+    """An incident with what belongs to it: its alerts one by one and their number; `calls` are the rounds of its escalation and who has it."""
+    shown = _shown(alerts[0])
     return IncidentView(
         **_incident_fields(incident),
-        alerts=[_alert(a) for a in alerts],
-        decisions=[DecisionView(id=d.id, at=d.at, run=d.run_id, body=dict(d.body)) for d in decisions],
-        runs=[run_summary(r) for r in runs],
+        alerts=shown,
+        left_out=LeftOut(alerts=max(0, alerts[1] - len(shown)), decisions=decisions.more, runs=runs.more),
+        decisions=[DecisionView(id=d.id, at=d.at, run=d.run_id, body=dict(d.body)) for d in decisions.rows],
+        runs=[run_summary(r) for r in runs.rows],
         escalation=[_escalation(e) for e in calls[0]],
         acknowledged=_acknowledged(calls[1]),
     )
@@ -267,7 +288,24 @@ def _incident_fields(incident: Incident) -> dict[str, Any]:
     }
 
 
-def _alert(alert: StoredAlert) -> AlertView:
+def _shown(alerts: Iterable[StoredAlert]) -> list[AlertView]:
+    """The first alerts with the beginnings of their texts, as many as one answer holds."""
+    shown, left = list[AlertView](), MAX_PORTION
+    for alert in islice(alerts, MAX_ALERTS):
+        labels, annotations = _beginnings(alert.labels), _beginnings(alert.annotations)
+        left -= sum(len(part) for texts in (labels, annotations) for pair in texts.items() for part in pair)
+        if shown and left < 0:
+            break
+        shown.append(alert_view(replace(alert, labels=labels, annotations=annotations)))
+    return shown
+
+
+def _beginnings(texts: Mapping[str, str]) -> dict[str, str]:
+    return {name: bounded(text, _MAX_TEXT) for name, text in texts.items()}
+
+
+def alert_view(alert: StoredAlert) -> AlertView:
+    """An alert as it was sent."""
     return AlertView(
         fingerprint=alert.fingerprint,
         source=alert.source,

@@ -6,9 +6,10 @@ audit trail; nothing else is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import Connection
@@ -50,7 +51,7 @@ _ENDED = frozenset(s for s in IncidentState if s.closed) | {IncidentState.ESCALA
 def timeline_of(conn: Connection, incident_id: str) -> Timeline:
     """The timeline so far, how far a long action has come, and what holds the run up. Raises Missing when the trail knows no such
     incident."""
-    timeline = fold(incident_id, audit.for_incident(conn, incident_id))
+    timeline = fold(incident_id, audit.each_of_incident(conn, incident_id))
     if timeline.run_state not in _WAIT:
         return timeline
     run = runs.get(conn, timeline.run_id)
@@ -66,9 +67,11 @@ def _held_up(run: Run) -> bool:
     return run.waits_for.startswith((OVER_BUT, ASKS_BUT)) or (bool(run.attempt) and not run.state.ended)
 
 
-def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
-    """Records in order, one timeline out. Pure."""
-    if not records:
+def fold(incident_id: str, records: Iterable[AuditEvent]) -> Timeline:
+    """Records in order, one timeline out; none of them is kept. Pure."""
+    rest = iter(records)
+    first = next(rest, None)
+    if first is None:
         raise Missing(
             "no such incident; `remediator incidents` lists them", code="no_incident", where=incident_id
         )
@@ -78,11 +81,11 @@ def fold(incident_id: str, records: Sequence[AuditEvent]) -> Timeline:
         alertname="",
         severity="",
         namespace="",
-        opened_at=records[0].at,
+        opened_at=first.at,
         alerts=0,
         firing=0,
     )
-    for record in records:
+    for record in chain((first,), rest):
         told = _TELL.get(record.kind)
         if told is not None:
             timeline = told(timeline, record)
@@ -376,25 +379,3 @@ _TELL: Mapping[EventKind, Callable[[Timeline, AuditEvent], Timeline]] = {
     EventKind.CLICKED: _clicked,
     EventKind.TRUST_CHANGED: _trust_level,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """What `explain` gives: the timeline, all records behind it, and where to read on."""
-
-    timeline: Timeline
-    records: tuple[AuditEvent, ...]
-
-
-def explain(conn: Connection, any_id: str) -> Explanation:
-    """Explain an incident or a run by its id, from the audit trail only. Raises Missing."""
-    incident_id = any_id
-    if any_id.startswith("run_"):
-        of_run = audit.for_run(conn, any_id)
-        if not of_run:
-            raise Missing(
-                "the audit trail knows no such run; `remediator runs` lists them", code="no_run", where=any_id
-            )
-        incident_id = of_run[0].incident_id
-    records = tuple(audit.for_incident(conn, incident_id))
-    return Explanation(fold(incident_id, records), records)

@@ -16,8 +16,7 @@ from app.domain.free_text import one_line, reason_given
 from app.domain.outcome import IncidentState
 from app.domain.target import OBJECT_NAME, Target
 from app.flow.calling import escalation
-from app.flow.notifying import timeline
-from app.flow.people import approve, approvers, promotion
+from app.flow.people import approve, approvers, explain, promotion
 from app.flow.services import Services
 from app.flow.undoing import temporary, undo_order
 from app.notify.escalation import StepAsked
@@ -144,11 +143,11 @@ class Operations:
 
     async def explain(self, any_id: str) -> dict[str, Any]:
         """Why and why not, from the audit trail alone."""
-        found = await self._services.store.read(lambda conn: timeline.explain(conn, any_id))
+        found = await self._services.store.read(lambda conn: explain.explain(conn, any_id))
         return as_json(found)
 
 
-def as_json(found: timeline.Explanation) -> dict[str, Any]:
+def as_json(found: explain.Explanation) -> dict[str, Any]:
     """An explanation for API and command line."""
     told = found.timeline
     alone = told.state is IncidentState.RESOLVED and not told.requested_by
@@ -185,6 +184,7 @@ def as_json(found: timeline.Explanation) -> dict[str, Any]:
             }
             for r in found.records
         ],
+        "left_out": found.left_out,
     }
 
 

@@ -10,6 +10,7 @@ import pytest
 import re2
 
 from app.domain import redact as redaction
+from app.domain.linear import Linear
 from app.domain.redact import Effort, redact
 from app.domain.secret_classes import SecretClass
 from app.domain.secret_quotes import READ, end_of_line
@@ -57,7 +58,7 @@ def _reads_on(_match: Any, text: str) -> None:
 def test_of_a_text_that_has_a_reader_read_on_and_on_the_rest_is_hidden(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pattern = re2.compile("@")  # type: ignore[no-untyped-call]
+    pattern = Linear("@")
     kinds = (SecretClass("reads on", pattern, _reads_on, far=True), *redaction.CLASSES[1:])
     monkeypatch.setattr(redaction, "CLASSES", kinds)
     monkeypatch.setattr(redaction, "_present", lambda _: frozenset({0}))
@@ -82,3 +83,15 @@ def test_a_sender_pays_for_what_is_read_and_not_for_places_alone() -> None:
 def test_of_a_long_word_the_beginning_tells_whether_it_was_made_up() -> None:
     assert made_up("aB3d" * 200)
     assert not made_up("a" * 600 + "B3d")
+
+
+@pytest.mark.parametrize("text", ["", "a=1;b=22", "\u200ba=1 \u00e9b=22\u2003c=3", "aaa", "b"])
+@pytest.mark.parametrize("pattern", [r"(?P<name>\w)=(?P<value>\d+)?", r"a*", r"(x)|(?P<name>b)"])
+def test_a_linear_pattern_finds_what_the_library_finds(pattern: str, text: str) -> None:
+    ours, theirs = Linear(pattern), re2.compile(pattern)  # type: ignore[no-untyped-call]
+    for at in range(len(text) + 2):
+        found = [(m.span(), m.groups(), m.groupdict(), m[0]) for m in ours.finditer(text, at)]
+        assert found == [(m.span(), m.groups(), m.groupdict(), m[0]) for m in theirs.finditer(text, at)]
+        for way in ("search", "match", "fullmatch"):
+            one, other = getattr(ours, way)(text, at), getattr(theirs, way)(text, at)
+            assert (one and (one.span(), one.groups())) == (other and (other.span(), other.groups()))

@@ -306,8 +306,13 @@ def test_an_unusable_item_is_kept_with_the_beginning_of_its_text_only() -> None:
             {**{f"l{n}": "x" for n in range(125)}, "pod": "web-0", "alertname": "A"}
             | {UNREAD: unread(["l125", "l126", "l127", "l128"])},
         ),
+        (
+            {**{f"l{n:02}": "x" * 4_096 for n in range(20)}, "pod": "web-0", "alertname": "A"},
+            {**{f"l{n:02}": "x" * 4_096 for n in range(15)}, "pod": "web-0", "alertname": "A"}
+            | {UNREAD: unread([f"l{n}" for n in range(15, 20)])},
+        ),
     ],
-    ids=["long value", "long name", "long name of a number", "null", "many"],
+    ids=["long value", "long name", "long name of a number", "null", "many", "long all together"],
 )
 def test_labels_beyond_the_caps_are_cut_and_cost_no_alert(
     labels: dict[str, Any], kept: dict[str, str]

@@ -318,3 +318,11 @@ def test_no_stranger_makes_the_log_advise_to_install_something(stream: io.String
     protocol._unsupported_upgrade_warning()
     told = stream.getvalue().splitlines()
     assert [json.loads(line)["event"] for line in told] == ["Unsupported upgrade request."]
+
+
+def test_of_a_line_that_takes_long_to_look_through_the_rest_is_hidden(stream: io.StringIO) -> None:
+    """Whoever writes it answers everybody else. What stands in it of an ordinary text stays."""
+    dear = ("name: PASSWORD value: " * 800)[:17_000]
+    structlog.get_logger("app.x").info("refused", code="bad_field", where=dear, path="/api/v1/runs")
+    told = json.loads(stream.getvalue())
+    assert (told["event"], told["code"], told["where"]) == ("refused", "bad_field", R)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import threading
 from contextlib import ExitStack
 from importlib.resources import files
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -13,6 +15,7 @@ from app.domain.change import HIDDEN
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState
 from app.notify.wording import STATE_WORDS
+from app.page import incident as incident_page
 from app.page import render
 from app.store import incidents
 from app.web.expensive import PAGES_OF_ONE
@@ -64,6 +67,27 @@ async def test_an_incident_is_shown_in_each_state(rig: Rig, browser: Browser, st
     expect_sound(listed)
     assert incident.id in listed.answer.text
     expect_sound(await browser.get("/"))
+
+
+async def test_the_newest_records_that_fit_are_shown_on_a_page_that_is_made_beside_the_event_loop(
+    rig: Rig, browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads, real = list[str](), render.render
+
+    def rendered(template: str, **shown: Any) -> str:
+        threads.append(threading.current_thread().name)
+        return real(template, **shown)
+
+    monkeypatch.setattr(render, "render", rendered)
+    monkeypatch.setattr(incident_page, "_MAX_SHOWN", 3_000)
+    await rig.run(10)
+    await browser.login("reader")
+    page = await browser.get(f"/incidents/{(await the_incident(rig)).id}")
+    expect_sound(page)
+    assert "records are left out here" in page.answer.text
+    assert 0 < len(page.document.one("ol").all("li")) < 10
+    assert threads
+    assert threading.current_thread().name not in threads
 
 
 async def test_a_real_incident_from_alert_to_undo_is_one_timeline(
