@@ -20,6 +20,7 @@ from app.domain.json import decoded
 from app.domain.log_prefix import without_prefixes
 from app.domain.secret_classes import CLASSES, SecretClass, Span
 from app.domain.secret_quotes import READ
+from app.domain.secret_references import hides_all
 from app.domain.secret_words import any_no_object
 from app.domain.text import bounded, visible
 
@@ -260,7 +261,7 @@ def annotation(name: str, text: str, longest: int, effort: Effort | None = None)
     """What a sender says for people under `name`, without what looks like a secret, at most `longest` characters: templates
     of alerts put log lines and URLs there. Nothing is decided by it."""
     if text and (
-        names.hides_all(name, text) or (names.holds_names(name) and any_no_object(text[: longest + _SLACK]))
+        hides_all(name, text) or (names.holds_names(name) and any_no_object(text[: longest + _SLACK]))
     ):
         return REDACTED
     return redact(text, effort, longest)[:longest]
@@ -329,7 +330,7 @@ def _shown_key(key: Any, among: str) -> Any:
 
 def redact_value(value: Any, name: str = "") -> Any:
     """`value` with secrets removed at any depth, from names too; under a name that speaks of a secret all is hidden, among names of Secrets what is none."""
-    if name and not isinstance(value, bool | int | float | None) and names.hides_all(name, value):
+    if name and not isinstance(value, bool | int | float | None) and hides_all(name, value):
         return REDACTED
     among = name if names.holds_names(name) else ""
     if isinstance(value, str):

@@ -6,7 +6,6 @@ proportion to its length. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +18,7 @@ from app.domain.secret_dumps import DUMPS
 from app.domain.secret_forms import FORMS
 from app.domain.secret_oracle import ORACLE
 from app.domain.secret_pairs import PAIRS
+from app.domain.secret_references import Locate, unless_it_refers
 from app.domain.secret_refusals import refused
 from app.domain.secret_sentences import SENTENCES, refused_beside
 from app.domain.secret_tables import TABLES
@@ -27,9 +27,6 @@ from app.domain.secret_tools import HERE, PIPED
 from app.domain.secret_values import read_quoted, read_tuples, read_value
 
 Span = tuple[int, int]
-Locate = Callable[[Any, str], Span | list[Span] | None]
-"""Given a match and its text: where the secrets stand, or None when the match is no secret. An empty span at the end tells how far
-was read: matches before its end are not looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +62,7 @@ _FAR = frozenset({refused, refused_beside, statements.told_of, secrets_of_comman
 
 
 def _class(name: str, pattern: str, locate: Locate = places.whole, *, far: bool = False) -> SecretClass:
-    return SecretClass(name, Linear(pattern), locate, far or locate in _FAR)
+    return SecretClass(name, Linear(pattern), unless_it_refers(locate), far or locate in _FAR)
 
 
 CLASSES: tuple[SecretClass, ...] = (

@@ -35,7 +35,7 @@ _TONGUE = re.compile(
     + "|".join(TONGUES),
     re.IGNORECASE,
 )
-_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _SINGLE = ("pw", "pwd", "psw", "pswd", "psk", "otp", "jwt", "pat", "auth", "dsn", "cred", "tok", "tkn")
 _SECRET_PARTS = frozenset(("pass", *_SINGLE, *(f"{part}s" for part in _SINGLE)))
 _NO_PASS = re.compile(
@@ -90,13 +90,13 @@ _STATE = re.compile(
     r"|make|get|authenticate|request|continue|mounted|forbidden|redacted|\[redacted\]?)"
     r"|[a-z]+(?:ed|ing|able|ible|ly|ent|ory|less|ful)",
 )
-_STATES = (
+STATES = (
     r"(?:YES|NO|yes|no|required|invalid|missing|unset|empty|expired|revoked|rejected|denied|forbidden|malformed|mismatch|mismatched|unavailable|failed"
     r"|verified|disabled|enabled|unknown|unauthorized|unauthenticated|none|ok|OK|Ok|absent|redacted|undefined|unsupported|changed|unchanged|created"
     r"|configured|deleted|updated|rotated|renewed|refreshed|loaded|found|valid|set|ready|NotReady|pending|timeout"
     r"|(?:[A-Z][a-z0-9]+){0,4}(?:OOMKilled|Killed|BackOff|Completed|Running|Pending|Terminating|Evicted|Unhealthy|Succeeded|Mismatch|NotFound|SlowDown|Throttl(?:ed|ing)|Expired|Denied|Invalid|Exceeded|Unavailable|Forbidden|Unauthorized|Timeout|TimedOut|Error|Exception|Failure|Failed|Missing|Required|Revoked|DoesNotMatch|NotMatch)|(?:Expired|Invalid|Missing|Malformed|Unrecognized|Unsupported|Unknown)(?:[A-Z][a-z]{1,12}){1,4})"
 )
-_SAID = re.compile(_STATES + r"[.,;:!)]{0,2}")
+_SAID = re.compile(STATES + r"[.,;:!)]{0,2}")
 """What is said of a secret behind `name: ` by one word alone."""
 _SENTENCE = re.compile(
     r"(?i:bad|unbound|parameter|denied|must|should|could|couldn't|cannot|can't|can|may|is|are|was|were|has|have|had|does|did|doesn't|will|would|needs|not|no|none|unable|failed|failure|error|all"
@@ -184,7 +184,7 @@ _OPTION = re.compile(r"--?(?P<name>[A-Za-z][\w.-]{0,255})")
 
 
 def _has_secret_part(name: str) -> bool:
-    parts = [part.lower() for part in _PARTS.findall(name)]
+    parts = [part.lower() for part in PARTS.findall(name)]
     return any(part in _SECRET_PARTS or _ends_like_one(part) for part in parts)
 
 
@@ -194,72 +194,6 @@ def _ends_like_one(part: str) -> bool:
     if part.endswith("pass"):
         return _NO_PASS.fullmatch(part) is None
     return part.endswith("pw") and part[:-2] in _STRONG
-
-
-_Q = r"\\{0,16}[\"'`]?"
-_COUNT = r"\d{1,3}(?:/\d{1,5}| of \d{1,5})?"
-_OF_NO_SECRET = r"[A-Za-z][a-z_-]{0,20}|(?=[^\s,]{0,39}[*/])[A-Za-z_.*/?!-]{1,40}|\d[\d_]{0,11}(?:\.\d{1,9})?|\d{1,5}(?:/| of )\d{1,5}|(?:oauth|saml|krb|v)\d"
-_OF_PINS = r"\d{1,3}(?:-\d{1,3})?|(?:GPIO|gpio|IO|[A-D])\d{1,3}|[A-Za-z][A-Za-z_-]{0,40}==\d[\d.]{0,20}|/[a-z_/-]{2,80}"
-_ENDED = r"(?=\s*(?:$|[\]})\"'<\\]|\.(?:\s|$))|[,;&]?\s{0,4}\\{0,16}[\"']?[\w.-]{1,64}\\{0,16}[\"']?\s?[:=]|\s{1,4}[a-z]{1,14}(?:[\s,.;:)!\"'\\\\]|$))"
-
-
-_ITEM_ENDS = r"(?=$|[\s,;|\]})\"'<\\&]|\.(?:\s|$))(?!\s?[:=])"
-
-
-def _under(item: str, most: int = 200) -> re.Pattern[str]:
-    one = rf"{_Q}(?:{item}){_Q}{_ITEM_ENDS}"
-    return re.compile(
-        rf"(?>\[?\s{{0,4}}{one}(?:\s{{0,4}}[,;|]\s{{0,4}}{one}){{0,{most}}}(?:\s{{0,4}}\])?){_ENDED}"
-    )
-
-
-_ALWAYS_MADE_UP = frozenset({"toks", "tkns", "auths", "jwts", "dsns", "pats"})
-_NO_SECRETS = {
-    **dict.fromkeys(_ALWAYS_MADE_UP, _under(_OF_NO_SECRET)),
-    **dict.fromkeys(("otps", "pws", "psws", "pswds", "psks", "codes"), _under(rf"{_COUNT}|{_STATES}", 0)),
-    "pins": _under(rf"{_COUNT}|{_STATES}|{_OF_PINS}"),
-}
-"""What stands under plurals besides secrets: under those of what is always made up words, patterns and numbers, else counts and states."""
-_NUMBERS = re.compile(
-    r"(?:tok|tkn|otp|jwt|auth|dsn|pin|pwd|pw|psk|pat|code)s[_.-]?(?:per[_.-]?\w{1,64}|sent|issued|configured|loaded|verified|expired|used|left|remaining|failed)$",
-    re.IGNORECASE,
-)
-_NUMBER_UNDER = _under(r"\d{1,9}(?:\.\d{1,9})?", 0)
-_MORE = re.compile(r"[\s,;&][\"']?[\w.-]{1,64}[\"']?\s?[:=]")
-
-
-def tells_no_secret(name: str, said: str) -> bool:
-    """Whether behind a plural such as `otps`, `pins` or `backup_codes` stands what is no secret: a count, a state, plain words."""
-    parts = [part.lower() for part in _PARTS.findall(name[:256])]
-    last = parts[-1] if parts else ""
-    kind = (
-        _NUMBER_UNDER
-        if _NUMBERS.search(name[:256])
-        else _NO_SECRETS.get("pws" if last.endswith("pwds") else last)
-    )
-    if (
-        kind is not None
-        and len(parts) > 1
-        and last in _ALWAYS_MADE_UP
-        and is_secret_name(name[: -len(last)].rstrip("_.- "))
-    ):
-        kind = _NO_SECRETS["pws"]
-    found = kind.match(said) if kind is not None else None
-    if found is None:
-        return False
-    more = _MORE.search(said, found.end())
-    return not any(map(made_up, said[found.end() : more.start() if more else len(said)].split()))
-
-
-def hides_all(name: str, value: Any) -> bool:
-    """Whether a name speaks of a secret, and what stands under it is no count or state."""
-    if not is_secret_name(name):
-        return False
-    each = value if isinstance(value, list | tuple) and value else (value,)
-    return not all(
-        isinstance(v, str | int | float) and "\n" not in str(v) and tells_no_secret(name, str(v))
-        for v in each
-    )
 
 
 def is_plain_name(name: str) -> bool:

@@ -15,8 +15,8 @@ from app.domain.secret_names import (
     is_secret_name,
     is_usage,
     says_state,
-    tells_no_secret,
 )
+from app.domain.secret_plain import tells_no_secret
 from app.domain.secret_quotes import end_of_line
 from app.domain.secret_said import is_said_of, is_unexpected
 from app.domain.secret_values import (
@@ -148,6 +148,8 @@ def flag_of(match: Any, text: str) -> Span | None:
     if match[0][-1] in " \t" and (
         _REQUIRES.match(text, match.end()) or is_usage(match["name"], text, match.end())
     ):
+        return None
+    if tells_no_secret(match["name"], text[match.end() : match.end() + _LINE].partition("\n")[0]):
         return None
     flow = match["flow"]
     before = text[max(0, match.start() - _LINE) : match.start()] if flow else ""

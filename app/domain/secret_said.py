@@ -14,8 +14,8 @@ from app.domain.secret_names import (
     is_secret_name,
     is_told_of_another,
     says_state,
-    tells_no_secret,
 )
+from app.domain.secret_plain import tells_no_secret
 from app.domain.secret_types import TYPED
 from app.domain.secret_words import made_up, only_faults
 
@@ -90,7 +90,8 @@ _PLAIN_VALUES = {
     "credentials": re.compile(r"[\"']?(?:omit|include|same-origin)\b"),
     **dict.fromkeys(("oauth", "oauth2"), re.compile(rf"(?:{_OAUTH})\b")),
     "auth": re.compile(
-        rf"[\"']?(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
+        rf"(?:(?:method|mechanism|type|mode|scheme)=[A-Za-z][A-Za-z-]{{0,24}}(?:-\d{{1,3}}(?:-plus)?)?(?:[ ](?:user|username|host|db|database|realm|port|client|role|status|result)=[\w.-]{{1,64}}){{0,8}}[ \r]*(?:\n|\Z))"
+        rf"|[\"']?(?:off|on|{_OAUTH}|handshake failed|failed|failure|ok|success|denied|required|none|disabled|enabled|ldaps?|basic|digest|bearer|oauth2?|oidc|saml2?|kerberos|krb5|gssapi|ntlm|spnego|sspi"
         r"|negotiate|plain|login|cram-md5|scram(?:-sha-\d+(?:-plus)?)?|md5|trust|peer|ident|cert|mtls|tls|ssl|radius|pam|iam|jwt|anonymous|internal|external|local|native)(?=$|[\s,;\"'])"
     ),
 }

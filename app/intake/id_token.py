@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from authlib.oidc.core import CodeIDToken
 from joserfc import jws, jwt
@@ -26,6 +26,10 @@ LEEWAY = 60
 OLDEST = 600
 """Seconds that a token may be old: it was asked for a moment ago."""
 _KEYS_AT_MOST = 100
+_MAX_NUMBERS: Final = {"n": 2_731, "e": 11, "x": 88, "y": 88}
+"""Base64url characters of a key's numbers: 16,384 bits of a modulus, 64 of its exponent, a coordinate on P-521. What makes a number of longer
+ones takes the square of their length."""
+_MAX_MEMBERS, _MAX_OPERATIONS = 32, 16
 _RSA_BITS = 2048  # RFC 7518, section 3.3
 
 
@@ -70,12 +74,23 @@ def _key(entry: Any) -> RSAKey | ECKey | None:
         return None
     if entry.get("use", "sig") != "sig" or entry.get("alg", ALGORITHMS[0]) not in ALGORITHMS:
         return None
+    if not _is_of_usual_size(entry):
+        return None
     try:
         key = JWKRegistry.import_key(entry)
         weak = isinstance(key, RSAKey) and key.raw_value.key_size < _RSA_BITS
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, OverflowError):
         return None
     return key if isinstance(key, RSAKey | ECKey) and not weak else None
+
+
+def _is_of_usual_size(entry: Mapping[str, Any]) -> bool:
+    """Whether none of its parts is longer than in any key that signs tokens: a set of keys within its own bound may be one number."""
+    operations = entry.get("key_ops")
+    few = not isinstance(operations, list) or len(operations) <= _MAX_OPERATIONS
+    numbers = ((entry.get(name), most) for name, most in _MAX_NUMBERS.items())
+    short = all(not isinstance(said, str) or len(said) <= most for said, most in numbers)
+    return few and short and len(entry) <= _MAX_MEMBERS
 
 
 def claims_in(token: str, jwks: Mapping[str, Any], expected: Expected, now: datetime) -> dict[str, Any]:

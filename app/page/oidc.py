@@ -7,6 +7,7 @@ Codes and tokens are dropped as soon as the person is known; a session has their
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -212,11 +213,12 @@ async def _claims(
     )
     now = site.web.clock.now()
     keys = await sign_in.provider.keys(metadata)
+    # In a thread: a hundred large keys and a token of a megabyte take long to read, and are somebody else's.
     try:
-        return id_token.claims_in(tokens.id_token, keys, expected, now)
+        return await asyncio.to_thread(id_token.claims_in, tokens.id_token, keys, expected, now)
     except id_token.UnknownKeyError:
         keys = await sign_in.provider.keys(metadata, unknown=True)
-        return id_token.claims_in(tokens.id_token, keys, expected, now)
+        return await asyncio.to_thread(id_token.claims_in, tokens.id_token, keys, expected, now)
 
 
 def _missing(claims: Mapping[str, Any], terms: OidcTerms) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -251,6 +252,13 @@ def published(*numbers: int, **changes: Any) -> dict[str, Any]:
     return {"keys": [{**key(n).as_dict(private=False), **changes} for n in numbers]}
 
 
+def _with_long_point() -> dict[str, Any]:
+    """A point on its curve, with more zeros before its coordinate than any curve has digits."""
+    point: dict[str, Any] = ECKey.generate_key("P-256").as_dict(private=False)
+    raw = b"\0" * 40 + urlsafe_b64decode(point["x"] + "=")
+    return {**point, "x": urlsafe_b64encode(raw).decode().rstrip("=")}
+
+
 def test_keys_are_chosen_by_their_name_and_never_guessed() -> None:
     assert claims_in(signed(), published(2, 1), expected(), NOW)["sub"] == "sub-1"
     assert claims_in(signed(header={"kid": None}), published(1), expected(), NOW)["sub"] == "sub-1"
@@ -273,11 +281,16 @@ def test_keys_are_chosen_by_their_name_and_never_guessed() -> None:
         published(1, use="enc"),
         published(1, alg="HS256"),
         published(1, alg="RSA1_5"),
+        published(1, n="_" * 2_732),
+        published(1, e="_" * 12),
+        {"keys": [_with_long_point()]},
+        published(1, key_ops=["verify"] * 17),
+        published(1, **{f"m{n}": 1 for n in range(32)}),
         {"keys": [key(1).as_dict(private=True)]},
         {"keys": {}},
         {},
     ],
-    ids=["shared secret", "unreadable", "for encryption", "hmac", "another use", "private", "object", "empty"],
+    ids=["shared secret", "unreadable", "for encryption", "hmac", "another use", "long modulus", "long exponent", "long point", "operations", "members", "private", "object", "empty"],
 )  # fmt: skip
 def test_keys_that_prove_nothing_are_left_out(wrong: dict[str, Any]) -> None:
     with pytest.raises(NotAuthenticated):

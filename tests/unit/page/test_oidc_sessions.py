@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
+import pytest
 
 from app.domain.events import EventKind
+from app.intake import id_token
 from app.observe.identity_provider import KEYS_AGAIN
 from app.page.oidc import WAIT
 from app.page.requests import SignIn
@@ -22,7 +26,17 @@ from tests.unit.page.browser import Browser, access
 from tests.unit.page.login_there import GROUPS, NAME, login, sign_in_of, there, why
 
 
-async def test_exchanged_keys_are_read_again_once(rig: Rig, person: Browser, provider: Provider) -> None:
+async def test_exchanged_keys_are_read_again_once(
+    rig: Rig, person: Browser, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judged_by = set[threading.Thread]()
+    judge = id_token.claims_in
+
+    def claims_in(*given: Any) -> dict[str, Any]:
+        judged_by.add(threading.current_thread())
+        return judge(*given)
+
+    monkeypatch.setattr(id_token, "claims_in", claims_in)
     assert (await login(person)).status == 200
     provider.signs_with, provider.publishes = 2, (2,)
     assert (await login(person)).status == 200
@@ -35,6 +49,8 @@ async def test_exchanged_keys_are_read_again_once(rig: Rig, person: Browser, pro
     assert provider.count("/keys") == 3
     provider.signs_with = 1
     assert why(await login(person)) == "login_refused", "a key that was taken back"
+    assert judged_by
+    assert threading.main_thread() not in judged_by, "who reads a stranger's keys answers nobody meanwhile"
 
 
 async def test_an_answer_counts_once_and_in_the_browser_that_asked(

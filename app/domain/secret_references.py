@@ -1,0 +1,115 @@
+"""What stands in the place of a secret and is none: a reference to where it is kept, as shells, Terraform, CloudFormation, pipelines and programs
+write one, and a mask.
+
+Used by `app.domain.secret_classes` and `app.domain.redact`. A value is such a thing as a whole, from its first sign to its last, or not at all, and
+the names in it are words that people give: what was made up is hidden wherever it stands. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from app.domain.secret_names import is_secret_name
+from app.domain.secret_plain import tells_no_secret
+from app.domain.secret_words import made_up
+
+Span = tuple[int, int]
+Locate = Callable[[Any, str], Span | list[Span] | None]
+"""Given a match and its text: where the secrets stand, or None when the match is no secret. An empty span at the end tells how far
+was read: matches before its end are not looked at."""
+
+_LONGEST = 300
+"""Characters of a reference."""
+_Q = r"\\{0,16}[\"']"
+_WORD = (
+    r"(?:[A-Z]{1,24}|[A-Z]{0,5}[a-z]{1,23}(?:[A-Z][a-z]{2,23}){0,5}|(?i:db|s|v|k|oauth|app|node|md)\d{1,2})"
+)
+_NAME = rf"_?{_WORD}(?:[_-](?:{_WORD}|\d{{1,2}})){{0,11}}"
+"""Words, as people name things: digits stand by themselves or behind what is counted."""
+_PATH = rf"{_NAME}(?:\.{_NAME}){{0,7}}"
+_PLACE = rf"/{{0,2}}{_PATH}(?:[/:@=]{_PATH}){{0,8}}"
+_AT = rf"\[(?:{_Q}{_NAME}{_Q}|\d{{1,3}}|each\.key|count\.index)\]"
+_OF_ENVIRONMENT = r"(?:os\.environ|process\.env|import\.meta\.env|ENV|\$_ENV|\$_SERVER)"
+_READ_ENVIRONMENT = r"(?:os\.environ\.get|os\.[gG]etenv|getenv|env|ENV\.fetch|System\.getenv|Deno\.env\.get|(?:std::)?env::var|Environment\.GetEnvironmentVariable)"
+_PROVIDER = r"(?:aws|azuread|azurerm|cloudflare|consul|datadog|digitalocean|github|gitlab|google|helm|hcloud|kubernetes|linode|mongodbatlas|mysql|oci|okta|postgresql|rabbitmq|random|tls|vault)"
+_LOOKED_UP = r"(?:env|file|ini|password|passwordstore|hashi_vault|community\.hashi_vault\.[a-z_]{1,40}|amazon\.aws\.[a-z_]{1,40}|aws_secret|aws_ssm|azure_keyvault_secret|onepassword|k8s)"
+_REFERENCE = re.compile(
+    rf"\$(?P<shell>[A-Z][A-Z0-9_]{{1,80}})|\$env:{_NAME}|\$\{{(?:env[.:])?{_PATH}:?-?\}}"  # shells, Spring
+    rf"|\$\{{\{{[ ]{{0,2}}(?:secrets|vars|env|inputs|steps|needs|matrix|github)(?:\.{_NAME}){{1,6}}[ ]{{0,2}}\}}\}}"  # pipelines
+    rf"|\(\((?P<held>/?{_PATH}(?:[/:]{_PATH}){{0,6}})\)\)"
+    rf"|%\({_NAME}\)s"  # Python's formats
+    rf"|(?:var|local|module|each)\.{_NAME}(?:\.{_NAME}|{_AT}){{0,6}}"  # Terraform
+    rf"|(?:data\.)?{_PROVIDER}_{_NAME}\.{_NAME}(?:{_AT})?\.(?P<attribute>{_NAME})(?:{_AT})?"
+    r"|\((?:known after apply|sensitive value|sensitive|write-only attribute)\)"
+    rf"|!(?:Ref|ImportValue|GetAtt)[ ]{_PATH}|!Sub[ ](?:{_Q})?\$\{{{_PATH}\}}(?:{_Q})?"  # CloudFormation
+    rf"|\{{[ ]?{_Q}Ref{_Q}[ ]?:[ ]?{_Q}{_NAME}{_Q}[ ]?\}}|\{{\{{resolve:(?:secretsmanager|ssm|ssm-secure):[\w/.:@-]{{1,240}}\}}\}}"
+    rf"|{_OF_ENVIRONMENT}(?:\.{_NAME}|\[{_Q}{_NAME}{_Q}\])|{_READ_ENVIRONMENT}\({_Q}{_NAME}{_Q}\)"  # programs
+    rf"|@Value\({_Q}\$\{{{_PATH}:?\}}{_Q}\)?"
+    rf"|(?:\{{\{{[ ]?)?(?:lookup|query)\({_Q}{_LOOKED_UP}{_Q},[ ]?{_Q}{_PLACE}{_Q}\)(?:[ ]?\}}\}})?"  # Ansible
+)
+_MASK = re.compile(r"\*{3,64}")
+_SCHEME = re.compile(r"(?:Bearer|bearer|Basic|basic|Token|token|ApiKey|Digest) ")
+"""What a header has before what it shows."""
+_SCHEMES = frozenset({"Bearer", "Basic", "Digest"})
+"""These by themselves, where what follows is read by itself."""
+_BEGINS = frozenset("$%({!*@vlmedapiEgSDortckhBbTADgGqn")
+"""With which signs any of these begin; most values begin with another."""
+_SIGNED = re.compile(r"ECRET|UPER|ECUR|ESSION|HARED|TRONG|UMMER|UNSHINE")
+"""With a dollar in the place of an S, as people write passwords."""
+_ATTRIBUTES = frozenset({"result", "value", "hex", "b64_std", "b64_url", "id", "arn", "name", "data"})
+_OF_NAMES = re.compile(r"[^A-Za-z0-9]+")
+
+
+def stands_for_another(said: str) -> bool:
+    """Whether all of `said` refers to a value that is elsewhere, or is a mask: `$DB_PASSWORD`, `var.password`, `***`."""
+    if len(said) > _LONGEST or said[:1] not in _BEGINS:
+        return False
+    if scheme := _SCHEME.match(said):
+        said = said[scheme.end() :]
+    if _MASK.fullmatch(said) or said in _SCHEMES:
+        return True
+    found = _REFERENCE.fullmatch(said)
+    if found is None or any(map(made_up, _OF_NAMES.split(said))):
+        return False
+    if shell := found["shell"]:
+        return is_secret_name(shell) and _A_NAME.fullmatch(shell) is not None and not _SIGNED.match(shell)
+    if held := found["held"]:
+        return any(is_secret_name(part) for part in re.split(r"[/:.]", held))
+    attribute = found["attribute"]
+    return not attribute or attribute in _ATTRIBUTES or is_secret_name(attribute) or "secret" in attribute
+
+
+_A_NAME = re.compile(_NAME)
+
+
+def unless_it_refers(locate: Locate) -> Locate:
+    """What `locate` finds, without what stands for a value that is elsewhere; that was read all the same, and is not looked at again."""
+
+    def located(match: Any, text: str) -> Span | list[Span] | None:
+        found = locate(match, text)
+        if not found:
+            return found
+        if isinstance(found, list):
+            return [(end, end) if _refers(text, start, end) else (start, end) for start, end in found]
+        return [(found[1], found[1])] if _refers(text, *found) else found
+
+    return located
+
+
+def _refers(text: str, start: int, end: int) -> bool:
+    return 0 < end - start <= _LONGEST and stands_for_another(text[start:end])
+
+
+def hides_all(name: str, value: Any) -> bool:
+    """Whether a name speaks of a secret, and what stands under it is no count, no state and no reference."""
+    if not is_secret_name(name):
+        return False
+    each = value if isinstance(value, list | tuple) and value else (value,)
+    return not all(
+        isinstance(v, str | int | float)
+        and "\n" not in str(v)
+        and (stands_for_another(str(v)) or tells_no_secret(name, str(v)))
+        for v in each
+    )
