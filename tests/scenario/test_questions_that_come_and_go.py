@@ -92,8 +92,8 @@ async def test_an_alert_that_is_never_there_for_as_long_as_the_least_question_ca
 
 async def test_the_time_in_which_a_question_was_held_back_counts_as_well(tmp_path: Path) -> None:
     """One in five minutes is put for 20 s each: those alone add up to the time of a question after hours."""
-    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=10)))
-    assert await _flaps(rig, 20, 10, hours=0.5) < 25 * 60
+    rig = await _asking(tmp_path, Approval(expires=timedelta(minutes=5)))
+    assert await _flaps(rig, 20, 10, hours=0.3) < 17 * 60
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
     await rig.close()
 

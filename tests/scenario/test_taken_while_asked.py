@@ -63,7 +63,7 @@ async def test_a_more_severe_alert_calls_for_what_was_somebodys_without_a_call(
     tmp_path: Path, *, rejected: bool
 ) -> None:
     rig = await _called(tmp_path, Mode.APPROVE)
-    warns = alert(rig, severity="warning", **LABELS)
+    warns = alert(rig, started=1, severity="warning", **LABELS)
     await rig.send(body(warns))
     await rig.run(30, alerts=False)
     run = await the_run(rig)
@@ -111,7 +111,7 @@ async def test_an_orders_incident_is_over_once_somebody_has_it(tmp_path: Path, h
 async def test_who_took_it_hears_that_a_person_is_needed_again(tmp_path: Path) -> None:
     """The step did not help; who had taken the incident has to say so again."""
     rig = await _called(tmp_path, Mode.AUTO)
-    fires = alert(rig, severity="critical", **LABELS)
+    fires = alert(rig, started=1, severity="critical", **LABELS)
     await rig.send(body(fires))
     await rig.run(60, alerts=False)
     await rig.operations.acknowledge((await the_incident(rig)).id, "kim")
