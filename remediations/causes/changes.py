@@ -25,7 +25,7 @@ from app.domain.workload import Pod, Workload
 from app.kube.lineage import NOBODY, last_write, lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from remediations.causes.edits import about_certificates, renewed_for_others
+from remediations.causes.edits import OF_TLS, of_something_else
 from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
 from remediations.evidence.error_words import Nature
@@ -58,11 +58,8 @@ class Change:
 
 def changes_of(seen: Snapshot) -> list[Change]:
     """All known changes, newest first."""
-    return sorted(
-        [*_workload(seen), *_configuration(seen), *_objects(seen), *_nodes(seen)],
-        key=lambda c: c.at,
-        reverse=True,
-    )
+    found = [*_workload(seen), *_configuration(seen), *_objects(seen), *_nodes(seen)]
+    return sorted(found, key=lambda c: c.at, reverse=True)
 
 
 def _workload(seen: Snapshot) -> Iterator[Change]:
@@ -139,7 +136,8 @@ def telling(seen: Snapshot, said: Sequence[str]) -> Iterator[Change]:
 
 def _renewed_only(seen: Snapshot, change: Change, said: Sequence[str]) -> bool:
     kept = seen.kept.get((change.kind, change.name))
-    return change.kind is Kind.SECRET and kept is not None and renewed_for_others(kept.keys or (), said)
+    keys = kept.keys if kept is not None and kept.kind is Kind.SECRET else None
+    return bool(keys and keys <= OF_TLS) and of_something_else(said)
 
 
 def said_of(log: ErrorLog) -> list[str]:
@@ -391,10 +389,12 @@ def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: dat
 
 def perhaps_repaired(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
     """That somebody changed something since the alert, perhaps to repair it. What writes of its own accord does not, but for errors about what Secrets hold."""
-    since, by_itself = max(deployed, seen.fired_at), of_itself(seen.workload)
-    held = any(map(about_certificates, said_of(log))) or bool(log.natures.get(Nature.LOGIN))
-    for change in telling(seen, said_of(log)):
-        if change.at > since and (not by_itself(change.by) or (held and change.kind is Kind.SECRET)):
+    since, said, by_itself = max(deployed, seen.fired_at), said_of(log), of_itself(seen.workload)
+    for change in telling(seen, said):
+        if change.at <= since:
+            return ""
+        held = change.kind is Kind.SECRET and (log.natures.get(Nature.LOGIN) or not of_something_else(said))
+        if held or not by_itself(change.by):
             ago = span((seen.now - seen.fired_at).total_seconds())
             return f"after the alert fired {ago} ago something was changed, perhaps to repair it: {change.told(seen.now)}"
     return ""

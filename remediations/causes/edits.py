@@ -7,7 +7,7 @@ Asked by `around`, `endpoints` and `changes`. Pure."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -52,7 +52,7 @@ def _wrote(workload: Obj, write: Write) -> bool:
     return any(abs(write.at - other) <= _TOGETHER for other in times if other is not None)
 
 
-_OF_TLS = frozenset(
+OF_TLS = frozenset(
     {"tls.crt", "tls.key", "ca.crt", "keystore.jks", "truststore.jks", "keystore.p12", "truststore.p12", "tls-combined.pem", "key.der"}
 )  # fmt: skip
 """Keys of a certificate's Secret; it is renewed each few weeks, or hours, with nothing else in it."""
@@ -63,12 +63,12 @@ _ABOUT_TLS = re.compile(
 )
 
 
-def about_certificates(line: str) -> bool:
+def _about_certificates(line: str) -> bool:
     """Whether an error speaks of a certificate, or of what is made with one."""
     return _ABOUT_TLS.search(line) is not None
 
 
-def renewed_for_others(keys: Collection[str], said: Sequence[str]) -> bool:
-    """A Secret with these keys holds a certificate alone, and what was said is not about any. Where nothing was said nobody can tell."""
+def of_something_else(said: Sequence[str]) -> bool:
+    """What was said is not about any certificate. Where nothing was said nobody can tell."""
     lines = [line for line in said if line]
-    return bool(keys) and bool(lines) and _OF_TLS.issuperset(keys) and not any(map(about_certificates, lines))
+    return bool(lines) and not any(map(_about_certificates, lines))

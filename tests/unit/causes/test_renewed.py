@@ -130,6 +130,8 @@ def _beneath(world: World) -> World:
 
 
 async def test_a_certificate_that_was_renewed_since_is_no_better_explanation_of_a_crash() -> None:
-    world = _mounts(fresh(), TLS, 3).crash(restarts=4).said("app", "NameError: name 'x' is not defined")
+    world = (
+        _mounts(fresh(), TLS, 3).crash(restarts=4, first=2).said("app", "NameError: name 'x' is not defined")
+    )
     _, steps = await world.look(PodRestarting())
     assert steps["roll-back"].applies, steps["roll-back"].why
