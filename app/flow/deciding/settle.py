@@ -118,16 +118,14 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
         return Settled(decision, _request(tx, case, incident, decision, seen.step, number))
     if too_many:
         decision = replace(decision, verdict=Verdict.DENY, code=Code.PERSON_NEEDED, text=too_many)
-    joined = severity.called_beside(tx.conn, case.policy, incident, rule, target_key)
-    if joins := bool(joined):
+    if joins := bool(joined := severity.called_beside(tx.conn, case.policy, incident, rule, target_key)):
         work.wake_one(tx, joined)  # its alert may have gone without a word, and nobody would look for hours
     acts = may_act(rule, case.policy, services.ceiling)
     meantime = acts and seen.step is not None and not joins
     why = _in_the_meantime(tx, incident, rule, decision, measured) if meantime else None
-    if (why or handing.calls_a_person(decision, seen)) and not joins:
-        put_off = beside.called_lately(tx.conn, incident, tx.now)
-        if joins := put_off is not None:
-            decision, why = handing.put_off(decision, put_off), None
+    calls = not joins and (why is not None or handing.calls_a_person(decision, seen))
+    if calls and (lately := beside.called_lately(tx.conn, incident, tx.now)):
+        decision, why, joins = handing.put_off(decision, lately), None, True
     settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
     call_when_blind(tx, incident, decision, acts)
     if why is not None:
