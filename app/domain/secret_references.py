@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.secret_names import is_secret_name
 from app.domain.secret_plain import tells_no_secret
+from app.domain.secret_values import read_value
 from app.domain.secret_words import made_up
 
 Span = tuple[int, int]
@@ -84,6 +85,12 @@ def stands_for_another(said: str) -> bool:
 _A_NAME = re.compile(_NAME)
 
 
+_FALLBACK = re.compile(
+    rf"(?:{_Q})?[ \t]{{0,8}}(?:[-=]>[ \t]{{0,8}}(?=\S)|(?:\|\||\?\?|\?:|\+|or|else)[ \t]{{0,8}}(?={_Q}))"
+)
+"""What leads from a reference to a value: what it became, or what stands for it where it is empty."""
+
+
 def unless_it_refers(locate: Locate) -> Locate:
     """What `locate` finds, without what stands for a value that is elsewhere; that was read all the same, and is not looked at again."""
 
@@ -92,14 +99,22 @@ def unless_it_refers(locate: Locate) -> Locate:
         if not found:
             return found
         if isinstance(found, list):
-            return [(end, end) if _refers(text, start, end) else (start, end) for start, end in found]
-        return [(found[1], found[1])] if _refers(text, *found) else found
+            return [_no_reference(text, start, end) for start, end in found]
+        shown = _no_reference(text, *found)
+        return found if shown == found else [shown]
 
     return located
 
 
-def _refers(text: str, start: int, end: int) -> bool:
-    return 0 < end - start <= _LONGEST and stands_for_another(text[start:end])
+def _no_reference(text: str, start: int, end: int) -> Span:
+    """The span; an empty one where a reference stands in it, and up to the end of a value that is given beside that."""
+    if not 0 < end - start <= _LONGEST or not stands_for_another(text[start:end]):
+        return start, end
+    if beside := _FALLBACK.match(text, end):
+        value = read_value(text, beside.end())
+        if value and not stands_for_another(text[value[0] : min(value[1], value[0] + _LONGEST + 1)]):
+            return start, value[1]
+    return end, end
 
 
 def hides_all(name: str, value: Any) -> bool:

@@ -243,6 +243,10 @@ _MADE_UP, _ALSO = "Kq7vXw2ZpL9d", "9f8e7d6c5b4a39281706f5e4"
             {"pins": "12,13", "pats": ["*.log"], "otps": ["3"]},
         ),
         ({"otps": ["482913"], "pwds": "3 hunter2"}, {"otps": "[redacted]", "pwds": "[redacted]"}),
+        ({"DB_PASSWORD": "$DB_PASSWORD"}, {"DB_PASSWORD": "$DB_PASSWORD"}),
+        ({"DB_PASSWORD": "$DB_PASSWORD hunter2"}, {"DB_PASSWORD": "[redacted]"}),
+        ({"routing_key": "orders.created"}, {"routing_key": "orders.created"}),
+        ({"routing_key": _ALSO}, {"routing_key": "[redacted]"}),
         ([{"name": "LOG_LEVEL", "value": "debug"}], [{"name": "LOG_LEVEL", "value": "debug"}]),
     ],
 )
