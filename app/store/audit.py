@@ -311,13 +311,8 @@ IN_CHAIN = and_(
 """The condition "between the anchor and the head of the chain": what `verify` has not gone through is not told."""
 
 
-def for_incident(conn: Connection, incident_id: str) -> list[AuditEvent]:
-    """All events of one incident, its runs included, oldest first."""
-    return list(each_of_incident(conn, incident_id))
-
-
 def each_of_incident(conn: Connection, incident_id: str) -> Iterator[AuditEvent]:
-    """The same one by one: an incident may have more of them than there is memory for."""
+    """All events of one incident, its runs included, oldest first and one by one: there may be more of them than memory."""
     query = select(audit).where(events_of(conn, incident_id), IN_CHAIN).order_by(audit.c.seq)
     return (event_from(row) for row in each(conn, query))
 

@@ -121,7 +121,7 @@ class World:
 
     def records_of(self, incident: str, kind: EventKind) -> list[AuditEvent]:
         """The audit records of one kind about an incident."""
-        found = self.service.read(lambda conn: audit.for_incident(conn, incident))
+        found = self.service.read(lambda conn: list(audit.each_of_incident(conn, incident)))
         return [record for record in found if record.kind is kind]
 
     def until_recorded(self, deployment: str, kind: EventKind) -> None:

@@ -178,7 +178,8 @@ async def audit_kinds(store: Store, incident_id: str) -> list[str]:
     from app.store import audit
 
     return [
-        event.kind.value for event in await store.read(lambda conn: audit.for_incident(conn, incident_id))
+        event.kind.value
+        for event in await store.read(lambda conn: list(audit.each_of_incident(conn, incident_id)))
     ]
 
 

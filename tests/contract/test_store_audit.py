@@ -73,12 +73,12 @@ def on_this(store: Store, sql: str) -> bool:
 async def test_events_come_back_in_order_with_all_they_had(store: Store) -> None:
     await store.write(noting(1, incident_id="inc_1", run_id="run_1_1"))
     await store.write(noting(2, incident_id="inc_2"))
-    (event,) = await store.read(lambda conn: audit.for_incident(conn, "inc_1"))
+    (event,) = await store.read(lambda conn: list(audit.each_of_incident(conn, "inc_1")))
     assert (event.seq, event.at, event.kind, event.actor) == (1, START, EventKind.MEASURED, "ann")
     assert event.data == {"n": 1, "text": "ä ✓ \0"}
     assert await store.read(lambda conn: audit.for_run(conn, "run_1_1")) == [event]
     assert [e.seq for e in await store.read(lambda conn: audit.page(conn, 1, 5))] == [2]
-    assert await store.read(lambda conn: audit.for_incident(conn, "")) == []
+    assert await store.read(lambda conn: list(audit.each_of_incident(conn, ""))) == []
 
 
 async def test_an_empty_trail_verifies(store: Store) -> None:

@@ -87,7 +87,7 @@ async def test_a_record_outside_of_the_chain_is_found_and_nowhere_told(
     told = await store.read(
         lambda conn: [
             *audit.for_run(conn, "run_1"),
-            *audit.for_incident(conn, "inc_1"),
+            *audit.each_of_incident(conn, "inc_1"),
             *audit.page(conn, -(2**63) + 1, 100),
             *records.page(conn, records.Sought(), 0, 100).rows,
             *records.page(conn, records.Sought(run="run_1"), 0, 100).rows,

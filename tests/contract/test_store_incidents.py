@@ -93,7 +93,7 @@ async def test_a_move_is_told_once_and_ends_the_claim(store: Store) -> None:
     )
     incident = await get(store, incident_id)
     assert (incident.state, incident.claimed_by, incident.due_at) == (IncidentState.ACTING, None, None)
-    events = await store.read(lambda conn: audit.for_incident(conn, incident_id))
+    events = await store.read(lambda conn: list(audit.each_of_incident(conn, incident_id)))
     moved = [e.data for e in events if e.kind.value == "incident.moved"]
     assert moved == [{"from": "open", "to": "acting", "reason": "allowed"}]
 

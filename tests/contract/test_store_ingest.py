@@ -49,7 +49,7 @@ async def test_a_firing_alert_opens_an_incident_that_is_due_at_once(store: Store
 
 async def test_the_audit_event_of_an_alert_has_all_that_explains_it_in_canonical_form(store: Store) -> None:
     incident_id = await open_incident(store)
-    events = await store.read(lambda conn: audit.for_incident(conn, incident_id))
+    events = await store.read(lambda conn: list(audit.each_of_incident(conn, incident_id)))
     fired = events[1].data
     assert fired["labels"] == firing().labels
     assert fired["annotations"] == {"summary": "Too many errors"}
@@ -239,7 +239,7 @@ async def test_a_persons_order_is_an_incident_of_its_own(store: Store) -> None:
     incident = await store.read(lambda conn: incidents.get(conn, incident_id))
     assert incident.manual == order()
     assert (incident.namespace, incident.due_at) == ("rag7", START)
-    events = await store.read(lambda conn: audit.for_incident(conn, incident_id))
+    events = await store.read(lambda conn: list(audit.each_of_incident(conn, incident_id)))
     assert [(e.kind.value, e.actor) for e in events] == [
         ("incident.opened", "service"),
         ("manual.requested", "ann"),

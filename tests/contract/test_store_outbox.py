@@ -104,7 +104,7 @@ async def test_what_went_out_is_told_once_in_the_audit_trail(store: Store) -> No
         "17.5",
         1,
     )
-    events = await store.read(lambda conn: audit.for_incident(conn, "inc_1"))
+    events = await store.read(lambda conn: list(audit.each_of_incident(conn, "inc_1")))
     assert [(e.kind.value, e.data["message"], e.data["ts"]) for e in events] == [
         ("message.sent", "m1", "17.5")
     ]
@@ -117,7 +117,7 @@ async def test_giving_up_is_told_and_a_retry_is_not(store: Store) -> None:
     await store.write(failing("m1", "channel_not_found", None))
     message = await get(store, "m1")
     assert (message.state, message.error) == (MessageState.FAILED, "channel_not_found")
-    events = await store.read(lambda conn: audit.for_incident(conn, "inc_1"))
+    events = await store.read(lambda conn: list(audit.each_of_incident(conn, "inc_1")))
     assert [(e.kind.value, e.data["error"]) for e in events] == [("message.failed", "channel_not_found")]
 
 

@@ -150,13 +150,13 @@ async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     await a_whole_timeline(store, "f1", "First")
     stays = await open_incident(store, "f2", "Stays")
     await a_whole_timeline(store, "f3", "Third")
-    before = await store.read(lambda conn: audit.for_incident(conn, stays))
+    before = await store.read(lambda conn: list(audit.each_of_incident(conn, stays)))
     last_old = (await store.read(trail.head)).seq
     clock.forward(days=31)
     await prune_all(store)
     events = await store.read(lambda conn: audit.page(conn, 0, 100))
     assert [e.seq for e in events if e.kind is not EventKind.PRUNED] == [*(e.seq for e in before), last_old]
-    assert await store.read(lambda conn: audit.for_incident(conn, stays)) == before
+    assert await store.read(lambda conn: list(audit.each_of_incident(conn, stays))) == before
     report = await store.read(trail.verify)
     assert (report.ok, report.removed) == (True, last_old - 1 - len(before))
     assert await store.read(lambda conn: trail.unfit(conn, [e.seq for e in events])) == {}
@@ -165,7 +165,7 @@ async def test_the_trail_is_pruned_around_what_a_remaining_incident_needs(
     clock.forward(days=31)
     await prune_all(store)
     await prune_all(store)
-    assert await store.read(lambda conn: audit.for_incident(conn, stays)) == []
+    assert await store.read(lambda conn: list(audit.each_of_incident(conn, stays))) == []
     assert len(await store.read(trail.gaps)) == 1
     assert (await store.read(trail.verify)).ok
 

@@ -179,7 +179,7 @@ async def test_a_cut_joins_its_gaps_and_keeps_what_an_incident_needs(
     report = await store.read(trail.verify)
     assert (report.ok, report.removed, report.first_seq) == (True, 10, 11)
     incident = await open_incident(store)
-    (seq,) = await store.read(lambda conn: [audit.for_incident(conn, incident)[0].seq])
+    (seq,) = await store.read(lambda conn: [next(audit.each_of_incident(conn, incident)).seq])
     with pytest.raises(RemediatorError, match="append-only"):
         await cut(seq, seq)
     store.close()

@@ -127,7 +127,7 @@ async def test_settled_incidents_are_decided_moved_and_audited_as_one_by_one(
     assert first.due_at == due
     told = {}
     for incident_id in (many, single):
-        records = await store.read(lambda conn, i=incident_id: audit.for_incident(conn, i))  # type: ignore[misc]
+        records = await store.read(lambda conn, i=incident_id: list(audit.each_of_incident(conn, i)))  # type: ignore[misc]
         told[incident_id] = [
             (r.kind, {k: v for k, v in r.data.items() if k != "decision"}) for r in records if r.kind in _SAID
         ]
@@ -146,9 +146,9 @@ async def test_an_incident_that_stays_as_it_is_makes_no_record(store: Store, clo
         bulk.settle(tx, words)
 
     await store.write(settle)
-    before = len(await store.read(lambda conn: audit.for_incident(conn, one)))
+    before = len(await store.read(lambda conn: list(audit.each_of_incident(conn, one))))
     await store.write(settle)
-    assert len(await store.read(lambda conn: audit.for_incident(conn, one))) == before
+    assert len(await store.read(lambda conn: list(audit.each_of_incident(conn, one)))) == before
     clock.forward(seconds=1)
     assert await _take(store) == [one], "a wake-up in the past is due again"
 

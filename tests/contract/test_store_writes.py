@@ -192,7 +192,7 @@ async def test_replicas_share_one_database_without_losing_or_doubling_anything(m
     stored = await stores[0].read(lambda conn: incidents.alerts(conn, page[0].id, 100))
     assert {a.seen for a in stored} == {8}
     assert len(stored) == 40
-    events = await stores[0].read(lambda conn: audit.for_incident(conn, page[0].id))
+    events = await stores[0].read(lambda conn: list(audit.each_of_incident(conn, page[0].id)))
     assert [e.kind.value for e in events].count("alert.fired") == 40
     assert (await stores[1].read(trail.verify)).ok
 

@@ -113,7 +113,7 @@ class Rig:
 
     async def audited(self, incident_id: str) -> list[str]:
         """Kinds of the incident's audit events about messages, with what went wrong."""
-        records = await self.store.read(lambda conn: list(audit.for_incident(conn, incident_id)))
+        records = await self.store.read(lambda conn: list(audit.each_of_incident(conn, incident_id)))
         return [
             f"{r.kind}: {r.data.get('error') or r.data.get('channel')}"
             for r in records
