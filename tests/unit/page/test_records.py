@@ -190,6 +190,7 @@ async def test_the_trail_is_exported_as_the_command_exports_it(
 
 async def test_an_export_has_what_the_search_finds(rig: Rig, browser: Browser, asked: str) -> None:
     await rig.operations.approve(asked, "alice")
+    await rig.run(10)  # what it begins is written by then, and not between two looks
     await browser.login("reader")
     for query in ("actor=alice", f"run={asked}", f"incident={(await the_incident(rig)).id}", "actor=nobody"):
         page = await browser.get(f"/audit?{query}")

@@ -27,6 +27,7 @@ ROUTES = {
     "POST /api/v1/remediations": {202, 401, 403, 404, 409, 413, 415, 422, 429, 500, 503},
     "GET /api/v1/incidents": {200, 401, 403, 422, 429, 500, 503},
     "GET /api/v1/incidents/{incident_id}": {200, 401, 403, 404, 422, 429, 500, 503},
+    "GET /api/v1/incidents/{incident_id}/alerts": {200, 401, 403, 404, 422, 429, 500, 503},
     "GET /api/v1/runs": {200, 401, 403, 422, 429, 500, 503},
     "GET /api/v1/runs/{run_id}": {200, 401, 403, 404, 422, 429, 500, 503},
     "GET /api/v1/runs/{run_id}/explain": {200, 401, 403, 404, 422, 429, 500, 503},
