@@ -11,7 +11,7 @@ import pytest
 from app.cli.queries import explanation
 from app.domain.decision import Code, GateResult, Verdict
 from app.domain.outcome import IncidentState, RunState, UndoResult
-from app.flow.notifying.timeline import Explanation
+from app.flow.people.explain import Explanation
 from app.flow.people.operations import as_json
 from app.notify.entries import thread_entry
 from app.notify.parent import headline, parent
