@@ -33,6 +33,12 @@ class Found:
         """The text of a group, None where it took no part."""
         return self[group]
 
+    @property
+    def lastgroup(self) -> str | None:
+        """The name of the last group that took part."""
+        last = max((n for n in range(1, len(self._spans)) if self._spans[n][0] >= 0), default=0)
+        return next((name for name, number in self.re.groupindex.items() if number == last), None)
+
     def groups(self) -> tuple[str | None, ...]:
         """The texts of all groups."""
         return tuple(self[number] for number in range(1, len(self._spans)))

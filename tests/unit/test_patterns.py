@@ -37,7 +37,7 @@ BOUNDED = {
     "app.domain.no_secret._TEMPLATE": _OURS,
     "app.domain.secret_names._HARMLESS": _NAMES,
     "app.domain.secret_names._IMAGE": _NEAR,
-    "app.domain.secret_names._PARTS": _NAMES,
+    "app.domain.secret_names.PARTS": _NAMES,
     "app.domain.secret_refusals._TAIL": _FORWARD,
     "app.domain.secret_sentences._VERDICT": _NEAR,
     "app.domain.secret_statements._THEN_NAME": _NEAR,

@@ -107,7 +107,6 @@ _LABELS = {"alertname": "A"}
 BODIES: dict[str, dict[str, Any]] = {
     "names": {"alerts": [{"labels": _LABELS, "annotations": {f"{HOSTILE}{i}{j}": "x" for j in range(100)}} for i in range(3)]},
     "group key": {"alerts": [], "groupKey": HOSTILE * 300},
-    "receiver": {"alerts": [], "receiver": HOSTILE * 300},
     "status": {"alerts": [{"labels": _LABELS, "status": f"{HOSTILE * 10}{i}"} for i in range(30)]},
     "label names": {"alerts": [{"labels": {f"{HOSTILE * 2}{i}": [1]}} for i in range(130)]},
     "short texts": {"alerts": [{"labels": _LABELS, "annotations": {"d": f"{HOSTILE}{i}"}} for i in range(150)]},
@@ -125,6 +124,12 @@ def test_whatever_is_hostile_in_a_short_body_it_leaves_the_event_loop(what: str)
         alertmanager.parse(body, received_at=NOW, sender="am")
     with work_bounded(4_000 + len(body) // 2, hides=True):
         alertmanager.parse(body, received_at=NOW, sender="am")
+
+
+def test_of_what_is_kept_only_shortly_no_more_is_looked_at() -> None:
+    body = json.dumps({"version": "4", "alerts": [], "receiver": HOSTILE * 300}).encode()
+    with work_bounded(1_000, hides=False):
+        assert alertmanager.parse(body, received_at=NOW, sender="am").alerts == ()
 
 
 def test_ordinary_alerts_are_read_on_the_event_loop() -> None:
