@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from app.domain.errors import CommitUnclear
 from app.domain.events import EventKind
 from app.domain.outcome import RunState
 from app.domain.target import Target
+from app.domain.text import Beside
 from app.flow.people import approve
 from app.policy.gates.people import covers
 from app.policy.model import Approval, Temporary
@@ -100,8 +102,12 @@ async def test_a_rejection_ends_it_with_its_reason(rig: Rig, browser: Browser, a
 
 
 async def test_an_approval_is_taken_back_as_long_as_nothing_is_begun(
-    rig: Rig, browser: Browser, asked: str
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def at_once(_beside: Beside, work: Callable[[], bytes]) -> bytes:
+        return work()  # so that no turn of the loop passes in which the run begins
+
+    monkeypatch.setattr(Beside, "do", at_once)
     await rig.operations.approve(asked, "ann", (await the_run(rig)).plan_hash)
     page = await browser.login()
     assert "Approved by ann, and not begun yet" in page.text
