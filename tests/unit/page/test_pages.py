@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from importlib.resources import files
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -17,11 +13,9 @@ from app.domain.change import HIDDEN
 from app.domain.errors import Refused
 from app.domain.outcome import IncidentState
 from app.notify.wording import STATE_WORDS
-from app.page import incident as incident_page
 from app.page import render
 from app.store import incidents
 from app.web.expensive import PAGES_OF_ONE
-from tests.scenario.inline import InlineThreads
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import alert, body, the_incident, the_run
 from tests.scenario.web import app_of
@@ -70,32 +64,6 @@ async def test_an_incident_is_shown_in_each_state(rig: Rig, browser: Browser, st
     expect_sound(listed)
     assert incident.id in listed.answer.text
     expect_sound(await browser.get("/"))
-
-
-async def test_the_newest_records_that_fit_are_shown_on_a_page_that_is_made_beside_the_event_loop(
-    rig: Rig, browser: Browser, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    threads, real = list[str](), render.render
-
-    def rendered(template: str, **shown: Any) -> str:
-        threads.append(threading.current_thread().name)
-        return real(template, **shown)
-
-    monkeypatch.setattr(render, "render", rendered)
-    monkeypatch.setattr(incident_page, "_MAX_SHOWN", 3_000)
-    await rig.run(10)
-    await browser.login("reader")
-    threads.clear()
-    path = f"/incidents/{(await the_incident(rig)).id}"
-    with ThreadPoolExecutor(1) as real_threads:  # the rig has none
-        asyncio.get_running_loop().set_default_executor(real_threads)
-        page = await browser.get(path)
-        asyncio.get_running_loop().set_default_executor(InlineThreads())
-    expect_sound(page)
-    assert "records are left out here" in page.answer.text
-    assert page.document.one("ol").all("li")
-    assert threads
-    assert threading.current_thread().name not in threads
 
 
 async def test_a_real_incident_from_alert_to_undo_is_one_timeline(
