@@ -49,7 +49,9 @@ async def test_each_cause_is_told_and_what_it_wants_is_written_once_or_nothing_i
     places = [(one, set_up(plane, one)) for one in SITUATIONS]
     unlike = await asyncio.gather(*(found(cluster, one, namespace) for one, namespace in places))
     assert not any(unlike), unlike
-    text = policy(scope={"namespaces": [namespace for _, namespace in places]})
+    # A step is verified for longer than it takes to decide all, of which those without a step wait a minute.
+    verify = {"settle": "1s", "timeout": "10m", "poll": "1s"}
+    text = policy(scope={"namespaces": [namespace for _, namespace in places]}, verify=verify)
     for _, namespace in places:
         plane.grant(SERVICE_USER, role_rules(namespace, text=text), namespace)
     service = Service(stage.tools.new_place(policy_text=text))
