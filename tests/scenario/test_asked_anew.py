@@ -226,7 +226,7 @@ async def test_a_question_that_is_withdrawn_without_a_write_is_no_run_of_its_inc
 async def test_a_person_is_called_once_where_one_question_after_another_is_withdrawn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(settle, "MAX_QUESTIONS", 2)
+    monkeypatch.setattr(settle, "MAX_WITHDRAWN", 2)
     rig = await born(tmp_path, rules=policy(mode=Mode.APPROVE, approval=Approval(expires=timedelta(hours=1))))
     await rig.run(30)
     await _rescaled(rig, range(4, 7))

@@ -52,8 +52,7 @@ def left(conn: Connection, incident: Incident, walk: StoredEscalation | None) ->
     """Of an incident that was left to a person, by its row as it is held and the live round of its steps.
 
     What is left of a run that got stuck stays there when its alert goes, and an order, for which people were called, has no alert: it is over once
-    somebody has it. So is
-    an incident whose place and alert a newer one has. Nobody has it by an order that is over."""
+    somebody has it. So is an incident whose place and alert a newer one has. Nobody has it by an order that is over."""
     if incident.state.closed:
         return Left.OVER
     stuck, elsewhere = incident.state is IncidentState.STUCK, incident.closed_at is not None

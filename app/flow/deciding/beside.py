@@ -36,7 +36,7 @@ _SOON = timedelta(seconds=5)  # until it is looked again whether another alert h
 _ANSWERED = timedelta(minutes=30)
 """So long, at most, a person is not called because another alert's question waits for its answer: as long as one stands by default."""
 _AGAIN = timedelta(minutes=5)  # until it is looked again whether that which a person was called for is over
-MAX_QUESTIONS = 12
+MAX_ASKED_IN_AN_HOUR = 12
 """So many questions about the same, one after another, are put within an hour as they come up, and then one in five minutes."""
 MAX_CALLS = 3
 """So many calls for one alert of a target, one after another, are made within an hour as they come up, although it went each time before anybody
@@ -238,7 +238,7 @@ def _asked_often(conn: Connection, rule: Rule, measured: Facts) -> Beside | None
     """People were asked about it again and again, as its alert comes and goes: the next question has time after the last one."""
     asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - _HOUR)
     end = asked[0].ended + _AGAIN if asked else measured.now
-    if len(asked) < MAX_QUESTIONS or measured.now >= end:
+    if len(asked) < MAX_ASKED_IN_AN_HOUR or measured.now >= end:
         return None
     told = f"people were asked about it {len(asked)} times within an hour, and its alert went each time"
     return Beside(told, "some time has gone by since", end)

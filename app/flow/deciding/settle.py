@@ -47,7 +47,7 @@ _UNASKED = timedelta(seconds=45)
 _SPREAD = 7_200  # seconds over which such looks are spread
 MAX_RUNS = 5
 """Runs of one incident; then a person decides. A fix that has to be begun again and again is none."""
-MAX_QUESTIONS = 20
+MAX_WITHDRAWN = 20
 """Questions about one incident that were withdrawn before anybody answered; then a person decides as well. What changes all the time is theirs."""
 
 
@@ -165,8 +165,8 @@ def _too_many(tx: Tx, incident: Incident, number: int) -> str:
     asked = counts.only_asked(tx.conn, incident.id)
     if number - asked >= MAX_RUNS:
         return f"{MAX_RUNS} runs were begun for this incident and it still fires"
-    if asked >= MAX_QUESTIONS:
-        return f"{MAX_QUESTIONS} questions about it were put and withdrawn before anybody answered, and it still fires"
+    if asked >= MAX_WITHDRAWN:
+        return f"{MAX_WITHDRAWN} questions about it were put and withdrawn before anybody answered, and it still fires"
     return ""
 
 
