@@ -6,10 +6,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from app.domain.outcome import RunState
+from app.domain.decision import Code, Decision, Verdict
+from app.domain.outcome import IncidentState, RunState
+from app.flow.deciding import decide
 from app.policy.model import Otherwise
 from app.sim.faults import Fault, FaultKind
 from tests.crash.worlds import flood
@@ -24,6 +27,7 @@ from tests.scenario.scenes import (
     says_yes,
     the_incident,
     the_run,
+    trail,
     writes,
 )
 
@@ -108,6 +112,44 @@ async def test_two_replicas_on_one_store_act_once(tmp_path: Path) -> None:
     assert len(await all_runs(one)) == 1
     await other.close()
     await one.close()
+
+
+@pytest.mark.parametrize("ends", ["with a step", "with a word", "with a call"])
+async def test_a_look_that_was_overtaken_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    """A worker stood still for longer than its claim, another one looked, acted and mended meanwhile: what the first one saw is old."""
+    rig = await born(tmp_path)
+    await rig.send(body(alert(rig)))
+    opened = await the_incident(rig)
+    goes_on, stands = asyncio.Event(), [True]
+
+    async def stand_still(way: decide.Way) -> decide.Way:
+        if stands:
+            stands.clear()
+            await goes_on.wait()
+            if ends != "with a step":
+                code = Code.UNKNOWN_FACT if ends == "with a word" else Code.TARGET_NOT_FOUND
+                word = Decision(Verdict.DENY, code, "nothing was found", "errors", "", "", (), "")
+                return cast("decide.Way", word)
+        return way
+
+    first, *later = decide.STAGES
+    stages = (first, *later, stand_still) if ends == "with a step" else (first, stand_still, *later)
+    monkeypatch.setattr(decide, "STAGES", stages)
+    late = asyncio.ensure_future(decide.decide_incident(rig.services, opened.id))
+    await rig.quiet()
+    await rig.until(lambda: not stands and bool(writes(rig)))
+    await rig.run(300)
+    assert (await the_incident(rig)).state is IncidentState.FIXED
+    before = await trail(rig)
+    goes_on.set()
+    assert await late is None
+    await rig.run(60, alerts=False)
+    assert await trail(rig) == before
+    assert writes(rig) == ["patch langgraph"]
+    assert len(await all_runs(rig)) == 1
+    await rig.close()
 
 
 async def test_a_repeat_after_the_fix_is_a_new_episode_and_waits_for_the_cooldown(tmp_path: Path) -> None:

@@ -126,15 +126,17 @@ async def _there(cluster: Cluster, owner: Target) -> bool:
 
 async def left(
     services: Services, policy: Policy, incident: Incident, alerts: Sequence[StoredAlert], word: Decision
-) -> None:
-    """Write the decision down, with its calls."""
+) -> bool:
+    """Write the decision down, with its calls; False when the incident was overtaken meanwhile."""
     rule = next((rule for rule in policy.rules if rule.name == word.rule), None)
     acts = rule is not None and may_act(rule, policy, services.ceiling)
     look_at = _for_a_person(services, rule, incident, alerts, word) if rule is not None and acts else ""
     if look_at and silence(await facts.reports(services, alerts)):
         look_at = ""  # somebody has it
 
-    def write(tx: Tx) -> None:
+    def write(tx: Tx) -> bool:
+        if beside.overtaken(tx, incident):
+            return False
         put_off = beside.called_lately(tx.conn, incident, tx.now) if look_at else None
         told = word if put_off is None else handing.put_off(word, put_off)
         settle_without(tx, incident, told, None)
@@ -143,8 +145,9 @@ async def left(
         if look_at and put_off is None and record.holder_in_force(tx, incident.id) is None:
             why = Escalation(f"nothing can be done here: {word.text}", look_at=(look_at,))
             record.call(tx, incident.id, why, once="nowhere")
+        return True
 
-    await services.store.write(write)
+    return await services.store.write(write)
 
 
 def _for_a_person(

@@ -232,8 +232,8 @@ async def _decide(services: Services, incident_id: str) -> str | None:
         return None
     found = await _walk(way)
     if isinstance(found, Decision):
-        await apart.left(services, way.policy, way.incident, way.alerts, found)
-        count_decided(services, way.incident, found)
+        if await apart.left(services, way.policy, way.incident, way.alerts, found):
+            count_decided(services, way.incident, found)
         return None
     settled = await services.store.write(lambda tx: settle(tx, services, found))
     if settled is None:

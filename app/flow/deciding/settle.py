@@ -83,15 +83,15 @@ class Settled:
 
 
 def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
-    """Decide and write down everything that follows; None when a run was requested meanwhile, or when the incident
-    was merged into the open one that has its target already."""
+    """Decide and write down everything that follows; None when the incident was overtaken meanwhile, or merged into the open one that has
+    its target already."""
     work.lock_ledger(tx)
+    if beside.overtaken(tx, case.incident):
+        return None
     target_key = case.outside.target.key
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
     incident = incidents.get(tx.conn, case.incident.id)
-    if counts.live_of(tx.conn, incident.id) is not None:
-        return None
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
