@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from app.domain.cluster import Cluster, LogQuery, PodUsage
 from app.domain.errors import (
@@ -50,6 +50,7 @@ from app.kube.parse import (
 )
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 # View: one look at a cluster, in which each object and list is asked for once.
 #
@@ -283,9 +284,9 @@ async def around(cluster: Cluster, workload: Workload, now: datetime, ours: Sequ
     TryLater kinds."""
     target = workload.target
     stored, told, scaler = await asyncio.gather(
-        _granted(stored_revisions(cluster, workload)),
-        _granted(cluster.list_objects(Kind.EVENT, target.namespace, fields=f"regarding.name={target.name}")),
-        _granted(autoscaler_manifest(cluster, target)),
+        _granted(stored_revisions, cluster, workload),
+        _granted(cluster.list_objects, Kind.EVENT, target.namespace, fields=f"regarding.name={target.name}"),
+        _granted(autoscaler_manifest, cluster, target),
     )
     found = await asyncio.to_thread(revisions_of, workload, stored or ())
     current = next((r for r in found if r.current), None)
@@ -301,9 +302,9 @@ async def around(cluster: Cluster, workload: Workload, now: datetime, ours: Sequ
     )
 
 
-async def _granted(read: Awaitable[T]) -> T | None:
+async def _granted(read: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs) -> T | None:
     try:
-        return await read
+        return await read(*args, **named)
     except (AccessDenied, ObjectMissing):
         return None
 

@@ -5,10 +5,10 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from app.domain.accusing import Sign
 from app.domain.errors import ClusterRefused, ObjectMissing, TryLater
@@ -101,23 +101,25 @@ def with_neighbours(
 LIMIT = 12.0
 """Seconds that the look may take in all; what has not been read by then is unknown."""
 _MAX_OBJECTS = 40
-_MAX_EVENTS = 200
-_MAX_NODES = 1_000
+_MAX_EVENTS, _MAX_NODES = 200, 1_000
 _LATELY = timedelta(hours=1)
 _MAX_PODS = 3  # whose nodes and last words are read
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 class _Reads:
-    """Reads that fail one by one."""
+    """Reads that fail one by one. A read is begun by who waits for it: one that is called off before is never begun."""
 
     def __init__(self) -> None:
         self.unread: dict[str, str] = {}
 
-    async def one(self, what: str, asked: Awaitable[T], otherwise: T) -> T:
+    async def one(
+        self, what: str, otherwise: T, read: Callable[P, Awaitable[T]], *args: P.args, **named: P.kwargs
+    ) -> T:
         try:
-            return await asked
+            return await read(*args, **named)
         except (ClusterRefused, TryLater) as e:
             self.unread[what] = e.message
             return otherwise
@@ -145,16 +147,16 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     cluster, workload = scene.cluster, scene.workload
     namespace = workload.target.namespace
     manifests, pods, found, sets, events = await asyncio.gather(
-        reads.one("pods", pod_manifests(cluster, workload), []),
-        reads.one("pods", read_pods(cluster, workload), []),
-        reads.one("revisions", revisions(cluster, workload), []),
-        reads.one("revisions", replica_sets_of(cluster, workload), []),
-        reads.one("events", cluster.list_objects(Kind.EVENT, namespace, fields=WARNINGS), []),
+        reads.one("pods", [], pod_manifests, cluster, workload),
+        reads.one("pods", [], read_pods, cluster, workload),
+        reads.one("revisions", [], revisions, cluster, workload),
+        reads.one("revisions", [], replica_sets_of, cluster, workload),
+        reads.one("events", [], cluster.list_objects, Kind.EVENT, namespace, fields=WARNINGS),
     )
     if workload.desired == 0:
         # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
-        told_of_it = cluster.list_objects(Kind.EVENT, namespace, fields=f"regarding.name={workload.target.name}")  # fmt: skip
-        events = [*events, *await reads.one("events", told_of_it, [])]
+        of_it = f"regarding.name={workload.target.name}"
+        events += await reads.one("events", [], cluster.list_objects, Kind.EVENT, namespace, fields=of_it)
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
     specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
     names |= {claim for spec in specs.values() for claim in claims_of(spec)}
@@ -176,12 +178,11 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     places += [(Kind.SECRET, n) for p in pulls for n in pull_secrets(seen, p)]
     chosen = list(dict.fromkeys(places))[:_MAX_OBJECTS]
     kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
-    claims = await _claims(
-        scene, reads, [p for p in waiting if not any(c.running_since for c in p.containers)], seen
-    )
+    never_ran = [p for p in waiting if not any(c.running_since for c in p.containers)]
+    claims = await _claims(scene, reads, never_ran, seen)
     nodes = await _nodes(scene, reads, [*waiting, *stuck(seen)])
     if any(not p.node for p in waiting) and wants_taints(seen):
-        every = await reads.one("nodes", scene.cluster.list_objects(Kind.NODE, ""), [])
+        every = await reads.one("nodes", [], scene.cluster.list_objects, Kind.NODE, "")
         nodes = (*nodes, *every[:_MAX_NODES])
     quotas, ranges = (await _bounds(scene, reads)) if seen.missing or seen.unmade else ((), ())
     return replace(
@@ -240,42 +241,41 @@ async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapsh
 async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
     """The nodes of at most three waiting pods. The right to read them is optional: it is for the whole cluster."""
     names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MAX_PODS]
-    asked = (scene.cluster.list_objects(Kind.NODE, "", fields=f"metadata.name={name}") for name in names)
-    listed = await asyncio.gather(*(reads.one("nodes", one, []) for one in asked))
+    asked = ((Kind.NODE, "", "", f"metadata.name={name}") for name in names)
+    listed = await asyncio.gather(
+        *(reads.one("nodes", [], scene.cluster.list_objects, *one) for one in asked)
+    )
     return tuple(node for nodes in listed for node in nodes if node["metadata"]["name"] in names)
 
 
 async def _bounds(scene: Scene, reads: _Reads) -> tuple[tuple[Obj, ...], tuple[Obj, ...]]:
     namespace = scene.workload.target.namespace
     quotas, ranges = await asyncio.gather(
-        reads.one("quotas", scene.cluster.list_objects(Kind.RESOURCE_QUOTA, namespace), []),
-        reads.one("limit ranges", scene.cluster.list_objects(Kind.LIMIT_RANGE, namespace), []),
+        reads.one("quotas", [], scene.cluster.list_objects, Kind.RESOURCE_QUOTA, namespace),
+        reads.one("limit ranges", [], scene.cluster.list_objects, Kind.LIMIT_RANGE, namespace),
     )
     return tuple(quotas), tuple(ranges)
 
 
 async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     """Services, the autoscaler and network policies."""
-    target = scene.workload.target
+    target, read = scene.workload.target, scene.cluster.list_objects
     services, autoscaler, policies = await asyncio.gather(
-        reads.one("services", scene.cluster.list_objects(Kind.SERVICE, target.namespace), []),
-        reads.one("autoscalers", autoscaler_manifest(scene.cluster, target), None),
-        reads.one("network policies", scene.cluster.list_objects(Kind.NETWORK_POLICY, target.namespace), []),
+        reads.one("services", [], scene.cluster.list_objects, Kind.SERVICE, target.namespace),
+        reads.one("autoscalers", None, autoscaler_manifest, scene.cluster, target),
+        reads.one("network policies", [], scene.cluster.list_objects, Kind.NETWORK_POLICY, target.namespace),
     )
     seen = replace(seen, services=_near(seen, services), policies=tuple(policies), autoscaler=autoscaler)
     selected: dict[str, tuple[int, int]] = {}
     for service in [s for s in seen.services if meant(seen, s)][:_MAX_PODS]:
         text = selector_text({"matchLabels": service["spec"]["selector"]})
-        chosen = scene.cluster.list_objects(Kind.POD, target.namespace, text)
-        pods = await reads.one("pods of services", chosen, None)
+        pods = await reads.one("pods of services", None, read, Kind.POD, target.namespace, text)
         if pods is not None:
             alive = [p for p in map(parse_pod, pods) if not p.over]
             selected[service["metadata"]["name"]] = len(alive), sum(p.ready for p in alive)
     names = [s["metadata"]["name"] for s in seen.services if serves(s, seen.workload.pod_labels)][:_MAX_PODS]
-    asked = (
-        scene.cluster.list_objects(Kind.ENDPOINT_SLICE, target.namespace, f"{OF_SERVICE}={n}") for n in names
-    )
-    listed = await asyncio.gather(*(reads.one("endpoint slices", one, []) for one in asked))
+    chosen = ((Kind.ENDPOINT_SLICE, target.namespace, f"{OF_SERVICE}={n}") for n in names)
+    listed = await asyncio.gather(*(reads.one("endpoint slices", [], read, *one) for one in chosen))
     slices = {name: tuple(found) for name, found in zip(names, listed, strict=True) if found}
     return replace(seen, selected=selected, slices=slices)
 

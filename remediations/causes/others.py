@@ -7,10 +7,10 @@ Called by `investigate`, only where pods are in trouble, missing or stopped. Rea
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from app.domain.accusing import Sign
 from app.domain.errors import ClusterRefused, TryLater
@@ -32,6 +32,7 @@ _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 async def _down(scene: Scene, seen: Snapshot) -> list[Neighbour]:
@@ -42,15 +43,15 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
     """The snapshot with all that; never raises for what the cluster does."""
     stopped = seen.workload.desired == 0
     named, put_out, pulling, scaling, budgets, owner = await asyncio.gather(
-        _or_nothing(_down(scene, seen)),
-        _or_nothing(_events(scene, seen)),
-        _or_nothing(_pulls(scene, seen)),
-        _or_nothing(_scaling(scene, seen)),
-        _or_nothing(pdb_manifests(scene.cluster, scene.workload)),
+        _or_nothing(_down, scene, seen),
+        _or_nothing(_events, scene, seen),
+        _or_nothing(_pulls, scene, seen),
+        _or_nothing(_scaling, scene, seen),
+        _or_nothing(pdb_manifests, scene.cluster, scene.workload),
         _template_of(scene) if stopped else _nobody(),
     )
-    scalers = await _or_nothing(_scalers(scene)) if stopped else []
-    vpas = await _or_nothing(_sizers(scene)) if any(e.reason == "EvictedByVPA" for e in put_out) else []
+    scalers = await _or_nothing(_scalers, scene) if stopped else []
+    vpas = await _or_nothing(_sizers, scene) if any(e.reason == "EvictedByVPA" for e in put_out) else []
     return replace(
         seen,
         words=await _without_old(scene, seen, named),
@@ -92,10 +93,10 @@ def _names_one(neighbours: Sequence[Neighbour], words: str) -> bool:
     return any(n.named_in(words) for n in neighbours)
 
 
-async def _or_nothing(asked: Awaitable[list[T]]) -> list[T]:
+async def _or_nothing(read: Callable[P, Awaitable[list[T]]], *args: P.args, **named: P.kwargs) -> list[T]:
     """Optional: without it nothing is known of others."""
     try:
-        return await asked
+        return await read(*args, **named)
     except (ClusterRefused, TryLater):
         return []
 

@@ -117,8 +117,8 @@ async def present(services: Services, target: Target) -> Present:
     past = await services.store.read(lambda conn: rollouts.past_of(conn, target.key, now))
     scene = replace(_scene(replace(services, cluster=view), workload, now), history=past)
     state, managed, (rolled, why) = await asyncio.gather(
-        section("Status", of.status(scene)),
-        section("Managed by", of.managed(scene), _NOBODY),
+        section("Status", partial(of.status, scene)),
+        section("Managed by", partial(of.managed, scene), _NOBODY),
         rollouts.read(scene),
     )
     managed = replace(managed, unread=managed.unread or unread)
@@ -158,7 +158,7 @@ async def _of_workload(services: Services, target: Target, ground: Ground) -> Sc
     scene = _scene(services, workload, now)
     (cause, advice, first), sections, told = await asyncio.gather(
         _cause(scene),
-        asyncio.gather(*(section(title, read(scene), none) for title, read, none in SECTIONS)),
+        asyncio.gather(*(section(title, partial(read, scene), none) for title, read, none in SECTIONS)),
         _known(services, target.key, target.namespace, now),
     )
     told_too = [replace(s, unread=unread) if s.name == "Managed by" and not s.unread else s for s in sections]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from app.domain.cluster import Cluster, measured_lately
 from app.domain.target import Kind
@@ -12,23 +13,27 @@ from app.flow.diagnosing import workload as of
 from app.flow.diagnosing.inside import Inside
 from app.kube.rollout import rollout_status
 
-Asked = tuple[str, Awaitable[Sequence[str]], str]
+Asked = tuple[str, Callable[[], Awaitable[Sequence[str]]], str]
 
 
 def about(cluster: Cluster, namespace: str, now: datetime, inside: Inside) -> tuple[Asked, ...]:
     """Name, reading and what is said of none, of each section."""
     return (
-        ("Workloads", _workloads(inside), "none with pods or revisions"),
-        ("Pods not ready", _not_ready(inside, now), "none"),
+        ("Workloads", partial(_workloads, inside), "none with pods or revisions"),
+        ("Pods not ready", partial(_not_ready, inside, now), "none"),
         (
             "Usage",
-            _usage(cluster, namespace, now, inside),
+            partial(_usage, cluster, namespace, now, inside),
             "the metrics API has no values of the last minutes",
         ),
-        ("Warnings, last hour", of.warnings_of(cluster, namespace, now, inside.only, inside.hidden), "none"),
-        ("Endpoints", _endpoints(cluster, namespace, inside), "no Service"),
-        ("Disruption budgets", _budgets(cluster, namespace), "none"),
-        ("Quota and limits", of.quotas(cluster, namespace), "none"),
+        (
+            "Warnings, last hour",
+            partial(of.warnings_of, cluster, namespace, now, inside.only, inside.hidden),
+            "none",
+        ),
+        ("Endpoints", partial(_endpoints, cluster, namespace, inside), "no Service"),
+        ("Disruption budgets", partial(_budgets, cluster, namespace), "none"),
+        ("Quota and limits", partial(of.quotas, cluster, namespace), "none"),
     )
 
 

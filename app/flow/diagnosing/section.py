@@ -7,7 +7,7 @@ nothing else with it. Texts of strangers are bounded and cleaned here, before an
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from app.domain.errors import RemediatorError
@@ -45,11 +45,11 @@ def shown(lines: Sequence[str]) -> tuple[str, ...]:
     return kept if len(lines) <= _MAX_LINES else (*kept, f"and {len(lines) - _MAX_LINES} more")
 
 
-async def section(name: str, asked: Awaitable[Sequence[str]], none: str = "none") -> Section:
+async def section(name: str, read: Callable[[], Awaitable[Sequence[str]]], none: str = "none") -> Section:
     """Read one section. Raises nothing of ours."""
     try:
         async with asyncio.timeout(LIMIT):
-            lines = await asked
+            lines = await read()
     except RemediatorError as error:
         return Section(name, unread=said(error.message))
     except TimeoutError:

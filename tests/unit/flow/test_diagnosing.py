@@ -24,11 +24,11 @@ async def _raises(error: RemediatorError) -> Sequence[str]:
 
 @pytest.mark.parametrize("error", [AccessDenied("cannot list pods"), ClusterUnavailable("no answer")])
 async def test_a_read_that_fails_is_said_in_its_section(error: RemediatorError) -> None:
-    assert await section("Pods", _raises(error)) == Section("Pods", unread=error.message)
+    assert await section("Pods", lambda: _raises(error)) == Section("Pods", unread=error.message)
 
 
 async def test_a_section_without_lines_says_so_and_is_not_unread() -> None:
-    assert await section("Pods", _gives(), "no pod") == Section("Pods", ("no pod",))
+    assert await section("Pods", _gives, "no pod") == Section("Pods", ("no pod",))
 
 
 def test_what_strangers_wrote_is_one_clean_bounded_line() -> None:
