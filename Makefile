@@ -58,9 +58,9 @@ screenshots: chromium ## the pictures of the README and docs, from a running ser
 build-live: install ## build the real API server, Alertmanager, ... into the cache (about 25 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
-long: install    ## what make test leaves out: large tables, and each sixth row of those of scenes, deaths and faults (about 20 minutes)
+long: install    ## what make test leaves out: large tables, and each sixteenth row of those of scenes, deaths and faults (about 20 minutes)
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "long and not exhaustive and not live and not browser" tests
-	@echo "Five in six of the rows of these scenes and deaths are left out: 'make exhaustive' runs them."
+	@echo "Fifteen in sixteen of the rows of these scenes and deaths are left out: 'make exhaustive' runs them."
 
 exhaustive: install ## what make long leaves out too: the other rows of scenes, deaths and faults
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "exhaustive" tests

@@ -1,7 +1,7 @@
 """Owns which tests take long: `make test` leaves them to `make long`, so that it ends within ten minutes on two cores. CI runs both, and what is
 left to `make exhaustive` it does not.
 
-Of a table of scenes, or of deaths and faults of the crash harness, that is left to `make long`, it makes each sixth row; `make exhaustive`
+Of a table of scenes, or of deaths and faults of the crash harness, that is left to `make long`, it makes each sixteenth row; `make exhaustive`
 makes the others, before a release.
 
 An entry is a file, or a test of it with all its rows, or a part of the names of its rows behind a `[`. What is here has shorter
@@ -98,7 +98,7 @@ LONG: tuple[str, ...] = (
 TABLE = 12
 """Rows from which on a table is long."""
 _EACH = 8
-_SIXTH = 6
+_SIXTEENTH = 16
 SCENES = ("tests/scenario/", "tests/live/e2e/", "tests/contract/backup/", "tests/contract/database/")
 
 
@@ -125,7 +125,7 @@ def exhaustive_among(tests: Sequence[str], long: AbstractSet[str]) -> set[str]:
     """Which of the `long` ones `make long` leaves to `make exhaustive`: rows that each play a life of their own, of tables with others."""
     lives = (test for test in tests if test in long and test.startswith(("tests/scenario/", "tests/crash/")))
     rows = _by(lambda test: test.partition("[")[0], lives).values()
-    return {test for of in rows for number, test in enumerate(of) if number % _SIXTH}
+    return {test for of in rows for number, test in enumerate(of) if number % _SIXTEENTH}
 
 
 def _by(part: Callable[[str], str], tests: Iterable[str]) -> dict[str, list[str]]:
