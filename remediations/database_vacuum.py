@@ -151,8 +151,10 @@ def _wanted(seen: Look, params: DatabaseVacuumParams) -> tuple[list[TableId], st
 
 
 def _line(seen: Look, table: Table) -> str:
-    last = table.last
-    ago = f"last vacuumed {span((seen.now - last).total_seconds())} ago" if last else "never vacuumed"
+    last, done = table.last, "analyzed" if table.parent else "vacuumed"
+    ago = f"last {done} {span((seen.now - last).total_seconds())} ago" if last else f"never {done}"
+    if table.parent:
+        return f"{table.id}: parent of partitions, {ago}"
     by = " by the server" if last is not None and last == table.by_itself else ""
     age = f"{percent(table.age / seen.freeze)} of the way to a forced vacuum" if seen.freeze else ""
     rows = f"{table.dead:,} of {table.live + table.dead:,} rows dead ({percent(table.dead_share)})"

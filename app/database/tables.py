@@ -37,13 +37,15 @@ SERVER: Final = """
 TABLES: Final[LiteralString] = f"""
     SELECT c.oid::bigint, n.nspname, c.relname, pg_total_relation_size(c.oid),
         COALESCE(pg_stat_get_live_tuples(c.oid), 0), COALESCE(pg_stat_get_dead_tuples(c.oid), 0),
-        pg_stat_get_last_vacuum_time(c.oid), pg_stat_get_last_autovacuum_time(c.oid), age(c.relfrozenxid),
+        CASE c.relkind WHEN 'p' THEN pg_stat_get_last_analyze_time(c.oid) ELSE pg_stat_get_last_vacuum_time(c.oid) END,
+        pg_stat_get_last_autovacuum_time(c.oid), CASE c.relkind WHEN 'p' THEN 0 ELSE age(c.relfrozenxid) END,
         pg_has_role(current_user, c.relowner, 'USAGE') OR pg_has_role(current_user, d.datdba, 'USAGE')
             OR CASE WHEN current_setting('server_version_num')::int >= 170000
-                THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END
+                THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END,
+        c.relkind = 'p'
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
         JOIN pg_database d ON d.datname = current_database()
-    WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't'
+    WHERE (c.relkind IN ('r', 'm') OR (c.relkind = 'p' AND NOT c.relispartition)) AND c.relpersistence <> 't'
         AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_'
     ORDER BY 4 DESC, 1 LIMIT {MAX_ROWS}
 """
@@ -133,11 +135,11 @@ class PostgresTables:
                     await connection.execute(f"SET lock_timeout = {_LOCK}")
                     limit = int(longest.total_seconds() * 1000)
                     await connection.execute(f"SET statement_timeout = {limit:d}")
+                    statement = await _statement(connection, table)
             except FAULTS as error:
                 raise failed(at, error) from None
             await ask()
             self._faults.pop(name, None)
-            statement = sql.SQL("VACUUM (ANALYZE) {}").format(sql.Identifier(table.schema, table.name))
             work = self._run(stack.pop_all(), connection, statement, name)
             self._running[name] = asyncio.create_task(work, name=f"vacuum {name}")
 
@@ -158,6 +160,13 @@ class PostgresTables:
         return self._faults.get(name, "")
 
 
+async def _statement(connection: Connection, table: TableId) -> sql.Composed:
+    """A vacuum of a parent would be one of all its partitions, which have their own turns; ANALYZE takes a sample of each."""
+    kind = await connection.execute("SELECT 1 FROM pg_class WHERE oid = %s AND relkind = 'p'", (table.oid,))
+    words = sql.SQL("ANALYZE {}") if await kind.fetchone() else sql.SQL("VACUUM (ANALYZE) {}")
+    return words.format(sql.Identifier(table.schema, table.name))
+
+
 async def _rows(
     connection: Connection, statement: LiteralString, values: dict[str, str] | None = None
 ) -> list[tuple[Any, ...]]:
@@ -166,7 +175,7 @@ async def _rows(
 
 def _table(row: tuple[Any, ...]) -> Table:
     maybe = datetime | None
-    oid, schema, name, *rest = row_of(row, int, str, str, int, int, int, maybe, maybe, int, bool)
+    oid, schema, name, *rest = row_of(row, int, str, str, int, int, int, maybe, maybe, int, bool, bool)
     return Table(TableId(oid, schema, name), *rest)
 
 

@@ -42,7 +42,8 @@ class TableId:
 class Table:
     """One table as the server's statistics see it. `size` in bytes with indexes; `live` and `dead` rows are estimates. `vacuumed` is
     the last time that somebody vacuumed it, `by_itself` the last time that the server did. `age` of its oldest transaction id
-    in transactions. `allowed`: the login may vacuum it."""
+    in transactions. `allowed`: the login may vacuum it. `parent`: it has partitions and no rows of its own; it is analyzed only, which the
+    server never does by itself, and that counts as vacuumed."""
 
     id: TableId
     size: int
@@ -52,6 +53,7 @@ class Table:
     by_itself: datetime | None
     age: int
     allowed: bool = True
+    parent: bool = False
 
     @property
     def dead_share(self) -> float:
@@ -129,7 +131,7 @@ class Tables(Protocol):
         longest: timedelta,
         ask: Callable[[], Awaitable[None]],
     ) -> None:
-        """Begin a VACUUM (ANALYZE) of one table in a session of its own with this name, and return while it runs on. The server ends
+        """Begin a VACUUM (ANALYZE) of one table, an ANALYZE of a parent, in a session of its own with this name, and return while it runs on. The server ends
         it by itself after `longest`. `ask` is asked right before the statement goes out."""
         ...
 

@@ -35,6 +35,9 @@ _SAFETY = (
 """On every answer that does not say it itself: nothing here is for a browser to keep, to guess at, to frame or to load more
 from."""
 _log = structlog.get_logger("app.web")
+MAX_QUERY = 8 * 1024
+"""Bytes of a query: the longest that a page makes asks where to go on, in 6 KiB."""
+MAX_QUERY_FIELDS = 100
 
 
 PROVED = "alert_remediator.proved"
@@ -119,8 +122,9 @@ class RequestLog:
         began = self._clock.monotonic()
         keep_own_cookies(scope)
         answer = _Answer(send, request_id)
-        app = self._app if says_where(scope) else _nowhere(scope)
-        await guarded(app, scope, receive, answer.send, begun=lambda: answer.status != 0)
+        await guarded(
+            _refusal(scope) or self._app, scope, receive, answer.send, begun=lambda: answer.status != 0
+        )
         self._tell(scope, answer.status, self._clock.monotonic() - began)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
@@ -146,8 +150,19 @@ class RequestLog:
             )
 
 
-def _nowhere(scope: Scope) -> ASGIApp:
-    return problem(scope, 400, "bad_host", "send one Host with a host and at most a port", where="Host")
+def _refusal(scope: Scope) -> ASGIApp | None:
+    """Of a head that no route is to see. A framework takes a query apart for every route, several times, whoever sent it."""
+    query = scope["query_string"]
+    if not says_where(scope):
+        return problem(scope, 400, "bad_host", "send one Host with a host and at most a port", where="Host")
+    if len(query) > MAX_QUERY:
+        return problem(
+            scope, 414, "query_too_long", f"the query has more than {MAX_QUERY} bytes", where="query"
+        )
+    if query.count(b"&") >= MAX_QUERY_FIELDS:
+        text = f"the query has more than {MAX_QUERY_FIELDS} fields"
+        return problem(scope, 400, "too_many_fields", text, where="query")
+    return None
 
 
 class _Answer:

@@ -33,7 +33,7 @@ from remediations.causes.exits import (
 )
 from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
 from remediations.causes.outgrown import filled_before
-from remediations.causes.restarted import completed, read_at_start, run_from_before
+from remediations.causes.restarted import completed, made_by_a_restart, read_at_start, run_from_before
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -383,6 +383,7 @@ _ALL = frozenset(CauseCode)
 DOUBTS: Final = (
     Doubt(_undated, _ALL, always=True),
     Doubt(_ran_first, _ALL - _BEFORE_RUNNING, always=True),
+    Doubt(lambda case: made_by_a_restart(case.seen, case.cause, case.deployed, _RAN_WELL), _BY_CONFIGURATION - _FILLS, always=True),
     Doubt(_others_well, _ALL - _BY_PLACE, always=True),
     Doubt(lambda case: filled_before(case.seen, case.cause, worse=bool(case.own.worse)), frozenset({CauseCode.EVICTED}), always=True),
     Doubt(lambda case: set_aside(case.seen, case.cause), _BY_CONFIGURATION, always=True),

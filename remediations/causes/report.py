@@ -31,6 +31,7 @@ from remediations.causes.creation import changed_finding, missing_finding, picke
 from remediations.causes.exits import speaks_of_else
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
+from remediations.causes.restarted import only_newest_has_them
 from remediations.causes.silent import brought, came_later, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
@@ -210,12 +211,6 @@ def _why(found: Investigation, log: ErrorLog, measured: Measured, last: Deployme
     named = "a fault of the program" if own else named_by(last, log)
     before = measured.said if measured.since is Since.WITH else "the logs of its pods have them"
     return f"{before}, and {f'they name {named}' if named else _broken(found)}"
-
-
-def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
-    """Pods of an older revision run beside, were read, and do not have the most frequent error."""
-    older = {p.name for p in seen.alive if p.ready and not seen.newest(p)} & log.read
-    return log.top is not None and bool(older) and not older & log.top.names
 
 
 # Findings of an investigation, and what handlers ask of them. Pure.

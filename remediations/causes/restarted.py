@@ -2,9 +2,11 @@
 what the others read when they start that tells them apart, and no release. And which configuration they read of which a key may be gone: that leaves
 no time and no name.
 
-Asked by `blame`. Pure."""
+Asked by `blame` and `report`. Pure."""
 
 from __future__ import annotations
+
+from datetime import datetime, timedelta
 
 from app.domain.json import Obj
 from app.domain.target import Kind
@@ -12,7 +14,8 @@ from app.kube.known_good import of_revision
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
-from remediations.evidence.usage import count
+from remediations.evidence.logs import ErrorLog
+from remediations.evidence.usage import count, span
 
 _NAMED = 2
 
@@ -39,6 +42,36 @@ def run_from_before(seen: Snapshot, cause: Cause) -> str:
     names = read_at_start(seen, current.template)
     changed = f"what they read when they start ({names})" if names else "what they meet when they start"
     return f"{run}: {changed} may have changed since, and a key that was taken out leaves no trace"
+
+
+def made_by_a_restart(seen: Snapshot, cause: Cause, deployed: datetime, least: timedelta) -> str:
+    """That all that show the cause were made by a restart, `least` or longer after their template was released; empty otherwise. How those before
+    it did, nobody sees any more (Recreate, one replica, a drain): a release that brings it would have shown it in them."""
+    current = seen.current
+    ailing = [p for p in seen.alive if p.name in cause.pods]
+    if current is None or not ailing or not all(of_revision(p, current) for p in ailing):
+        return ""
+    again = any(r.fingerprint == current.fingerprint and r.name != current.name for r in seen.revisions)
+    had = current.created_at - deployed
+    if not again or had < least:
+        return ""
+    names = read_at_start(seen, current.template)
+    changed = f", and what they read when they start ({names}) may have changed since" if names else ""
+    return (
+        f"the pods that fail were made by a restart {span(had.total_seconds())} after the release, and how those before it did is not known: "
+        f"with the release alone they would have failed as well{changed}"
+    )
+
+
+def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
+    """Pods of an older revision run beside, were read, and do not have the most frequent error. Where pods of the newest template from before its
+    restart do not have it either, what the others read when they start tells them apart."""
+    current, has = seen.current, log.top.names if log.top else frozenset[str]()
+    read = [p for p in seen.alive if p.ready and p.name in log.read]
+    without = [p for p in read if p.name not in has]
+    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
+    older = [p for p in read if not seen.newest(p)]
+    return log.top is not None and bool(older) and all(p in without for p in older) and not spared
 
 
 def completed(seen: Snapshot) -> bool:

@@ -29,6 +29,10 @@ _DIRECTED = re.compile(
 """Parts that no other part stands for: a change of them can be the repair, so that only a demand says in which direction it harms."""
 
 
+_RELOADED = re.compile(r"\.env\[STAKATER_\w+_(?:CONFIGMAP|SECRET)\]")
+"""A variable that a reloader sets to have pods made anew once their configuration changed: no program reads it, and it is no release."""
+
+
 @dataclass(frozen=True, slots=True)
 class Suspects:
     """What of a release can have brought the cause: `changed`, of which any change can, and `worse`, which the older template did not
@@ -46,7 +50,7 @@ class Suspects:
 
 def suspects(cause: Cause, before: Obj, after: Obj) -> Suspects:
     """Hold the older and the newer template against what the cause says of its origin."""
-    found = differences(before, after)
+    found = [d for d in differences(before, after) if not _RELOADED.search(d.path)]
     worse = _worse(cause.demands, (before, after), found)
     shown = [d.acquits for d in cause.demands if any(amount > 0 for amount in d.of(before).values())]
     changed = [d for d in touching(found, cause.fields) if d not in worse]

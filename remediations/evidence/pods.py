@@ -332,7 +332,7 @@ _NOT_CAPACITY: Mapping[Nature, tuple[str, str]] = {
     ),
     Nature.DEPENDENCY: (
         "the errors speak of a dependency, and more replicas would load it more",
-        "check what the pods connect to, also its connection limit",
+        "check what the pods connect to, also its certificate and its connection limit",
     ),
     Nature.ANSWER: (
         "what the pods call answers with an error or too late, and more replicas would call it more",

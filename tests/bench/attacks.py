@@ -111,6 +111,17 @@ async def quoted_cookies(victim: Victim) -> None:
     await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
 
 
+async def long_queries(victim: Victim) -> None:
+    """Queries as long as a head may be, of many fields and of escapes, on routes that look at none and on pages."""
+    queries = (b"a&" * 15_000, b"next=" + b"%41" * 9_000, b"x" * 30_000, b"labels=" + b"+" * 30_000)
+    requests = [
+        b"GET %b?%b HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % (path, query)
+        for path in (b"/healthz", b"/login", b"/docs", b"/api/v1/runs")
+        for query in queries
+    ]
+    await _together(*(_send(victim, requests[n:] + requests[:n]) for n in range(_AT_ONCE)))
+
+
 async def many_connections(victim: Victim) -> None:
     """More connections than are kept, held; and new ones as fast as they are taken."""
 
@@ -251,6 +262,7 @@ ATTACKS: Mapping[str, Callable[[Victim], Awaitable[None]]] = {
     "long labels": long_labels,
     "long log lines": long_log_lines,
     "cookies in quotes": quoted_cookies,
+    "long queries": long_queries,
     "many connections": many_connections,
     "slow headers": slow_headers,
     "chunks of one byte": one_byte_chunks,

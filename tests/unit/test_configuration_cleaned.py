@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from app.backup.configuration.cleaning import KINDS_LEFT_OUT, OWNED, cleaned, left_out, rank
+from app.backup.configuration.cleaning import (
+    ADDRESSES,
+    ELECTION,
+    KINDS_LEFT_OUT,
+    OWNED,
+    cleaned,
+    left_out,
+    rank,
+)
 from app.domain.json import Obj
 from tests.unit.test_configuration_backup import CANARY, thing
 
@@ -80,6 +88,31 @@ def test_what_others_make_is_left_out(resource: str, fields: Obj, why: str) -> N
     owned = thing("x", **fields)
     owned["metadata"]["ownerReferences"] = [{"kind": "CronJob"}]
     assert left_out(resource, owned) == OWNED
+
+
+CONTROLLER: Obj = {"managedFields": [{"manager": "kube-controller-manager", "operation": "Update"}]}
+BY: Obj = {"managedFields": [{"manager": "kubectl-client-side-apply", "operation": "Update"}]}
+SLICES = "endpointslices.discovery.k8s.io"
+
+
+@pytest.mark.parametrize(
+    ("resource", "meta", "why"),
+    [
+        ("endpoints", CONTROLLER, ADDRESSES),
+        ("endpoints", BY, ""),
+        ("endpoints", {}, ""),
+        ("endpoints", {"annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}}, ELECTION),
+        ("endpoints", {**BY, "annotations": {"leader": "pg-0", "ttl": "30"}}, ELECTION),
+        (SLICES, {"labels": {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}}, ADDRESSES),
+        (SLICES, {"labels": {"endpointslice.kubernetes.io/managed-by": "staff"}}, ""),
+        (SLICES, {"ownerReferences": [{"kind": "Endpoints"}]}, OWNED),
+    ],
+)  # fmt: skip
+def test_addresses_that_somebody_wrote_by_hand_are_kept(resource: str, meta: Obj, why: str) -> None:
+    found = thing("db")
+    found["metadata"] |= meta
+    assert left_out(resource, found) == why
+    assert resource not in KINDS_LEFT_OUT
 
 
 def test_what_others_refer_to_comes_first_and_custom_resources_last() -> None:

@@ -15,8 +15,6 @@ from app.domain.json import Obj
 KINDS_LEFT_OUT: Final[Mapping[str, str]] = {
     "events": "an event is history",
     "events.events.k8s.io": "an event is history",
-    "endpoints": "made from Services and pods",
-    "endpointslices.discovery.k8s.io": "made from Services and pods",
     "leases.coordination.k8s.io": "held by whoever runs",
     "controllerrevisions.apps": "made by StatefulSets and DaemonSets",
     "jobs.batch": "a Job that is made anew runs again",
@@ -34,8 +32,16 @@ TOKEN: Final = "the token of a service account"
 ENDED: Final = "a pod that has ended runs again when it is made anew"
 OF_CLUSTER: Final = "made by the cluster in each namespace"
 RELEASE: Final = "the history of a Helm release"
+ADDRESSES: Final = "made from Services and pods"
+ELECTION: Final = "held by whoever leads"
 
 _TOKEN: Final = "kube-api-access-"
+_MANAGED: Final = "endpointslice.kubernetes.io/managed-by"
+_CONTROLLERS: Final = frozenset(
+    {"endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"}
+)
+_LEADS: Final = frozenset({"control-plane.alpha.kubernetes.io/leader", "leader", "initialize"})
+"""Annotations by which a leader is elected: of old client libraries, and of Patroni."""
 _META: Final = ("name", "namespace", "labels", "annotations")
 _NOTES: Final = frozenset(
     {
@@ -100,11 +106,24 @@ def left_out(resource: str, obj: Obj) -> str:
         if kind == "kubernetes.io/service-account-token":
             return TOKEN
         return RELEASE if kind.startswith("helm.sh/release") else ""
+    if resource == "endpoints":
+        return _of_endpoints(meta)
+    if resource == "endpointslices.discovery.k8s.io":
+        return ADDRESSES if (meta.get("labels") or {}).get(_MANAGED) in _CONTROLLERS else ""
     made = (resource, meta["name"]) in {
         ("configmaps", "kube-root-ca.crt"),
         ("configmaps", "openshift-service-ca.crt"),
     }
     return OF_CLUSTER if made else ""
+
+
+def _of_endpoints(meta: Obj) -> str:
+    """Those of a Service without a selector are somebody's own: nobody makes them again. The controller's have no owner; that it wrote them
+    stands in managedFields."""
+    if not _LEADS.isdisjoint(meta.get("annotations") or {}):
+        return ELECTION
+    managers = {entry.get("manager") for entry in meta.get("managedFields") or ()}
+    return ADDRESSES if "kube-controller-manager" in managers else ""
 
 
 def cleaned(resource: str, obj: Obj) -> Obj:

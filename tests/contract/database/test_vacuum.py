@@ -19,7 +19,7 @@ from app.domain.tables import Look, TableId
 from app.domain.target import Kind, Target
 from app.observe.system import SystemClock
 from app.sim.databases import DatabaseClients
-from tests.contract.database.sides import CLIENT, PLAIN, RealSide, Side, elsewhere
+from tests.contract.database.sides import CLIENT, LOGIN, PLAIN, RealSide, Side, elsewhere
 
 ACTUATOR = VacuumActuator()
 ID = "run_1/0.0"
@@ -146,6 +146,28 @@ async def test_nothing_is_begun_when_something_holds_it(side: Side) -> None:
     await side.pause()
     seen = await _look(side)
     assert next(t.last for t in seen.tables if t.id == table) is None
+
+
+async def test_a_parent_of_partitions_is_analyzed_and_its_partitions_are_vacuumed(real: RealSide) -> None:
+    await real.start()
+    with psycopg.connect(real.url, autocommit=True) as conn:
+        conn.execute("CREATE TABLE events (n int) PARTITION BY RANGE (n)")
+        conn.execute("CREATE TABLE events_1 PARTITION OF events FOR VALUES FROM (0) TO (1000)")
+        for table in ("events", "events_1"):
+            conn.execute(f"ALTER TABLE {table} OWNER TO {LOGIN}".encode())
+        conn.execute("INSERT INTO events SELECT g FROM generate_series(0, 999) g")
+        action = await _action(real, "events_1", "events")
+        done: Applied | Progress | None = None
+        for _ in range(20):
+            done = await ACTUATOR.apply(_means(real, done), action, ID, await _check(real, action))
+            if isinstance(done, Applied):
+                break
+        assert isinstance(done, Applied)
+        times = "SELECT count(*) FROM pg_stat_user_tables WHERE relname IN ('events', 'events_1') AND last_analyze IS NOT NULL"
+        assert conn.execute(times).fetchone() == (2,)
+        assert conn.execute("SELECT count(*) FROM pg_stats WHERE tablename = 'events'").fetchone() == (1,)
+    seen = await _look(real)
+    assert [(t.id.name, t.parent) for t in seen.tables if t.parent] == [("events", True)]
 
 
 async def test_a_table_that_is_gone_is_no_obstacle(real: RealSide) -> None:

@@ -6,9 +6,15 @@ import copy
 
 import pytest
 
+from app.domain.json import Obj
+from app.domain.target import Kind
 from app.kube.parse import RESTARTED_AT
+from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
-from tests.unit.causes.world import World, at
+from tests.unit.causes.cluster import Requests
+from tests.unit.causes.sets import SetWorld
+from tests.unit.causes.test_errors import log
+from tests.unit.causes.world import V1, World, at
 
 KEY = "KeyError: 'RAG_BATCH_SIZE'"
 
@@ -46,6 +52,94 @@ async def test_pods_from_before_the_restart_acquit_their_template(before: int) -
     assert "compare ConfigMap web-config with what the program needs at its start" in by_hand.advice.replace(
         "Compare", "compare"
     )
+
+
+class Recreated(Restarted):
+    """The same with one replica, or all at once: no pod from before the restart is left."""
+
+    def __init__(self, *, deployed: float = 40) -> None:
+        super().__init__(before=0)
+        self.replicas, self.deployed = 1, deployed
+
+
+class OfASet(SetWorld):
+    """The same of a StatefulSet or DaemonSet with one pod."""
+
+    def __init__(self, kind: Kind) -> None:
+        super().__init__(kind)
+        self.pods.clear()
+        self.replicas, self.deployed, self.done, self.fired = 1, 40, False, 3
+        made = self.pod("web-0", revision=3, made=5, ready=False)
+        made["spec"] = {**copy.deepcopy(self.template["spec"]), "nodeName": "node-1"}
+        self.crash("web-0", restarts=4).said("app", KEY)
+
+    def manifest(self) -> Obj:
+        found = super().manifest()
+        found["status"] |= {"updatedReplicas": 1}
+        if self.kind is Kind.STATEFUL_SET:
+            found["status"] |= {"currentRevision": "web-r2", "updateRevision": "web-r3"}
+        return found
+
+    def _build(self) -> None:
+        plain = copy.deepcopy(self.template)
+        self.template["metadata"]["annotations"] = {RESTARTED_AT: at(minutes=5)}
+        super()._build()
+        self.cluster.put(self._replica_set(2, plain, self.deployed))
+        self.cluster.put(self._replica_set(3, self.template, 5))
+
+
+@pytest.mark.parametrize("world", [Recreated(), OfASet(Kind.STATEFUL_SET), OfASet(Kind.DAEMON_SET)])
+async def test_a_release_whose_pods_are_all_of_a_later_restart_is_asked_about(world: World) -> None:
+    """How those before the restart did, nobody sees any more."""
+    _, steps = await world.look(PodRestarting())
+    assert steps["roll-back"].applies
+    assert "made by a restart 35 min after the release" in steps["roll-back"].asks
+
+
+async def test_a_release_that_was_restarted_soon_is_rolled_back_as_before() -> None:
+    _, steps = await Recreated(deployed=10).look(PodRestarting())
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
+
+
+async def test_errors_that_pods_of_the_same_template_from_before_the_restart_do_not_have_are_not_the_release_s() -> (
+    None
+):
+    def world(*, beside: bool) -> World:
+        found = Restarted(before=0)
+        found.deployed, found.replicas = 12, 4
+        for n in range(3):
+            found.pod(f"old-{n}", revision=1, made=6 * 24 * 60)
+            found.cluster.log[f"old-{n}", False] = log("", 0, clean_from=290)
+        if beside:
+            found.pod("new-0", revision=2, made=11)
+            found.cluster.log["new-0", False] = log("", 0, clean_from=290)
+        found.pods.pop("again-0")
+        found.pod("again-0", revision=3, made=5)
+        found.cluster.log["app", False] = log(KEY, 200)
+        found.metrics = Requests(200)
+        return found
+
+    _, steps = await world(beside=False).look(HighErrorRate())
+    assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")
+    _, steps = await world(beside=True).look(HighErrorRate())
+    assert not steps["roll-back"].applies or steps["roll-back"].asks
+
+
+@pytest.mark.parametrize("old", [2, 3])
+async def test_a_variable_of_a_reloader_is_no_release_and_the_changed_configuration_is_told(old: int) -> None:
+    """Reloader sets it to have pods made anew; where all older pods serve, the rollback was done by itself and the next pod to start died."""
+    world = World().rolling(deployed=5, old=old)
+    world.containers[0]["image"] = V1
+    world._adopt()
+    world.both(lambda spec: spec["containers"][0].update(envFrom=[{"configMapRef": {"name": "web-config"}}]))
+    world.config(changed=5.05)
+    reloaded = {"name": "STAKATER_WEB_CONFIG_CONFIGMAP", "value": "abc123"}
+    world.only_new(lambda spec: spec["containers"][0].update(env=[reloaded]))
+    world.by, world.fired = "Reloader", 3
+    world.crash("new-0").said("app", KEY)
+    _, steps = await world.look(PodRestarting())
+    assert not steps["roll-back"].applies
+    assert "ConfigMap web-config changed by kubectl-edit" in steps["fix-by-hand"].advice
 
 
 @pytest.mark.parametrize("world", [Restarted(code=137, reason="OOMKilled"), Restarted(before=0)])
