@@ -287,7 +287,8 @@ def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: date
     """Deciding failed: decided again then, and with a `fault` of ours said so, once. A person is called when that has stood for ten
     minutes and any rule may act: which one it is was not found out."""
     incident, policy = incidents.get(tx.conn, incident_id), services.policy()
-    undecided = counts.live_of(tx.conn, incident_id) is None and not incident.state.closed
+    handed = incident.state in (IncidentState.ESCALATED, IncidentState.STUCK)
+    undecided = counts.live_of(tx.conn, incident_id) is None and not (incident.state.closed or handed)
     if fault and undecided and incident.manual is None:
         text = f"deciding failed: {fault}"
         word = Decision(Verdict.DENY, Code.UNKNOWN_FACT, text, "", "", "", (), policy.version)
