@@ -22,7 +22,7 @@ from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.people import Holder
 
-_THEIRS = timedelta(minutes=30)
+THEIRS = timedelta(minutes=30)
 """So long whoever took an alert has it also when it goes and comes back."""
 
 
@@ -60,8 +60,8 @@ def taken_before(conn: Connection, incident: Incident, now: datetime) -> Taken |
     for one in lately.earlier(conn, incident):
         has = one.holder
         of = one.severity if has is None or has.severity is None else has.severity
-        if has is not None and now < has.at + _THEIRS and rank_of(of) <= rank:
-            return Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + _THEIRS)
+        if has is not None and now < has.at + THEIRS and rank_of(of) <= rank:
+            return Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
     return None
 
 

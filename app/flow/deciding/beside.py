@@ -2,7 +2,7 @@
 that is still looked at, somebody's hand. Several alerts tell of one fault: a person is called
 for it once, when what may mend it has had its time, and asked about one plan at a time.
 
-Called by `settle` for such alerts, and for those whose step people would be asked about, and as one resolves. Reads the store, and has an incident that was overtaken looked at anew; the gate `target busy` goes by it. Never waits for what
+Called by `settle` for such alerts, and for those whose step people would be asked about, and as one resolves. Reads the store only; the gate `target busy` goes by it. Never waits for what
 has no end.
 """
 
@@ -31,7 +31,6 @@ from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier, Spell
 from app.store.runs import Run
-from app.store.tx import Tx
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
 _ANSWERED = timedelta(minutes=30)
@@ -56,21 +55,6 @@ def began(conn: Connection, incident: Incident) -> datetime:
     What comes and goes opens one each time, and would be waited for anew for ever. Nothing counts from before the last one for which a person was called,
     for what is no less severe, or a run mended the target."""
     return incident.opened_at - _was_there(conn, incident, lately.earlier(conn, incident))
-
-
-def overtaken(tx: Tx, looked_at: Incident) -> bool:
-    """Whether the incident is no longer as it was when this look at it began: closed, a run's, decided by another look, or without an alert that
-    fires. What was found is old then, nothing follows from it, and what is still open is looked at anew. A worker that stood still for longer
-    than its claim comes back to this."""
-    held = incidents.hold(tx, looked_at.id)
-    if facts.live_of(tx.conn, held.id) is not None:
-        return True
-    same = (held.state, held.decided_at) == (looked_at.state, looked_at.decided_at)
-    fires = held.manual is not None or incidents.firing_count(tx.conn, held.id) > 0
-    if same and fires and not held.state.closed:
-        return False
-    incidents.schedule(tx, held.id, tx.now)
-    return True
 
 
 def _was_there(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> timedelta:

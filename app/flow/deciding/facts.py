@@ -21,7 +21,6 @@ from app.domain.owner import Owners
 from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
-from app.flow.calling import attended
 from app.flow.deciding import history, marks
 from app.flow.notifying import record
 from app.flow.people.approvers import names_of
@@ -370,7 +369,7 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
     if told := seen.acknowledged:
         return told
     told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
-    has = record.holder_in_force(tx, incident.id) or attended.taken_before(tx.conn, incident, tx.now)
+    has = record.holder_in_force(tx, incident.id) or history.had_before(tx, incident)
     return told or (has.text if has else "")
 
 

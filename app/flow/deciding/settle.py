@@ -86,7 +86,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     """Decide and write down everything that follows; None when the incident was overtaken meanwhile, or merged into the open one that has
     its target already."""
     work.lock_ledger(tx)
-    if beside.overtaken(tx, case.incident):
+    if record.overtaken(tx, case.incident):
         return None
     target_key = case.outside.target.key
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
