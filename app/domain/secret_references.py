@@ -91,6 +91,15 @@ _FALLBACK = re.compile(
 """What leads from a reference to a value: what it became, or what stands for it where it is empty."""
 
 
+_GOES_ON = re.compile(
+    r"""["'`]?\]?[ \t]{0,8}(?:\|\|?|\?[?:.]?|\+|[!=]=|\{|(?:or|else|if)\b|\.(?:unwrap_or|or_else|get_or)\w{0,16})\s{0,16}"""
+)
+_ELSE = re.compile(r"\]?[ \t]{0,8}(?:\|\||\?[?:])")
+"""What an expression goes on with behind a reference: what stands for it where it is empty, or a choice."""
+_STATEMENT = re.compile(r"[^\n;]{1,240}")
+_QUOTED = re.compile(r"""(["'`])((?:(?!\1)[^\n]){1,200})\1""")
+
+
 def unless_it_refers(locate: Locate) -> Locate:
     """What `locate` finds, without what stands for a value that is elsewhere; that was read all the same, and is not looked at again."""
 
@@ -109,12 +118,23 @@ def unless_it_refers(locate: Locate) -> Locate:
 def _no_reference(text: str, start: int, end: int) -> Span:
     """The span; an empty one where a reference stands in it, and up to the end of a value that is given beside that."""
     if not 0 < end - start <= _LONGEST or not stands_for_another(text[start:end]):
-        return start, end
+        given = _given_beside(text, end) if _ELSE.match(text, end) else 0
+        return start, max(end, given)
     if beside := _FALLBACK.match(text, end):
         value = read_value(text, beside.end())
         if value and not stands_for_another(text[value[0] : min(value[1], value[0] + _LONGEST + 1)]):
             return start, value[1]
-    return end, end
+    return (start, given) if (given := _given_beside(text, end)) > end else (end, end)
+
+
+def _given_beside(text: str, end: int) -> int:
+    """Where the last value ends that the same expression gives in quotes, behind a reference that it goes on from; 0 for none."""
+    if not (goes_on := _GOES_ON.match(text, end)):
+        return 0
+    rest = _STATEMENT.match(text, goes_on.end())
+    stop = rest.end() if rest else goes_on.end()
+    ends = [q.end() for q in _QUOTED.finditer(text, goes_on.end(), stop) if not stands_for_another(q[2])]
+    return max(ends, default=0)
 
 
 def hides_all(name: str, value: Any) -> bool:

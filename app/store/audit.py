@@ -314,7 +314,7 @@ IN_CHAIN = and_(
 def each_of_incident(conn: Connection, incident_id: str) -> Iterator[AuditEvent]:
     """All events of one incident, its runs included, oldest first and one by one: there may be more of them than memory."""
     query = select(audit).where(events_of(conn, incident_id), IN_CHAIN).order_by(audit.c.seq)
-    return (event_from(row) for row in each(conn, query))
+    return (event_from(row) for row in each(conn, query, audit.c.seq))
 
 
 def for_run(conn: Connection, run_id: str) -> list[AuditEvent]:

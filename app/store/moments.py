@@ -20,6 +20,7 @@ from app.store import runs as run_store
 from app.store.connection import micros, to_json, to_text
 from app.store.escalations import LIVE as ASKED
 from app.store.escalations import escalations
+from app.store.people import incident_acknowledgements
 from app.store.schema import (
     CLOSED,
     LIVE,
@@ -74,6 +75,8 @@ COUNTED: Final[tuple[tuple[Column[int], Rows], ...]] = (
     (ledger.c.at, ()),
     (ledger.c.released_at, ()),
     (outbox.c.created_at, (UNSENT,)),  # how long a message waits
+    (escalations.c.begun_at, ()),  # an alert that comes and goes calls so often within an hour
+    (incident_acknowledgements.c.at, ()),  # and whoever took it has it for a while
     (digests.c.opened_at, ()),
     (digests.c.joined_at, ()),
     (digests.c.told_at, ()),
@@ -115,9 +118,7 @@ KEPT: Final[Mapping[str, tuple[str, ...]]] = {
         "deliveries.received_at",
         "digests.closed_at",
         "escalations.answered_at",
-        "escalations.begun_at",
         "escalations.over_at",
-        "incident_acknowledgements.at",
         "incidents.decided_at",
         "incidents.updated_at",
         "pauses.lifted_at",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import Connection, Row, Select
+from sqlalchemy import Column, Connection, Row, Select
 
 T = TypeVar("T")
 MAX_PORTION: Final = 1024 * 1024
@@ -28,11 +28,17 @@ class Portion(Generic[T]):
 
 
 def portion(
-    conn: Connection, query: Select[Any], limit: int, make: Callable[[Row[Any]], T], most: int = MAX_PORTION
+    conn: Connection,
+    query: Select[Any],
+    limit: int,
+    make: Callable[[Row[Any]], T],
+    most: int = MAX_PORTION,
+    *,
+    by: Column[Any] | None = None,
 ) -> Portion[T]:
-    """Up to `limit` rows with `most` characters together, each as `make` makes it."""
+    """Up to `limit` rows with `most` characters together, each as `make` makes it; `by` as in `each`."""
     made: list[T] = []
-    for row in each(conn, query.limit(limit + 1)):
+    for row in each(conn, query.limit(limit + 1), by):
         most -= size_of(row)
         if len(made) == limit or (made and most < 0):
             return Portion(made, more=True)
@@ -40,13 +46,26 @@ def portion(
     return Portion(made, more=False)
 
 
-def each(conn: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
-    """The rows one by one; only some of them are in memory at once."""
+def each(conn: Connection, query: Select[Any], by: Column[Any] | None = None) -> Iterator[Row[Any]]:
+    """The rows one by one; only some of them are in memory at once, where an index gives their order. Where none does, the database holds all
+    that it sorts: it sorts their keys alone, which are in `by`, and the rows come by these."""
+    if by is not None:
+        yield from _by_keys(conn, query, by)
+        return
     result = conn.execute(query.execution_options(yield_per=_FETCHED))
     try:
         yield from result
     finally:
         result.close()
+
+
+def _by_keys(conn: Connection, query: Select[Any], by: Column[Any]) -> Iterator[Row[Any]]:
+    keys = conn.execute(query.with_only_columns(by)).scalars().all()
+    every = query.order_by(None).limit(None).offset(None)
+    for at in range(0, len(keys), _FETCHED):
+        few = keys[at : at + _FETCHED]
+        rows = {getattr(row, by.key): row for row in conn.execute(every.where(by.in_(few)))}
+        yield from (rows[key] for key in few if key in rows)
 
 
 def size_of(row: Row[Any]) -> int:

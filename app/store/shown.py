@@ -46,27 +46,27 @@ def runs_listed(
         query = query.where(runs.c.incident_id == incident_id)
     if state is not None:
         query = query.where(runs.c.state == state.value)
-    return portion(conn, query, limit, run_from)
+    return portion(conn, query, limit, run_from, by=runs.c.id)
 
 
 def decisions_listed(conn: Connection, incident_id: str, limit: int) -> Portion[StoredDecision]:
     """The newest decisions on the incident."""
     query = select(decisions).where(decisions.c.incident_id == incident_id).order_by(*NEWEST_FIRST)
-    return portion(conn, query, limit, decision_from)
+    return portion(conn, query, limit, decision_from, by=decisions.c.id)
 
 
 def alerts_listed(conn: Connection, incident_id: str, start: int, limit: int) -> Portion[StoredAlert]:
     """Up to `limit` alerts of the incident behind the first `start`, oldest first. Raises Missing."""
     one.get(conn, incident_id)
     query = select(episodes).where(all_episodes(conn, incident_id)).order_by(episodes.c.key).offset(start)
-    return portion(conn, query, limit, stored_alert)
+    return portion(conn, query, limit, stored_alert, by=episodes.c.key)
 
 
 def each_alert(conn: Connection, incident_id: str) -> Iterator[StoredAlert]:
     """The alerts of the incident, those that fire first, one by one."""
     of_it = all_episodes(conn, incident_id)
     query = select(episodes).where(of_it).order_by(episodes.c.status, episodes.c.key)
-    return (stored_alert(row) for row in each(conn, query))
+    return (stored_alert(row) for row in each(conn, query, episodes.c.key))
 
 
 def alert_count(conn: Connection, incident_id: str) -> int:

@@ -12,12 +12,14 @@ from typing import Any
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
+from app.kube.known_good import of_revision
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, ended_at, put_out_at
+from remediations.evidence.logs import ErrorLog
 from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -362,3 +364,14 @@ def _failed_at(pod: Pod) -> datetime:
     """When a pod failed: of one that the kubelet never took, when it was made."""
     ended: datetime | None = ended_at(pod)
     return ended or pod.created_at
+
+
+def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
+    """Pods of an older revision run beside, were read, and do not have the most frequent error. Where pods of the newest template from before its
+    restart do not have it either, what the others read when they start tells them apart."""
+    current, has = seen.current, log.top.names if log.top else frozenset[str]()
+    read = [p for p in seen.alive if p.ready and p.name in log.read]
+    without = [p for p in read if p.name not in has]
+    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
+    older = [p for p in read if not seen.newest(p)]
+    return log.top is not None and bool(older) and all(p in without for p in older) and not spared

@@ -31,7 +31,7 @@ from remediations.causes.creation import changed_finding, missing_finding, picke
 from remediations.causes.exits import speaks_of_else
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.restarted import only_newest_has_them
+from remediations.causes.pods import only_newest_has_them
 from remediations.causes.silent import brought, came_later, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature

@@ -2,7 +2,7 @@
 what the others read when they start that tells them apart, and no release. And which configuration they read of which a key may be gone: that leaves
 no time and no name.
 
-Asked by `blame` and `report`. Pure."""
+Asked by `blame`. Pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from app.kube.known_good import of_revision
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
-from remediations.evidence.logs import ErrorLog
 from remediations.evidence.usage import count, span
 
 _NAMED = 2
@@ -61,17 +60,6 @@ def made_by_a_restart(seen: Snapshot, cause: Cause, deployed: datetime, least: t
         f"the pods that fail were made by a restart {span(had.total_seconds())} after the release, and how those before it did is not known: "
         f"with the release alone they would have failed as well{changed}"
     )
-
-
-def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
-    """Pods of an older revision run beside, were read, and do not have the most frequent error. Where pods of the newest template from before its
-    restart do not have it either, what the others read when they start tells them apart."""
-    current, has = seen.current, log.top.names if log.top else frozenset[str]()
-    read = [p for p in seen.alive if p.ready and p.name in log.read]
-    without = [p for p in read if p.name not in has]
-    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
-    older = [p for p in read if not seen.newest(p)]
-    return log.top is not None and bool(older) and all(p in without for p in older) and not spared
 
 
 def completed(seen: Snapshot) -> bool:

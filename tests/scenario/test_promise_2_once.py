@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 
 from app.domain.decision import Code, Decision, Verdict
+from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.flow.deciding import decide
 from app.policy.model import Otherwise
@@ -149,6 +150,48 @@ async def test_a_look_that_was_overtaken_leaves_nothing(
     assert await trail(rig) == before
     assert writes(rig) == ["patch langgraph"]
     assert len(await all_runs(rig)) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("then", ["decided anew", "over"])
+async def test_a_look_at_what_another_one_decided_or_what_is_over_calls_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """The state is the same, or nobody has closed it yet: what was found is old all the same."""
+    rig = await born(tmp_path)
+    await rig.operations.pause("all", "one", "ops", None)
+    firing = alert(rig)
+    await rig.send(body(firing))
+    await rig.run(20, alerts=False)
+    goes_on, stands = asyncio.Event(), [True]
+
+    async def stand_still(way: decide.Way) -> decide.Way:
+        if stands:
+            stands.clear()
+            await goes_on.wait()
+            word = Decision(Verdict.DENY, Code.PERSON_NEEDED, "a person", "errors", "", "", (), "")
+            return cast("decide.Way", word)
+        return way
+
+    monkeypatch.setattr(decide, "STAGES", (stand_still, *decide.STAGES))
+    refused = await the_incident(rig)
+    assert refused.state is IncidentState.REFUSED
+    late = asyncio.ensure_future(decide.decide_incident(rig.services, refused.id))
+    await rig.quiet()
+    if then == "over":
+        await rig.send(body({**firing, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    else:
+        await rig.operations.pause("namespace:rag7", "two", "ops", None)
+        await rig.operations.resume("all", "ops")
+        await rig.run(20, alerts=False)
+        assert (await the_incident(rig)).decided_at != refused.decided_at
+    goes_on.set()
+    assert await late is None
+    await rig.run(20, alerts=False)
+    assert (await the_incident(rig)).state is (
+        IncidentState.RESOLVED if then == "over" else IncidentState.REFUSED
+    )
+    assert not await trail(rig, EventKind.ESCALATED)
     await rig.close()
 
 

@@ -34,6 +34,7 @@ from tests.scenario.scenes import (
     all_runs,
     body,
     born,
+    decision,
     policy,
     says_yes,
     the_incident,
@@ -242,6 +243,32 @@ async def test_who_took_an_alert_has_it_when_it_comes_back_and_not_for_ever(tmp_
     assert len(rig.pagerduty.woken) == 2
     await _comes_and_goes(rig, 80, 20, 1)
     assert len(rig.pagerduty.woken) == 3
+    await rig.close()
+
+
+async def test_what_somebody_took_is_not_acted_upon_when_it_comes_back_and_not_left_for_ever(
+    tmp_path: Path,
+) -> None:
+    """Also where the rule acts by itself: whoever is at it has half an hour without another hand in it."""
+    rig = await born(tmp_path)
+    await rig.operations.pause("all", "somebody looks", "ops", None)
+    there = alert(rig, started=1)
+    await rig.send(body(there))
+    await rig.run(30, alerts=False)
+    [first] = await all_incidents(rig)
+    await escalation.acknowledge(rig.services, first.id, "kim", "API")
+    await rig.operations.resume("all", "ops")
+    await rig.run(60, alerts=False)
+    assert not writes(rig)
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(20, alerts=False)
+    await rig.send(body(alert(rig, started=1)))
+    await rig.run(600, alerts=False)
+    assert not writes(rig)
+    newest = (await all_incidents(rig))[-1]
+    assert first.id in str(await decision(rig, newest.id))
+    await rig.run(2_400, alerts=False)
+    assert writes(rig) == ["patch langgraph"]
     await rig.close()
 
 

@@ -7,17 +7,23 @@ sweep, and the look whether its alert is gone. Only reads.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from sqlalchemy import Connection
 
 from app.domain.outcome import IncidentState
 from app.flow.calling import severity
+from app.policy.match import rank_of
 from app.store import facts as counts
-from app.store import incidents, people
+from app.store import incidents, lately, people
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.people import Holder
+
+THEIRS = timedelta(minutes=30)
+"""So long whoever took an alert has it also when it goes and comes back."""
 
 
 class Left(StrEnum):
@@ -36,6 +42,27 @@ def holder(conn: Connection, incident_id: str) -> Holder | None:
     if found is None or (found.severity is not None and severity.above(conn, incident_id, found.severity)):
         return None
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Who took the same alert in an earlier incident of it, in words, and until when they have it."""
+
+    text: str
+    until: datetime
+
+
+def taken_before(conn: Connection, incident: Incident, now: datetime) -> Taken | None:
+    """Who has an alert that went and came back: whoever took it a while ago, for what was no less severe."""
+    if incident.manual is not None:
+        return None
+    rank = rank_of(severity.of_incident(conn, incident.id))
+    for one in lately.earlier(conn, incident):
+        has = one.holder
+        of = one.severity if has is None or has.severity is None else has.severity
+        if has is not None and now < has.at + THEIRS and rank_of(of) <= rank:
+            return Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
+    return None
 
 
 def at_it(conn: Connection, incident_id: str) -> str:

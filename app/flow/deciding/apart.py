@@ -135,7 +135,7 @@ async def left(
         look_at = ""  # somebody has it
 
     def write(tx: Tx) -> bool:
-        if beside.overtaken(tx, incident):
+        if record.overtaken(tx, incident):
             return False
         put_off = beside.called_lately(tx.conn, incident, tx.now) if look_at else None
         told = word if put_off is None else handing.put_off(word, put_off)

@@ -2,7 +2,7 @@
 that is still looked at, somebody's hand. Several alerts tell of one fault: a person is called
 for it once, when what may mend it has had its time, and asked about one plan at a time.
 
-Called by `settle` for such alerts, and for those whose step people would be asked about, and as one resolves. Reads the store, and has an incident that was overtaken looked at anew; the gate `target busy` goes by it. Never waits for what
+Called by `settle` for such alerts, and for those whose step people would be asked about, and as one resolves. Reads the store only; the gate `target busy` goes by it. Never waits for what
 has no end.
 """
 
@@ -20,7 +20,7 @@ from app.domain.outcome import RunState
 from app.domain.target import Kind, Target
 from app.domain.text import bounded, visible
 from app.domain.units import utc
-from app.flow.calling import severity
+from app.flow.calling import attended, severity
 from app.flow.deciding.facts import Ground
 from app.notify.wording import resolved_beside
 from app.policy.facts import Beside, Facts, Unknown, may_act
@@ -31,7 +31,6 @@ from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier, Spell
 from app.store.runs import Run
-from app.store.tx import Tx
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
 _ANSWERED = timedelta(minutes=30)
@@ -43,8 +42,6 @@ MAX_CALLS = 3
 """So many calls for one alert of a target, one after another, are made within an hour as they come up, although it went each time before anybody
 answered; and then one when it was there for `_STAYED` in all since the last one, or that is `_LULL` ago."""
 _STAYED, _LULL = timedelta(minutes=5), timedelta(minutes=15)
-_THEIRS = timedelta(minutes=30)
-"""So long whoever took an alert has it also when it goes and comes back."""
 _HOUR = timedelta(hours=1)
 _FOLLOWS = timedelta(minutes=1)
 """So long after it fired, at most, an alert's call waits for another one of the same fault: they come about within half a minute, and a sender may take
@@ -58,18 +55,6 @@ def began(conn: Connection, incident: Incident) -> datetime:
     What comes and goes opens one each time, and would be waited for anew for ever. Nothing counts from before the last one for which a person was called,
     for what is no less severe, or a run mended the target."""
     return incident.opened_at - _was_there(conn, incident, lately.earlier(conn, incident))
-
-
-def overtaken(tx: Tx, looked_at: Incident) -> bool:
-    """Whether the incident is no longer as it was when this look at it began: closed, a run's, or another look's. What was found is old then, nothing
-    follows from it, and what is still open is looked at anew. A worker that stood still for longer than its claim comes back to this."""
-    held = incidents.hold(tx, looked_at.id)
-    if facts.live_of(tx.conn, held.id) is not None:
-        return True
-    if held.state is looked_at.state and not held.state.closed:
-        return False
-    incidents.schedule(tx, held.id, tx.now)
-    return True
 
 
 def _was_there(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> timedelta:
@@ -114,14 +99,10 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
     live = any(walk.over_at is None for walk in escalations.of_incident(conn, incident.id))
     if incident.manual is not None or live:
         return None
+    if (taken := attended.taken_before(conn, incident, now)) is not None:
+        told = f"{taken.text}: they have it, and a person is called at {utc(taken.until)} if it fires on"
+        return Beside(told, "whoever took it before had the time for it", taken.until)
     before, rank = lately.earlier(conn, incident), rank_of(severity.of_incident(conn, incident.id))
-    for one in before:
-        has = one.holder
-        of = one.severity if has is None or has.severity is None else has.severity
-        if has is not None and now < has.at + _THEIRS and rank_of(of) <= rank:
-            until = has.at + _THEIRS
-            told = f"{one.incident_id}, the same alert a while ago, was {has.text}: they have it, and a person is called at {utc(until)} if it fires on"
-            return Beside(told, "whoever took it before had the time for it", until)
     found = (_called_for(one, rank) for one in before)
     calls = list(takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - _HOUR)))
     if len(calls) < MAX_CALLS:

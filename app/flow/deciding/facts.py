@@ -365,12 +365,12 @@ def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
 
 
 def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
-    """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, whatever its alerts came from."""
-    if seen.acknowledged:
-        return seen.acknowledged
+    """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, or the same alert before."""
+    if told := seen.acknowledged:
+        return told
     told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
-    holder = record.holder_in_force(tx, incident.id)
-    return told or (holder.text if holder else "")
+    has = record.holder_in_force(tx, incident.id) or history.had_before(tx, incident)
+    return told or (has.text if has else "")
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:
@@ -384,9 +384,7 @@ def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:
     if incident.manual is not None:
         return True
     told = incidents.firing_count(tx.conn, incident.id) > 0
-    if seen.firing is None or not told:
-        return told
-    return seen.firing
+    return told if seen.firing is None or not told else seen.firing
 
 
 def _last_seen(tx: Tx, seen: Outside, incident: Incident) -> Fact[datetime]:

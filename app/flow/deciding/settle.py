@@ -86,7 +86,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     """Decide and write down everything that follows; None when the incident was overtaken meanwhile, or merged into the open one that has
     its target already."""
     work.lock_ledger(tx)
-    if beside.overtaken(tx, case.incident):
+    if record.overtaken(tx, case.incident):
         return None
     target_key = case.outside.target.key
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
@@ -287,7 +287,8 @@ def failed(tx: Tx, services: Services, incident_id: str, fault: str, again: date
     """Deciding failed: decided again then, and with a `fault` of ours said so, once. A person is called when that has stood for ten
     minutes and any rule may act: which one it is was not found out."""
     incident, policy = incidents.get(tx.conn, incident_id), services.policy()
-    undecided = counts.live_of(tx.conn, incident_id) is None and not incident.state.closed
+    handed = incident.state in (IncidentState.ESCALATED, IncidentState.STUCK)
+    undecided = counts.live_of(tx.conn, incident_id) is None and not (incident.state.closed or handed)
     if fault and undecided and incident.manual is None:
         text = f"deciding failed: {fault}"
         word = Decision(Verdict.DENY, Code.UNKNOWN_FACT, text, "", "", "", (), policy.version)

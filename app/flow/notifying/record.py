@@ -28,6 +28,7 @@ from app.policy.schedule import Fate
 from app.policy.trust import LEVELS
 from app.store import (
     escalations,
+    facts,
     incidents,
     outbox,
     people,
@@ -225,6 +226,21 @@ def take_incident(tx: Tx, incident_id: str, by: str, through: str) -> None:
     if attended.left(tx.conn, incident, None) is Left.OVER:
         reason = f"{by} has what is left of it"
         move(tx, incident, IncidentState.RESOLVED, once=f"attended/{tx.stamp}", reason=reason)
+
+
+def overtaken(tx: Tx, looked_at: Incident) -> bool:
+    """Whether the incident is no longer as it was when this look at it began: closed, a run's, decided by another look, or without an alert that
+    fires. What was found is old then, nothing follows from it, and what is still open is looked at anew. A worker that stood still for longer
+    than its claim comes back to this."""
+    held = incidents.hold(tx, looked_at.id)
+    if facts.live_of(tx.conn, held.id) is not None:
+        return True
+    same = (held.state, held.decided_at) == (looked_at.state, looked_at.decided_at)
+    fires = held.manual is not None or incidents.firing_count(tx.conn, held.id) > 0
+    if same and fires and not held.state.closed:
+        return False
+    incidents.schedule(tx, held.id, tx.now)
+    return True
 
 
 def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:

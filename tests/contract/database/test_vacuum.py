@@ -157,11 +157,12 @@ async def test_a_parent_of_partitions_is_analyzed_and_its_partitions_are_vacuume
             conn.execute(f"ALTER TABLE {table} OWNER TO {LOGIN}".encode())
         conn.execute("INSERT INTO events SELECT g FROM generate_series(0, 999) g")
         action = await _action(real, "events_1", "events")
-        done: Applied | Progress | None = None
+        so_far: Progress | None = None
         for _ in range(20):
-            done = await ACTUATOR.apply(_means(real, done), action, ID, await _check(real, action))
+            done = await ACTUATOR.apply(_means(real, so_far), action, ID, await _check(real, action))
             if isinstance(done, Applied):
                 break
+            so_far = done
         assert isinstance(done, Applied)
         times = "SELECT count(*) FROM pg_stat_user_tables WHERE relname IN ('events', 'events_1') AND last_analyze IS NOT NULL"
         assert conn.execute(times).fetchone() == (2,)

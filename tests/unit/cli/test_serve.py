@@ -165,7 +165,7 @@ def test_a_port_in_use_is_a_usage_error_that_names_the_setting(tmp_path: Path) -
 
 def test_the_demo_ends_all_four_stories_well_and_cuts_nothing_on_a_narrow_terminal() -> None:
     ended = subprocess.run(
-        (*COMMAND, "demo", "--once", "--port", "0", "--speed", "60"),
+        (*COMMAND, "demo", "--once", "--port", "0", "--speed", "30"),
         env=_environment(),
         capture_output=True,
         text=True,
