@@ -32,7 +32,6 @@ async def test_nobody_sees_anything_without_a_login(browser: Browser, path: str)
         ("next=/" + "a" * 2_001, "/"),
         ("next=/" + "%26" * 1_900, "/" + "&" * 1_900),
         ("next=/" + "%26" * 2_100, "/"),
-        ("next=/a&" * 3_000, "/"),
     ],
 )
 async def test_a_long_way_onward_is_not_read(browser: Browser, asked: str, onward: str) -> None:
