@@ -21,7 +21,6 @@ from app.store import (
     records,
     runs,
     schema,
-    shown,
     standing,
     trail,
     work,
@@ -377,26 +376,3 @@ async def test_what_a_page_read_of_decisions_its_counts_do_not_read_again(
     said = await store.read(look)
     assert said != []
     assert not any("decisions" in statement for statement in said)
-
-
-@pytest.mark.parametrize("what", ["alerts", "alerts of a page", "events"])
-async def test_what_no_index_orders_is_sorted_by_keys_alone(store: Store, what: str) -> None:
-    """A database holds all that it sorts: of 1,500 long alerts that were 213 MB for one answer."""
-    receipt = await store.ingest(delivery(*(firing(f"f{number}") for number in range(30))))
-    incident = receipt.incident_ids[0]
-
-    def read(conn: Connection) -> tuple[list[Any], list[str]]:
-        said: list[str] = []
-        event.listen(conn, "before_cursor_execute", lambda *told: said.append(str(told[2])))
-        if what == "events":
-            return [e.seq for e in audit.each_of_incident(conn, incident)], said
-        if what == "alerts":
-            return [a.fingerprint for a in shown.each_alert(conn, incident)], said
-        return [a.fingerprint for a in shown.alerts_listed(conn, incident, 3, 20).rows], said
-
-    found, said = await store.read(read)
-    assert len(found) == len(set(found)) >= (20 if what == "alerts of a page" else 30)
-    assert what != "events" or found == sorted(found)
-    ordered = [statement for statement in said if "ORDER BY" in statement]
-    assert ordered
-    assert not [one for one in ordered if "labels" in one or "data" in one.partition("FROM")[0]]

@@ -261,7 +261,7 @@ DOUBTS = [
     Row("ConfigMap in a volume changed before, and older pods read it before that", in_a_volume, C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 12 min before the rollout"),
     Row("ConfigMap in a volume changed before, and an older pod started with it", lambda: in_a_volume(started=10), C.CRASH, "Pod new-0", "roll-back"),
     Row("only the checksum of a ConfigMap changed", checksum, C.CRASH, "Pod new-0", words=("look at what changed 5 min ago: ConfigMap web-config",)),
-    Row("a reloader's digest of a ConfigMap changed", reloaded, C.CRASH, "Pod new-0", "roll-back", asks="ConfigMap web-config was changed 6 s before the rollout"),
+    Row("a reloader's digest of a ConfigMap changed", reloaded, C.CRASH, "Pod new-0", words=("look at what changed 5 min ago: ConfigMap web-config",)),
     Row("the node was started again, and the pods are not ready yet", lambda: by_node(ready=False, running=0.5), C.NODE, "Node node-1", words=("ended with node node-1",)),
     *(
         Row(f"migrates when its pods start: {' '.join([image, *command])}", lambda image=image, command=command: migrating(image, command), C.CRASH, "Pod new-0", "roll-back",  # type: ignore[misc]
