@@ -94,8 +94,9 @@ _FALLBACK = re.compile(
 _GOES_ON = re.compile(
     r"""["'`]?\]?[ \t]{0,8}(?:\|\|?|\?[?:.]?|\+|[!=]=|\{|(?:or|else|if)\b|\.(?:unwrap_or|or_else|get_or)\w{0,16})\s{0,16}"""
 )
-_ELSE = re.compile(r"\]?[ \t]{0,8}(?:\|\||\?[?:])")
 """What an expression goes on with behind a reference: what stands for it where it is empty, or a choice."""
+_ELSE = re.compile(r"\]?[ \t]{0,8}(?:\|\||\?[?:])")
+"""Of these what hardly stands behind anything else."""
 _STATEMENT = re.compile(r"[^\n;]{1,240}")
 _QUOTED = re.compile(r"""(["'`])((?:(?!\1)[^\n]){1,200})\1""")
 

@@ -156,7 +156,7 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     if workload.desired == 0:
         # Who scales to 0 through the subresource scale leaves no trace in managedFields, but the controller tells when.
         of_it = f"regarding.name={workload.target.name}"
-        events += await reads.one("events", [], cluster.list_objects, Kind.EVENT, namespace, fields=of_it)
+        events = [*events, *await reads.one("events", [], cluster.list_objects, Kind.EVENT, namespace, fields=of_it)]  # fmt: skip
     names = {workload.target.name, *(p.name for p in pods), *(m["metadata"]["name"] for m in sets)}
     specs = {m["metadata"]["name"]: m.get("spec") or {} for m in manifests}
     names |= {claim for spec in specs.values() for claim in claims_of(spec)}

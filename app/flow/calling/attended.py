@@ -7,6 +7,7 @@ sweep, and the look whether its alert is gone. Only reads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -17,9 +18,10 @@ from app.domain.outcome import IncidentState
 from app.flow.calling import severity
 from app.policy.match import rank_of
 from app.store import facts as counts
-from app.store import incidents, lately, people
+from app.store import incidents, people
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
+from app.store.lately import Earlier
 from app.store.people import Holder
 
 THEIRS = timedelta(minutes=30)
@@ -52,12 +54,14 @@ class Taken:
     until: datetime
 
 
-def taken_before(conn: Connection, incident: Incident, now: datetime) -> Taken | None:
-    """Who has an alert that went and came back: whoever took it a while ago, for what was no less severe."""
+def taken_before(
+    conn: Connection, incident: Incident, before: Sequence[Earlier], now: datetime
+) -> Taken | None:
+    """Who has an alert that went and came back: whoever took it a while ago, in one of these incidents of it, for what was no less severe."""
     if incident.manual is not None:
         return None
     rank = rank_of(severity.of_incident(conn, incident.id))
-    for one in lately.earlier(conn, incident):
+    for one in before:
         has = one.holder
         of = one.severity if has is None or has.severity is None else has.severity
         if has is not None and now < has.at + THEIRS and rank_of(of) <= rank:

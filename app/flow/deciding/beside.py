@@ -99,10 +99,10 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
     live = any(walk.over_at is None for walk in escalations.of_incident(conn, incident.id))
     if incident.manual is not None or live:
         return None
-    if (taken := attended.taken_before(conn, incident, now)) is not None:
+    before, rank = lately.earlier(conn, incident), rank_of(severity.of_incident(conn, incident.id))
+    if (taken := attended.taken_before(conn, incident, before, now)) is not None:
         told = f"{taken.text}: they have it, and a person is called at {utc(taken.until)} if it fires on"
         return Beside(told, "whoever took it before had the time for it", taken.until)
-    before, rank = lately.earlier(conn, incident), rank_of(severity.of_incident(conn, incident.id))
     found = (_called_for(one, rank) for one in before)
     calls = list(takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - _HOUR)))
     if len(calls) < MAX_CALLS:

@@ -31,7 +31,7 @@ from app.policy.facts import Fact, Facts, Unknown
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
-from app.store import facts, incidents, people, runs, trust_levels, work
+from app.store import facts, incidents, lately, people, runs, trust_levels, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.trust_levels import StoredTrustLevel
@@ -391,5 +391,6 @@ def not_for_good(rule: Rule, decision: Decision, measured: Facts) -> str:
 
 def had_before(tx: Tx, incident: Incident) -> Taken | None:
     """Who took the same alert a while ago; nothing is looked for where nobody took any."""
-    lately = people.taken_after(tx.conn, tx.now - THEIRS)
-    return taken_before(tx.conn, incident, tx.now) if lately else None
+    if not people.taken_after(tx.conn, tx.now - THEIRS):
+        return None
+    return taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
