@@ -166,6 +166,7 @@ incident_acknowledgements = Table(
     time_column("at"),
     maybe_text("severity"),
 )
+Index("ix_incident_acknowledgements_at", incident_acknowledgements.c.at)
 
 _FINGERPRINT, _AT = bindparam("wanted", type_=Text()), bindparam("since", type_=BigInteger())
 _KNOWN = select(acknowledgements.c.at).where(acknowledgements.c.fingerprint == _FINGERPRINT)

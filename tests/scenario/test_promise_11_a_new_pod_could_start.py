@@ -326,14 +326,14 @@ async def test_what_keeps_a_step_from_being_taken_calls_a_person_once_and_is_tak
     tmp_path: Path,
 ) -> None:
     """Nobody else can make room; it does not wait in silence, and it does not wait for them either."""
-    rig = await _born(tmp_path, "pod-restarting")
+    rig = await _born(tmp_path, "high-error-rate")
     _full_quota(rig)
     await rig.run(1_200)
     assert writes(rig) == []
     (called,) = await trail(rig, EventKind.ESCALATED)
     assert "ResourceQuota team refuses new pods" in called.data["reason"]
     rig.cluster.delete(Kind.RESOURCE_QUOTA, NAMESPACE, "team")
-    await rig.until(lambda: writes(rig) == ["patch langgraph-worker"], limit=7_200)
+    await rig.until(lambda: writes(rig) == ["patch langgraph"], limit=7_200)
     await rig.close()
 
 
