@@ -9,7 +9,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
-from tests.long import exhaustive_among, long_among
+from tests.long import exhaustive_among, long_among, outside
 
 # What was imported stays; walking it in every full collection took a fifth of the time of most tests.
 gc.freeze()
@@ -26,10 +26,11 @@ settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--require-live` and `--require-browser` turn a skipped tier into a failure."""
+    """`--require-live` and `--require-browser` turn a skipped tier into a failure; `--part` bounds the long tests."""
     parser.addoption(
         "--require-live", action="store_true", default=False, help="fail instead of skipping the live tier"
     )
+    parser.addoption("--part", default="1/1", help="of the long tests only this part, as 3/8")
     parser.addoption(
         "--require-browser",
         action="store_true",
@@ -39,16 +40,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what `make test` leaves to `make long`, and that to `make exhaustive`."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what `make test` leaves to `make long`, and that to `make exhaustive`; of what is long only `--part` is run."""
     tests = [item.nodeid for item in items]
     long = long_among(tests)
     exhaustive = exhaustive_among(tests, long)
+    try:
+        others = outside(
+            config.getoption("--part"), [test for test in tests if test in long and test not in exhaustive]
+        )
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
     for item in items:
         if item.nodeid in exhaustive:
             item.add_marker(pytest.mark.exhaustive)
         if item.nodeid in long:
             item.add_marker(pytest.mark.long)
+    if others:
+        config.hook.pytest_deselected(items=[item for item in items if item.nodeid in others])
+        items[:] = [item for item in items if item.nodeid not in others]
 
 
 @pytest.hookimpl(trylast=True)

@@ -1,5 +1,5 @@
-"""Owns which tests take long: `make test` leaves them to `make long`, so that it ends within ten minutes on two cores. CI runs both, and what is
-left to `make exhaustive` it does not.
+"""Owns which tests take long: `make test` leaves them to `make long`, so that it ends within ten minutes on two cores. CI runs
+one part in eight of `make long`, another one for each state of the tree, so that it ends within the hour on a slow machine too.
 
 Of a table of scenes, or of deaths and faults of the crash harness, that is left to `make long`, it makes each sixteenth row; `make exhaustive`
 makes the others, before a release.
@@ -126,6 +126,16 @@ def exhaustive_among(tests: Sequence[str], long: AbstractSet[str]) -> set[str]:
     lives = (test for test in tests if test in long and test.startswith(("tests/scenario/", "tests/crash/")))
     rows = _by(lambda test: test.partition("[")[0], lives).values()
     return {test for of in rows for number, test in enumerate(of) if number % _SIXTEENTH}
+
+
+def outside(part: str, tests: Sequence[str]) -> set[str]:
+    """Those of the tests, in their order, that are not in the part: `3/8` is each eighth one from the third on.
+
+    Raises ValueError where the part is no such fraction."""
+    number, _, parts = part.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise ValueError(f"a part is K/N with K from 1 to N, and not {part!r}")
+    return set(tests) - set(tests[int(number) - 1 :: int(parts)])
 
 
 def _by(part: Callable[[str], str], tests: Iterable[str]) -> dict[str, list[str]]:

@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+import pytest
+
 from app.domain.outcome import RunState
-from tests.long import LONG
+from tests.long import LONG, outside
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted(p for d in ("app", "remediations") for p in (ROOT / d).rglob("*.py"))
@@ -298,7 +300,17 @@ def test_what_is_left_to_make_long_is_there_and_run_by_ci() -> None:
         if not names or (name and name.partition("[")[0] not in names):
             gone.append(entry)
     assert gone == []
-    assert "make long\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 'make long PART="$((state % 8 + 1))/8"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_parts_of_the_long_tests_are_all_of_them_once() -> None:
+    tests = [f"tests/a.py::test[{number}]" for number in range(27)]
+    parts = [set(tests) - outside(f"{number}/8", tests) for number in range(1, 9)]
+    assert sorted(test for part in parts for test in part) == sorted(tests)
+    assert outside("1/1", tests) == set()
+    for odd in ("0/8", "9/8", "8", "a/8", "1/0", ""):
+        with pytest.raises(ValueError, match="a part is K/N"):
+            outside(odd, tests)
 
 
 def test_servers_of_a_few_lines_are_all_ended_in_one_place() -> None:
