@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, exists, select
 
-from app.store.connection import micros, moment, moment_or_none, storable
+from app.store.connection import micros, moment, moment_or_none, storable, to_json
 from app.store.escalations import escalation_scopes, escalations
 from app.store.incidents import Incident
 from app.store.people import Holder, incident_acknowledgements
@@ -21,6 +21,8 @@ from app.store.schema import incidents, runs
 
 ROW: Final = timedelta(hours=12)
 """How long it is remembered what came one after another: a night."""
+APART: Final = timedelta(hours=1)
+"""What comes again within this is one row."""
 MAX_LOOKED_AT: Final = 2_000
 """Incidents or questions: those of an alert that comes and goes each minute for a day."""
 _C = incidents.c
@@ -34,6 +36,7 @@ _JOINED = (
         _HAS_RUN.label("ran"),
         escalations.c.begun_at,
         escalations.c.answered_at,
+        escalations.c.asked,
         escalation_scopes.c.severity.label("called_for"),
         incident_acknowledgements.c.given_by,
         incident_acknowledgements.c.through,
@@ -59,11 +62,13 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The last call for an incident: when, for what severity (None where it was not looked at yet), and whether somebody answered."""
+    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, and the steps that
+    were asked, each with when."""
 
     at: datetime
     severity: str | None
     answered: bool
+    asked: tuple[tuple[str, datetime], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +110,17 @@ def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
 
 
 def _earlier(row: Row[Any]) -> Earlier:
-    begun, taken = moment_or_none(row.begun_at), moment_or_none(row.taken_at)
+    taken = moment_or_none(row.taken_at)
     return Earlier(
         row.id,
         Spell(moment(row.opened_at), moment(row.closed_at)),
         row.severity,
         bool(row.ran),
-        None if begun is None else Call(begun, row.called_for, row.answered_at is not None),
+        None if row.begun_at is None else _call(row),
         None if taken is None else Holder(row.given_by, row.through, taken, row.taken_for),
     )
+
+
+def _call(row: Row[Any]) -> Call:
+    asked = tuple((one["step"], moment(one["at"])) for one in to_json(row.asked))
+    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked)

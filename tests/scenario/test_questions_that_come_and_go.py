@@ -204,6 +204,28 @@ async def test_calls_for_an_alert_that_comes_and_goes_are_made_and_are_bounded(
     await rig.close()
 
 
+async def test_who_did_not_answer_is_not_waited_for_anew_each_time_that_an_alert_comes_back(
+    tmp_path: Path,
+) -> None:
+    """It is never there for as long as the first step has to answer: the others are asked all the same, each after its own time."""
+    rig = await _no_step(tmp_path, stride=60.0)
+    await _comes_and_goes(rig, 480, 480, 2)
+    asked = [e.data["step"] for e in await trail(rig, EventKind.STEP_ASKED)]
+    assert asked == [calling.ON_CALL, calling.ON_CALL, calling.SECOND]
+    assert "nobody answered when its alert was there before" in rig.notebook.text
+    await _comes_and_goes(rig, 480, 480, 2)
+    asked = [e.data["step"] for e in await trail(rig, EventKind.STEP_ASKED)]
+    assert asked[-3:] == [calling.ON_CALL, calling.SECOND, calling.MANAGER]
+    newest = (await all_incidents(rig))[-1]
+    assert newest.state.closed
+    await _comes_and_goes(rig, 480, 4_000, 1)
+    count = len(await trail(rig, EventKind.STEP_ASKED))
+    await _comes_and_goes(rig, 480, 480, 1)
+    asked = [e.data["step"] for e in await trail(rig, EventKind.STEP_ASKED)][count:]
+    assert asked == [calling.ON_CALL], "what is more than an hour apart is asked about anew"
+    await rig.close()
+
+
 @pytest.mark.parametrize("joins", [True, False])
 async def test_what_is_more_severe_than_what_people_were_called_for_again_and_again_calls_at_once(
     tmp_path: Path, *, joins: bool

@@ -7,7 +7,7 @@ sweep, and the look whether its alert is gone. Only reads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -18,10 +18,10 @@ from app.domain.outcome import IncidentState
 from app.flow.calling import severity
 from app.policy.match import rank_of
 from app.store import facts as counts
-from app.store import incidents, people
+from app.store import incidents, lately, people
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
-from app.store.lately import Earlier
+from app.store.lately import Call, Earlier
 from app.store.people import Holder
 
 THEIRS = timedelta(minutes=30)
@@ -67,6 +67,34 @@ def taken_before(
         if has is not None and now < has.at + THEIRS and rank_of(of) <= rank:
             return Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
     return None
+
+
+def called_for(one: Earlier, rank: int) -> Call | None:
+    """The call for that incident, where it was for what is no less severe than this rank."""
+    if one.call is None:
+        return None
+    for_it = one.severity if one.call.severity is None else one.call.severity
+    return one.call if rank_of(for_it) <= rank else None
+
+
+def asked_before(conn: Connection, incident: Incident) -> Mapping[str, datetime]:
+    """When each step was asked first, in a row of calls for an alert that comes and goes which nobody has answered: whoever did not answer then is
+    not waited for anew each time. Nothing counts from before a run that mended the target, or an incident that somebody had."""
+    before = [] if incident.manual is not None else lately.earlier(conn, incident)
+    if not before:
+        return {}
+    rank, key = rank_of(severity.of_incident(conn, incident.id)), incident.target_key
+    mended = counts.mended_at(conn, key, "", before[-1].spell.since) if key else None
+    first, until = dict[str, datetime](), incident.opened_at
+    for one in before:
+        over = one.holder is not None or (mended is not None and one.spell.since <= mended)
+        if over or until - one.spell.ended > lately.APART:
+            break
+        call, until = called_for(one, rank), one.spell.since
+        if call is not None and call.answered:
+            break
+        first.update(call.asked if call is not None else ())
+    return first
 
 
 def at_it(conn: Connection, incident_id: str) -> str:

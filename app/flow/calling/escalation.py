@@ -48,6 +48,7 @@ from app.store.tx import Tx
 
 _AT_ONCE = 50  # looked at in one sweep
 _PAGERDUTY = "PagerDuty"
+_IN_VAIN = "nobody answered when its alert was there before"
 STORM = "dig_"
 """How the id of a storm begins."""
 
@@ -248,7 +249,8 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     refused = bool(walk.page_key) and outbox.page_given_up(tx.conn, walk.page_key)
     sends = pages and (not walk.page_key or refused)
     nobody = not step.who and not pages
-    until = tx.now + step.answer_within if step.answer_within is not None else None
+    first = _first_asked(tx, walk, step)
+    until = max(first + step.answer_within, tx.now) if step.answer_within is not None else None
     key = walk.page_key or calls.key_of(walk)
     # Nobody was asked, so nobody is waited for.
     escalations.ask(
@@ -279,10 +281,16 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
-        again=told.again or _anew(tx.conn, walk),
+        again=told.again or _anew(tx.conn, walk) or (_IN_VAIN if first < tx.now and not asked else ""),
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
+
+
+def _first_asked(tx: Tx, walk: StoredEscalation, step: EscalationStep) -> datetime:
+    """From when on this step is waited for: now, or sooner where nobody answered it when the alert was there before."""
+    before = {} if walk.storm else attended.asked_before(tx.conn, incidents.get(tx.conn, walk.subject))
+    return min(before.get(step.name, tx.now), tx.now)  # the clock may have been set back
 
 
 def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:

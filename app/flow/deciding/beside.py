@@ -29,7 +29,7 @@ from app.policy.model import Policy, Rule
 from app.store import approvals, escalations, facts, incidents, lately, people, runs, work
 from app.store.driving import WAITS_HELD
 from app.store.incidents import Incident
-from app.store.lately import Call, Earlier, Spell
+from app.store.lately import Earlier, Spell
 from app.store.runs import Run
 
 _SOON = timedelta(seconds=5)  # until it is looked again whether another alert has been decided
@@ -42,7 +42,6 @@ MAX_CALLS = 3
 """So many calls for one alert of a target, one after another, are made within an hour as they come up, although it went each time before anybody
 answered; and then one when it was there for `_STAYED` in all since the last one, or that is `_LULL` ago."""
 _STAYED, _LULL = timedelta(minutes=5), timedelta(minutes=15)
-_HOUR = timedelta(hours=1)
 _FOLLOWS = timedelta(minutes=1)
 """So long after it fired, at most, an alert's call waits for another one of the same fault: they come about within half a minute, and a sender may take
 another half to group them."""
@@ -58,7 +57,9 @@ def began(conn: Connection, incident: Incident) -> datetime:
 
 
 def _was_there(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> timedelta:
-    return lately.added_up((one.spell for one in _in_vain(conn, incident, before)), incident.opened_at, _HOUR)
+    return lately.added_up(
+        (one.spell for one in _in_vain(conn, incident, before)), incident.opened_at, lately.APART
+    )
 
 
 def _in_vain(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> list[Earlier]:
@@ -68,16 +69,8 @@ def _in_vain(conn: Connection, incident: Incident, before: Sequence[Earlier]) ->
     rank = rank_of(severity.of_incident(conn, incident.id))
     key, oldest = incident.target_key, before[-1].spell.since
     mended = facts.mended_at(conn, key, "", oldest) if key else None
-    since = takewhile(lambda one: _called_for(one, rank) is None, before)
+    since = takewhile(lambda one: attended.called_for(one, rank) is None, before)
     return [one for one in since if not one.ran and (mended is None or one.spell.since > mended)]
-
-
-def _called_for(one: Earlier, rank: int) -> Call | None:
-    """The call for that incident, where it was for what is no less severe than this rank."""
-    if one.call is None:
-        return None
-    for_it = one.severity if one.call.severity is None else one.call.severity
-    return one.call if rank_of(for_it) <= rank else None
 
 
 def was_blind(conn: Connection, incident: Incident, enough: timedelta) -> timedelta:
@@ -88,9 +81,9 @@ def was_blind(conn: Connection, incident: Incident, enough: timedelta) -> timede
         if last is not None and last.body.get("code") != Code.UNKNOWN_FACT.value:
             break
         spells.append(one.spell)
-        if lately.added_up(spells, incident.opened_at, _HOUR) >= enough:
+        if lately.added_up(spells, incident.opened_at, lately.APART) >= enough:
             break
-    return lately.added_up(spells, incident.opened_at, _HOUR)
+    return lately.added_up(spells, incident.opened_at, lately.APART)
 
 
 def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside | None:
@@ -103,8 +96,10 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
     if (taken := attended.taken_before(conn, incident, before, now)) is not None:
         told = f"{taken.text}: they have it, and a person is called at {utc(taken.until)} if it fires on"
         return Beside(told, "whoever took it before had the time for it", taken.until)
-    found = (_called_for(one, rank) for one in before)
-    calls = list(takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - _HOUR)))
+    found = (attended.called_for(one, rank) for one in before)
+    calls = list(
+        takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - lately.APART))
+    )
     if len(calls) < MAX_CALLS:
         return None
     end = min(
@@ -113,7 +108,7 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
     )
     if now >= end:
         return None
-    times = 1 + sum(one.spell.since > now - _HOUR for one in before)
+    times = 1 + sum(one.spell.since > now - lately.APART for one in before)
     told = (
         f"its alert comes and goes: it fired {times} times within an hour, people were called for it {len(calls)} times, and it went each time"
         f" before anybody answered; a person is called at {utc(end)} if it still fires"
@@ -230,7 +225,7 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
 
 def _asked_often(conn: Connection, rule: Rule, measured: Facts) -> Beside | None:
     """People were asked about it again and again, as its alert comes and goes: the next question has time after the last one."""
-    asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - _HOUR)
+    asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - lately.APART)
     end = asked[0].ended + _AGAIN if asked else measured.now
     if len(asked) < MAX_ASKED_IN_AN_HOUR or measured.now >= end:
         return None
