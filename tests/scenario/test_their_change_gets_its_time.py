@@ -10,13 +10,16 @@ from app.domain.decision import Code, Mode
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
+from app.flow.calling import escalation
 from app.policy.model import Otherwise
 from app.sim.scenario import PatchStep, Scenario, Step
 from tests.births import scenario_of
 from tests.crash.worlds import flood
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
+    alert,
     all_runs,
+    body,
     born,
     decision,
     policy,
@@ -130,6 +133,30 @@ async def test_who_changes_it_again_and_again_puts_the_call_off_once(tmp_path: P
         await rig.run(120, alerts=False)
         _deploys(rig, f"{HOTFIX}-{number}", "kubectl-set")
     assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    await rig.close()
+
+
+async def test_what_who_had_an_alert_did_at_the_end_of_their_time_has_its_own(tmp_path: Path) -> None:
+    """They took it, it went and came back, and they deployed something two minutes before they no longer had it."""
+    rig = await born(tmp_path)
+    await rig.operations.pause("all", "somebody looks", "ops", None)
+    there = alert(rig, started=1)
+    await rig.send(body(there))
+    await rig.run(30, alerts=False)
+    await escalation.acknowledge(rig.services, (await the_incident(rig)).id, "kim", "API")
+    await rig.operations.resume("all", "ops")
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(20, alerts=False)
+    await rig.send(body(alert(rig, started=1)))
+    fires_on(rig)
+    await rig.run(28 * 60, alerts=False)
+    _deploys(rig, HOTFIX, "kubectl-set")
+    await rig.run(240, alerts=False)
+    assert "which may yet help" in rig.notebook.text
+    assert await trail(rig, EventKind.ESCALATED) == []
+    await rig.run(1_200, alerts=False)
+    assert len(await trail(rig, EventKind.ESCALATED)) == 1
+    assert writes(rig) == []
     await rig.close()
 
 

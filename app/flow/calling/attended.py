@@ -7,7 +7,7 @@ sweep, and the look whether its alert is gone. Only reads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -23,6 +23,7 @@ from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier
 from app.store.people import Holder
+from app.store.tx import Tx
 
 THEIRS = timedelta(minutes=30)
 """So long whoever took an alert has it also when it goes and comes back."""
@@ -58,15 +59,31 @@ def taken_before(
     conn: Connection, incident: Incident, before: Sequence[Earlier], now: datetime
 ) -> Taken | None:
     """Who has an alert that went and came back: whoever took it a while ago, in one of these incidents of it, for what was no less severe."""
-    if incident.manual is not None:
-        return None
+    return next((one for one in _taken(conn, incident, before) if now < one.until), None)
+
+
+def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
+    """Who took the same alert a while ago, and until when they have it; nothing is looked for where nobody took any."""
+    if not people.taken_after(tx.conn, tx.now - THEIRS):
+        return "", None
+    taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
+    return ("", None) if taken is None else (taken.text, taken.until)
+
+
+def had_until(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> datetime | None:
+    """Until when whoever took it last had, or has, an alert that went and came back; None where nobody did."""
+    return max((one.until for one in _taken(conn, incident, before)), default=None)
+
+
+def _taken(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> Iterator[Taken]:
+    if incident.manual is not None or not before:
+        return
     rank = rank_of(severity.of_incident(conn, incident.id))
     for one in before:
         has = one.holder
         of = one.severity if has is None or has.severity is None else has.severity
-        if has is not None and now < has.at + THEIRS and rank_of(of) <= rank:
-            return Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
-    return None
+        if has is not None and rank_of(of) <= rank:
+            yield Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
 
 
 def called_for(one: Earlier, rank: int) -> Call | None:

@@ -269,14 +269,11 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         if told.again and not walk.storm:
             _say_anew(tx, walk, told.again)
         return
-    lines = tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
-    if nobody:
-        lines = ("Nobody was asked: PagerDuty is not configured",)
     fact = StepAsked(
         step.name,
         len(asked) + 1,
         tuple(name for name in step.who if not _is_on_call(name)),
-        lines,
+        ("Nobody was asked: PagerDuty is not configured",) if nobody else _on_call_of(step, told),
         paged=sends,
         page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
@@ -285,6 +282,10 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
+
+
+def _on_call_of(step: EscalationStep, told: Told) -> tuple[str, ...]:
+    return tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
 
 
 def _first_asked(tx: Tx, walk: StoredEscalation, step: EscalationStep) -> datetime:

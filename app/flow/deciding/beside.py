@@ -135,7 +135,7 @@ def without_step(  # the rule's parameters
     ):  # for an answer about a later step, as others do about their first
         measured = replace(measured, busy_with="", waiting=(*measured.waiting, run.id))
     found = (
-        _their_time(since, ground.rule, measured, changed_at)
+        _their_time(_theirs_since(conn, incident, since), ground.rule, measured, changed_at)
         or _asked(conn, incident, measured, since)
         or _called(conn, ground, incident, measured)
         or _looked_at(conn, ground.policy, incident, measured, since)
@@ -173,6 +173,12 @@ def _asked(conn: Connection, incident: Incident, measured: Facts, since: datetim
         if rank_of(severity.of_incident(conn, run.incident_id)) <= rank_of(severe):
             return Beside(f"{run.id} waits for an answer", f"{run.id} ends", end)
     return None
+
+
+def _theirs_since(conn: Connection, incident: Incident, since: datetime) -> datetime:
+    """From when on what others do puts a call off for long enough: not while somebody had the alert, who may have done it at the end of that time."""
+    had = attended.had_until(conn, incident, lately.earlier(conn, incident))
+    return since if had is None else max(since, had)
 
 
 def _their_time(since: datetime, rule: Rule, measured: Facts, changed_at: datetime | None) -> Beside | None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -21,6 +22,7 @@ from app.domain.owner import Owners
 from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
+from app.flow.calling import attended
 from app.flow.deciding import history, marks
 from app.flow.notifying import record
 from app.flow.people.approvers import names_of
@@ -293,10 +295,9 @@ def facts_in(
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, policy, rule = tx.conn, tx.now, ground.policy, ground.rule
     target, workload, manual = seen.target, seen.workload, incident.manual
-    mine, spend = (own.run_id, own.step_index), {}
     past = counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
-    for scope in scopes_for(policy, rule, target):
-        spend[scope] = Spend(*counts.spent(conn, scope.key, now - scope.limit.window, excluding=mine))
+    spent = partial(counts.spent, conn, excluding=(own.run_id, own.step_index))
+    at_it, until = _acknowledged(tx, seen, incident)
     return Facts(
         now=now,
         target=target,
@@ -306,7 +307,7 @@ def facts_in(
         managers=workload if isinstance(workload, Unknown) else _managers(workload),
         rollout_paused=workload if isinstance(workload, Unknown) else workload.paused,
         replicas=workload if isinstance(workload, Unknown) else _replicas(workload),
-        spend=spend,
+        spend={s: Spend(*spent(s.key, now - s.limit.window)) for s in scopes_for(policy, rule, target)},
         last_action=counts.last_action(conn, target.key, rule.remediation, excluding=own.run_id),
         busy_with=work.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
@@ -319,7 +320,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=_acknowledged(tx, seen, incident) or record.at_its_target(tx, target.key, incident),
+        acknowledged=at_it or record.at_its_target(tx, target.key, incident),
+        acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,
         new_pods=seen.new_pods,
@@ -364,13 +366,13 @@ def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
     return schedules.due_of(tx.conn, incident.id)
 
 
-def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> str:
-    """Who has the incident: by PagerDuty's word on its own incidents, or by their own on this one, or the same alert before."""
-    if told := seen.acknowledged:
-        return told
-    told = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
-    has = record.holder_in_force(tx, incident.id) or history.had_before(tx, incident)
-    return told or (has.text if has else "")
+def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> tuple[str, datetime | None]:
+    """Who has the incident: by PagerDuty's word on its own, or by their own on this one, or on the same alert before, and then until when."""
+    of_pagerduty = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
+    has = record.holder_in_force(tx, incident.id)
+    if told := seen.acknowledged or of_pagerduty or (has.text if has else ""):
+        return told, None
+    return attended.had_before(tx, incident)
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:

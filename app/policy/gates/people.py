@@ -127,8 +127,10 @@ def hands(case: Case) -> GateResult:
     if agreed and (facts.approved_by or not facts.changed_by):
         return _HANDS.allow(f"{value}; {case.approved_by}", _NOBODY_AT_IT)
     if facts.acknowledged and not agreed:
-        remedy = "the acknowledgement ends, or a person orders it"
-        return _HANDS.deny(Code.ACKNOWLEDGED, value, _NOBODY_AT_IT, remedy)
+        until = facts.acknowledged_until
+        when = "the acknowledgement ends" if until is None else f"they no longer have it, at {utc(until)}"
+        remedy = f"{when}, or a person orders it"
+        return _HANDS.deny(Code.ACKNOWLEDGED, value, _NOBODY_AT_IT, remedy, until)
     remedy = f"{case.approvers} that it is written over what they did"
     return _HANDS.hold(case.question, Code.CHANGED_SINCE, value, _NOBODY_AT_IT, remedy)
 
