@@ -102,13 +102,18 @@ _SIXTEENTH = 16
 SCENES = ("tests/scenario/", "tests/live/e2e/", "tests/contract/backup/", "tests/contract/database/")
 
 
+_OF: dict[str, list[str]] = {}
+for _entry in LONG:
+    _OF.setdefault(_entry.partition("::")[0], []).append(_entry)
+
+
 def is_long(test: str) -> bool:
     """Whether this test, by its full name, takes long."""
     return any(
         test == entry
         or test.startswith((f"{entry}::", f"{entry}["))
         or ("[" in entry and test.startswith(entry))
-        for entry in LONG
+        for entry in _OF.get(test.partition("::")[0], ())
     )
 
 
@@ -116,9 +121,9 @@ def long_among(tests: Sequence[str]) -> set[str]:
     """The full names, of these in their order, of those that take long."""
     named = {test for test in tests if is_long(test)}
     rows = _by(lambda test: test.partition("[")[0], tests)
-    tables = _but_each(of for of in rows.values() if len(of) > TABLE)
-    scenes = (test for test in tests if test.startswith(SCENES) and test not in named | tables)
-    return named | tables | _but_each(_by(lambda test: test.partition("::")[0], scenes).values())
+    told = named | _but_each(of for of in rows.values() if len(of) > TABLE)
+    scenes = (test for test in tests if test.startswith(SCENES) and test not in told)
+    return told | _but_each(_by(lambda test: test.partition("::")[0], scenes).values())
 
 
 def exhaustive_among(tests: Sequence[str], long: AbstractSet[str]) -> set[str]:
