@@ -23,7 +23,6 @@ from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier
 from app.store.people import Holder
-from app.store.tx import Tx
 
 THEIRS = timedelta(minutes=30)
 """So long whoever took an alert has it also when it goes and comes back."""
@@ -60,14 +59,6 @@ def taken_before(
 ) -> Taken | None:
     """Who has an alert that went and came back: whoever took it a while ago, in one of these incidents of it, for what was no less severe."""
     return next((one for one in _taken(conn, incident, before) if now < one.until), None)
-
-
-def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
-    """Who took the same alert a while ago, and until when they have it; nothing is looked for where nobody took any."""
-    if not people.taken_after(tx.conn, tx.now - THEIRS):
-        return "", None
-    taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
-    return ("", None) if taken is None else (taken.text, taken.until)
 
 
 def had_until(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> datetime | None:

@@ -22,7 +22,6 @@ from app.domain.owner import Owners
 from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
-from app.flow.calling import attended
 from app.flow.deciding import history, marks
 from app.flow.notifying import record
 from app.flow.people.approvers import names_of
@@ -372,7 +371,7 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> tuple[str, datet
     has = record.holder_in_force(tx, incident.id)
     if told := seen.acknowledged or of_pagerduty or (has.text if has else ""):
         return told, None
-    return attended.had_before(tx, incident)
+    return history.had_before(tx, incident)
 
 
 def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:

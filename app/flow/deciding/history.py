@@ -20,7 +20,7 @@ from app.domain.target import Target
 from app.domain.units import counted, duration
 from app.domain.verification import Worth
 from app.flow.calling import severity
-from app.flow.calling.attended import at_it
+from app.flow.calling.attended import THEIRS, at_it, taken_before
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce, escalate, is_theirs
 from app.flow.running.journal import OWED
@@ -31,7 +31,7 @@ from app.policy.facts import Fact, Facts, Unknown
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
-from app.store import facts, incidents, runs, trust_levels, work
+from app.store import facts, incidents, lately, people, runs, trust_levels, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.trust_levels import StoredTrustLevel
@@ -387,3 +387,11 @@ def not_for_good(rule: Rule, decision: Decision, measured: Facts) -> str:
     own = [s for s, spend in measured.spend.items() if s.key.endswith(measured.target.key)]
     full = any(0 < s.limit.count <= measured.spend[s].count for s in own)
     return told if helped else "it was changed as often as its limit allows" if full else ""
+
+
+def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
+    """Who took the same alert a while ago, and until when they have it; nothing is looked for where nobody took any."""
+    if not people.taken_after(tx.conn, tx.now - THEIRS):
+        return "", None
+    taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
+    return ("", None) if taken is None else (taken.text, taken.until)
