@@ -41,6 +41,7 @@ from tests.scenario.scenes import (
     trail,
     writes,
 )
+from tests.scenario.test_clock_set_back import set_back
 
 LABELS = {"alertname": "HighLatency", "deployment": "langgraph-api"}
 ESCALATE = Otherwise.ESCALATE
@@ -265,6 +266,32 @@ async def test_who_took_an_alert_has_it_when_it_comes_back_and_not_for_ever(tmp_
     assert len(rig.pagerduty.woken) == 2
     await _comes_and_goes(rig, 80, 20, 1)
     assert len(rig.pagerduty.woken) == 3
+    await rig.close()
+
+
+@pytest.mark.parametrize("back", [timedelta(hours=2), -timedelta(hours=2)], ids=["set back", "set ahead"])
+async def test_who_took_an_alert_has_it_for_as_long_whatever_becomes_of_the_clock(
+    tmp_path: Path, back: timedelta
+) -> None:
+    rig = await _no_step(tmp_path)
+    there = alert(rig, started=1, alertname="APIRateLimiting", severity="warning", deployment="langgraph-api")
+    await rig.send(body(there))
+    await rig.run(80, alerts=False)
+    [first] = await all_incidents(rig)
+    await escalation.acknowledge(rig.services, first.id, "kim", "API")
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(60, alerts=False)
+    set_back(rig, back)
+    await rig.run(60, alerts=False)
+    await rig.send(
+        body(
+            alert(rig, started=1, alertname="APIRateLimiting", severity="warning", deployment="langgraph-api")
+        )
+    )
+    await rig.run(1_500, alerts=False)
+    assert len(rig.pagerduty.woken) == 1
+    await rig.run(360, alerts=False)
+    assert len(rig.pagerduty.woken) == 2
     await rig.close()
 
 
