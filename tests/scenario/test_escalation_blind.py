@@ -12,6 +12,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.flow.deciding import decide
 from app.sim import Fault, FaultKind
+from app.store import incidents
 from tests.scenario import scenes
 from tests.scenario.calling import MINUTE, CallingRig, calling_rig, steps
 from tests.scenario.scenes import alert, all_incidents, body, decision, trail, writes
@@ -122,4 +123,24 @@ async def test_a_defect_of_ours_that_stands_for_ten_minutes_calls_a_person(
     monkeypatch.undo()
     await rig.run(10 * MINUTE, alerts=False)
     assert (await decision(rig)).code is Code.TARGET_NOT_FOUND, "it is decided all the same once it can be"
+    await rig.close()
+
+
+async def test_a_defect_in_a_look_at_what_people_were_called_for_takes_it_from_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stays handed over: refused, it would be decided and acted upon anew beside whoever was called."""
+    looked: list[bool] = []
+
+    def broken(*_: Any) -> Any:
+        looked.append(True)
+        raise ZeroDivisionError
+
+    rig = await calling_rig(tmp_path, scenes.policy({"escalation": steps()}))
+    incident = await rig.handed_over()
+    monkeypatch.setattr(decide, "_settled_by_silence", broken)
+    await rig.store.write(lambda tx: incidents.schedule(tx, incident.id, tx.now))
+    await rig.run(MINUTE, alerts=False)
+    assert looked
+    assert (await all_incidents(rig))[0].state is IncidentState.ESCALATED
     await rig.close()
