@@ -132,13 +132,13 @@ def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
 
 
 def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
-    """Why the pods have not tried the present configuration yet; empty when they have, or it is not known."""
-    changed = diagnosis.finding(CHANGED)
-    at, ended = time_of(diagnosis, CHANGED, "at"), time_of(diagnosis, CHANGED, "last_end")
-    if changed is None or at is None or ended is None or at <= ended:
+    """Why the pods have not tried what may have repaired their configuration; empty when they have, or nothing has."""
+    changed, ended = diagnosis.finding(CHANGED), time_of(diagnosis, CHANGED, "last_end")
+    repaired = changed.data.get("repaired") if changed is not None else ""
+    if not repaired or ended is None:
         return ""
     since = span((scene.now - ended).total_seconds())
-    return f"{changed.text}, after the last crash {since} ago: the pods have not tried it yet"
+    return f"{repaired}, after the last crash {since} ago: the pods have not tried it yet"
 
 
 def _other(diagnosis: Diagnosis) -> str:

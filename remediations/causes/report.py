@@ -23,12 +23,10 @@ from remediations.causes.changes import (
     began_at_once,
     changes_of,
     fits_better,
-    perhaps_repaired,
     said_of,
     told,
 )
-from remediations.causes.creation import changed_finding, missing_finding, picked_up
-from remediations.causes.exits import speaks_of_else
+from remediations.causes.creation import changed_finding, missing_finding, perhaps_repaired, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.pods import only_newest_has_them
@@ -228,8 +226,8 @@ def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
     made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
-    other = speaks_of_else(found.seen, found.causes[0]) if found.causes else ""
-    return (*made, missing_finding(found.seen), changed_finding(found.seen, other))
+    first = found.causes[0] if found.causes else None
+    return (*made, missing_finding(found.seen), changed_finding(found.seen, first))
 
 
 def _cause(found: Investigation) -> Finding:
