@@ -15,13 +15,13 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.creation import CHANGED, MISSING, is_missing
-from remediations.causes.report import time_of
+from remediations.causes.report import beware_of, time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import count, joined, measured, span
-from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse
+from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse, warned
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 _RUNS_AGAIN = frozenset(
@@ -112,7 +112,7 @@ async def _roll_back(
     step = await rollback_step(ROLL_BACK, why, scene, params, starts=True)
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
     unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
-    return asking(step, unsure, cause.asks, fixed)
+    return warned(asking(step, unsure, cause.asks, fixed), beware_of(diagnosis))
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:

@@ -154,6 +154,15 @@ def of_itself(workload: Workload) -> Callable[[str], bool]:
 # minutes do not reach back to their beginning. Logs that were rotated away tell nothing, and nothing is concluded from
 # them.
 
+
+def deployed_at(seen: Snapshot) -> datetime | None:
+    """When the last rollout was; None without a rollout to suspect."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.previous is None:
+        return None
+    return seen.now - timedelta(seconds=last.age)
+
+
 NEW = timedelta(minutes=10)
 """What begins so long after a rollout is not new with it."""
 AT_ONCE = timedelta(minutes=2)

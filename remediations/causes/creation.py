@@ -118,34 +118,46 @@ _DAY = timedelta(days=1)
 
 
 def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
-    """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
-    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since. That one
-    from before has it in a volume and stays ready tells nothing: most programs read their files when they start, and never again. What was `said`
-    of the trouble, if anything was, clears a certificate that was renewed where it is about something else."""
+    """Why going back may not help: nobody knows whether the older version works with what `met_first` tells. Where as many pods of the older one are
+    ready as are wanted, going back starts none, and these have what they need."""
+    of_older = sum(of_revision(p, last.previous) for p in _older(seen)) if last.previous is not None else 0
+    told = "" if of_older >= seen.workload.desired > 0 else met_first(seen, last, deployed, said)
+    return f"{told}: an older version may fail with it as well" if told else ""
+
+
+def beware(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
+    """What to tell of going back also where that is right: the pods of the older version that serve have not started with it yet."""
+    told = met_first(seen, last, deployed, said)
+    return f"{told}: pods of an older version that start again may fail with it as well" if told else ""
+
+
+def _older(seen: Snapshot) -> list[Pod]:
+    return [p for p in seen.alive if p.ready and not seen.newest(p)]
+
+
+def met_first(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
+    """That configuration which the older template needs was changed in the day before this rollout, so that only pods of the newer one have started with
+    it. Empty when none was, or a pod of the older one has started with it since. That one from before has it in a volume and stays ready tells nothing:
+    most programs read their files when they start, and never again. What was `said` of the trouble, if anything was, clears a certificate that was
+    renewed where it is about something else."""
     records = lives(seen.revisions, template_written_at(seen.workload))
     before = [
         life.start
         for life in records
         if last.previous and life.revision.fingerprint == last.previous.fingerprint
     ]
-    older = [p for p in seen.alive if p.ready and not seen.newest(p)]
     started = max((t for t in before if t is not None), default=None)
     if started is None or last.previous is None:
         return ""
-    # Where as many pods of the older one are ready as are wanted, going back starts none, and these have what they need.
-    if sum(of_revision(p, last.previous) for p in older) >= seen.workload.desired > 0:
-        return ""
-    since = max([started, deployed - _DAY, *(p.created_at for p in older)])
+    since = max([started, deployed - _DAY, *(p.created_at for p in _older(seen))])
     written = [c for c in telling(seen, [*said]) if c.kind in CONFIGURATION and since < c.at <= deployed]
     used = configured_by(last.previous.template) if written else set()
     for change in written:
-        if (change.kind, change.name) not in used:
-            continue
-        return (
-            f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
-            f"{f' by {change.by}' if change.by else ''}, and only pods of revision {last.revision.number} started with it: an"
-            " older version may fail with it as well"
-        )
+        if (change.kind, change.name) in used:
+            ago = span((deployed - change.at).total_seconds())
+            by = f" by {change.by}" if change.by else ""
+            what = f"{change.kind} {change.name} was changed {ago} before the rollout{by}"
+            return f"{what}, and only pods of revision {last.revision.number} started with it"
     return ""
 
 

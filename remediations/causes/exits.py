@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from app.domain.accusing import Sign
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod, Terminated
 from remediations.causes.demands import needs
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, log_of, never_ready
+from remediations.causes.model import (
+    RECENT,
+    STARTING,
+    Cause,
+    CauseCode,
+    Snapshot,
+    Sureness,
+    log_of,
+    maker_of,
+    never_ready,
+)
 from remediations.causes.suspects import Suspects, below, is_slight
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.last_words import LastWords, heard
+from remediations.evidence.rollouts import Deployment
+from remediations.evidence.usage import span
 
 _NAME = 3
 """Letters of a key that is no word by chance."""
@@ -318,3 +330,20 @@ def runs_well(seen: Snapshot, pod: Pod) -> bool:
     ready = pod.condition("Ready")
     since = ready.since if pod.ready and ready is not None else None
     return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
+
+
+def ailing_before(seen: Snapshot, cause: Cause, last: Deployment, deployed: datetime) -> str:
+    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
+    current = seen.current
+    if not cause.container or current is None:
+        return ""
+    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
+    for e in seen.events:
+        kind, _, name = e.about.partition("/")
+        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
+        again = e.reason == "BackOff" and "restarting failed" in e.message
+        end = e.last_seen or e.first_seen
+        if mine and again and e.first_seen and end and e.first_seen < deployed <= end + RECENT:
+            ago = span((deployed - e.first_seen).total_seconds())
+            return f"pod {name} of an older revision was restarted again and again already {ago} before revision {last.revision.number} was deployed"
+    return ""
