@@ -1,5 +1,6 @@
 """Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
-controller instead of making them, and who put them out; with the findings about their configuration, and the Events about any of them. Pure."""
+controller instead of making them, and who put them out; with the findings about their configuration, what was written
+that may have repaired it, and the Events about any of them. Pure."""
 
 from __future__ import annotations
 
