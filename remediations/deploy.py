@@ -141,7 +141,8 @@ class Deploy(Remediation[DeployParams]):
         return await after(scene, params, step)
 
     async def kept(self, scene: Scene, params: DeployParams, step: Step) -> str:
-        """A migration of the new version, or its mark: the version before may not work any more. What cannot be read is such a reason too."""
+        """A migration of the new version, or its mark: the version before may not work any more. What cannot be read, or is not kept, is such a
+        reason too."""
         del step
         found = await read_revisions(scene.cluster, scene.workload)
         if isinstance(found, str):
@@ -149,7 +150,7 @@ class Deploy(Remediation[DeployParams]):
         pods, written = await pods_of(scene.cluster, scene.workload), template_written_at(scene.workload)
         last = last_deployment(found, scene.now, written)
         if last is None or last.previous is None:
-            return ""
+            return "whether the version before works any more is not known: no revision of it is kept (revisionHistoryLimit)"
         since, own = (
             release_after(lives(found, written), last.previous),
             () if isinstance(pods, Finding) else pods,

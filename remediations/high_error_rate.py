@@ -18,9 +18,9 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.changes import Measured, measured_since, with_beginning
+from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.report import ORIGIN, deployed_at, origin_finding, stands_by_design
+from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import late_by_load, perhaps_never_up
 from remediations.evidence.error_lines import TOKENS
@@ -76,6 +76,7 @@ from remediations.shared import (
     of_many,
     pods_counted,
     refuse,
+    warned,
 )
 
 ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
@@ -245,9 +246,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
             f"check {_meant(unsure, errors.said)}; the most frequent error is {errors.top}",
         )
-    parts = [*([cut_off] if cut_off else []), rollout.text]
-    if errors.top:
-        parts.append(f"most frequent is {errors.top}")
+    parts = [cut_off, rollout.text, f"most frequent is {errors.top}" if errors.top else ""]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
@@ -255,7 +254,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     # such as a pod that still starts, is no doubt about the errors: these have their own.
     first = FirstCause(diagnosis)
     doubts = () if cut_off else (_doubt(diagnosis), pool, *about_neighbours(diagnosis))
-    return asking(step, first.asks if first.sure or cut_off else "", *doubts)
+    return warned(asking(step, first.asks if first.sure or cut_off else "", *doubts), beware_of(diagnosis))
 
 
 def _doubt(diagnosis: Diagnosis) -> str:

@@ -15,13 +15,13 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.creation import CHANGED, MISSING, is_missing
-from remediations.causes.report import time_of
+from remediations.causes.report import beware_of, time_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
 from remediations.evidence.usage import count, joined, measured, span
-from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse
+from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse, warned
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
 _RUNS_AGAIN = frozenset(
@@ -112,7 +112,7 @@ async def _roll_back(
     step = await rollback_step(ROLL_BACK, why, scene, params, starts=True)
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
     unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
-    return asking(step, unsure, cause.asks, fixed)
+    return warned(asking(step, unsure, cause.asks, fixed), beware_of(diagnosis))
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
@@ -132,13 +132,13 @@ def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
 
 
 def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
-    """Why the pods have not tried the present configuration yet; empty when they have, or it is not known."""
-    changed = diagnosis.finding(CHANGED)
-    at, ended = time_of(diagnosis, CHANGED, "at"), time_of(diagnosis, CHANGED, "last_end")
-    if changed is None or at is None or ended is None or at <= ended:
+    """Why the pods have not tried what may have repaired their configuration; empty when they have, or nothing has."""
+    changed, ended = diagnosis.finding(CHANGED), time_of(diagnosis, CHANGED, "last_end")
+    repaired = changed.data.get("repaired") if changed is not None else ""
+    if not repaired or ended is None:
         return ""
     since = span((scene.now - ended).total_seconds())
-    return f"{changed.text}, after the last crash {since} ago: the pods have not tried it yet"
+    return f"{repaired}, after the last crash {since} ago: the pods have not tried it yet"
 
 
 def _other(diagnosis: Diagnosis) -> str:

@@ -265,6 +265,12 @@ def asking(step: Step, *doubts: str) -> Step:
     return replace(step, asks=found) if step.applies else step
 
 
+def warned(step: Step, beware: str) -> Step:
+    """The step with what stays as it is although it is right; its reason tells that too, where none of its doubts does."""
+    why = step.why if beware.partition(": ")[0] in step.asks else f"{step.why}; {beware}"
+    return replace(step, why=why, beware=beware) if step.applies else step
+
+
 def refuse(name: str, why: str, advice: str = "", later: datetime | None = None) -> Step:
     """A step that does not apply. `advice` is for a person: exactly what is wrong and what to do. `later`: when it will, if what it is for
     lasts."""

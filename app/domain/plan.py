@@ -234,6 +234,7 @@ class Step:
     exactly what is wrong and what to do. `asks` is what about it is not known, so that a person is asked whatever the rule's
     mode is. `open_task` marks relief that buys time and removes no cause: what a person has still to do when it helped.
     `symptom` is what was measured of the trouble; None where nothing was. `troubles` is what of it the diagnosis counted. `stands`: it does not apply because what it is for stands already.
+    `beware` is what stays as it is after a step that was right, told in its reason and at its end.
     `later` is when one that does not apply yet will, if what it is for lasts; None where no time brings that about.
     """
 
@@ -247,6 +248,7 @@ class Step:
     stands: bool = False
     troubles: tuple[Trouble, ...] = ()
     later: datetime | None = None
+    beware: str = ""
 
     @property
     def applies(self) -> bool:
@@ -278,6 +280,7 @@ class Step:
             "advice": self.advice,
             "asks": self.asks,
             "open_task": self.open_task,
+            "beware": self.beware,
             "symptom": self.symptom.to_json() if self.symptom else None,
             "troubles": [trouble.to_json() for trouble in self.troubles],
             "actions": [a.to_json() for a in self.actions],
@@ -295,6 +298,7 @@ class Step:
             data.get("open_task", ""),
             Symptom(**symptom) if (symptom := data.get("symptom")) else None,
             troubles=tuple(Trouble(**trouble) for trouble in data.get("troubles", ())),
+            beware=data.get("beware", ""),
         )
 
 

@@ -177,9 +177,10 @@ class Remediation(Protocol, Generic[P]):
 
     async def effect(self, scene: Scene, params: P, step: Step) -> Effect | None:
         """Measure whether what the step was for is so, beside rollout, alert and what its actuators measure; None when those
-        tell. `scene.fired_at` is when the step was carried out. Asked at each look of the verification."""
-        del scene, params, step
-        return None
+        tell. `scene.fired_at` is when the step was carried out. Asked at each look of the verification. What a step says to beware of is told
+        with it, whatever it measures."""
+        del scene, params
+        return Effect(True, step.beware) if step.beware else None
 
     async def kept(self, scene: Scene, params: P, step: Step) -> str:
         """Why a step that did not help is left in place until a person takes it back, as one clause; empty where nothing speaks against its undo.

@@ -192,7 +192,7 @@ _SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
 
 
 _BY_ITSELF = re.compile(
-    r"cert-manager.*|trust-manager|external-secrets.*|vault-secrets-operator|secrets-store.*|.*reloader|.*reflector|.*replicator|"
+    r"cert-manager.*|trust-manager|(?:[a-z]+\.)?external-secrets.*|vault-secrets-operator|secrets-store.*|.*reloader|.*reflector|.*replicator|"
     r"python(?:-kubernetes|-requests)?|pykube.*|lightkube|kr8s|kopf|java|okhttp|kubernetes-client|fabric8.*|ruby|dotnet|go-http-client"
 )
 """What renews, refreshes and copies of its own accord, and libraries with which programs write: their counters, their elections, their heartbeat."""

@@ -44,15 +44,16 @@ def new_pods(workload: Workload, pods: Sequence[Pod], since: datetime, *, rolls:
     serving = max(len(up), _up_by_status(workload) - len(between) if rolls else 0)
     down = next((p for p in its if p not in up and not p.over), None)
     text = f"{serving}{f' of {workload.desired}' if rolls else ''} new pods serve"
-    text += _before([p for p in alive if p not in its]) if rolls else ""
+    text += _before([p for p in alive if p not in its], len(up) - serving) if rolls else ""
     text += f", and {down.name} does not: {_why_down(down)}" if down else ""
     return NewPods(serving, text, "" if serving else _doomed(workload, made))
 
 
-def _before(others: Sequence[Pod]) -> str:
-    """How many pods of the templates before serve meanwhile: a number of the new ones alone reads like an outage."""
-    some = sum(p.ready and not any(map(_crashing, p.containers)) for p in others)
-    return f", {some} of the version before {'do' if some > 1 else 'does'}" if some else ""
+def _before(others: Sequence[Pod], fewer: int) -> str:
+    """How many pods from before serve meanwhile: a number of the new ones alone reads like an outage. So many `fewer` as are of the present template by
+    the controller's numbers: what was gone back to may have its pods all along."""
+    some = sum(p.ready and not any(map(_crashing, p.containers)) for p in others) + fewer
+    return f", {some} of those before {'do' if some > 1 else 'does'}" if some > 0 else ""
 
 
 def _up_by_status(workload: Workload) -> int:

@@ -19,8 +19,9 @@ from app.kube.known_good import of_revision
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
-from remediations.causes.creation import picked_up
+from remediations.causes.creation import beware, picked_up
 from remediations.causes.exits import (
+    ailing_before,
     beside,
     dated,
     last_words_of,
@@ -31,7 +32,7 @@ from remediations.causes.exits import (
     told_to_end,
     unsaid,
 )
-from remediations.causes.model import RECENT, STARTING, Cause, CauseCode, Snapshot, maker_of, never_ready
+from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
 from remediations.causes.outgrown import filled_before
 from remediations.causes.restarted import completed, made_by_a_restart, read_at_start, run_from_before
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
@@ -76,7 +77,7 @@ _FILLS = frozenset({CauseCode.OUT_OF_MEMORY, CauseCode.EVICTED})
 class Blame:
     """Whether the last rollout can have brought the cause, why or why not, and the change that fits better, if one does. `asks`:
     what is not known of it, so that only a person may say so; empty when nothing is. `named`: the part of the template that it
-    changed and that the error's own words name. `look`: where a person looks first."""
+    changed and that the error's own words name. `look`: where a person looks first. `beware`: what is told of going back also where that is right."""
 
     rollout: bool
     why: str
@@ -84,6 +85,7 @@ class Blame:
     asks: str = ""
     named: str = ""
     look: str = ""
+    beware: str = ""
 
 
 def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
@@ -111,8 +113,10 @@ def blame(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame:
     held = [d for d in DOUBTS if cause.code in d.causes and (named is None or d.always)]
     beside_it = broken_beside(seen, causes)
     asks = "; ".join(filter(None, (beside_it, *(d.of(case) for d in held))))
-    told = why_it(last, own, named, alone=not beside_it and not _ailing_before(case))
-    return Blame(True, told, asks=asks, named=named.path if named else "")
+    told = why_it(last, own, named, alone=not beside_it and not ailing_before(seen, cause, last, deployed))
+    by_configuration = cause.code in _BY_CONFIGURATION and not (cause.code in _FILLS and own.worse)
+    mind = beware(seen, last, deployed, _said(seen, cause)) if by_configuration else ""
+    return Blame(True, told, asks=asks, named=named.path if named else "", beware=mind)
 
 
 def _name(last: Deployment) -> str:
@@ -295,24 +299,6 @@ def _may_be_older(case: _Case, pod: Pod) -> bool:
     return again and (cause.since or seen.now) - pod.created_at >= _SERVED
 
 
-def _ailing_before(case: _Case) -> str:
-    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
-    seen, cause, deployed = case.seen, case.cause, case.deployed
-    current = seen.current
-    if not cause.container or current is None:
-        return ""
-    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
-    for e in seen.events:
-        kind, _, name = e.about.partition("/")
-        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
-        again = e.reason == "BackOff" and "restarting failed" in e.message
-        last = e.last_seen or e.first_seen
-        if mine and again and e.first_seen and last and e.first_seen < deployed <= last + RECENT:
-            ago = span((deployed - e.first_seen).total_seconds())
-            return f"pod {name} of an older revision was restarted again and again already {ago} before revision {case.last.revision.number} was deployed"
-    return ""
-
-
 def _ran_first(case: _Case) -> str:
     """That its pods did well before: with the release alone they would fail from the start."""
     seen, cause = case.seen, case.cause
@@ -387,7 +373,7 @@ DOUBTS: Final = (
     Doubt(_others_well, _ALL - _BY_PLACE, always=True),
     Doubt(lambda case: filled_before(case.seen, case.cause, worse=bool(case.own.worse)), frozenset({CauseCode.EVICTED}), always=True),
     Doubt(lambda case: set_aside(case.seen, case.cause), _BY_CONFIGURATION, always=True),
-    Doubt(_ailing_before, OF_A_CONTAINER, always=True),
+    Doubt(lambda case: ailing_before(case.seen, case.cause, case.last, case.deployed), OF_A_CONTAINER, always=True),
     Doubt(_configuration, _BY_CONFIGURATION),
     Doubt(lambda case: "" if case.own.worse else case.cause.doubt, _ALL),
     Doubt(_words, _BY_CONFIGURATION),

@@ -28,7 +28,6 @@ from app.kube.parse import parse_time
 from remediations.causes.edits import OF_TLS, of_something_else
 from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
-from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import percent, short, span
@@ -154,6 +153,15 @@ def of_itself(workload: Workload) -> Callable[[str], bool]:
 # When did the errors of now begin? Called by the handlers, where most errors are of one type and the logs of the last
 # minutes do not reach back to their beginning. Logs that were rotated away tell nothing, and nothing is concluded from
 # them.
+
+
+def deployed_at(seen: Snapshot) -> datetime | None:
+    """When the last rollout was; None without a rollout to suspect."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.previous is None:
+        return None
+    return seen.now - timedelta(seconds=last.age)
+
 
 NEW = timedelta(minutes=10)
 """What begins so long after a rollout is not new with it."""
@@ -385,16 +393,3 @@ def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: dat
     # Logs without them until then tell more than an alert, which may have fired for something else.
     until = after + CLEAN if after is not None else min(filter(None, here))
     return next((c for c in telling(seen, said_of(log)) if deployed < c.at <= until), None)
-
-
-def perhaps_repaired(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
-    """That somebody changed something since the alert, perhaps to repair it. What writes of its own accord does not, but for errors about what Secrets hold."""
-    since, said, by_itself = max(deployed, seen.fired_at), said_of(log), of_itself(seen.workload)
-    for change in telling(seen, said):
-        if change.at <= since:
-            return ""
-        held = change.kind is Kind.SECRET and (log.natures.get(Nature.LOGIN) or not of_something_else(said))
-        if held or not by_itself(change.by):
-            ago = span((seen.now - seen.fired_at).total_seconds())
-            return f"after the alert fired {ago} ago something was changed, perhaps to repair it: {change.told(seen.now)}"
-    return ""

@@ -1,11 +1,11 @@
 """Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
-controller instead of making them, and who put them out; with the findings about their configuration, and the Events about any of them. Pure."""
+controller instead of making them, and who put them out; with the findings about their configuration, what was written
+that may have repaired it, and the Events about any of them. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Container, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,12 +18,16 @@ from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
-from remediations.causes.changes import CONFIGURATION, telling
+from remediations.causes.changes import CONFIGURATION, Change, changes_of, of_itself, said_of, telling
 from remediations.causes.demands import configured_by, dropped, selected_nodes
-from remediations.causes.exits import missing_config
+from remediations.causes.edits import of_something_else
+from remediations.causes.exits import last_words_of, missing_config, names_any, speaks_of_else
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
-from remediations.causes.refusals import read_refusal
+from remediations.causes.refusals import read_refusal, said_to_controllers
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
+from remediations.evidence.error_words import Nature
+from remediations.evidence.logs import ErrorLog
+from remediations.evidence.natures import judged
 from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, span
 
@@ -115,51 +119,50 @@ _DAY = timedelta(days=1)
 
 
 def picked_up(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
-    """Why going back may not help: configuration that the older template needs was changed in the day before this rollout, so that
-    nobody knows whether the older version works with it. Empty when none was, or a pod of the older one has started with it since. That one
-    from before has it in a volume and stays ready tells nothing: most programs read their files when they start, and never again. What was `said`
-    of the trouble, if anything was, clears a certificate that was renewed where it is about something else."""
+    """Why going back may not help: nobody knows whether the older version works with what `met_first` tells. Where as many pods of the older one are
+    ready as are wanted, going back starts none, and these have what they need."""
+    of_older = sum(of_revision(p, last.previous) for p in _older(seen)) if last.previous is not None else 0
+    told = "" if of_older >= seen.workload.desired > 0 else met_first(seen, last, deployed, said)
+    return f"{told}: an older version may fail with it as well" if told else ""
+
+
+def beware(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
+    """What to tell of going back also where that is right: the pods of the older version that serve have not started with it yet."""
+    told = met_first(seen, last, deployed, said)
+    return f"{told}: pods of an older version that start again may fail with it as well" if told else ""
+
+
+def _older(seen: Snapshot) -> list[Pod]:
+    return [p for p in seen.alive if p.ready and not seen.newest(p)]
+
+
+def met_first(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
+    """That configuration which the older template needs was changed in the day before this rollout, so that only pods of the newer one have started with
+    it. Empty when none was, or a pod of the older one has started with it since. That one from before has it in a volume and stays ready tells nothing:
+    most programs read their files when they start, and never again. What was `said` of the trouble, if anything was, clears a certificate that was
+    renewed where it is about something else."""
     records = lives(seen.revisions, template_written_at(seen.workload))
     before = [
         life.start
         for life in records
         if last.previous and life.revision.fingerprint == last.previous.fingerprint
     ]
-    older = [p for p in seen.alive if p.ready and not seen.newest(p)]
     started = max((t for t in before if t is not None), default=None)
     if started is None or last.previous is None:
         return ""
-    # Where as many pods of the older one are ready as are wanted, going back starts none, and these have what they need.
-    if sum(of_revision(p, last.previous) for p in older) >= seen.workload.desired > 0:
-        return ""
-    since = max([started, deployed - _DAY, *(p.created_at for p in older)])
+    since = max([started, deployed - _DAY, *(p.created_at for p in _older(seen))])
     written = [c for c in telling(seen, [*said]) if c.kind in CONFIGURATION and since < c.at <= deployed]
     used = configured_by(last.previous.template) if written else set()
     for change in written:
-        if (change.kind, change.name) not in used:
-            continue
-        return (
-            f"{change.kind} {change.name} was changed {span((deployed - change.at).total_seconds())} before the rollout"
-            f"{f' by {change.by}' if change.by else ''}, and only pods of revision {last.revision.number} started with it: an"
-            " older version may fail with it as well"
-        )
+        if (change.kind, change.name) in used:
+            ago = span((deployed - change.at).total_seconds())
+            by = f" by {change.by}" if change.by else ""
+            what = f"{change.kind} {change.name} was changed {ago} before the rollout{by}"
+            return f"{what}, and only pods of revision {last.revision.number} started with it"
     return ""
 
 
-# Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`.
-#
-# The words come from the condition ReplicaFailure of the Deployment and its ReplicaSets and from events FailedCreate,
-# which are about the controller and therefore there also when no pod is left. Pure.
-
-
-@dataclass(frozen=True, slots=True)
-class _Refusal:
-    """What was said, about which controller (empty when not known), first and last when."""
-
-    said: str
-    revision: str
-    since: datetime | None
-    at: datetime | None
+# Why pods cannot be made: what was said to their controller, newest first; what it means is told in `refusals`. Pure.
 
 
 def creation_causes(seen: Snapshot) -> Iterator[Cause]:
@@ -167,7 +170,7 @@ def creation_causes(seen: Snapshot) -> Iterator[Cause]:
     missing = max(seen.missing, seen.unmade)
     if not missing:
         return
-    refusals = [*_from_conditions(seen), *_from_events(seen)]
+    refusals = said_to_controllers(seen)
     if not refusals:
         return
     newest = max(refusals, key=lambda r: (r.at is not None, r.at or seen.now, bool(r.revision)))
@@ -188,38 +191,6 @@ def creation_causes(seen: Snapshot) -> Iterator[Cause]:
         objects=read.objects,
         since=min(same) if same else newest.since,
     )
-
-
-def _from_conditions(seen: Snapshot) -> Iterator[_Refusal]:
-    for manifest in (*seen.controllers, seen.workload.manifest):
-        for c in (manifest.get("status") or {}).get("conditions") or ():
-            if c.get("type") == "ReplicaFailure" and c.get("status") == "True":
-                said = c.get("message", "")
-                at = parse_time(c.get("lastUpdateTime")) or parse_time(c.get("lastTransitionTime"))
-                own = manifest["metadata"]["name"] if manifest is not seen.workload.manifest else ""
-                since = parse_time(c.get("lastTransitionTime"))
-                yield _Refusal(said, own or _maker(seen, said), since, at)
-
-
-_MAKER = re.compile(r'pods? "(?P<name>[a-z0-9.-]+?)" is (?:forbidden|invalid)', re.IGNORECASE)
-
-
-def _maker(seen: Snapshot, said: str) -> str:
-    """A pod is refused under the name of its ReplicaSet and a dash, by plug-ins that come after naming with five letters more; empty
-    for a name that no ReplicaSet can have given."""
-    found = _MAKER.search(said)
-    names = {m["metadata"]["name"] for m in seen.controllers}
-    stem = found["name"].rpartition("-")[0] if found else ""
-    return stem if stem in names else ""
-
-
-def _from_events(seen: Snapshot) -> Iterator[_Refusal]:
-    names = {m["metadata"]["name"] for m in seen.controllers}
-    places = {f"ReplicaSet/{n}" for n in names} | {f"{seen.workload.target.kind}/{seen.workload.target.name}"}
-    for e in seen.events:
-        if e.reason == "FailedCreate" and e.about in places and seen.fresh(e):
-            own = e.about.partition("/")[2] if e.about.startswith("ReplicaSet/") else ""
-            yield _Refusal(e.message, own, e.first_seen, e.last_seen)
 
 
 # Pods that others put out: preempted, or evicted to be resized. Pure.
@@ -297,9 +268,9 @@ def missing_finding(seen: Snapshot) -> Finding:
     return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
 
 
-def changed_finding(seen: Snapshot, other: str = "") -> Finding:
+def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
     """The finding `config.changed`: the newest write of data that any ConfigMap or Secret which the pods use tells of; data has `at`, `last_end`, when a
-    container of theirs last ended in trouble, and `other`: why that did not end it."""
+    container of theirs last ended in trouble, `repaired`: what was written since that may end the `cause`, and `other`: why that is not sure."""
     ends = [
         t.finished_at
         for p in seen.alive
@@ -307,29 +278,66 @@ def changed_finding(seen: Snapshot, other: str = "") -> Finding:
         for t in (c.terminated, c.last_terminated)
         if t is not None and t.finished_at is not None and (t.exit_code or t.reason != "Completed")
     ]
-    last_end = max(ends).isoformat() if ends else None
+    last_end = max(ends, default=None)
+    data: dict[str, JsonValue] = {
+        "at": None, "last_end": last_end.isoformat() if last_end else None, "repaired": "", "other": ""
+    }  # fmt: skip
     if why := _unread(seen):
         return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
     used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
     if not used:
-        return Finding(
-            CHANGED, "The pods use no ConfigMap or Secret", data={"at": None, "last_end": last_end}
-        )
-    kept = [(k.changed_at, k) for place, k in seen.kept.items() if place in used and k.changed_at is not None]
-    if not kept:
-        text = "No write to the pods' configuration is recorded"
-        return Finding(CHANGED, text, data={"at": None, "last_end": last_end})
-    at, last = max(kept, key=lambda pair: pair[0])
-    by = f" by {last.by}" if last.by else ""
-    ago = span((seen.now - at).total_seconds())
-    text = f"{last.kind} {last.name} was last written, as far as it tells, {ago} ago{by}"
-    data: dict[str, JsonValue] = {
-        "at": at.isoformat(),
-        "kind": last.kind.value,
-        "name": last.name,
-        "by": last.by,
-    }
-    return Finding(CHANGED, text, data={**data, "last_end": last_end, "other": other})
+        return Finding(CHANGED, "The pods use no ConfigMap or Secret", data=data)
+    written = [c for c in changes_of(seen) if (c.kind, c.name) in used]
+    if not written:
+        return Finding(CHANGED, "No write to the pods' configuration is recorded", data=data)
+    said = [words.text for words in last_words_of(seen, cause)] if cause is not None else []
+    since = [r for r in repairs(seen, said, last_end) if (r.kind, r.name) in used] if last_end else []
+    if since:
+        sure = next((r for r in since if not of_itself(seen.workload)(r.by)), None)
+        doubts = [
+            "" if sure else f"{since[0].by} writes of its own accord",
+            speaks_of_else(seen, cause) if cause else "",
+        ]
+        data |= {"repaired": _written(seen, sure or since[0]), "other": "; ".join(filter(None, doubts))}
+    last = written[0]
+    data |= {"at": last.at.isoformat(), "kind": last.kind.value, "name": last.name, "by": last.by}
+    return Finding(CHANGED, _written(seen, last), data=data)
+
+
+def _written(seen: Snapshot, change: Change) -> str:
+    ago, by = span((seen.now - change.at).total_seconds()), f" by {change.by}" if change.by else ""
+    return f"{change.kind} {change.name} was last written, as far as it tells, {ago} ago{by}"
+
+
+# What was written since the trouble, and may have repaired it: one rule for errors of pods that run and for pods that crash. Pure.
+
+
+def repairs(seen: Snapshot, said: Sequence[str], since: datetime) -> Iterator[Change]:
+    """What was written after `since` and may end what was `said`, newest first. What writes of its own accord, or renews a certificate, repairs nothing
+    by that; but it is also the hand by which persons change a Secret, so that it counts where the words are about what it wrote."""
+    by_itself = of_itself(seen.workload)
+    for change in telling(seen, said):
+        if change.at <= since:
+            return
+        if not by_itself(change.by) or _is_about(seen, change, said):
+            yield change
+
+
+def _is_about(seen: Snapshot, change: Change, said: Sequence[str]) -> bool:
+    """Whether the words are about what was written there: they name it, or are about a login or a certificate, as a Secret holds."""
+    if change.kind not in CONFIGURATION:
+        return False
+    of_login = any(judged([line])[1] is Nature.LOGIN for line in said)
+    held = change.kind is Kind.SECRET and (of_login or not of_something_else(said))
+    return held or names_any(seen, [(change.kind, change.name)], said)
+
+
+def perhaps_repaired(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
+    """That something was changed since the alert, perhaps to repair it; empty otherwise."""
+    change = next(repairs(seen, said_of(log), max(deployed, seen.fired_at)), None)
+    ago = span((seen.now - seen.fired_at).total_seconds())
+    told = f"after the alert fired {ago} ago something was changed, perhaps to repair it"
+    return f"{told}: {change.told(seen.now)}" if change is not None else ""
 
 
 def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:

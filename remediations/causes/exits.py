@@ -7,21 +7,35 @@ Sources: POSIX (128 + signal number), the shells' 126 and 127, and the container
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from app.domain.accusing import Sign
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod, Terminated
 from remediations.causes.demands import needs
-from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, log_of, never_ready
+from remediations.causes.model import (
+    RECENT,
+    STARTING,
+    Cause,
+    CauseCode,
+    Snapshot,
+    Sureness,
+    log_of,
+    maker_of,
+    never_ready,
+)
 from remediations.causes.suspects import Suspects, below, is_slight
 from remediations.evidence.error_lines import short_of_both
 from remediations.evidence.last_words import LastWords, heard
+from remediations.evidence.rollouts import Deployment
+from remediations.evidence.usage import span
 
 _NAME = 3
 """Letters of a key that is no word by chance."""
+_JOINT, _JOINTS = re.compile(r"[_.:-]{1,8}"), r"[_.: -]{0,2}"
+"""Between the parts of a name: frameworks tell STRIPE_KEY as `stripe.key`, `Stripe:Key` or `stripeKey`."""
 _CODES = {
     0: "ended by itself without an error",
     126: "the command is not executable",
@@ -182,17 +196,58 @@ def speaks_of_else(seen: Snapshot, cause: Cause) -> str:
     if signal := next((e for e in ends_of(seen, cause) if e.exit_code in _BY_SIGNAL), None):
         return f"container {cause.container} ended with {ending(signal)}"
     said = [w for w in last_words_of(seen, cause) if w and not w.routine]
-    names = {n for kept in seen.kept.values() for n in (kept.name, *(kept.keys or ())) if len(n) >= _NAME}
-    named = (
-        re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, sorted(names)))})(?![\w-])") if names else None
-    )
     for words in said:
         text = "\n".join((words.shown, *words.telling))
-        if _CONFIGURATION.search(text) or (named is not None and named.search(text)):
+        if _CONFIGURATION.search(text) or names_any(seen, seen.kept, [text]):
             return ""
     if not said:
         return ""
     return f'what container {cause.container} said last is not about configuration: "{short_of_both(said[0].shown, 160)}"'
+
+
+def names_any(seen: Snapshot, places: Iterable[tuple[Kind, str]], said: Sequence[str]) -> bool:
+    """Whether these words name one of these ConfigMaps and Secrets: the object, a key that it has, or a variable that is set from it."""
+    names = {name for place in places for name in _names_of(seen, place) if len(name) >= _NAME}
+    if not names:
+        return False
+    patterns = [re.compile("|".join(sorted(p)), flags) for p, flags in _as_said(names) if p]
+    return any(pattern.search(line) for pattern in patterns for line in said)
+
+
+def _as_said(names: Iterable[str]) -> list[tuple[set[str], int]]:
+    """How errors tell these names: one of several parts whatever stands between them, a plain word only in quotes, for any error may have it."""
+    parted, plain = set[str](), set[str]()
+    for name in names:
+        parts = [re.escape(part) for part in _JOINT.split(name) if part]
+        if len(parts) > 1:
+            parted.add(rf"(?<![\w-]){_JOINTS.join(parts)}(?![\w-])")
+        elif name.islower() and name.isalpha():
+            plain.add(rf"(?P<q{len(plain)}>['\"`]){re.escape(name)}(?P=q{len(plain)})")
+        else:
+            plain.add(rf"(?<![\w-]){re.escape(name)}(?![\w-])")
+    return [(parted, re.IGNORECASE), (plain, 0)]
+
+
+def _names_of(seen: Snapshot, place: tuple[Kind, str]) -> Iterator[str]:
+    kept = seen.kept.get(place)
+    keys = (kept.keys or ()) if kept is not None else ()
+    yield place[1]
+    yield from keys
+    for container in (*(seen.spec.get("initContainers") or ()), *(seen.spec.get("containers") or ())):
+        for variable in container.get("env") or ():
+            origin = variable.get("valueFrom") or {}
+            ref = origin.get(_REFS[place[0]][0]) or {}
+            yield from (variable["name"],) if ref.get("name") == place[1] else ()
+        for source in container.get("envFrom") or ():
+            ref = source.get(_REFS[place[0]][1]) or {}
+            if ref.get("name") == place[1] and (prefix := source.get("prefix")):
+                yield from (f"{prefix}{key}" for key in keys)
+
+
+_REFS: Mapping[Kind, tuple[str, str]] = {
+    Kind.CONFIG_MAP: ("configMapKeyRef", "configMapRef"),
+    Kind.SECRET: ("secretKeyRef", "secretRef"),
+}
 
 
 def _service_link(seen: Snapshot, said: Iterable[LastWords]) -> str:
@@ -275,3 +330,20 @@ def runs_well(seen: Snapshot, pod: Pod) -> bool:
     ready = pod.condition("Ready")
     since = ready.since if pod.ready and ready is not None else None
     return since is not None and seen.now - since >= STARTING and not any(c.restarts for c in pod.containers)
+
+
+def ailing_before(seen: Snapshot, cause: Cause, last: Deployment, deployed: datetime) -> str:
+    """That a pod of an older revision, which may be gone, was restarted again and again when this one was deployed."""
+    current = seen.current
+    if not cause.container or current is None:
+        return ""
+    older = {r.name for r in seen.revisions if r.fingerprint != current.fingerprint}
+    for e in seen.events:
+        kind, _, name = e.about.partition("/")
+        mine = kind == Kind.POD and maker_of(name) in older and e.container in ("", cause.container)
+        again = e.reason == "BackOff" and "restarting failed" in e.message
+        end = e.last_seen or e.first_seen
+        if mine and again and e.first_seen and end and e.first_seen < deployed <= end + RECENT:
+            ago = span((deployed - e.first_seen).total_seconds())
+            return f"pod {name} of an older revision was restarted again and again already {ago} before revision {last.revision.number} was deployed"
+    return ""

@@ -9,11 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.target import Kind
+from app.kube.parse import parse_time
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.model import Amount, CauseCode, Demand, Snapshot
@@ -317,3 +319,55 @@ _RULES: tuple[tuple[re.Pattern[str], _Rule], ...] = (
         _limit_range,
     ),
 )
+
+# What was said to the controllers of pods that cannot be made.
+#
+# The words come from the condition ReplicaFailure of the Deployment and its ReplicaSets and from events FailedCreate,
+# which are about the controller and therefore there also when no pod is left.
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What was said, about which controller (empty when not known), first and last when."""
+
+    said: str
+    revision: str
+    since: datetime | None
+    at: datetime | None
+
+
+def said_to_controllers(seen: Snapshot) -> list[Refusal]:
+    """All refusals that are told of."""
+    return [*_from_conditions(seen), *_from_events(seen)]
+
+
+def _from_conditions(seen: Snapshot) -> Iterator[Refusal]:
+    for manifest in (*seen.controllers, seen.workload.manifest):
+        for c in (manifest.get("status") or {}).get("conditions") or ():
+            if c.get("type") == "ReplicaFailure" and c.get("status") == "True":
+                said = c.get("message", "")
+                at = parse_time(c.get("lastUpdateTime")) or parse_time(c.get("lastTransitionTime"))
+                own = manifest["metadata"]["name"] if manifest is not seen.workload.manifest else ""
+                since = parse_time(c.get("lastTransitionTime"))
+                yield Refusal(said, own or _maker(seen, said), since, at)
+
+
+_MAKER = re.compile(r'pods? "(?P<name>[a-z0-9.-]+?)" is (?:forbidden|invalid)', re.IGNORECASE)
+
+
+def _maker(seen: Snapshot, said: str) -> str:
+    """A pod is refused under the name of its ReplicaSet and a dash, by plug-ins that come after naming with five letters more; empty
+    for a name that no ReplicaSet can have given."""
+    found = _MAKER.search(said)
+    names = {m["metadata"]["name"] for m in seen.controllers}
+    stem = found["name"].rpartition("-")[0] if found else ""
+    return stem if stem in names else ""
+
+
+def _from_events(seen: Snapshot) -> Iterator[Refusal]:
+    names = {m["metadata"]["name"] for m in seen.controllers}
+    places = {f"ReplicaSet/{n}" for n in names} | {f"{seen.workload.target.kind}/{seen.workload.target.name}"}
+    for e in seen.events:
+        if e.reason == "FailedCreate" and e.about in places and seen.fresh(e):
+            own = e.about.partition("/")[2] if e.about.startswith("ReplicaSet/") else ""
+            yield Refusal(e.message, own, e.first_seen, e.last_seen)

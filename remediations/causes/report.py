@@ -22,13 +22,12 @@ from remediations.causes.changes import (
     Measured,
     began_at_once,
     changes_of,
+    deployed_at,
     fits_better,
-    perhaps_repaired,
     said_of,
     told,
 )
-from remediations.causes.creation import changed_finding, missing_finding, picked_up
-from remediations.causes.exits import speaks_of_else
+from remediations.causes.creation import beware, changed_finding, missing_finding, perhaps_repaired, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.pods import only_newest_has_them
@@ -45,14 +44,6 @@ from remediations.evidence.usage import count, span
 # are gone, only what was measured tells of the time before: logs that begin with the release do not.
 
 ORIGIN = "errors.origin"
-
-
-def deployed_at(seen: Snapshot) -> datetime | None:
-    """When the last rollout was; None without a rollout to suspect."""
-    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    if last is None or last.previous is None:
-        return None
-    return seen.now - timedelta(seconds=last.age)
 
 
 def errors_acquit(found: Investigation, log: ErrorLog, measured: Measured) -> Blame | None:
@@ -172,7 +163,7 @@ def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
 
 def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> Finding | None:
     """The finding `errors.origin`; None where neither the logs nor what was measured tell of errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
-    person has to say so), `instead` (the change that fits better), `only_newest` (pods of an older revision run beside without
+    person has to say so), `instead` (the change that fits better), `beware` (what is told of going back also where that is right), `only_newest` (pods of an older revision run beside without
     them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
     measured of the time before it) and `measured` (the same in words)."""
     seen, word = found.seen, errors_acquit(found, log, measured)
@@ -184,6 +175,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "rollout": word is None or word.rollout,
         "asks": word.asks if word else "",
         "instead": word.instead.told(seen.now) if word and word.instead else "",
+        "beware": beware(seen, last, at, said_of(log)) if last and (at := deployed_at(seen)) else "",
         "only_newest": only_newest_has_them(seen, log),
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
@@ -228,8 +220,8 @@ def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
     made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
-    other = speaks_of_else(found.seen, found.causes[0]) if found.causes else ""
-    return (*made, missing_finding(found.seen), changed_finding(found.seen, other))
+    first = found.causes[0] if found.causes else None
+    return (*made, missing_finding(found.seen), changed_finding(found.seen, first))
 
 
 def _cause(found: Investigation) -> Finding:
@@ -256,6 +248,7 @@ def _cause(found: Investigation) -> Finding:
         "rollout_why": word.why,
         "asks": word.asks,
         "instead": word.instead.told(seen.now) if word.instead else "",
+        "beware": word.beware,
         "rest": found.rest,
         "by_design": found.nothing_to_do if found.by_design else "",
     }
@@ -372,6 +365,12 @@ class FirstCause:
     def acquits(self) -> str:
         """Why the last rollout did not bring it; empty when it can have, or when no sure cause is known."""
         return f"{self.text}; {self.rollout_why}" if self.sure and not self.by_rollout else ""
+
+
+def beware_of(diagnosis: Diagnosis) -> str:
+    """What is told of going back also where that is right."""
+    found = (diagnosis.finding(code) for code in (ORIGIN, CAUSE))
+    return next((str(f.data["beware"]) for f in found if f is not None and f.data.get("beware")), "")
 
 
 def time_of(diagnosis: Diagnosis, code: str, field: str) -> datetime | None:

@@ -156,7 +156,7 @@ async def test_a_rollback_of_which_nine_of_ten_pods_serve_stays_and_a_person_rea
     run = await ended(rig)
     assert (run.state, image(rig)) == (RunState.INCONCLUSIVE, "v1.4.2")
     assert writes(rig) == ["patch langgraph"]
-    assert "9 of 10 new pods serve, 1 of the version before does, and langgraph-" in run.result
+    assert "9 of 10 new pods serve, 1 of those before does, and langgraph-" in run.result
     assert "does not: it is not ready" in run.result
     assert "5xx: 0.34 before the step, 0.0" in run.result, "the numbers are told"
     assert (await the_incident(rig)).state is IncidentState.ESCALATED

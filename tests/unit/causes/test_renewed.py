@@ -73,7 +73,7 @@ async def test_of_a_crash_its_last_words_tell(said: str, asks: bool) -> None:
     )
 
 
-RENEWER = "cert-manager-certificates-issuing"
+RENEWER, SYNCED = "cert-manager-certificates-issuing", "externalsecrets.external-secrets.io/used"
 
 
 def _written(kind: str, by: str, minutes: float, keys: tuple[str, ...], error: str = KEY) -> World:
@@ -98,6 +98,13 @@ LOGIN = 'OperationalError: password authentication failed for user "web"'
         (lambda: _written("Secret", RENEWER, 3, TLS, ABOUT[0]), None, "perhaps to repair it"),
         (lambda: _written("Secret", "external-secrets", 2, ("A",)), True, ""),
         (lambda: _written("Secret", "external-secrets", 2, ("A",), LOGIN), None, "perhaps to repair it"),
+        (lambda: _written("Secret", SYNCED, 2, ("A",)), True, ""),
+        (lambda: _written("Secret", SYNCED, 2, ("STRIPE_KEY",), "KeyError: 'STRIPE_KEY'"), True, "perhaps to repair it"),
+        (lambda: _written("Secret", "external-secrets", 2, ("STRIPE_KEY",), "ValidationError: stripe_key Field required"), None, "perhaps to repair it"),
+        (lambda: _written("Secret", SYNCED, 2, ("OTHER_KEY",), "KeyError: 'STRIPE_KEY'"), True, ""),
+        (lambda: _written("Secret", SYNCED, 2, ("token",), "KeyError: 'TOKENS'"), True, ""),
+        (lambda: _by_variable(_written("Secret", SYNCED, 2, ("stripe",), "KeyError: 'PAY_KEY'")), True, "perhaps to repair it"),
+        (lambda: _written("ConfigMap", "java", 2, ("QUEUE_SIZE",), "KeyError: 'QUEUE_SIZE'"), True, "perhaps to repair it"),
         (lambda: _written("Secret", "kubectl-edit", 2, ("A",)), True, "perhaps to repair it"),
         (lambda: _written("ConfigMap", "python-kubernetes", 0.1, ("A",)), True, ""),
         (lambda: _written("ConfigMap", "app", 0.1, ("A",)), True, ""),
@@ -105,7 +112,8 @@ LOGIN = 'OperationalError: password authentication failed for user "web"'
         (lambda: _beneath(_written("ConfigMap", "app", 0.1, ("A",))), True, "2 min ago: ConfigMap used"),
     ],
     ids=["renewed since the alert", "renewed before it", "and the errors are about certificates", "refreshed", "and the errors are about a login",
-         "edited", "a counter", "the application's own", "declared", "edited beneath its heartbeat"],
+         "refreshed by its real name", "the key that they name", "that key in other letters", "another key", "a word of many", "the variable that they name",
+         "a portal's", "edited", "a counter", "the application's own", "declared", "edited beneath its heartbeat"],
 )  # fmt: skip
 async def test_one_rule_tells_what_brought_errors_and_what_may_have_repaired_them(
     world: Any, applies: bool | None, asked: str
@@ -120,6 +128,12 @@ async def test_one_rule_tells_what_brought_errors_and_what_may_have_repaired_the
     if applies is not None:
         assert (step.applies, bool(step.asks)) == (applies, bool(asked)), (step.why, step.asks)
     assert not asked or asked.startswith("2 min") or "after the alert fired 4 min ago something" in told_of
+
+
+def _by_variable(world: World) -> World:
+    """Its key is read into a variable of another name."""
+    source = {"valueFrom": {"secretKeyRef": {"name": "used", "key": "stripe"}}}
+    return world.both(lambda spec: spec["containers"][0].update(env=[{"name": "PAY_KEY", **source}]))
 
 
 def _beneath(world: World) -> World:

@@ -96,6 +96,17 @@ async def test_a_release_whose_pods_are_all_of_a_later_restart_is_asked_about(wo
     assert "made by a restart 35 min after the release" in steps["roll-back"].asks
 
 
+async def test_a_rollout_of_another_replicaset_that_came_to_its_end_acquits_nothing() -> None:
+    """The condition may still speak of it."""
+    world = Recreated()
+    world.done = True
+    _, steps = await world.look(PodRestarting())
+    assert "made by a restart 35 min after the release" in steps["roll-back"].asks
+    world.spoken_of = "web-r3"
+    _, steps = await world.look(PodRestarting())
+    assert "had all its pods available" in steps["roll-back"].why
+
+
 async def test_a_release_that_was_restarted_soon_is_rolled_back_as_before() -> None:
     _, steps = await Recreated(deployed=10).look(PodRestarting())
     assert (steps["roll-back"].applies, steps["roll-back"].asks) == (True, "")

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from app.domain.json import Obj
+from app.domain.plan import Step
 from app.domain.target import Kind
 from remediations.causes import CauseCode as C
 from remediations.causes import findings_of, investigate
+from remediations.high_error_rate import HighErrorRate
+from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.table import Row, holds
+from tests.unit.causes.test_errors import KEY, mixed
 from tests.unit.causes.test_while_they_run import config, crashing, fresh, unready
 from tests.unit.causes.world import World, at
 
@@ -308,6 +313,56 @@ async def test_pods_that_are_ready_again_are_left_alone_and_said(world: Any, res
 
     assert diagnosis.rest == rest[:1].lower() + rest[1:]
     assert {(s.applies, s.why) for s in steps.values()} == {(False, rest)}
+
+
+def met_first(said: str, changed: float = 125, old: int = 3) -> World:
+    """An image of five minutes ago crashes; so many minutes ago its ConfigMap was changed, which `old` pods of before that have not read."""
+    world = config(World().rolling(5, old=old), changed).crash("new-0").said("app", said)
+    world.fired = 3
+    return world
+
+
+FAILS, AGAIN = (
+    "an older version may fail with it as well",
+    "pods of an older version that start again may fail",
+)
+
+
+@pytest.mark.parametrize(
+    ("world", "right", "told", "words"),
+    [
+        (lambda: met_first("KeyError: 'RAG_BATCH_SIZE'"), "acts", "2 h before the rollout by kubectl-edit", AGAIN),
+        (lambda: met_first("Error: OPENAI_API_KEY is not set"), "acts", "2 h before the rollout by kubectl-edit", AGAIN),
+        (lambda: met_first("KeyError: 'RAG_BATCH_SIZE'", 5.05), "acts", "3 s before the rollout", AGAIN),
+        (lambda: met_first("KeyError: 'RAG_BATCH_SIZE'", old=2), "asks", "2 h before the rollout", FAILS),
+        (lambda: met_first("FATAL: certificate /etc/tls/tls.crt is not valid after 2026-11-29"), "asks", "2 h before the rollout", AGAIN),
+        (lambda: met_first("Error: the cert of db expired on 2026-11-28"), "asks", "2 h before the rollout", AGAIN),
+        (lambda: met_first("KeyError: 'RAG_BATCH_SIZE'", 3_000), "acts", "", ""),
+    ],
+    ids=["changed before", "not set", "changed with it", "fewer of before serve", "a dated certificate", "a certificate that ended", "long before"],
+)  # fmt: skip
+async def test_what_only_new_pods_started_with_is_told_also_where_going_back_is_right(
+    world: Callable[[], World], right: str, told: str, words: str
+) -> None:
+    """In the reason or in the question, and at the end: pods that start again have not met it yet."""
+    handler, made = PodRestarting(), world()
+    _, steps = await made.look(handler)
+    step = steps["roll-back"]
+    assert ("asks" if step.asks else "acts" if step.applies else "refuses") == right, (step.why, step.asks)
+    assert told in f"{step.why} {step.asks}"
+    assert words in f"{step.why} {step.asks}"
+    effect = await handler.effect(await made.scene(), handler.params(), Step.from_json(step.to_json()))
+    assert (effect is not None) is bool(told)
+    assert effect is None or (effect.good, AGAIN in effect.text, told in effect.text) == (True, True, True)
+
+
+async def test_of_errors_it_is_told_as_well() -> None:
+    world = config(mixed(KEY, old_too=False), 125)
+    _, steps = await world.look(HighErrorRate())
+    step = steps["roll-back"]
+    assert step.applies, step.why
+    assert "ConfigMap web-config was changed 2 h before the rollout" in f"{step.why} {step.asks}"
+    assert AGAIN in step.beware
 
 
 async def test_an_annotation_of_this_moment_is_no_change_that_the_controller_missed() -> None:

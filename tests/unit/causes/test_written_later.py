@@ -104,6 +104,45 @@ def test_what_wrote_metadata_alone_changed_nothing(entries: list[Obj], at_minute
     assert found.at.isoformat() == at(minutes=at_minutes).replace("Z", "+00:00")
 
 
+def _broken(by: str, keys: tuple[str, ...], said: str, kind: str = "Secret") -> World:
+    """A release of five minutes ago whose pods all crash with this; since the last crash its configuration was written."""
+    world = World().rolling(deployed=5, old=0, new=3)
+    source = {"ConfigMap": "configMap", "Secret": "secret"}[kind]
+    where = {"secretName" if kind == "Secret" else "name": "used"}
+    world.both(lambda spec: spec.update(volumes=[{"name": "t", source: where}]))
+    world.put(kind, "used", changed=0.1, by=by, data=dict.fromkeys(keys, "x"))
+    world.fired = 3
+    return world.crash(restarts=4, ended=0.5).said("app", said)
+
+
+TLS, SYNCED = ("tls.crt", "tls.key"), "externalsecrets.external-secrets.io/used"
+
+
+@pytest.mark.parametrize(
+    ("world", "back", "restart", "told"),
+    [
+        (lambda: _broken("cert-manager-certificates-issuing", TLS, "KeyError: 'RAG_SIZE'"), "acts", "refuses", ""),
+        (lambda: _broken("cert-manager-certificates-issuing", TLS, OWN), "acts", "refuses", ""),
+        (lambda: _broken("python", ("beat",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "acts", "refuses", ""),
+        (lambda: _broken(SYNCED, ("OTHER_KEY",), "KeyError: 'RAG_SIZE'"), "acts", "refuses", ""),
+        (lambda: _broken(SYNCED, ("RAG_SIZE",), "KeyError: 'RAG_SIZE'"), "asks", "asks", f"{SYNCED} writes of its own accord"),
+        (lambda: _broken("kubectl-edit", ("RAG_SIZE",), "KeyError: 'RAG_SIZE'"), "refuses", "acts", ""),
+        (lambda: _broken(SYNCED, ("PASSWORD",), 'FATAL: password authentication failed for user "web"'), "asks", "asks", "own accord"),
+    ],
+    ids=["a renewed certificate", "of a fault of the program", "a heartbeat", "another key by external-secrets", "the very key by it", "the key by a person",
+         "a rotated password"],
+)  # fmt: skip
+async def test_of_a_crash_too_only_what_may_have_repaired_it_is_tried(
+    world: Callable[[], World], back: str, restart: str, told: str
+) -> None:
+    _, steps = await world().look(PodRestarting())
+    found = {n: "refuses" if not s.applies else "asks" if s.asks else "acts" for n, s in steps.items()}
+    assert (found["roll-back"], found["restart"]) == (back, restart), [
+        (s.why, s.asks) for s in steps.values()
+    ]
+    assert told in steps["restart"].asks
+
+
 def guilty(minutes: float, kind: str = "ConfigMap", *, alert: float = 8) -> World:
     """A release of ten minutes ago brings errors of its own; the alert fired; so many minutes ago somebody wrote its configuration."""
     world = configured(released(10), minutes, kind=kind)

@@ -55,6 +55,8 @@ class World:
         self.replicas = replicas
         self.deployed = 30.0
         self.done = True
+        self.spoken_of = "web-r2"
+        """Of which ReplicaSet the Deployment's condition speaks."""
         self.conditions: list[Obj] = []
         self.pods: dict[str, Obj] = {}
         self.fields: list[Obj] = []
@@ -312,6 +314,7 @@ class World:
             "type": "Progressing",
             "status": "True",
             "reason": reason,
+            "message": f'ReplicaSet "{self.spoken_of}" {"has successfully progressed" if self.done else "is progressing"}.',
             "lastUpdateTime": at(minutes=self.deployed),
         }
         return {

@@ -121,15 +121,31 @@ def test_how_many_pods_of_a_step_are_up_is_counted_and_one_that_is_not_is_named(
     )
     assert found.serving == 2
     assert found.text.startswith(
-        "2 of 3 new pods serve, 1 of the version before does, and web-2 does not: cannot get its image (ImagePullBackOff)"
+        "2 of 3 new pods serve, 1 of those before does, and web-2 does not: cannot get its image (ImagePullBackOff)"
     )
     alone = new_pods(_numbers(1, 4, 3), [_named("web-2", down), *[old] * 3], ACTED, rolls=True)
-    assert alone.text.startswith("0 of 3 new pods serve, 3 of the version before do, and web-2 does not")
+    assert alone.text.startswith("0 of 3 new pods serve, 3 of those before do, and web-2 does not")
     assert (
         new_pods(_numbers(2, 3, 1), [_named("web-1", up), before, old], ACTED, rolls=False).text
         == "1 new pods serve"
     )
     assert new_pods(_numbers(1, 3, 3), [flickers, old], ACTED, rolls=True).serving == 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ready", "text"),
+    [
+        ((3, 3, 3), 3, "3 of 3 new pods serve"),
+        ((2, 3, 3), 3, "2 of 3 new pods serve, 1 of those before does"),
+        ((1, 4, 3), 3, "0 of 3 new pods serve, 3 of those before do"),
+    ],
+    ids=["all of the goal were there", "one is of what is left", "none is known to be"],
+)
+def test_pods_that_were_there_before_a_rollback_are_not_counted_as_of_before_as_well(
+    numbers: tuple[int, int, int], ready: int, text: str
+) -> None:
+    there = [_named(f"web-{n}", pod({"running": {}}, age=-600, ready=True)) for n in range(ready)]
+    assert new_pods(_numbers(*numbers), there, ACTED, rolls=True).text == text
 
 
 def test_the_controllers_own_numbers_tell_of_pods_that_were_there_before_a_rollback() -> None:

@@ -85,15 +85,24 @@ async def test_no_order_may_do_without_the_marks() -> None:
 
 
 @pytest.mark.parametrize(
-    ("notes", "why"), [({}, ""), ({ONE_WAY: "drops column"}, "revision 3 is marked as a one-way step")]
+    ("notes", "limit", "why"),
+    [
+        ({}, 10, ""),
+        ({ONE_WAY: "drops column"}, 10, "revision 3 is marked as a one-way step"),
+        ({ONE_WAY: "drops column"}, 0, "no revision of it is kept (revisionHistoryLimit)"),
+    ],
 )
 async def test_a_release_is_not_taken_back_by_itself_over_a_one_way_step(
-    notes: dict[str, str], why: str
+    notes: dict[str, str], limit: int, why: str
 ) -> None:
+    """Nor where nothing is kept that it could be compared with."""
     play = Stage("deploy", orders_world(), LANGGRAPH)
+    kept_of = {"op": "replace", "path": "/spec/revisionHistoryLimit", "value": limit}
+    play.edit(Kind.DEPLOYMENT, "langgraph", kept_of)
+    play.clock.advance(30)
     _, steps = await play.look(image=":v1.5.0", service="")
     play.edit(Kind.DEPLOYMENT, "langgraph", *_image("v1.5.0", **notes))
-    play.clock.advance(60)
+    play.clock.advance(120)
     handler = CATALOGUE["deploy"]
     params = handler.params(image=":v1.5.0", service="")
     kept = await handler.kept(await play.scene(), params, steps["set-image"])

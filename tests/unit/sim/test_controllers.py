@@ -63,6 +63,22 @@ async def test_a_broken_rollout_stops_at_what_it_may_break() -> None:
     )
 
 
+async def test_a_replicaset_that_is_made_begins_a_rollout_of_its_own() -> None:
+    """Also where all pods are replaced at once: what was said of the one before is no word on this one."""
+    world = World('missing_images: ["web:broken"]\n')
+    made = workload(replicas=1)
+    made["spec"]["strategy"] = {"type": "Recreate"}
+    world.create(made)
+    world.wait(30)
+    await world.patch(IMAGE, "web:broken")
+    for wait in (1, 120):
+        world.wait(wait)
+        conditions = {c["type"]: c for c in world.get(Kind.DEPLOYMENT)["status"]["conditions"]}
+        assert conditions["Progressing"]["reason"] in ("NewReplicaSetCreated", "ReplicaSetUpdated")
+        newest = max(await _sets(world), key=lambda s: s["metadata"]["creationTimestamp"])
+        assert newest["metadata"]["name"] in conditions["Progressing"]["message"]
+
+
 async def test_scaling_down_takes_the_pods_that_do_no_work() -> None:
     world = World('behaviours: [{when: {env: {SLOW: "1"}}, ready_after: 1h}]\n')
     world.create(workload(replicas=3))
