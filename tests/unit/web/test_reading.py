@@ -140,6 +140,10 @@ async def _fire_one(rig: Rig, fingerprint: str, minute: int) -> str:
     return (await rig.store.ingest(alertmanager.parse(body, received_at=NOW, sender="am"))).incident_ids[0]
 
 
+def _take_away(tx: Any) -> None:
+    tx.conn.execute(update(episodes).where(episodes.c.fingerprint == "f10").values(incident_id="other"))
+
+
 @pytest.mark.parametrize("comes", [True, False])
 async def test_an_alert_that_comes_or_goes_meanwhile_shifts_no_page(rig: Rig, *, comes: bool) -> None:
     incident, seen, cursor = "", list[str](), ""
@@ -153,8 +157,7 @@ async def test_an_alert_that_comes_or_goes_meanwhile_shifts_no_page(rig: Rig, *,
             if len(seen) == 2 and comes:
                 assert await _fire_one(rig, "early", 10) == incident
             elif len(seen) == 2:
-                away = update(episodes).where(episodes.c.fingerprint == "f10").values(incident_id="other")
-                await rig.store.write(lambda tx, away=away: tx.conn.execute(away))
+                await rig.store.write(_take_away)
             cursor = page["next"] or ""
             if not cursor:
                 break
