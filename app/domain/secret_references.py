@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from app.domain.secret_names import is_secret_name
+from app.domain.secret_names import holds_names, is_secret_name
+from app.domain.secret_places import counts_of
 from app.domain.secret_plain import tells_no_secret
 from app.domain.secret_values import read_value
 from app.domain.secret_words import made_up
@@ -183,9 +184,13 @@ def _last_given(text: str, at: int) -> int:
 
 
 def hides_all(name: str, value: Any) -> bool:
-    """Whether a name speaks of a secret, and what stands under it is no count, no state and no reference."""
-    if not is_secret_name(name):
+    """Whether a name speaks of a secret, and what stands under it is no count, no state and no reference; of a number it is the same as in a text."""
+    if not is_secret_name(name) or isinstance(value, bool | None):
         return False
+    if isinstance(value, int | float):
+        said = str(value)
+        counted = holds_names(name) or tells_no_secret(name, said)
+        return not counted and read_value(said, 0, counts=counts_of(name)) is not None
     each = value if isinstance(value, list | tuple) and value else (value,)
     return not all(
         isinstance(v, str | int | float)
