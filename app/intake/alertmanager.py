@@ -47,6 +47,8 @@ _EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 2_000, 3, 50
 """What may be spent on hiding secrets in the texts of a body, at most and whatever its length, and in an alert whatever its length; bytes and
 characters that allow one more. Alerts as Alertmanager sends them need 20 or less each; lines of logs and traces need one for each three characters or
 more, up to ten."""
+UNREAD_NOTES = "unread_annotations"
+"""An annotation that says how many others were not taken."""
 _SHOWN_FIRST = ("summary", "title", "message")
 _TELLING = frozenset({"alertname", "severity", *NAMES.places})
 _TOLD_SINGLY = 20
@@ -227,7 +229,7 @@ def _annotations(value: Any, effort: Effort) -> dict[str, str]:
         return {}
     texts = {
         name: _whole(text[:_LOOKED_AT] if type(text) is str else beginning(text, _LOOKED_AT))
-        for name, text in islice(value.items(), MAX_LABELS)
+        for name, text in islice(sorted(value.items(), key=_tells_less), MAX_LABELS)
     }
     first = sorted(texts, key=lambda name: (name not in _SHOWN_FIRST, len(texts[name])))
     told, left = dict[str, str](), MAX_OF_ALL
@@ -235,7 +237,13 @@ def _annotations(value: Any, effort: Effort) -> dict[str, str]:
         if left > 0 or not texts[name]:
             told[name] = annotation(name[:MAX_NAME], texts[name], min(MAX_ANNOTATION, left), effort)
             left -= len(told[name]) + min(len(name), MAX_NAME)
-    return {_told_name(name, effort): told[name] for name in texts if name in told}
+    shown = {_told_name(name, effort): told[name] for name in texts if name in told}
+    lost = len(value) - len(told)
+    return shown | {UNREAD_NOTES: f"{lost} of {len(value)} annotations were not taken"} if lost else shown
+
+
+def _tells_less(note: tuple[str, Any]) -> bool:
+    return note[0] not in _SHOWN_FIRST
 
 
 def _told_name(name: str, effort: Effort) -> str:

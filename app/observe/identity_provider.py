@@ -7,9 +7,9 @@ Owns what is remembered of the provider and when it is asked again. Protocol par
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote_plus, urlsplit
 
 import httpx
@@ -21,12 +21,13 @@ from app.domain.errors import NotAuthenticated, ProbeUnavailable
 from app.domain.ports import Clock
 from app.observe.http_json import JsonSource
 
+T = TypeVar("T")
 METADATA_FOR, KEYS_FOR = 3600.0, 600.0
 """Seconds that metadata and keys are used before they are read again. A key that the provider took back is trusted so long."""
 KEYS_AGAIN = 30.0
 """Seconds between two readings of the keys because of a token with an unknown one."""
 FAILED_FOR = 5.0
-"""Seconds that a provider which did not answer is not asked again: a login page may be asked for by anybody."""
+"""Seconds that a provider which did not answer, or answered what cannot be used, is not asked again: a login page may be asked for by anybody."""
 DEADLINE = 8.0
 """Seconds for one answer, from connect to its last byte."""
 LIMIT = 2 * 1024 * 1024
@@ -95,7 +96,10 @@ class IdentityProvider:
             now = self._clock.monotonic()
             if self._metadata is None or now >= self._metadata[0] + METADATA_FOR:
                 url = self._issuer.rstrip("/") + "/.well-known/openid-configuration"
-                self._metadata = (now, read_metadata(await self._read(url), self._issuer))
+                self._metadata = (
+                    now,
+                    await self._read(url, lambda found: read_metadata(found, self._issuer)),
+                )
             return self._metadata[1]
 
     async def keys(self, metadata: Metadata, *, unknown: bool = False) -> dict[str, Any]:
@@ -106,16 +110,16 @@ class IdentityProvider:
             again = unknown and now >= self._forced + KEYS_AGAIN
             if self._keys is None or again or now >= self._keys[0] + KEYS_FOR:
                 self._forced = now if again else self._forced
-                self._keys = (now, await self._read(metadata.keys))
+                self._keys = (now, await self._read(metadata.keys, dict))
             return self._keys[1]
 
-    async def _read(self, url: str) -> dict[str, Any]:
-        """A document that everybody may read. One that could not be read is left alone for a moment."""
+    async def _read(self, url: str, use: Callable[[dict[str, Any]], T]) -> T:
+        """What `use` makes of a document that everybody may read. One that could not be read, or not be used, is left alone for a moment."""
         at, failure = self._failed.get(url, (0.0, None))
         if failure is not None and self._clock.monotonic() < at + FAILED_FOR:
             raise failure
         try:
-            return await self._get(url)
+            return use(await self._get(url))
         except ProbeUnavailable as error:
             self._failed[url] = (self._clock.monotonic(), error)
             raise
