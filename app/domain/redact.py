@@ -330,7 +330,7 @@ def _shown_key(key: Any, among: str) -> Any:
 
 def redact_value(value: Any, name: str = "") -> Any:
     """`value` with secrets removed at any depth, from names too; under a name that speaks of a secret all is hidden, among names of Secrets what is none."""
-    if name and not isinstance(value, bool | int | float | None) and hides_all(name, value):
+    if name and hides_all(name, value):
         return REDACTED
     among = name if names.holds_names(name) else ""
     if isinstance(value, str):

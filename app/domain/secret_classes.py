@@ -18,7 +18,14 @@ from app.domain.secret_dumps import DUMPS
 from app.domain.secret_forms import FORMS
 from app.domain.secret_oracle import ORACLE
 from app.domain.secret_pairs import PAIRS
-from app.domain.secret_references import Locate, unless_it_refers
+from app.domain.secret_references import (
+    Locate,
+    Refers,
+    is_filled_in,
+    is_of_a_password,
+    stands_for_another,
+    unless_it_refers,
+)
 from app.domain.secret_refusals import refused
 from app.domain.secret_sentences import SENTENCES, refused_beside
 from app.domain.secret_tables import TABLES
@@ -61,8 +68,21 @@ _FAR = frozenset({refused, refused_beside, statements.told_of, secrets_of_comman
 """Readers that bound what they read themselves."""
 
 
+_REFERS: dict[str, Refers] = {
+    **dict.fromkeys(("password in a URL", "password of a Go DSN", "password of an Oracle DSN", "password of a user", "token in a URL"), is_filled_in),
+    **dict.fromkeys(("command", "word of a tool", "Redis", "said"), is_filled_in),
+    **dict.fromkeys(("SQL", "refused", "sentence"), is_of_a_password),
+}  # fmt: skip
+"""What stands for a value that is elsewhere, where that is not whatever any language writes."""
+
+
 def _class(name: str, pattern: str, locate: Locate = places.whole, *, far: bool = False) -> SecretClass:
-    return SecretClass(name, Linear(pattern), unless_it_refers(locate), far or locate in _FAR)
+    return SecretClass(
+        name,
+        Linear(pattern),
+        unless_it_refers(locate, _REFERS.get(name, stands_for_another)),
+        far or locate in _FAR,
+    )
 
 
 CLASSES: tuple[SecretClass, ...] = (

@@ -59,7 +59,7 @@ def named_group(match: Any, text: str) -> Span | None:
     return (start, end) if named and text[start:end].strip() else None
 
 
-def _counts(name: str) -> str:
+def counts_of(name: str) -> str:
     """Which numbers under a secret's name are counts."""
     name = name.lower()
     return "" if "token" not in name else "any" if "tokens" in name else "small"
@@ -73,7 +73,7 @@ def named_value(match: Any, text: str) -> Span | None:
         return found if found and any_no_object(text[found[0] : found[1]]) else None
     if not is_secret_name(name) or is_unexpected(name, text, match.start()):
         return None
-    return read_value(text, match.end(), counts=_counts(name))
+    return read_value(text, match.end(), counts=counts_of(name))
 
 
 def assigned(match: Any, text: str) -> Span | None:
@@ -89,7 +89,7 @@ def assigned(match: Any, text: str) -> Span | None:
     if is_said_of(name, text, (start, after), behind):
         return None
     found = read_value(
-        text, after, counts=_counts(name), alone=(flag := text.startswith("--", max(0, start - 2)))
+        text, after, counts=counts_of(name), alone=(flag := text.startswith("--", max(0, start - 2)))
     )
     if '"' in behind or "'" in behind:
         return found
@@ -298,7 +298,7 @@ def told(match: Any, text: str) -> Span | None:
         return None
     if first.isalpha() and first.islower() and line[len(first) :].strip(" .,;:!\"'\r)}]"):
         return None  # a sentence
-    return read_value(text, match.end(), counts=_counts(match[0]))
+    return read_value(text, match.end(), counts=counts_of(match[0]))
 
 
 _NO_SUCH = re.compile(r"(?:non-?existent|unknown|missing|no such|undefined) \Z")

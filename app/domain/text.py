@@ -89,23 +89,41 @@ def _escape(code: int) -> str:
 def spelled(document: str) -> str:
     """A JSON document with every control character in JSON's own escape: read, it is the same, and it moves nothing where it is printed.
     Half a surrogate pair, which no encoding has, can be sent so."""
-    return "".join(
-        CONTROL.sub(lambda m: "".join(map(_SPELL, _units(m[0]))), document[at : at + _AT_ONCE])
-        for at in range(0, len(document), _AT_ONCE)
-    )
+    return "".join(map(_spelled, (document[at : at + _AT_ONCE] for at in range(0, len(document), _AT_ONCE))))
+
+
+def size_spelled(text: str) -> int:
+    """Bytes that `text` takes in a JSON document that is spelled; a little more where it is JSON itself."""
+    return len(spelled(text).encode()) + sum(map(text.count, _ESCAPED))
 
 
 _AT_ONCE: Final = 64 * 1024
 """Characters that are looked at in one go: an expression gives no other thread its turn meanwhile."""
+_ESCAPED: Final = '"\\\n\t'
+"""What JSON puts a backslash before, besides what is spelled."""
+_PARTED: Final = re.compile(f"({CONTROL.pattern})")
 
 
-_SPELL: Final = "\\u{:04x}".format
+class _Spellings(dict[str, str]):
+    """How a character is spelled, in units of UTF-16 as JSON counts; each that was met is remembered, and there are no more of them than `CONTROL` has."""
+
+    def __missing__(self, character: str) -> str:
+        units = character.encode("utf-16-be", "surrogatepass").hex()
+        spelling = "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
+        self[character] = spelling
+        return spelling
 
 
-def _units(character: str) -> tuple[int, ...]:
-    """As JSON counts: in units of UTF-16."""
-    code = ord(character)
-    return (code,) if code < 1 << 16 else (0xD800 + (code - (1 << 16) >> 10), 0xDC00 + (code & 0x3FF))
+_SPELLINGS: Final = _Spellings()
+
+
+def _spelled(part: str) -> str:
+    """A stranger may have nothing but such characters: none of them costs a call."""
+    if part.isascii() and part.isprintable():
+        return part
+    parts = _PARTED.split(part)
+    parts[1::2] = map(_SPELLINGS.__getitem__, parts[1::2])
+    return "".join(parts)
 
 
 def bounded(text: str, limit: int) -> str:

@@ -53,6 +53,7 @@ _CEF = {
 _SENDERS = frozenset({"alertmanager", "prometheus", "grafana", "datadog", "vmalert", "mimir", "thanos"})
 """Such values that name only the tool that sent it."""
 _RAW_LIMIT = 2_000
+_MAX_ID = 255
 _EFFORT = 2_000
 """What may be spent on hiding secrets in the annotations of an event, whatever else its body may cost."""
 _WORK = 20_000
@@ -160,9 +161,11 @@ def _alert(event: Mapping[str, Any], status: AlertStatus, occurred: datetime, *,
     data = _mapping(event, "data")
     incident = data if data.get("type") in ("incident", None) else _mapping(data, "incident")
     identity = _text(incident, "id")
-    if not identity:
+    if not 0 < len(identity) <= _MAX_ID:
         raise BadInput(
-            "an incident without an id", code="no_incident_id", where=pointer("event", "data", "id")
+            "an incident without an id, or with one that is too long",
+            code="no_incident_id",
+            where=pointer("event", "data", "id"),
         )
     # A reopened incident is a new episode; its later `resolved` carries reopened_at too.
     starts_at = rfc3339(incident.get("reopened_at")) or (

@@ -34,6 +34,7 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from app.domain.errors import BadInput
 from app.domain.events import EventKind
+from app.domain.text import size_spelled
 from app.store.connection import Prepared, moment, plain_text, to_json, to_text
 from app.store.portions import each
 from app.store.schema import ABOUT_INCIDENT, ABOUT_RUN, audit, audit_chain, episodes, incidents
@@ -283,7 +284,7 @@ class AuditEvent:
     data: dict[str, Any]
     hash: str
     size: int = field(default=0, compare=False)
-    """Characters of its data as they are stored."""
+    """Bytes that its data take in an answer."""
 
 
 def append(conn: Connection, records: Sequence[AuditRecord], keys: AuditKeys = NO_KEYS) -> None:
@@ -358,5 +359,5 @@ def event_from(row: Row[Any]) -> AuditEvent:
         row.actor,
         to_json(row.data),
         row.hash,
-        len(row.data),
+        size_spelled(row.data),
     )

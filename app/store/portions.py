@@ -13,9 +13,11 @@ from typing import Any, Final, Generic, TypeVar
 
 from sqlalchemy import Column, Connection, Row, Select
 
+from app.domain.text import size_spelled
+
 T = TypeVar("T")
 MAX_PORTION: Final = 1024 * 1024
-"""Characters of the rows of one portion; the first row is taken whatever it has."""
+"""Bytes that the rows of one portion take in an answer, where what nobody sees is spelled; the first row is taken whatever it has."""
 _FETCHED: Final = 8
 
 
@@ -36,7 +38,7 @@ def portion(
     *,
     by: Column[Any] | None = None,
 ) -> Portion[T]:
-    """Up to `limit` rows with `most` characters together, each as `make` makes it; `by` as in `each`."""
+    """Up to `limit` rows with `most` bytes together, each as `make` makes it; `by` as in `each`."""
     made: list[T] = []
     for row in each(conn, query.limit(limit + 1), by):
         most -= size_of(row)
@@ -69,8 +71,8 @@ def _by_keys(conn: Connection, query: Select[Any], by: Column[Any]) -> Iterator[
 
 
 def size_of(row: Row[Any]) -> int:
-    """Characters that stand in a row."""
-    return sum(len(value) for value in row if isinstance(value, str))
+    """Bytes that a row takes in an answer: one character may take twelve."""
+    return sum(size_spelled(value) for value in row if isinstance(value, str))
 
 
 class Newest(Generic[T]):

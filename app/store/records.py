@@ -27,7 +27,7 @@ EXPORTED = 100_000
 REPLAYED = 20_000
 """Words about alerts that a replay plays at most: some seconds of work."""
 AT_ONCE, MAX_HEARD = 2_000, 8 * 1024 * 1024
-"""Records that are looked through in one read for a replay, and characters of them; a replay holds four times as many characters."""
+"""Records that are looked through in one read for a replay, and bytes of them in an answer; a replay holds four times as many characters."""
 _CLOCKS = timedelta(minutes=15)
 """How far the clocks of replicas, or one that was set, may be apart; within it every record is compared by its own time."""
 _HEARD = (EventKind.ALERT_FIRED.value, EventKind.ALERT_RESOLVED.value)

@@ -55,10 +55,12 @@ def decisions_listed(conn: Connection, incident_id: str, limit: int) -> Portion[
     return portion(conn, query, limit, decision_from, by=decisions.c.id)
 
 
-def alerts_listed(conn: Connection, incident_id: str, start: int, limit: int) -> Portion[StoredAlert]:
-    """Up to `limit` alerts of the incident behind the first `start`, oldest first. Raises Missing."""
+def alerts_listed(conn: Connection, incident_id: str, after: str | None, limit: int) -> Portion[StoredAlert]:
+    """Up to `limit` alerts of the incident behind the episode `after`, oldest first. Raises Missing."""
     one.get(conn, incident_id)
-    query = select(episodes).where(all_episodes(conn, incident_id)).order_by(episodes.c.key).offset(start)
+    query = select(episodes).where(all_episodes(conn, incident_id)).order_by(episodes.c.key)
+    if after:
+        query = query.where(episodes.c.key > after)
     return portion(conn, query, limit, stored_alert, by=episodes.c.key)
 
 

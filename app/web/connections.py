@@ -10,11 +10,12 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.web.requests import PROVED
+from app.web.taken import Counted
 from app.web.turns import CHUNKS_END, HEAD_END, MAX_TAIL, HeldFlow, Turns, part_to
 
 _TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -28,7 +29,8 @@ _TOO_MANY = (
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
     """`head_seconds` is the time for a whole head and between two requests; `request_seconds` from a head to the end of
-    its answer; `head_bytes` is request line and headers, and what a body says of itself between two pieces (sizes and
+    its answer, and as long again whenever the reader took `taken_a_second` bytes of it meanwhile, or all that there was; so has an answer that is out
+    and not taken the time for a head; `head_bytes` is request line and headers, and what a body says of itself between two pieces (sizes and
     extensions of chunks, trailers); `pieces` is in how many a body may come, and one more for each `piece_bytes` of it: each
     costs some microseconds, and a client can make one of each byte; of whoever has proved nothing all bodies of `pieces_seconds` on one connection count
     as one, and `part_bytes` of chunks are parsed in one go; `headers` and `connections` are counts. When all connections are taken, `share` is how many one proven sender keeps for bodies
@@ -36,6 +38,7 @@ class ConnectionLimits:
 
     head_seconds: float = 10.0
     request_seconds: float = 60.0
+    taken_a_second: int = 16 * 1024
     head_bytes: int = 32 * 1024
     pieces: int = 1_000
     piece_bytes: int = 256
@@ -104,11 +107,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self._body_bytes = 0  # of what has come since then
         self._reserved = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._seconds, self._taken = 0.0, 0  # of the deadline, and what was taken when it was set
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection; at the limit another one gives way, or this one has a place for a probe."""
         others = len(self.server_state.connections)
-        super().connection_made(transport)
+        self._counted = Counted(transport)
+        super().connection_made(cast("asyncio.Transport", self._counted))
         self.flow: HeldFlow = HeldFlow(transport)
         if others >= self._limits.connections:
             slowest = self._slowest_over_share() or self._slowest_unknown()
@@ -318,9 +323,16 @@ class GuardedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
         self._deadline = None if seconds is None else self.loop.call_later(seconds, self._late)
+        self._seconds, self._taken = seconds or 0.0, self._counted.taken
 
     def _late(self) -> None:
-        self.transport.abort()
+        """End the connection, unless an answer is being taken: a long one takes a slow reader longer, and it would be cut without a word."""
+        taken = self._counted.taken - self._taken
+        all_of_it = taken > 0 and not self._counted.left
+        if all_of_it or taken >= max(self._limits.taken_a_second * self._seconds, 1):
+            self._within(self._seconds)
+        else:
+            self.transport.abort()
 
     def _refuse(self, answer: bytes) -> None:
         """End the connection; with the answer unless another one is under way, whose client would take it for that one's."""

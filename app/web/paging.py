@@ -6,7 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Sequence
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Final, Generic, TypeVar
 
 from fastapi import Query
 from pydantic import BaseModel, Field
@@ -17,11 +17,14 @@ T = TypeVar("T")
 MAX_LIMIT = 200
 _VERSION = "1:"
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+EPISODE: Final = re.compile(r"[0-9TZ.]{20,40}/[a-z]{1,20}/[^\x00]{1,255}", re.ASCII)
+"""The key of an alert in an incident: when it began, and who told of it under which name (`Alert.episode`)."""
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="entries a page")]
 Cursor = Annotated[
     str, Query(max_length=256, description="`next` of the page before; empty for the first page")
 ]
+EpisodeCursor = Annotated[str, Query(max_length=1500, description="as of the other lists")]
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
 
 
@@ -37,17 +40,17 @@ def encode(key: str) -> str:
     return base64.urlsafe_b64encode(f"{_VERSION}{key}".encode()).decode().rstrip("=")
 
 
-def decode(cursor: str) -> str | None:
-    """The key in a cursor, None for the first page. Raises BadInput (`bad_cursor`)."""
+def decode(cursor: str, form: re.Pattern[str] = _KEY) -> str | None:
+    """The key of this form in a cursor, None for the first page. Raises BadInput (`bad_cursor`)."""
     if not cursor:
         return None
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode("ascii")
+        text = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise _bad() from error
     key = text.removeprefix(_VERSION)
-    if key == text or _KEY.fullmatch(key) is None:
+    if key == text or form.fullmatch(key) is None:
         raise _bad()
     return key
 

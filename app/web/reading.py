@@ -27,7 +27,7 @@ from app.store.records import Sought
 from app.web.answers import JSONAnswer, answer, document
 from app.web.documented import answers, secured
 from app.web.expensive import expensive, reader
-from app.web.paging import Cursor, Id, Limit, Page, cut, decode, decode_number, encode
+from app.web.paging import EPISODE, Cursor, EpisodeCursor, Id, Limit, Page, cut, decode, decode_number, encode
 from app.web.services import WebServices
 from app.web.views import (
     AlertView,
@@ -111,15 +111,14 @@ async def show_incident(using: Using, incident_id: IncidentId) -> Response:
     "/incidents/{incident_id}/alerts", response_model=Page[AlertView], responses=_ONE, openapi_extra=secured()
 )
 async def list_alerts(
-    using: Using, incident_id: IncidentId, cursor: Cursor = "", limit: Limit = 50
+    using: Using, incident_id: IncidentId, cursor: EpisodeCursor = "", limit: Limit = 50
 ) -> Response:
     """The alerts of one incident as they were sent, oldest first. A page ends earlier where they are long."""
-    start = decode_number(cursor)
+    after = decode(cursor, EPISODE)
 
     def look(conn: Connection) -> Page[AlertView]:
-        found = shown.alerts_listed(conn, incident_id, start, limit)
-        following = encode(str(start + len(found.rows))) if found.more else None
-        return Page(items=[alert_view(row) for row in found.rows], next=following)
+        found = shown.alerts_listed(conn, incident_id, after, limit)
+        return Page(items=[alert_view(row) for row in found.rows], next=_next(found, lambda row: row.episode))
 
     return await _told(using, look)
 

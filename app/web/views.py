@@ -16,7 +16,7 @@ from pydantic import BaseModel, Field
 from app.domain.alert import AlertStatus, ManualRequest, Source
 from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
-from app.domain.text import bounded
+from app.domain.text import bounded, size_spelled
 from app.flow.running.progress import so_far
 from app.store.audit import AuditEvent
 from app.store.escalations import StoredEscalation
@@ -293,7 +293,9 @@ def _shown(alerts: Iterable[StoredAlert]) -> list[AlertView]:
     shown, left = list[AlertView](), MAX_PORTION
     for alert in islice(alerts, MAX_ALERTS):
         labels, annotations = _beginnings(alert.labels), _beginnings(alert.annotations)
-        left -= sum(len(part) for texts in (labels, annotations) for pair in texts.items() for part in pair)
+        left -= sum(
+            size_spelled(part) for texts in (labels, annotations) for pair in texts.items() for part in pair
+        )
         if shown and left < 0:
             break
         shown.append(alert_view(replace(alert, labels=labels, annotations=annotations)))

@@ -135,6 +135,9 @@ class _Transport(asyncio.Transport):
     def write(self, data: Any) -> None:
         self.written += len(data)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
     def close(self) -> None:
         self.closed = True
 

@@ -247,6 +247,16 @@ _MADE_UP, _ALSO = "Kq7vXw2ZpL9d", "9f8e7d6c5b4a39281706f5e4"
         ({"DB_PASSWORD": "$DB_PASSWORD hunter2"}, {"DB_PASSWORD": "[redacted]"}),
         ({"routing_key": "orders.created"}, {"routing_key": "orders.created"}),
         ({"routing_key": _ALSO}, {"routing_key": "[redacted]"}),
+        ({"pin": 493817, "password": 12345678}, {"pin": "[redacted]", "password": "[redacted]"}),
+        ({"spec": [{"otp": 482913, "n": 4}]}, {"spec": [{"otp": "[redacted]", "n": 4}]}),
+        ([{"name": "DB_PASSWORD", "value": 12345678}], [{"name": "DB_PASSWORD", "value": "[redacted]"}]),
+        *(
+            (counts, counts)
+            for counts in (
+                {"pins": 3, "password_attempts": 3, "max_tokens": 4096, "token": 5, "totp": 12},
+                {"password": None, "secret": True, "token_ttl": 3600, "secrets": 4, "passwordRetries": 2},
+            )
+        ),
         ([{"name": "LOG_LEVEL", "value": "debug"}], [{"name": "LOG_LEVEL", "value": "debug"}]),
     ],
 )

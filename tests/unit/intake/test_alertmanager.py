@@ -333,12 +333,6 @@ def test_a_byte_order_mark_is_skipped() -> None:
     assert len(parse(b"\xef\xbb\xbf" + json.dumps(message(alert())).encode()).alerts) == 1
 
 
-def test_annotations_and_links_are_cut_because_nothing_is_decided_by_them() -> None:
-    kept = parse(message(alert(annotations={"summary": "x" * 20_000}, generatorURL="u" * 5_000))).alerts[0]
-    assert len(kept.annotations["summary"]) == 10_000
-    assert len(kept.generator_url) == 2_048
-
-
 @pytest.mark.parametrize(
     ("version", "noted"),
     [("5", '"5"'), (4, "4"), (None, "null"), ({"a": "\ud800"}, '{"a":"\N{REPLACEMENT CHARACTER}"}')],

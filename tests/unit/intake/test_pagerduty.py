@@ -165,6 +165,7 @@ UNREADABLE = [
     ({"event": {"event_type": "incident.triggered"}}, "bad_time"),
     ({"event": _TRIGGERED}, "invalid_field"),
     ({"event": {**_TRIGGERED, "data": {"type": "incident"}}}, "no_incident_id"),
+    ({"event": {**_TRIGGERED, "data": {"type": "incident", "id": "Q" * 256}}}, "no_incident_id"),
     ({"event": {**_TRIGGERED, "data": {"type": "incident_note"}}}, "invalid_field"),
 ]
 

@@ -198,6 +198,7 @@ async def test_a_slow_provider_is_given_up_and_not_asked_again_at_once(
         await browser.close()
 
 
+DISCOVERY = "/.well-known/openid-configuration"
 BAD_METADATA: dict[str, dict[str, Any]] = {
     "another issuer": {"issuer": "https://evil.example"},
     "a slash more": {"issuer": "/"},
@@ -221,6 +222,12 @@ async def test_metadata_that_does_not_fit_is_refused_before_anybody_is_sent_ther
         browser = Browser(app_of(rig, access(), sign_in=sign_in_of(rig, provider, http)))
         page = await browser.get("/login/oidc")
         assert (page.status, why(page)) == (503, "provider_unavailable"), name
+        asked = provider.count(DISCOVERY)
+        assert why(await browser.get("/login/oidc")) == "provider_unavailable", name
+        assert provider.count(DISCOVERY) == asked, "it is not asked again at once"
+        rig.clock.advance(FAILED_FOR)
+        await browser.get("/login/oidc")
+        assert provider.count(DISCOVERY) == asked + 1
         await browser.close()
 
 

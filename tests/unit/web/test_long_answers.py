@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from contextlib import ExitStack
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from app.domain.free_text import MAX_DETAIL, MAX_WHERE, told_of
-from app.domain.text import spelled
+from app.domain.text import size_spelled, spelled
 from app.intake import alertmanager
 from app.intake import body as bodies
 from app.web import answers, reading
@@ -36,6 +37,33 @@ async def long_incident(rig: Rig) -> str:
         receipt = await rig.store.ingest(alertmanager.parse(body, received_at=NOW, sender="am"))
         found = receipt.incident_ids[0]
     return found
+
+
+@pytest.mark.parametrize(
+    "character",
+    ["\U000e0041", "\u200b", '"', "\n", "\U0001f600"],
+    ids=["tag", "blank", "quote", "line", "astral"],
+)
+async def test_an_answer_is_bounded_in_what_is_sent_whatever_its_characters_are(
+    rig: Rig, character: str
+) -> None:
+    """A character that nobody sees is sent as six bytes, or as twelve."""
+    incident = ""
+    for number in range(12):
+        labels = {"alertname": "Long", "namespace": "rag7", "deployment": "langgraph", "n": str(number)}
+        labels |= {f"l{at}": character * 4_000 for at in range(15)}
+        one = {"status": "firing", "labels": labels, "startsAt": "2026-03-04T10:15:22Z"}
+        body = json.dumps({"version": "4", "alerts": [one]}).encode()
+        receipt = await rig.store.ingest(alertmanager.parse(body, received_at=NOW, sender="am"))
+        incident = receipt.incident_ids[0]
+    async with rig.client("read") as client:
+        whole = await _all_of(client, f"/api/v1/incidents/{incident}/alerts")
+        await _all_of(client, "/api/v1/audit")
+        for path in (f"incidents/{incident}", f"runs/{incident}/explain"):
+            answer = await client.get(f"/api/v1/{path}")
+            assert (answer.status_code, len(answer.content) < MAX_ANSWER) == (200, True), path
+    assert {one["labels"]["n"] for one in whole} == {str(number) for number in range(12)}
+    assert whole[0]["labels"]["l3"] == character * 4_000
 
 
 async def _all_of(client: Any, path: str) -> list[dict[str, Any]]:
@@ -135,6 +163,32 @@ async def test_a_body_is_read_as_long_bodies_are(rig: Rig, monkeypatch: pytest.M
     problem_of(answer, 422, "invalid_field")
     assert threads
     assert threading.current_thread().name not in threads
+
+
+@pytest.mark.parametrize(
+    "text", ["\u200b", "\U000e0041b", '"\\', "\n\t", "\x1b\x85", "\udc80", "ä\U0001f600", "plain"]
+)
+def test_the_size_of_a_text_is_what_it_takes_in_an_answer(text: str) -> None:
+    document = spelled(json.dumps(text * 50_000, ensure_ascii=False))
+    assert json.loads(document) == text * 50_000
+    assert len(document.encode()) == size_spelled(text * 50_000) + 2
+
+
+def test_no_character_of_a_document_costs_a_call() -> None:
+    calls = list[str]()
+
+    def counted(frame: object, event: str, arg: object) -> None:
+        del frame, arg
+        calls.append(event)
+
+    text = "\u200b\U000e0041" * 50_000
+    spelled(text)
+    sys.setprofile(counted)
+    try:
+        spelled(text)
+    finally:
+        sys.setprofile(None)
+    assert len(calls) < 200
 
 
 def test_a_document_is_spelled_in_parts_as_in_one() -> None:
