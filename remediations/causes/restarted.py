@@ -6,6 +6,7 @@ Asked by `blame`. Pure."""
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 from app.domain.json import Obj
@@ -17,6 +18,8 @@ from remediations.causes.model import Cause, Snapshot
 from remediations.evidence.usage import count, span
 
 _NAMED = 2
+_OF = re.compile(r'ReplicaSet "([^"]{1,253})"')
+"""Of which ReplicaSet a Deployment's condition speaks."""
 
 
 def read_at_start(seen: Snapshot, template: Obj) -> str:
@@ -69,10 +72,11 @@ def completed(seen: Snapshot) -> bool:
     if seen.workload.observed_generation < seen.workload.ref.generation:
         return False
     if seen.workload.target.kind is Kind.DEPLOYMENT:
-        conditions = status.get("conditions") or ()
-        return any(
-            c.get("type") == "Progressing" and c.get("reason") == "NewReplicaSetAvailable" for c in conditions
-        )
+        told: Obj = next((c for c in status.get("conditions") or () if c.get("type") == "Progressing"), {})
+        of = _OF.search(told.get("message") or "")
+        # What the condition says may be of a ReplicaSet before: one that comes back is not made, and nothing is said of it at first.
+        mine = of is None or seen.current is None or of[1] == seen.current.name
+        return mine and told.get("reason") == "NewReplicaSetAvailable"
     if seen.workload.target.kind is Kind.STATEFUL_SET:
         update = status.get("updateRevision")
         return bool(update) and status.get("currentRevision") == update

@@ -10,7 +10,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.sim.controllers.intstr import absolute
 from app.sim.controllers.pods import as_key, is_active, owner_reference
-from app.sim.controllers.rollout_status import deployment_status
+from app.sim.controllers.rollout_status import deployment_status, with_created
 from app.sim.kinds import seconds_of
 from app.sim.naming import template_hash
 from app.sim.objects import Key
@@ -88,9 +88,10 @@ class Deployments:
         if newest is None:
             newest = self._world.store.create(self._replica_set(deployment, revision, sets), _MANAGER)
             self._said_scaled(deployment, newest, 0, newest["spec"]["replicas"])
+            self._set_revision(deployment, revision, with_created(deployment, newest, self._world.time))
         else:
             newest = self._annotate(deployment, newest, revision)
-        self._set_revision(deployment, revision_of(newest))
+            self._set_revision(deployment, revision_of(newest))
         return newest
 
     def _replica_set(self, deployment: Obj, revision: int, sets: list[Obj]) -> Obj:
@@ -135,10 +136,10 @@ class Deployments:
             annotations[REVISION] = str(revision)
         return self._world.store.update(changed, _MANAGER)
 
-    def _set_revision(self, deployment: Obj, revision: int) -> None:
+    def _set_revision(self, deployment: Obj, revision: int, conditions: list[Obj] | None = None) -> None:
         changed = clone(self._world.store.get(as_key(Kind.DEPLOYMENT, deployment)))
         changed["metadata"].setdefault("annotations", {})[REVISION] = str(revision)
-        changed.setdefault("status", {})
+        changed.setdefault("status", {}).update({} if conditions is None else {"conditions": conditions})
         self._world.store.update(changed, _MANAGER, subresource="status")
 
     def _scale(self, deployment: Obj, replica_set: Obj, replicas: int) -> bool:

@@ -35,6 +35,22 @@ def deployment_status(
     return {k: v for k, v in status.items() if v != 0}, deadline
 
 
+def with_created(deployment: Obj, newest: Obj, at: float) -> list[Obj]:
+    """The conditions right after this ReplicaSet was made: whatever rollout was told of before, its own has begun."""
+    old: list[Obj] = deployment.get("status", {}).get("conditions", [])
+    created, others = _created(deployment, newest, at), [c for c in old if c["type"] != "Progressing"]
+    return [*others, created]
+
+
+def _created(deployment: Obj, newest: Obj, at: float) -> Obj:
+    """Of one that says so already nothing moves, not even the name."""
+    old = deployment.get("status", {}).get("conditions", [])
+    same = (c for c in old if c["type"] == "Progressing" and c.get("reason") == "NewReplicaSetCreated")
+    text = f'Created new replica set "{newest["metadata"]["name"]}"'
+    new, _ = condition(old, "Progressing", True, "NewReplicaSetCreated", text, at)
+    return next(same, None) or _dated(deployment, new, at)
+
+
 def _numbers(deployment: Obj, newest: Obj | None, sets: list[Obj]) -> Obj:
     def total(field: str) -> int:
         return sum(int(s.get("status", {}).get(field, 0)) for s in sets)
@@ -91,7 +107,7 @@ def _progressing(deployment: Obj, newest: Obj | None, status: Obj, at: float) ->
     if _complete(deployment, status):
         text, word, good = f'ReplicaSet "{name}" has successfully progressed.', "NewReplicaSetAvailable", True
     elif current is None:
-        text, word, good = f'Created new replica set "{name}"', "NewReplicaSetCreated", True
+        return _created(deployment, newest, at)
     elif _moved(deployment.get("status", {}), status):
         text, word, good = f'ReplicaSet "{name}" is progressing.', "ReplicaSetUpdated", True
     elif reason == "ProgressDeadlineExceeded" or _timed_out(deployment, current, at):
