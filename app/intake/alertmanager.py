@@ -237,7 +237,7 @@ def _annotations(value: Any, effort: Effort) -> dict[str, str]:
         if left > 0 or not texts[name]:
             told[name] = annotation(name[:MAX_NAME], texts[name], min(MAX_ANNOTATION, left), effort)
             left -= len(told[name]) + min(len(name), MAX_NAME)
-    shown = {_told_name(name, effort): told[name] for name in texts if name in told}
+    shown = {_told_name(name, effort): told[name] for name in value if name in told}  # as they came
     lost = len(value) - len(told)
     return shown | {UNREAD_NOTES: f"{lost} of {len(value)} annotations were not taken"} if lost else shown
 
