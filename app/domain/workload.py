@@ -58,7 +58,8 @@ class Terminated:
 @dataclass(frozen=True, slots=True)
 class ContainerState:
     """One container of a pod now; `waiting` is the waiting reason (CrashLoopBackOff, ImagePullBackOff, ...) or empty,
-    `running_since` when its present run began, None when it does not run."""
+    `running_since` when its present run began, None when it does not run. `image_id` is what the image's name stood for when it was started, as
+    the kubelet tells it (a digest), empty where it does not."""
 
     name: str
     init: bool
@@ -69,6 +70,7 @@ class ContainerState:
     terminated: Terminated | None = None
     last_terminated: Terminated | None = None
     running_since: datetime | None = None
+    image_id: str = ""
 
     @property
     def oom_killed(self) -> Terminated | None:

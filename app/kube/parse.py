@@ -249,6 +249,7 @@ def _container_state(status: Mapping[str, Any], *, init: bool) -> ContainerState
         terminated=_terminated(state.get("terminated")),
         last_terminated=_terminated(last.get("terminated")),
         running_since=parse_time((state.get("running") or {}).get("startedAt")),
+        image_id=status.get("imageID") or "",
     )
 
 

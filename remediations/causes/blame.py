@@ -170,11 +170,10 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
 
 def _run_from_before(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     """Its own template acquits it, for what configuration can bring as well; but for what takes its time."""
-    if cause.code not in _BY_CONFIGURATION - _FILLS or not (told := run_from_before(seen, cause)):
-        return None
-    names = read_at_start(seen, last.revision.template)
-    look = f"compare {names} with what the program needs at its start" if names else ""
-    return Blame(False, f"{told}, so {_name(last)} is not the cause", look=look)
+    found = run_from_before(seen, cause) if cause.code in _BY_CONFIGURATION - _FILLS else None
+    return (
+        Blame(False, f"{found.told}, so {_name(last)} is not the cause", look=found.look) if found else None
+    )
 
 
 def _before(seen: Snapshot, cause: Cause) -> Change | None:

@@ -7,17 +7,20 @@ Asked by `blame`. Pure."""
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from app.domain.json import Obj
 from app.domain.target import Kind
+from app.domain.workload import Pod
 from app.kube.known_good import of_revision
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
 from remediations.evidence.usage import count, span
 
-_NAMED = 2
+_NAMED, _DIGEST = 2, 19
 _OF = re.compile(r'ReplicaSet "([^"]{1,253})"')
 """Of which ReplicaSet a Deployment's condition speaks."""
 
@@ -30,20 +33,55 @@ def read_at_start(seen: Snapshot, template: Obj) -> str:
     return " or ".join(open_[:_NAMED]) + more
 
 
-def run_from_before(seen: Snapshot, cause: Cause) -> str:
-    """That pods of the present template run which were made before its restart, while all that show the cause were made by it; empty otherwise."""
+@dataclass(frozen=True, slots=True)
+class FromBefore:
+    """Pods of the present template from before its restart run without the cause: that, what tells the others apart, and where to look, in words."""
+
+    told: str
+    look: str
+
+
+def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
+    """That pods of the present template run which were made before its restart, while all that show the cause were made by it; None otherwise."""
     current = seen.current
     ailing = [p for p in seen.alive if p.name in cause.pods]
     if current is None or not ailing or not all(of_revision(p, current) for p in ailing):
-        return ""
+        return None
     own = [p for p in seen.alive if seen.newest(p) and not of_revision(p, current)]
     well = [p for p in own if runs_well(seen, p)]
     if not well or max(p.created_at for p in well) >= min(p.created_at for p in ailing):
-        return ""
+        return None
     run = f"{count(len(well), 'pod')} of the same template, made before its restart, {'runs' if len(well) == 1 else 'run'} without it"
+    if replaced := _replaced(seen, ailing, well):
+        return FromBefore(f"{run}: {replaced.told}", replaced.look)
     names = read_at_start(seen, current.template)
     changed = f"what they read when they start ({names})" if names else "what they meet when they start"
-    return f"{run}: {changed} may have changed since, and a key that was taken out leaves no trace"
+    told = f"{run}: {changed} may have changed since, and a key that was taken out leaves no trace"
+    return FromBefore(told, f"compare {names} with what the program needs at its start" if names else "")
+
+
+def _replaced(seen: Snapshot, ailing: Sequence[Pod], well: Sequence[Pod]) -> FromBefore | None:
+    """The first image whose name stood for something else in all that run than in all that do not: somebody pushed over it."""
+    for container in seen.workload.containers:
+        now, before = (_ids(pods, container.name) for pods in (ailing, well))
+        if now and before and not now & before:
+            told = f"{container.image} stood for another image when they started ({_short(now)}; before {_short(before)})"
+            look = f"put {container.image} back to {_short(before)}, and name images by digest or by a tag that stays"
+            return FromBefore(told, look)
+    return None
+
+
+def _ids(pods: Sequence[Pod], container: str) -> set[str]:
+    return {
+        c.image_id.rpartition("@")[2]
+        for p in pods
+        for c in p.containers
+        if c.name == container and c.image_id
+    }
+
+
+def _short(ids: set[str]) -> str:
+    return " or ".join(found[:_DIGEST] for found in sorted(ids)[:_NAMED])
 
 
 def made_by_a_restart(seen: Snapshot, cause: Cause, deployed: datetime, least: timedelta) -> str:

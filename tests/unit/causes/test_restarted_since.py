@@ -54,6 +54,27 @@ async def test_pods_from_before_the_restart_acquit_their_template(before: int) -
     )
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+async def test_an_image_that_was_pushed_over_is_told_where_pods_of_one_template_run_two(
+    replaced: bool,
+) -> None:
+    """A restart fetches what the tag stands for by then: no configuration has to have changed."""
+    world = Restarted()
+    world.said("app", "TypeError: connect() got an unexpected keyword argument 'pool_size'")
+    for name, pod in world.pods.items():
+        other = replaced and name.startswith("again")
+        digest = f"sha256:{'b' * 64 if other else 'a' * 64}"
+        pod["status"]["containerStatuses"][0]["imageID"] = f"registry.test/web@{digest}"
+    _, steps = await world.look(PodRestarting())
+    why, advice = steps["roll-back"].why, steps["fix-by-hand"].advice
+    assert not steps["roll-back"].applies
+    assert (
+        "stood for another image when they started (sha256:bbbbbbbbbbbb; before sha256:aaaaaaaaaaaa)" in why
+    ) is replaced
+    assert ("what they read when they start" in why) is not replaced
+    assert ("back to sha256:aaaaaaaaaaaa" in advice) is replaced
+
+
 class Recreated(Restarted):
     """The same with one replica, or all at once: no pod from before the restart is left."""
 
