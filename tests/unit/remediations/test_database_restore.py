@@ -15,7 +15,7 @@ from app.domain.json import digest
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import drawn
 from app.domain.target import Kind
-from app.sim.backups import StoredBackup
+from app.sim.backups import SimBackups, StoredBackup
 from remediations.database_restore import RESTORE
 from remediations.evidence.restores import _from_elsewhere, rights_obstacle
 from tests.orders import ORDERS
@@ -281,3 +281,15 @@ async def test_names_of_copies_fit_and_do_not_meet(database: str) -> None:
     assert all(len(n.encode()) <= 63 for n in names)
     address: Any = exchange["database"]
     assert DatabaseAddress.from_json(address).database == database
+
+
+async def test_backups_that_are_stamped_later_than_now_are_told_to_whoever_approves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real: Any = SimBackups.find
+
+    async def ahead(*asked: Any) -> Stored:
+        return replace(await real(*asked), later=2)
+
+    monkeypatch.setattr(SimBackups, "find", ahead)
+    assert "2 stamped later than now" in (await step_of(stage())).why
