@@ -145,6 +145,7 @@ def _told(server: Server) -> Finding:
         "there": live is not None,
         "id": live.id if live else 0,
         "closed": live.closed if live else "",
+        "open": live is None or live.open,
         "kept_back": list(live.kept_back) if live else [],
         "left_behind": list(live.left_behind) if live else [],
     }

@@ -29,7 +29,8 @@ async def test_clocks_that_differ_are_told_and_asked_about(
     real: Any = SimCheckpoints.survey
 
     async def skewed(*asked: Any) -> Survey:
-        return replace(await real(*asked), ahead=ahead)
+        seen: Survey = await real(*asked)
+        return replace(seen, ahead=ahead)
 
     monkeypatch.setattr(SimCheckpoints, "survey", skewed)
     order = ORDERS["clean-checkpoints"]
