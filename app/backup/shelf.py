@@ -14,7 +14,7 @@ from typing import Any, Final
 from app.backup.bucket import Bucket, Listed
 from app.backup.failure import BackupFailed
 from app.backup.order import STORE_KEYS, Place
-from app.domain.backups import LATER, Shelf, Stored, is_later
+from app.domain.backups import LATER, UNSEEN, Shelf, Stored, is_later
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable, RemediatorError
 from app.domain.secret import text_of
@@ -63,6 +63,9 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str, now: datetime) -> St
     later = {key: one for key, one in listed.items() if key not in there}
     _refuse_behind(later, there, now)
     newest = _newest(bucket, shelf, sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT])
+    if len(there) > _LOOKED_AT and not (newest and shelf.holds(newest[1])):
+        text = f"of {len(there)} only the newest {_LOOKED_AT} were looked at, and none of them is to be taken for {shelf.server or 'this'}"
+        raise BackupFailed(text, code=UNSEEN)
     return Stored(*newest, bucket.size(newest[0]), len(later)) if newest else None
 
 

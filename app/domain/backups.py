@@ -22,6 +22,8 @@ SKEW: Final = timedelta(minutes=10)
 """So far a stamp, of the service's clock of then, may be ahead of a clock that reads it."""
 LATER: Final = "stamped_later"
 """Code of the error that nothing is the newest, as clocks disagree."""
+UNSEEN: Final = "unseen"
+"""Code of the error that none was found among those that were looked at, and that there are more."""
 _MAX_BIGINT: Final = 2**63 - 1  # what a database counts with
 _LONGEST_TEXT: Final = 1_000
 _DEEPEST: Final = 3
@@ -97,5 +99,5 @@ class Backups(Protocol):
     async def find(self, cluster: Cluster, shelf: Shelf, key: str, now: datetime) -> Stored | None:
         """The backup under this key, or with an empty key the newest of the folder that has a manifest and is not stamped later than `now`, of the
         shelf's server if there is one of it; None when there is none.
-        Raises ProbeUnavailable (`no_login`, `stamped_later`, or a code of the store), without anything of a login."""
+        Raises ProbeUnavailable (`no_login`, `stamped_later`, `unseen`, or a code of the store), without anything of a login."""
         ...

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from app.backup.order import KIND, Form, database_of, folder_of
-from app.domain.backups import LATER, Shelf, Stored, server_of
+from app.domain.backups import LATER, UNSEEN, Shelf, Stored, server_of
 from app.domain.copies import Server, Wal
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable, RemediatorError, TryLater
@@ -41,6 +41,7 @@ _LONGEST_KEY: Final = 200
 _WAYS: Final = {
     "altered": "name the backup in the order, or remove that manifest",
     LATER: "name the backup in the order, once you know by its manifest when it was made; set the clock that is wrong",
+    UNSEEN: "name the backup in the order: older ones were not looked at",
 }
 _BY_SECRET: Final = "the database of Secret "
 

@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.backup import shelf as shelf_module
 from app.backup.order import Form, Keep, Order, Place
 from app.backup.shelf import Shelves
-from app.domain.backups import LATER, Shelf
+from app.domain.backups import LATER, UNSEEN, Shelf
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.sim import SimCluster, VirtualClock, load_scenario
@@ -171,3 +172,16 @@ async def test_where_the_clock_here_may_be_behind_none_is_the_newest(
     with pytest.raises(ProbeUnavailable, match=words) as refused:
         await Shelves().find(_cluster(**LOGIN), _shelf(store), "", now)
     assert refused.value.code == LATER
+
+
+async def test_that_none_of_the_server_was_among_those_looked_at_is_said(
+    store: StrictStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not that there is none, nor that one of another server is the newest."""
+    monkeypatch.setattr(shelf_module, "_LOOKED_AT", 2)
+    for name, server in zip(NAMES, ("a", "b", "b"), strict=True):
+        told = json.dumps({"name": name, "database": f"{server}.rag7.svc/shop"}).encode()
+        store.objects[f"pg/{_key(name)}.manifest.json"] = told
+    with pytest.raises(ProbeUnavailable, match="of 3 only the newest 2 were looked at") as refused:
+        await Shelves().find(_cluster(**LOGIN), replace(_shelf(store), server="a.rag7.svc"), "", NOW)
+    assert refused.value.code == UNSEEN
