@@ -8,7 +8,7 @@ comment of the database, which it keeps under every name. Implemented by `app.da
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from app.domain.cluster import Cluster
@@ -176,11 +176,8 @@ class Exchange:
     def from_json(cls, data: Any) -> Exchange:
         """Rebuild from `to_json`."""
         names = (data.get(name, 0) for name in ("entry", "live", "copy", "kept", "mark", "id"))
-        return cls(
-            DatabaseAddress.from_json(data["database"]),
-            *names,
-            was_closed=bool(data.get("was_closed", False)),
-        )
+        found = cls(DatabaseAddress.from_json(data["database"]), *names)
+        return replace(found, was_closed=bool(data.get("was_closed", False)))
 
     def done(self, server: Server) -> bool:
         """The validated copy is in its place."""
