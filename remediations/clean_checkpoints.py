@@ -25,12 +25,15 @@ from app.domain.procedure import Consent, Procedure
 from app.domain.remediation import Remediation, Scene
 from remediations.database_params import WHERE, DatabaseParams
 from remediations.evidence.pods import pods_state
-from remediations.evidence.usage import count, memory
+from remediations.evidence.usage import count, memory, span
 from remediations.shared import act, nothing, refuse
 
 REMOVE = "remove-old-checkpoints"
 OLD = "checkpoints.old"
-"""The finding; its data: `code`, empty or why nobody could count, and then `before`, `about` and what was `counted`."""
+"""The finding; its data: `code`, empty or why nobody could count, and then `before`, `now`, `about`, what was `counted`, and `clocks`:
+that those of server and service differ, or empty."""
+_APART = timedelta(minutes=5)
+"""By so much two clocks may differ without a word."""
 _DENIED = "denied"
 _GRANT = "grant the login SELECT and DELETE on checkpoints, checkpoint_blobs and checkpoint_writes"
 
@@ -82,11 +85,15 @@ class CleanCheckpoints(Remediation[CleanCheckpointsParams]):
         at = params.address(scene.workload.target.namespace)
         before = datetime.fromisoformat(str(found.data["before"]))
         summary = f"Remove checkpoints from before {before:%d %b %Y %H:%M} UTC at {at}, all but the newest of each thread"
-        action = Cleaning(at, before, counted).action(scene.workload.ref, scene.workload.target, summary)
+        planned = datetime.fromisoformat(str(found.data["now"]))
+        action = Cleaning(at, before, counted, planned).action(
+            scene.workload.ref, scene.workload.target, summary
+        )
         why = f"{found.text}; it cannot be brought back, so take a backup first"
         step = act(REMOVE, why, action)
-        asks = "" if counted.last is None else "only a part of the checkpoints could be counted in time"
-        return (replace(step, asks=asks),)
+        asks = ["only a part of the checkpoints could be counted in time"] if counted.last else []
+        asks += [str(found.data["clocks"])] if found.data["clocks"] else []
+        return (replace(step, asks="; ".join(asks)),)
 
 
 async def _count(scene: Scene, params: CleanCheckpointsParams) -> Finding:
@@ -118,6 +125,8 @@ def _old(at: DatabaseAddress, days: int, seen: Survey) -> Finding:
     text = f"{at}: {of} {tally.checkpoints.rows:,} are older than {count(days, 'day')} and not the newest of their thread"
     if tally.checkpoints.rows:
         text += f"; with {count(tally.blobs.rows, 'blob')} and {count(tally.writes.rows, 'write')} they hold {memory(tally.bytes)}"
+    clocks = _clocks(seen)
+    text += f"; {clocks}" if clocks else ""
     details = [f"{what(tally)} would go", f"the tables are those of LangGraph's migration {seen.version}"]
     if counted.delta:
         details.append(
@@ -131,7 +140,17 @@ def _old(at: DatabaseAddress, days: int, seen: Survey) -> Finding:
     data: dict[str, JsonValue] = {
         "code": "",
         "before": seen.before.isoformat(),
+        "now": seen.now.isoformat(),
+        "clocks": clocks,
         "about": seen.about,
         "counted": page_to_json(counted),
     }
     return Finding(OLD, text, data=data, details=tuple(details))
+
+
+def _clocks(seen: Survey) -> str:
+    """That the two clocks by which the age is judged differ; empty where they hardly do."""
+    if abs(seen.ahead) <= _APART:
+        return ""
+    which = "ahead of" if seen.ahead > timedelta(0) else "behind"
+    return f"the server's clock is {span(abs(seen.ahead).total_seconds())} {which} this service's, and the earlier of both was taken: set the wrong one"

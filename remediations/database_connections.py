@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from app.database.actuator import Ending
-from app.domain.database import Condition, SessionId, Why
+from app.domain.database import CLOSED, EXHAUSTED, LIMITED, Condition, SessionId, Why
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
@@ -51,6 +51,21 @@ END_IDLE, END_BLOCKER = "terminate-idle-in-transaction", "terminate-blocker"
 RESTART_CLIENT, RESTART_SERVER, BY_HAND = "restart-client", "restart-postgres", "fix-by-hand"
 _MARGIN = 1.0
 """Seconds by which it is looked again later than a session may be ended: the server's clock and ours are not one."""
+_OUT = {
+    EXHAUSTED: (
+        "find out who holds the connections of {at} with a login that may use the reserved ones "
+        "(pg_use_reserved_connections from PostgreSQL 16 on, or a superuser), or restart the client that leaks them"
+    ),
+    LIMITED: (
+        "find out who holds the connections of {at}, with another login or from another database; where the limit is too low or no "
+        "longer meant, raise it (ALTER ROLE ... CONNECTION LIMIT, ALTER DATABASE ... CONNECTION LIMIT, or that of the pooler): "
+        "a restart of the server does not"
+    ),
+    CLOSED: (
+        "find out who closed the database of {at} and why; ALTER DATABASE ... ALLOW_CONNECTIONS true, from another database, opens it"
+    ),
+}
+"""What a person does about what the server itself said of a connection, by code."""
 _FULL = re.compile(r"no space left on device|could not extend file|disk full", re.IGNORECASE)
 
 
@@ -268,9 +283,9 @@ def _restart_client(scene: Scene, params: DatabaseConnectionsParams, diagnosis: 
 
 async def _restart_server(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis) -> Step:
     """For a server in whose sessions nobody can look because no connection is free, and for no other reason: a restart ends
-    everybody's work, and a server that does not answer may be reached by others."""
+    everybody's work, a server that does not answer may be reached by others, and a limit of role or database outlives it."""
     connection, workload = diagnosis.finding(CONNECTION), scene.workload
-    if connection is None or connection.data.get("code") != "exhausted":
+    if connection is None or connection.data.get("code") != EXHAUSTED:
         return refuse(
             RESTART_SERVER,
             f"sessions can be ended one by one, or nobody can tell: {connection.text if connection else ''}",
@@ -318,12 +333,8 @@ def _by_hand(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnos
             else f"make the check of {at} work, and look at {target}"
         )
         return refuse(BY_HAND, text, look)
-    if connection.data["code"] == "exhausted":
-        advice = (
-            f"find out who holds the connections of {at} with a login that may use the reserved ones "
-            "(pg_use_reserved_connections from PostgreSQL 16 on, or a superuser), or restart the client that leaks them"
-        )
-        return refuse(BY_HAND, connection.text, advice)
+    if way := _OUT.get(str(connection.data["code"])):
+        return refuse(BY_HAND, connection.text, way.format(at=at))
     if connection.data["crowded"] is True:
         clients = diagnosis.finding(CLIENTS)
         who = clients.text if clients else ""

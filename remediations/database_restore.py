@@ -242,6 +242,7 @@ class _Plan:
             # What is restored could know all but the last word, and write the mark of a validated copy itself.
             f"{APPLICATION}: {copy} of {self.key}, {scene.draw()}",
             seen["id"],
+            was_closed=not seen["open"],
         )
         self.kept_back = tuple(seen["kept_back"])
         self.closed = str(seen["closed"])

@@ -16,7 +16,17 @@ from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
 from app.backup.giving import alike, grant, limit, set_of
 from app.backup.restore_order import Phase, RestoreOrder
-from app.backup.source import Connection, connection_of, count_rows, create, drop, locale_of, place_of, worded
+from app.backup.source import (
+    LOCALE,
+    Connection,
+    connection_of,
+    count_rows,
+    create,
+    drop,
+    locale_of,
+    place_of,
+    worded,
+)
 from app.database.copies import POWERS, powers_of
 from app.database.texts import foreign, raw, text
 
@@ -122,6 +132,7 @@ class Beside:
             create(connection, copy, of_live or locale, place_of(connection, live)[0])
             self._made = True
             if of_live:
+                refuse_other_locale(of_live, locale_of(connection, copy))
                 with worded(f"the grants of {live} could not be given to its copy"):
                     grant(connection, live, copy)
 
@@ -160,6 +171,19 @@ class Beside:
     def _connected(self) -> Iterator[Connection]:
         with connection_of(self._options, autocommit=True) as connection:
             yield connection
+
+
+def refuse_other_locale(live: Sequence[Any], copy: Sequence[Any] | None) -> None:
+    """The copy has to sort and compare as the database does. Raises BackupFailed."""
+    pairs = zip((*LOCALE, "rules of ICU"), live, copy or (), strict=False)
+    if wrong := [
+        f"{name}: {of_live}, and of the copy {of_copy}"
+        for name, of_live, of_copy in pairs
+        if of_live != of_copy
+    ]:
+        raise BackupFailed(
+            f"the copy has another locale than the database ({'; '.join(wrong)})", code="differs"
+        )
 
 
 def _one(connection: Connection, statement: str) -> Any:

@@ -118,9 +118,11 @@ def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A backup with a manifest, as a listing tells it: its moment, and the bytes of its object; None when there is none."""
+    """A backup with a manifest, as a listing tells it: its moment, when the store wrote its manifest, and the bytes of its object; None when
+    there is none."""
 
     at: datetime
+    written: datetime
     bytes: int | None
 
 
@@ -273,7 +275,7 @@ class Bucket:
         for key in (k.removesuffix(MANIFEST) for k in keys if k.endswith(MANIFEST)):
             with suppress(ValueError):  # not made by us: never touched
                 at = stamp_of(key.rpartition("/")[2].partition(".")[0])
-                found[key] = Listed(at, keys[key][1] if key in keys else None)
+                found[key] = Listed(at, keys[f"{key}{MANIFEST}"][0], keys[key][1] if key in keys else None)
         return found
 
     def unfinished(self, like: str, folder: str, before: datetime) -> list[str]:

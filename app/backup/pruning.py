@@ -16,13 +16,12 @@ from app.backup.bucket import Bucket
 from app.backup.failure import BackupFailed
 from app.backup.order import Keep
 from app.backup.retention import Known, lost, rows_of, surplus
+from app.domain.backups import SKEW, is_later
 
 _LEFT_OVER: Final = timedelta(days=2)
 """Longer than any Job of ours may run."""
 _UNFINISHED: Final = timedelta(days=1)
 """Between an object's last byte and its manifest lie one read of it and two requests."""
-_SKEW: Final = timedelta(minutes=10)
-"""So far a stamp, of the service's clock, may be ahead of the clock here."""
 _TOLD_ALWAYS: Final = ("kind", "database", "namespace")
 _TOLD_SINCE: Final = ("system", "name_digest", "account")
 """What of a manifest says whose it is; the second ones are not in older manifests, nor where the login may not see them."""
@@ -83,7 +82,7 @@ def prune(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) ->
         if fewer := lost(found.before[1], own) if found.before else "":
             words = f"fewer rows than in the backup before: {fewer}. Older ones were left alone for that"
             return "; ".join([words, *found.words])
-        if found.ahead > _SKEW:
+        if found.ahead > SKEW:
             minutes = round(found.ahead.total_seconds() / 60)
             words = f"its stamp is {minutes} minutes ahead of the clock here, so that nobody knows how old the others are: they were left alone"
             return "; ".join([words, *found.words])
@@ -116,7 +115,7 @@ def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) 
             found.known[key] = Known(listed.at, rows_of(own), own.get("restored") is True)
         elif listed.bytes is None:
             found.broken += 1
-        elif listed.at > latest:
+        elif is_later(listed.at, latest):
             found.later += 1
         elif (told := _manifest(bucket, key)) is None or not _of_one_origin(own, told):
             found.foreign += 1

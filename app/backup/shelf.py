@@ -7,13 +7,14 @@ library's calls block, so each look is a thread of its own, for half a minute at
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
 
-from app.backup.bucket import Bucket
+from app.backup.bucket import Bucket, Listed
 from app.backup.failure import BackupFailed
 from app.backup.order import STORE_KEYS, Place
-from app.domain.backups import Shelf, Stored
+from app.domain.backups import LATER, UNSEEN, Shelf, Stored, is_later
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable, RemediatorError
 from app.domain.secret import text_of
@@ -26,12 +27,12 @@ _LOOKED_AT: Final = 50  # newest backups whose manifests are read for one that i
 class Shelves:
     """See the port."""
 
-    async def find(self, cluster: Cluster, shelf: Shelf, key: str) -> Stored | None:
+    async def find(self, cluster: Cluster, shelf: Shelf, key: str, now: datetime) -> Stored | None:
         """See the port."""
         login = await _login(cluster, shelf)
         try:
             async with asyncio.timeout(_WITHIN):
-                return await asyncio.to_thread(_find, shelf, login, key)
+                return await asyncio.to_thread(_find, shelf, login, key, now)
         except TimeoutError:
             text = f"the store gave no answer within {_WITHIN:g} s"
             raise ProbeUnavailable(text, code="store_failed", where=shelf.url) from None
@@ -53,28 +54,56 @@ async def _login(cluster: Cluster, shelf: Shelf) -> dict[str, str]:
     return found
 
 
-def _find(shelf: Shelf, login: Mapping[str, str], key: str) -> Stored | None:
+def _find(shelf: Shelf, login: Mapping[str, str], key: str, now: datetime) -> Stored | None:
     bucket = Bucket(Place(shelf.url, shelf.endpoint, shelf.region), login)
-    if not key:
-        there = bucket.backups(shelf.folder)
-        other, broken = None, ""
-        for newest in sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT]:
-            try:
-                manifest = bucket.manifest(newest)
-            except BackupFailed as error:
-                if error.code != "altered":
-                    raise
-                broken = broken or newest
-                continue
-            if manifest.get("safety"):  # of the state that a restore was to get rid of
-                continue
-            if shelf.holds(manifest):
-                _refuse_broken(broken, newest)
-                return Stored(newest, manifest, bucket.size(newest))
-            other = other or (newest, manifest)
-        _refuse_broken(broken, other[0] if other else "")
-        return Stored(*other, bucket.size(other[0])) if other else None
-    return Stored(key, bucket.manifest(key), bucket.size(key))
+    if key:
+        return Stored(key, bucket.manifest(key), bucket.size(key))
+    listed = bucket.backups(shelf.folder)
+    there = {key: one for key, one in listed.items() if not is_later(one.at, now)}
+    later = {key: one for key, one in listed.items() if key not in there}
+    _refuse_behind(later, there, now)
+    newest = _newest(bucket, shelf, sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT])
+    if len(there) > _LOOKED_AT and not (newest and shelf.holds(newest[1])):
+        text = f"of {len(there)} only the newest {_LOOKED_AT} were looked at, and none of them is to be taken for {shelf.server or 'this'}"
+        raise BackupFailed(text, code=UNSEEN)
+    return Stored(*newest, bucket.size(newest[0]), len(later)) if newest else None
+
+
+def _newest(
+    bucket: Bucket, shelf: Shelf, newest_first: Sequence[str]
+) -> tuple[str, Mapping[str, Any]] | None:
+    """Key and manifest of the first of the shelf's server, else of the first of another one."""
+    other, broken = None, ""
+    for key in newest_first:
+        try:
+            manifest = bucket.manifest(key)
+        except BackupFailed as error:
+            if error.code != "altered":
+                raise
+            broken = broken or key
+            continue
+        if manifest.get("safety"):  # of the state that a restore was to get rid of
+            continue
+        if shelf.holds(manifest):
+            _refuse_broken(broken, key)
+            return key, manifest
+        other = other or (key, manifest)
+    _refuse_broken(broken, other[0] if other else "")
+    return other
+
+
+def _refuse_behind(later: Mapping[str, Listed], there: Mapping[str, Listed], now: datetime) -> None:
+    """Where the store wrote one of those later than now too, it is the clock here that is behind, and the newest may be any of them."""
+    behind = any(is_later(one.written, now) for one in later.values())
+    if later and (behind or not there):
+        last = max(later, key=lambda key: (later[key].at, key))
+        why = (
+            "by the store's clock too: the clock here is behind"
+            if behind
+            else "and there is no other one: the clock here is behind, or was ahead"
+        )
+        text = f"{len(later)} stamped later than now, {why}. The last one is {last}: backup={last} takes it"
+        raise BackupFailed(text, code=LATER)
 
 
 def _refuse_broken(broken: str, good: str) -> None:

@@ -31,10 +31,16 @@ _TABLES = """
     ORDER BY 2, 3
 """
 LOCALE = ("encoding", "collation", "character classes", "provider", "locale of the provider")
-"""What a locale consists of, in this order."""
+"""What a locale consists of in a manifest, in this order. A database may have rules of ICU besides, from PostgreSQL 16 on."""
+_PROVIDERS: Final[Mapping[str, tuple[LiteralString, LiteralString]]] = {
+    "c": (" LOCALE_PROVIDER libc", ""),
+    "i": (" LOCALE_PROVIDER icu", " ICU_LOCALE {}"),
+    "b": (" LOCALE_PROVIDER builtin", " BUILTIN_LOCALE {}"),
+}
+"""Named always where the server knows them: it would take that of its template, by which the same rows are sorted in another way."""
 _LOCALE = """
     SELECT pg_encoding_to_char(encoding), datcollate, datctype, to_jsonb(d) ->> 'datlocprovider',
-        COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale')
+        COALESCE(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules'
     FROM pg_database d WHERE datname = %s
 """
 _PLACE = """
@@ -117,7 +123,7 @@ class Source:
     @property
     def locale(self) -> list[str | None]:
         """Encoding, collation, character classes, provider and its locale of the database: a copy is made with the same."""
-        return list(locale_of(self._connection, self.name) or ())
+        return list(locale_of(self._connection, self.name) or ())[: len(LOCALE)]
 
     def _one(self, statement: str) -> Any:
         with worded():
@@ -198,7 +204,7 @@ def rows_of(options: Mapping[str, str]) -> dict[str, int]:
 
 
 def locale_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
-    """Encoding, collation, character classes, provider and its locale of a database; None when there is none of that name."""
+    """What `LOCALE` names, and the rules of ICU, of a database; None when there is none of that name."""
     with worded():
         return connection.execute(_LOCALE.encode(), [name]).fetchone()
 
@@ -216,11 +222,15 @@ def create(connection: Connection, name: str, locale: Sequence[Any] | None, plac
     if place:
         made += sql.SQL(" TABLESPACE {}").format(sql.Identifier(place))
     if locale:
-        encoding, collate, ctype, provider, of_provider = locale
+        encoding, collate, ctype, provider, of_provider, *rules = locale
         words = sql.SQL(" ENCODING {} LC_COLLATE {} LC_CTYPE {}")
         made += words.format(*map(sql.Literal, (encoding, collate, ctype)))
-        if provider == "i" and of_provider:
-            made += sql.SQL(" LOCALE_PROVIDER icu ICU_LOCALE {}").format(sql.Literal(of_provider))
+        named, its_locale = _PROVIDERS.get(provider or "", ("", ""))
+        made += sql.SQL(named)
+        if its_locale and of_provider:
+            made += sql.SQL(its_locale).format(sql.Literal(of_provider))
+        if rules and rules[0]:
+            made += sql.SQL(" ICU_RULES {}").format(sql.Literal(rules[0]))
     with worded(
         f"the login may not make the database {name} (CREATEDB), or the server does not know its locale"
     ):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission
-from app.domain.database import Activity, Condition, DatabaseAddress, Session, SessionId, Why
+from app.domain.database import EXHAUSTED, Activity, Condition, DatabaseAddress, Session, SessionId, Why
 from app.domain.errors import ObjectChanged, OutcomeUnclear, ProbeUnavailable, TryLater
 from app.domain.inside import NothingToUndo, another_workload, inside
 from app.domain.outcome import ActionResult
@@ -125,7 +125,7 @@ class SessionActuator(NothingToUndo):
         try:
             seen = await clients.databases.activity(clients.cluster, ending.at)
         except ProbeUnavailable as error:
-            return Effect(False if error.code == "exhausted" else None, f"{ending.at}: {error.message}")
+            return Effect(False if error.code == EXHAUSTED else None, f"{ending.at}: {error.message}")
         text = f"{seen.used} of {seen.usable} connections in use"
         if ending.condition.why is Why.BLOCKS:
             longest = seen.longest_held_up()

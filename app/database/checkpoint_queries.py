@@ -123,7 +123,10 @@ _JUDGED: Final = f"(c.checkpoint_id ~ {_V6} AND COALESCE(c.checkpoint ->> 'ts', 
 
 _LOOK: Final[LiteralString] = f"""
     WITH newest AS MATERIALIZED (
-        SELECT c.thread_id, c.checkpoint_ns, max(c.checkpoint_id) AS id FROM checkpoints c
+        SELECT c.thread_id, c.checkpoint_ns,
+            COALESCE(max(c.checkpoint_id) FILTER (
+                WHERE %(planned)s::text IS NULL OR c.checkpoint_id COLLATE "C" < %(planned)s::text), '') AS id
+        FROM checkpoints c
         WHERE c.thread_id = ANY (%(threads)s::text[]) GROUP BY 1, 2
     ),
     mine AS MATERIALIZED (
@@ -162,7 +165,7 @@ _LOOK: Final[LiteralString] = f"""
     ),
     going AS MATERIALIZED (SELECT * FROM removable WHERE not_before AND not_after)
 """
-"""`mine`: all checkpoints of the threads; `removable`: those that may go; `going`: those of them that are on the page.
+"""`newest`: of each thread, with `planned` among those of a time before; `mine`: all checkpoints of the threads; `removable`: those that may go; `going`: those of them that are on the page.
 
 A checkpoint whose value of a channel is `true` and stands among the blobs as well is a snapshot of a DeltaChannel."""
 

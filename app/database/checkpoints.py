@@ -65,7 +65,9 @@ class PostgresCheckpoints:
         except FAULTS as error:
             raise failed(at, error) from None
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
+    async def survey(
+        self, cluster: Cluster, at: DatabaseAddress, before: datetime | int, planned: datetime | None = None
+    ) -> Survey:
         """See the port."""
         try:
             async with (
@@ -73,19 +75,21 @@ class PostgresCheckpoints:
                 Within(_COUNTING + _COUNT / 1000, connection),
             ):
                 version = await _known_version(connection, at)
-                now, about, sizes = row_of(await _one(connection, queries.SERVER), datetime)
-                old = cutoff(now, before)
-                counted = await self._count(connection, old)
+                there, about, sizes = row_of(await _one(connection, queries.SERVER), datetime)
+                here = self.clock.now()
+                old = cutoff(min(there, here), before)
+                counted = await self._count(connection, old, planned)
         except FAULTS as error:
             raise failed(at, error, _COUNT / 1000) from None
-        return Survey(old, version, about, counted, sizes)
+        return Survey(old, version, about, counted, sizes, min(there, here), there - here)
 
-    async def _count(self, connection: Connection, before: datetime) -> Page:
+    async def _count(self, connection: Connection, before: datetime, planned: datetime | None) -> Page:
         began = self.clock.monotonic()
         counted = Page(Tally(), 0, Key())
         await _make_room(connection)
         while counted.last is not None and self.clock.monotonic() - began < _COUNTING:
             values = await _page(connection, before, counted.last, (COUNTED, None))
+            values["planned"] = None if planned is None else id_at(planned)
             try:
                 counted += _told(values, await _one(connection, queries.COUNT, values))
             except psycopg.errors.QueryCanceled as error:
@@ -203,6 +207,7 @@ async def _page(
     return {
         **found,
         "length": length,
+        "planned": None,
         "before_id": id_at(before),
         "before_ts": before.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S"),
     }

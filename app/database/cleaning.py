@@ -34,19 +34,25 @@ UNDO: Final = "nothing to undo: what is removed can only be restored from a back
 @dataclass(frozen=True, slots=True)
 class Cleaning:
     """What an action of this kind says: checkpoints of a time before `before` go. `expected` is what was counted when it was
-    planned; it is no part of what an approval is for, as the tables move on."""
+    planned; it is no part of what an approval is for, as the tables move on. `planned` is when: what is the newest of its thread no more
+    since then was not to go. Actions of older versions do not tell it."""
 
     at: DatabaseAddress
     before: datetime
     expected: Page
+    planned: datetime | None = None
 
     @classmethod
     def of(cls, action: Action) -> Cleaning:
         """Of the action's part and params."""
         part: Any = action.part
         before = datetime.fromisoformat(part["before"])
+        planned = action.params.get("planned")
         return cls(
-            DatabaseAddress.from_json(part["database"]), before, page_from_json(action.params["expected"])
+            DatabaseAddress.from_json(part["database"]),
+            before,
+            page_from_json(action.params["expected"]),
+            datetime.fromisoformat(str(planned)) if planned else None,
         )
 
     def action(self, ref: ObjectRef, target: Target, summary: str) -> Action:
@@ -55,7 +61,11 @@ class Cleaning:
             ActionKind.CLEAN_CHECKPOINTS,
             (ref, target),
             (summary, UNDO),
-            params={"database": str(self.at), "expected": page_to_json(self.expected)},
+            params={
+                "database": str(self.at),
+                "expected": page_to_json(self.expected),
+                "planned": self.planned.isoformat() if self.planned else None,
+            },
             part={"database": self.at.to_json(), "before": self.before.isoformat()},
         )
 
@@ -132,10 +142,13 @@ class CheckpointActuator(NothingToUndo):
         return Partly(f"{what(done.tally)} removed", f"about {counted(left, 'checkpoint')}" if known else "")
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
-        """Counted again: none of what was to go is there."""
+        """Counted again: none of what was to go is there. Who uses an old thread meanwhile makes its last checkpoint one that may go: that is
+        left to the next order, and none of this one's."""
         job = Cleaning.of(action)
         try:
-            seen = await clients.databases.checkpoints.survey(clients.cluster, job.at, job.before)
+            seen = await clients.databases.checkpoints.survey(
+                clients.cluster, job.at, job.before, job.planned
+            )
         except ProbeUnavailable as error:
             return Effect(None, f"{job.at}: {error.message}")
         left = seen.counted.tally.checkpoints.rows
@@ -144,7 +157,7 @@ class CheckpointActuator(NothingToUndo):
                 False, f"{counted(left, 'checkpoint')} older than {job.before:%d %b %Y} still there"
             )
         return Effect(
-            True, f"none of {counted(seen.counted.looked, 'checkpoint')} {_looked_at(seen)} is to go"
+            True, f"none of {counted(seen.counted.looked, 'checkpoint')} {_looked_at(seen)} was to go"
         )
 
 

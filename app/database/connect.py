@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from app.database.login import read_login, with_authority
 from app.database.texts import ADAPTERS, ENCODING, NOT_UTF8
 from app.domain.cluster import Cluster
-from app.domain.database import NO_ROOM, DatabaseAddress
+from app.domain.database import CLOSED, EXHAUSTED, LIMITED, NO_ROOM, DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.odd_servers import ODD, Within
 from app.domain.ports import Clock
@@ -34,13 +34,31 @@ _ATTEMPTS, _PAUSE = 3, 0.3  # for a free connection: they come and go
 
 Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 
-_EXHAUSTED = "exhausted"
+_COME_AND_GO: Final = frozenset({EXHAUSTED, LIMITED})
 _SAID: Final = (
     (
-        re.compile(
-            r"too many clients already|remaining connection slots are reserved|too many connections for"
-        ),
-        _EXHAUSTED,
+        re.compile(r"too many connections for role"),
+        LIMITED,
+        "the role of the Secret has as many connections as its own limit allows (CONNECTION LIMIT of the role), whatever the server has free",
+    ),
+    (
+        re.compile(r"too many connections for database"),
+        LIMITED,
+        "the database has as many connections as its own limit allows (CONNECTION LIMIT of the database, 0 where somebody closed it)",
+    ),
+    (
+        re.compile(r"no more connections allowed"),
+        LIMITED,
+        "the pooler before the server takes no more clients (max_client_conn, or its limit for a user or a database)",
+    ),
+    (
+        re.compile(r"is not currently accepting connections"),
+        CLOSED,
+        "the database is closed: somebody set ALLOW_CONNECTIONS false",
+    ),
+    (
+        re.compile(r"too many clients already|remaining connection slots are reserved"),
+        EXHAUSTED,
         "the server has no free connection for this login",
     ),
     (
@@ -162,7 +180,7 @@ class Connections:
                 raise ProbeUnavailable(text, code="unreachable", where=str(at)) from None
             except psycopg.Error as error:
                 code, words = said(error)
-                if code != _EXHAUSTED or attempt == _ATTEMPTS - 1:
+                if code not in _COME_AND_GO or attempt == _ATTEMPTS - 1:
                     # The cause would show the login: libpq repeats user and host.
                     raise ProbeUnavailable(words, code=code, where=str(at)) from None
                 await self._clock.sleep(_PAUSE)

@@ -175,7 +175,7 @@ class PostgresCopies:
         self,
         to: tuple[Cluster, DatabaseAddress, str],
         names: Sequence[tuple[str, str]],
-        closed: str,
+        closed: Sequence[str],
         ask: Callable[[], Awaitable[None]],
         number: int = 0,
     ) -> None:
@@ -249,7 +249,9 @@ def _databases(
     )
 
 
-async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: str, number: int) -> None:
+async def _rename(
+    conn: Connection, names: Sequence[tuple[str, str]], closed: Sequence[str], number: int
+) -> None:
     await conn.execute(_AS_LOGIN)
     await conn.execute("SET LOCAL lock_timeout = '5s'")
     await conn.execute("SET LOCAL statement_timeout = 0")
@@ -266,7 +268,7 @@ async def _rename(conn: Connection, names: Sequence[tuple[str, str]], closed: st
             text = f"{names[0][0]} is another database by now; nothing was renamed"
             raise ProbeUnavailable(text, code="changed")
     for _, new in names:
-        word = sql.SQL("false" if new == closed else "true")
+        word = sql.SQL("false" if new in closed else "true")
         await conn.execute(
             sql.SQL("ALTER DATABASE {} WITH ALLOW_CONNECTIONS {}").format(sql.Identifier(new), word)
         )

@@ -94,7 +94,7 @@ class ExchangeActuator:
         to = (clients.cluster, exchange.at, exchange.entry)
         try:
             await clients.databases.copies.rename(
-                to, exchange.forth, exchange.kept, _last_look(means, action), exchange.id
+                to, exchange.forth, (exchange.kept,), _last_look(means, action), exchange.id
             )
         except OutcomeUnclear as lost:
             return await _read_back(clients, action, lost)
@@ -119,7 +119,9 @@ class ExchangeActuator:
             raise ProbeUnavailable(text, code=IN_USE, where=str(exchange.at))
         to = (clients.cluster, exchange.at, exchange.entry)
         try:
-            await clients.databases.copies.rename(to, exchange.back, exchange.copy, _last_look(means, action))
+            await clients.databases.copies.rename(
+                to, exchange.back, exchange.closed_back, _last_look(means, action)
+            )
         except OutcomeUnclear as lost:
             await _taken_back(clients, action, lost)
         else:

@@ -114,7 +114,9 @@ async def _info(at: CacheAddress, options: Options) -> Mapping[str, Any]:
     except (faults.ConnectionError, faults.TimeoutError, OSError, ssl.SSLError, UnicodeError) as error:
         words, code = _said(error)  # a UnicodeError: the name is none that can be resolved
     except faults.RedisError as error:
-        words, code = f"the server answers, and INFO failed ({type(error).__name__})", "query_failed"
+        words, code = _said(error)
+        if code == "unreachable":  # it answered, and none of the words that we know
+            words, code = f"the server answers, and INFO failed ({type(error).__name__})", "query_failed"
     except ODD:
         words, code = "what answers there is no Redis", "query_failed"
     finally:
@@ -130,6 +132,11 @@ def _said(error: Exception) -> tuple[str, str]:
         return "the server has no free connection", "exhausted"
     if "NOAUTH" in text or "WRONGPASS" in text or "invalid username-password" in text:
         return "the server answers, and refuses the login of the Secret", "login_refused"
+    if "protected mode" in text:
+        return (
+            "the server answers, and takes nobody from another host (protected mode): it has neither a password nor an address to listen on",
+            "login_refused",
+        )
     if "certificate" in text.lower() or "ssl" in text.lower():
         return "no encrypted connection could be made", "unreachable"
     if "refused" in text or "Connect call failed" in text:

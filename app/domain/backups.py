@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from app.domain.cluster import Cluster
@@ -17,6 +18,12 @@ from app.domain.text import CONTROL
 LONGEST_MANIFEST: Final = 4 * 1024 * 1024
 """Bytes: some ten thousand tables with long names."""
 _BOUNDS: Final = Bounds(values=200_000, containers=1_000)
+SKEW: Final = timedelta(minutes=10)
+"""So far a stamp, of the service's clock of then, may be ahead of a clock that reads it."""
+LATER: Final = "stamped_later"
+"""Code of the error that nothing is the newest, as clocks disagree."""
+UNSEEN: Final = "unseen"
+"""Code of the error that none was found among those that were looked at, and that there are more."""
 _MAX_BIGINT: Final = 2**63 - 1  # what a database counts with
 _LONGEST_TEXT: Final = 1_000
 _DEEPEST: Final = 3
@@ -43,11 +50,19 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """One backup: its key, what its manifest says, and the bytes that stand under its key; None when nothing does."""
+    """One backup: its key, what its manifest says, and the bytes that stand under its key; None when nothing does. `later` are the others of
+    its folder that were not looked at for the newest, as their stamps are later than now."""
 
     key: str
     manifest: Mapping[str, Any]
     bytes: int | None
+    later: int = 0
+
+
+def is_later(at: datetime, now: datetime) -> bool:
+    """Whether a stamp is later than now: a clock was ahead once, so nobody knows of when it is. It counts for nothing until then: neither as
+    the newest, nor as one that replaces another."""
+    return at > now + SKEW
 
 
 def server_of(manifest: Mapping[str, Any]) -> str:
@@ -81,8 +96,8 @@ def _plain(value: Any, deep: int) -> bool:
 class Backups(Protocol):
     """All object stores that rules name."""
 
-    async def find(self, cluster: Cluster, shelf: Shelf, key: str) -> Stored | None:
-        """The backup under this key, or with an empty key the newest of the folder that has a manifest, of the shelf's server if there is one of
-        it; None when there is none.
-        Raises ProbeUnavailable (`no_login`, or a code of the store), without anything of a login."""
+    async def find(self, cluster: Cluster, shelf: Shelf, key: str, now: datetime) -> Stored | None:
+        """The backup under this key, or with an empty key the newest of the folder that has a manifest and is not stamped later than `now`, of the
+        shelf's server if there is one of it; None when there is none.
+        Raises ProbeUnavailable (`no_login`, `stamped_later`, `unseen`, or a code of the store), without anything of a login."""
         ...

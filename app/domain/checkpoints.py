@@ -112,13 +112,16 @@ class Page:
 class Survey:
     """A count of what is of a time before `before`, in the pages that could be gone through in the time that was given: all of
     them when `counted.last` is None. `about` is how many checkpoints the server thinks there are, `version` the number of
-    LangGraph's last migration, `sizes` the bytes of the tables on disk with their indexes, by name."""
+    LangGraph's last migration, `sizes` the bytes of the tables on disk with their indexes, by name. `now` is the earlier of the server's
+    clock and this service's, and `ahead` by how much the server's is ahead of it."""
 
     before: datetime
     version: int
     about: int
     counted: Page
     sizes: Mapping[str, int]
+    now: datetime
+    ahead: timedelta = timedelta(0)
 
 
 class Checkpoints(Protocol):
@@ -129,9 +132,13 @@ class Checkpoints(Protocol):
         """The tables that the login may not read and delete from, in a quick look."""
         ...
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
+    async def survey(
+        self, cluster: Cluster, at: DatabaseAddress, before: datetime | int, planned: datetime | None = None
+    ) -> Survey:
         """Count what is old, in pages and for a limited time: of a time before `before`, or older than so many days by the
-        server's clock, cut to whole hours. Changes nothing. The login has to be able to read the tables."""
+        earlier of the server's clock and this service's, cut to whole hours: what is removed is gone, so the one that is ahead is not
+        believed. With `planned`, as it was by then: a checkpoint that is the newest no more since that time does not count.
+        Changes nothing. The login has to be able to read the tables."""
         ...
 
     async def remove(

@@ -8,7 +8,7 @@ comment of the database, which it keeps under every name. Implemented by `app.da
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 from app.domain.cluster import Cluster
@@ -147,7 +147,8 @@ class Server:
 class Exchange:
     """A copy that takes the place of the database at an address. `entry` is the database to connect to meanwhile; `live`, `copy` and
     `kept` are names: of the place, of the copy before, and of the replaced one afterwards (empty when there is none);
-    `mark` is the validated copy's; `id` is the number of the database that is replaced, 0 when there is none."""
+    `mark` is the validated copy's; `id` is the number of the database that is replaced, 0 when there is none;
+    `was_closed`: it took no connections (ALLOW_CONNECTIONS false), as somebody wanted it, and gets that back with its name."""
 
     at: DatabaseAddress
     entry: str
@@ -156,6 +157,7 @@ class Exchange:
     kept: str
     mark: str
     id: int = 0
+    was_closed: bool = False
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the record of an action."""
@@ -167,13 +169,15 @@ class Exchange:
             "kept": self.kept,
             "mark": self.mark,
             "id": self.id,
+            **({"was_closed": True} if self.was_closed else {}),
         }
 
     @classmethod
     def from_json(cls, data: Any) -> Exchange:
         """Rebuild from `to_json`."""
         names = (data.get(name, 0) for name in ("entry", "live", "copy", "kept", "mark", "id"))
-        return cls(DatabaseAddress.from_json(data["database"]), *names)
+        found = cls(DatabaseAddress.from_json(data["database"]), *names)
+        return replace(found, was_closed=bool(data.get("was_closed", False)))
 
     def done(self, server: Server) -> bool:
         """The validated copy is in its place."""
@@ -245,6 +249,11 @@ class Exchange:
         """Those of taking it back."""
         return ((self.live, self.copy), (self.kept, self.live))
 
+    @property
+    def closed_back(self) -> tuple[str, ...]:
+        """Those of `back` that are closed then."""
+        return (self.copy, self.live) if self.was_closed else (self.copy,)
+
 
 class Copies(Protocol):
     """All methods raise ProbeUnavailable as the port `Databases` does."""
@@ -257,7 +266,7 @@ class Copies(Protocol):
         self,
         to: tuple[Cluster, DatabaseAddress, str],
         names: Sequence[tuple[str, str]],
-        closed: str,
+        closed: Sequence[str],
         ask: Callable[[], Awaitable[None]],
         number: int = 0,
     ) -> None:

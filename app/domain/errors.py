@@ -121,7 +121,7 @@ class ProbeUnavailable(TryLater):
     code = "probe_unavailable"
 
 
-PASSING = frozenset({"unreachable", "exhausted", "query_failed"})
+PASSING = frozenset({"unreachable", "exhausted", "limited", "query_failed"})
 """Codes of those that may well work in a moment. A login that is missing or refused is not among them."""
 
 

@@ -7,6 +7,7 @@ be there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from app.domain.backups import Shelf, Stored
@@ -32,8 +33,9 @@ class SimBackups:
     def __init__(self, stored: Sequence[StoredBackup], ask: Asking) -> None:
         self._stored, self._ask = stored, ask
 
-    async def find(self, cluster: Cluster, shelf: Shelf, key: str) -> Stored | None:
-        """See the port."""
+    async def find(self, cluster: Cluster, shelf: Shelf, key: str, now: datetime) -> Stored | None:
+        """See the port. No clock of a scenario is ahead."""
+        del now
         try:
             await cluster.get(Kind.SECRET, shelf.namespace, shelf.secret)
         except RemediatorError as error:

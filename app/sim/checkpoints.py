@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from pydantic import Field
 
@@ -79,6 +79,7 @@ class Tables:
 
     def __init__(self, spec: LangGraph, start: datetime) -> None:
         self.spec = spec
+        self.planned: datetime | None = None
         self.rows = {row.key: row for row in _made(spec, start)}
         self.blobs = {blob: row.kind.bytes for row in self.rows.values() for blob in row.blobs}
         self.writes = {row.key: row.kind.bytes for row in self.rows.values()}
@@ -109,8 +110,10 @@ class Tables:
 
     def passed(self, row: Checkpoint, before: datetime) -> bool:
         """It is old, and its thread has gone on in its namespace."""
-        newest = max(key for key in self.rows if key[:2] == row.key[:2])
-        return not row.kind.odd and row.at < before and row.key != newest
+        until = self.planned or datetime.max.replace(tzinfo=UTC)
+        mine = [key for key, one in self.rows.items() if key[:2] == row.key[:2] and one.at < until]
+        newest = max(mine, default=Key())
+        return not row.kind.odd and row.at < before and row.key < newest
 
     def _goes(self, row: Checkpoint, before: datetime) -> bool:
         mine = [x for x in self.rows.values() if x.key.thread == row.key.thread]
@@ -170,11 +173,14 @@ class SimCheckpoints:
 
         return await self._reach((cluster, at), "sql", act)
 
-    async def survey(self, cluster: Cluster, at: DatabaseAddress, before: datetime | int) -> Survey:
-        """See the port."""
+    async def survey(
+        self, cluster: Cluster, at: DatabaseAddress, before: datetime | int, planned: datetime | None = None
+    ) -> Survey:
+        """See the port. The server's clock is the world's."""
 
         def act(seen: Reached) -> Survey:
             tables = self._of(seen, at).copy()
+            tables.planned = planned
             old = cutoff(seen.now, before)
             rows = list(tables.rows.values())
             delta = {row.key.thread for row in rows if row.kind.delta}
@@ -187,7 +193,7 @@ class SimCheckpoints:
             }
             odd = sum(row.kind.odd for row in rows)
             counted = Page(tables.remove(going), len(rows), None, kept, odd)
-            return Survey(old, tables.spec.version, len(rows), counted, sizes)
+            return Survey(old, tables.spec.version, len(rows), counted, sizes, seen.now)
 
         return await self._reach((cluster, at), "sql", act)
 

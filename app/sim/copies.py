@@ -63,7 +63,7 @@ class SimCopies:
         self,
         to: tuple[Cluster, DatabaseAddress, str],
         names: Sequence[tuple[str, str]],
-        closed: str,
+        closed: Sequence[str],
         ask: Callable[[], Awaitable[None]],
         number: int = 0,
     ) -> None:
@@ -81,7 +81,7 @@ class SimCopies:
                     raise ProbeUnavailable(text, code=IN_USE, where=str(at))
                 if old not in found or new in found:
                     raise ProbeUnavailable("the renaming failed", code="query_failed", where=str(at))
-                found[new] = replace(found.pop(old), name=new, open=new != closed)
+                found[new] = replace(found.pop(old), name=new, open=new not in closed)
             self._state(seen).databases = found
             self._renamed(at, names[-1][1])
 

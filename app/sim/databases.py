@@ -17,6 +17,7 @@ from pydantic import Field
 from app.domain.cluster import Cluster
 from app.domain.copies import Found, prepared, replicating, waiting_slot
 from app.domain.database import (
+    EXHAUSTED,
     OURS,
     PREPARED_PID,
     Activity,
@@ -333,7 +334,7 @@ class SimDatabases:
         usable = server.max_connections - server.reserved
         if len(clients) >= usable:
             text = "the server has no free connection for this login"
-            raise ProbeUnavailable(text, code="exhausted", where=str(at))
+            raise ProbeUnavailable(text, code=EXHAUSTED, where=str(at))
         return Activity(
             now=self._world.now,
             version="15.18 (simulated)",

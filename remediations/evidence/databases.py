@@ -1,7 +1,7 @@
 """What a PostgreSQL server says of its connections: how many, whose, idle in a transaction, waiting for a lock.
 
 Called by the handler of database connections. A connection that cannot be made is unknown, and no word on the server; that none is
-free is the server's own word. Findings and their data, by code:
+free, or that role or database take no more, is the server's own word. Findings and their data, by code:
 `database.connection` `code` (empty, or why nobody could look), `crowded`; `database.idle` `sessions`, `denied`, `reason`, `vain` (why it helps nobody to end them);
 `database.locks` stands in `database_locks`; `database.clients` `share`, `addresses`; `database.replication` `held`: the slots that nobody reads, in words.
 """
@@ -15,7 +15,10 @@ from datetime import timedelta
 
 from app.domain.cluster import Cluster
 from app.domain.database import (
+    CLOSED,
+    EXHAUSTED,
     IDLE,
+    LIMITED,
     Activity,
     Condition,
     DatabaseAddress,
@@ -36,7 +39,7 @@ from remediations.evidence.usage import count, joined, memory, percent, span
 CONNECTION, CLIENTS, IDLERS, REPLICATION = (
     "database.connection", "database.clients", "database.idle", "database.replication"
 )  # fmt: skip
-_TOLD = frozenset({"exhausted", "disk_full"})
+_TOLD = frozenset({EXHAUSTED, LIMITED, CLOSED, "disk_full"})
 """Codes of a failed connection that are the server's own word on what is wrong."""
 _SHOWN, _NAMED = 8, 2
 _AGES = ((60, "under 1 min"), (600, "1 to 10 min"), (3_600, "10 to 60 min"), (float("inf"), "over 1 h"))
@@ -67,7 +70,7 @@ async def database_findings(
     try:
         seen = await source.activity(cluster, at)
     except ProbeUnavailable as error:
-        return [not_looked(CONNECTION, at, error, _TOLD, {"crowded": error.code == "exhausted"})]
+        return [not_looked(CONNECTION, at, error, _TOLD, {"crowded": error.code == EXHAUSTED})]
     return [
         _connection(at, seen, limits), _clients(seen), _idlers(seen, limits), locks_finding(seen, limits.lock), _replication(seen.replication)
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, Final, TypeGuard
 
 from app.backup.order import KIND, Form, database_of, folder_of
-from app.domain.backups import Shelf, Stored, server_of
+from app.domain.backups import LATER, UNSEEN, Shelf, Stored, server_of
 from app.domain.copies import Server, Wal
 from app.domain.database import DatabaseAddress
 from app.domain.errors import ProbeUnavailable, RemediatorError, TryLater
@@ -38,6 +38,11 @@ _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
 _LONGEST_WORDS: Final = 200
 _LONGEST_KEY: Final = 200
+_WAYS: Final = {
+    "altered": "name the backup in the order, or remove that manifest",
+    LATER: "name the backup in the order, once you know by its manifest when it was made; set the clock that is wrong",
+    UNSEEN: "name the backup in the order: older ones were not looked at",
+}
 _BY_SECRET: Final = "the database of Secret "
 
 
@@ -141,6 +146,7 @@ def _told(server: Server) -> Finding:
         "there": live is not None,
         "id": live.id if live else 0,
         "closed": live.closed if live else "",
+        "open": live is None or live.open,
         "kept_back": list(live.kept_back) if live else [],
         "left_behind": list(live.left_behind) if live else [],
     }
@@ -191,14 +197,11 @@ async def backup_finding(
         text = "the rule's params name no store_secret, so the service cannot look for a backup"
         return obstacle(BACKUP, text), None
     try:
-        found = await scene.backups.find(scene.cluster, shelf, key)
+        found = await scene.backups.find(scene.cluster, shelf, key, scene.now)
     except ProbeUnavailable as error:
         what = f"backup {_said(key, _LONGEST_KEY)}" if key else f"backups in {shelf.url}/{shelf.folder}"
         text = f"The {what} could not be looked at: {error.message}"
-        broken = error.code == "altered"
-        advice = (
-            "name the backup in the order, or remove that manifest" if broken else "make the store answer"
-        )
+        advice = _WAYS.get(error.code, "make the store answer")
         return Finding(BACKUP, text, Certainty.UNKNOWN, {"advice": advice}), None
     if found is None:
         return obstacle(BACKUP, f"there is no backup with a manifest in {shelf.url}/{shelf.folder}"), None
@@ -211,6 +214,8 @@ async def backup_finding(
         f"{found.key}: {memory(told['bytes'])}, sha256 {str(told['sha256'])[:16]}, complete {_said(told.get('ended', '?'))[:16]}, "
         f"{rows} rows of {count(len(told['rows']), 'table')}, PostgreSQL {_said(told['server'])}{tried}"
     )
+    if found.later:
+        text += f"; {found.later} stamped later than now, of which nobody knows when they were made: each is taken by name alone"
     return Finding(
         BACKUP, text, data={"key": found.key, "sha256": told["sha256"], "bytes": told["bytes"]}
     ), found

@@ -74,7 +74,7 @@ async def test_they_are_removed_after_a_yes_and_people_see_how_far_it_is(tmp_pat
     assert (await the_incident(rig)).state is IncidentState.FIXED
     (done,) = await trail(rig, EventKind.ACTION_ENDED)
     assert "76 checkpoints (12.2 MiB)" in done.data["text"]
-    assert "none of 42 checkpoints looked at is to go" in rig.notebook.text
+    assert "none of 42 checkpoints looked at was to go" in rig.notebook.text
     assert "nothing to undo: what is removed can only be restored from a backup" in rig.notebook.text
     await rig.close()
 

@@ -39,7 +39,7 @@ class Place:
     url: str = ""
     asked: list[str] = field(default_factory=list)
 
-    async def rename(self, names: Any, closed: str) -> None:
+    async def rename(self, names: Any, *closed: str) -> None:
         await self.copies.rename(
             (self.cluster, self.exchange.at, self.exchange.entry), names, closed, self.ask
         )
@@ -142,10 +142,10 @@ async def test_another_database_of_the_same_name_is_not_exchanged(place: Place) 
     assert seen.live is not None
     to, forth = (place.cluster, place.exchange.at, place.exchange.entry), place.exchange.forth
     with pytest.raises(ProbeUnavailable) as refused:
-        await place.copies.rename(to, forth, place.exchange.kept, place.ask, seen.live.id + 10_000)
+        await place.copies.rename(to, forth, (place.exchange.kept,), place.ask, seen.live.id + 10_000)
     assert refused.value.code == "changed"
     assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
-    await place.copies.rename(to, forth, place.exchange.kept, place.ask, seen.live.id)
+    await place.copies.rename(to, forth, (place.exchange.kept,), place.ask, seen.live.id)
     after = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
     kept = after.find(place.exchange.kept)
     assert kept is not None
@@ -158,7 +158,7 @@ async def test_promise_10_what_holds_it_stops_it_before_the_first_statement(plac
 
     to = (place.cluster, place.exchange.at, place.exchange.entry)
     with pytest.raises(ProbeUnavailable, match="held"):
-        await place.copies.rename(to, place.exchange.forth, place.exchange.kept, held)
+        await place.copies.rename(to, place.exchange.forth, (place.exchange.kept,), held)
     assert await place.names() == {"live": ("", True), "copy": (MARK, True)}
 
 

@@ -188,3 +188,9 @@ async def test_a_role_that_a_setting_gives_the_login_changes_nothing(place: Plac
         assert (seen.login, seen.may_create, rights_obstacle(seen, superuser=False)) == (owner, True, "")
         await place.rename(place.exchange.forth, place.exchange.kept)
     assert await place.names() == {"live": (MARK, True), "kept": ("", False)}
+
+
+async def test_a_database_that_was_closed_is_so_again_after_an_undo(place: Place) -> None:
+    await place.rename(place.exchange.forth, place.exchange.kept)
+    await place.rename(place.exchange.back, *replace(place.exchange, was_closed=True).closed_back)
+    assert await place.names() == {"live": ("", False), "copy": (MARK, False)}

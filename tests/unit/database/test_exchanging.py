@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -36,6 +37,7 @@ class Copies:
         self.renames, self.seen = renames, seen
         self.then = seen if then == () else then
         self.sent: list[Sequence[tuple[str, str]]] = []
+        self.closed: tuple[str, ...] = ()
 
     async def look(self, cluster: Any, at: Any, entry: str) -> Server:
         del cluster, at, entry
@@ -44,10 +46,11 @@ class Copies:
         return Server("16.4", 16, "live", superuser=False, may_create=True, databases=self.seen)
 
     async def rename(
-        self, to: Any, names: Sequence[tuple[str, str]], closed: str, ask: Any, number: int = 0
+        self, to: Any, names: Sequence[tuple[str, str]], closed: Sequence[str], ask: Any, number: int = 0
     ) -> None:
-        del to, closed, number
+        del to, number
         await ask()
+        self.closed = tuple(closed)
         self.sent.append(names)
         self.seen = self.then
         if self.renames:
@@ -211,3 +214,17 @@ async def test_promise_5_it_is_looked_at_again_right_before(what: str) -> None:
     means, action = world(Copies(None, seen))
     found = await ExchangeActuator().check(means.clients, action)
     assert (found.ref is None, found.text if why else "") == (bool(why), why)
+
+
+@pytest.mark.parametrize("was_closed", [True, False])
+async def test_an_undo_closes_again_what_somebody_had_closed(
+    monkeypatch: pytest.MonkeyPatch, was_closed: bool
+) -> None:
+    """It was closed so that nobody writes into it."""
+    monkeypatch.setattr(f"{__name__}.EXCHANGE", replace(EXCHANGE, was_closed=was_closed))
+    copies = Copies(None, AFTER, BEFORE)
+    means, action = world(copies)
+    assert Exchange.from_json(action.part).was_closed is was_closed
+    undone = await ExchangeActuator().undo(means, action, "run_1/0.5")
+    assert undone.result is UndoResult.UNDONE
+    assert copies.closed == (("copy", "live") if was_closed else ("copy",))

@@ -216,6 +216,20 @@ async def test_an_odd_answer_of_a_cache_is_an_error_of_the_port(
     assert (await _cache(_always(REDIS[answer]))).code in ("query_failed", "unreachable", "login_refused")
 
 
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        ("-ERR max number of clients reached", "exhausted", "no free connection"),
+        ("-ERR max number of clients + cluster connections reached", "exhausted", "no free connection"),
+        ("-DENIED Redis is running in protected mode because ...", "login_refused", "protected mode"),
+    ],
+)
+async def test_a_refusal_of_a_cache_is_told_by_its_own_word(answer: str, code: str, words: str) -> None:
+    error = await _cache(_always(f"{answer}\r\n".encode()))
+    assert error.code == code
+    assert words in error.message
+
+
 async def test_a_cache_that_ends_in_mid_answer_is_an_error_of_the_port() -> None:
     assert (await _cache(_closes)).code == "unreachable"
 

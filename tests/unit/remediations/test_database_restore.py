@@ -9,13 +9,14 @@ import pytest
 
 from app.backup.order import new_name, safe_name
 from app.domain.backups import Stored
-from app.domain.copies import Found, Server
+from app.domain.copies import Exchange, Found, Server
 from app.domain.database import DatabaseAddress
 from app.domain.json import digest
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import drawn
 from app.domain.target import Kind
-from app.sim.backups import StoredBackup
+from app.sim.backups import SimBackups, StoredBackup
+from app.sim.copies import SimCopies
 from remediations.database_restore import RESTORE
 from remediations.evidence.restores import _from_elsewhere, rights_obstacle
 from tests.orders import ORDERS
@@ -145,7 +146,7 @@ async def test_what_earlier_restores_have_kept_is_told() -> None:
     at = DatabaseAddress("rag7", "postgres.rag7.svc", 0, "", "langgraph-secrets", url_key="DATABASE_URL")
     kept = "langgraph_checkpoints_before_20260303t050607"
     to = (play.cluster, at, "postgres")
-    await play.cluster.databases.copies.rename(to, [("langgraph_checkpoints", kept)], kept, _nothing_held)
+    await play.cluster.databases.copies.rename(to, [("langgraph_checkpoints", kept)], [kept], _nothing_held)
     text = told(*await play.look())
     assert f"{kept} is still there: 52 MiB; drop it when nobody needs it any more" in text
     assert "there is no database langgraph_checkpoints" in text
@@ -281,3 +282,33 @@ async def test_names_of_copies_fit_and_do_not_meet(database: str) -> None:
     assert all(len(n.encode()) <= 63 for n in names)
     address: Any = exchange["database"]
     assert DatabaseAddress.from_json(address).database == database
+
+
+async def test_backups_that_are_stamped_later_than_now_are_told_to_whoever_approves(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real: Any = SimBackups.find
+
+    async def ahead(*asked: Any) -> Stored:
+        found: Stored = await real(*asked)
+        return replace(found, later=2)
+
+    monkeypatch.setattr(SimBackups, "find", ahead)
+    assert "2 stamped later than now" in (await step_of(stage())).why
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+async def test_the_plan_remembers_whether_somebody_had_closed_the_database(
+    is_open: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real: Any = SimCopies.look
+
+    async def closed(*asked: Any) -> Server:
+        server: Server = await real(*asked)
+        return replace(server, databases=tuple(replace(d, open=is_open) for d in server.databases))
+
+    monkeypatch.setattr(SimCopies, "look", closed)
+    step = await step_of(stage(), without_safety_backup=True)
+    (exchange,) = [a.part for a in step.actions if a.kind is ActionKind.EXCHANGE_DATABASE]
+    assert Exchange.from_json(exchange).was_closed is not is_open
