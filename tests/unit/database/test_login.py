@@ -45,7 +45,12 @@ def test_a_list_of_hosts_is_one() -> None:
             "web:pw@hunter/5@db/shop",
             "we@hunter:pw@db/shop",
         ),
-        *("web:pw@hunter%40db/shop", "web:pw@db:hunter/shop", "web:pw@db:0/shop", "web:pw@db:5,db:99999/shop"),
+        *(
+            "web:pw@hunter%40db/shop",
+            "web:pw@db:hunter/shop",
+            "web:pw@db:0/shop",
+            "web:pw@db:5,db:99999/shop",
+        ),
     ],
 )
 def test_promise_12_the_end_of_a_password_is_taken_for_no_host(url: str) -> None:
