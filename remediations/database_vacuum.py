@@ -32,6 +32,8 @@ TABLES = "database.tables"
 """The finding; its data: `code`, empty or why nobody could look, and then `since`, `held`, `wanted` and
 `stands`: there are tables that it may vacuum, and none has to be."""
 _SHOWN = 8
+_MAX_LONGEST = 24 * 86_400
+"""Seconds: the server's own limit of a statement is a number of milliseconds below 2^31, and 0 would be no limit at all."""
 
 
 class DatabaseVacuumParams(DatabaseParams):
@@ -43,7 +45,9 @@ class DatabaseVacuumParams(DatabaseParams):
         default=None, ge=0, le=1, description="Only tables with at least this share of dead rows, e.g. 0.2."
     )
     most: int = Field(default=200, ge=1, le=500, description="At most so many tables.")
-    longest: Seconds = Field(default=7_200, description="Seconds that the vacuum of one table may take.")
+    longest: Seconds = Field(
+        default=7_200, ge=1, le=_MAX_LONGEST, description="Seconds that the vacuum of one table may take."
+    )
     held: Seconds = Field(
         default=600, description="Begin nothing while a transaction has been open for longer, in seconds."
     )

@@ -99,6 +99,7 @@ def aim(query: str, target: Target) -> str:
 # numbers in the base unit are taken too, so that stored parameters read back. Pure.
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+_YEAR = 366 * 86_400
 _DURATION = re.compile(r"(?:(\d{1,6})d)?(?:(\d{1,6})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?", re.ASCII)
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,2})?)\s?%", re.ASCII)
 _DURATION_FORM = r"^(\d+d)?(\d+h)?(\d+m)?(\d+s)?$"
@@ -140,9 +141,9 @@ def _schema(pattern: str) -> WithJsonSchema:
 
 
 Seconds = Annotated[
-    float, BeforeValidator(_seconds), Field(gt=0, allow_inf_nan=False), _schema(_DURATION_FORM)
+    float, BeforeValidator(_seconds), Field(gt=0, le=_YEAR, allow_inf_nan=False), _schema(_DURATION_FORM)
 ]
-"""A span of time in seconds; written as `90s`, `15m`, `1h30m`, `7d`."""
+"""A span of time in seconds; written as `90s`, `15m`, `1h30m`, `7d`. None is longer than what else a policy says, and any sum with a moment exists."""
 
 Bytes = Annotated[int, BeforeValidator(_bytes), Field(gt=0), _schema(r"^[0-9.]+([eE][0-9]+|[kMGTPE]i?|Ki)?$")]
 """An amount of memory in bytes; written as a Kubernetes quantity."""

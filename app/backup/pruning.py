@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 from app.backup.bucket import Bucket
 from app.backup.failure import BackupFailed
 from app.backup.order import Keep
-from app.backup.retention import Known, lost, rows_of, surplus
+from app.backup.retention import Known, lost, surplus, tables_of
 from app.domain.backups import SKEW, is_later
 
 _LEFT_OVER: Final = timedelta(days=2)
@@ -112,7 +112,7 @@ def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) 
         if _form(key) != form:
             continue
         if key == order.key:
-            found.known[key] = Known(listed.at, rows_of(own), own.get("restored") is True)
+            found.known[key] = Known(listed.at, tables_of(own), own.get("restored") is True)
         elif listed.bytes is None:
             found.broken += 1
         elif is_later(listed.at, latest):
@@ -122,7 +122,7 @@ def _sorted(bucket: Bucket, order: Kept, now: datetime, own: Mapping[str, Any]) 
         elif told.get("bytes") != listed.bytes:
             found.broken += 1
         else:
-            found.known[key] = Known(listed.at, rows_of(told), told.get("restored") is True)
+            found.known[key] = Known(listed.at, tables_of(told), told.get("restored") is True)
             older = made is None or listed.at < made.at
             if older and (found.before is None or found.before[0] < listed.at):
                 found.before = (listed.at, told)

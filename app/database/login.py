@@ -16,6 +16,7 @@ from app.database.secret import missing, values_of
 from app.domain.cluster import Cluster
 from app.domain.database import APPLICATION, DatabaseAddress, Tls
 from app.domain.errors import ProbeUnavailable
+from app.domain.urls import is_host, is_port
 
 Options = dict[str, str]
 
@@ -34,11 +35,14 @@ async def read_login(cluster: Cluster, at: DatabaseAddress) -> tuple[Options, st
 
 def login_of(values: Mapping[str, str], at: DatabaseAddress) -> Options:
     """Connection options for libpq from the values of the Secret, by its keys. Raises ProbeUnavailable (`no_login`). libpq takes a list of hosts;
-    an empty one is the folder of its sockets, one that begins with a slash or an at sign is a socket as well (libpq, "Parameter Key Words")."""
+    an empty one is the folder of its sockets, one that begins with a slash or an at sign is a socket as well (libpq, "Parameter Key Words"). What
+    no host can be is refused before anybody is asked for it, as it may be a part of a password."""
     given = _from_url(values, at) if at.url_key else _from_keys(values, at)
     host, port = at.host or given.get("host", ""), str(at.port or "") or given.get("port", "") or _PORT
-    if not all(one.strip() and not one.strip().startswith(("/", "@")) for one in host.split(",")):
-        raise _missing(at, "names no host")
+    if not all(map(is_host, host.split(","))):
+        raise _missing(at, "names no host" if not host else "names what no host can be")
+    if not all(not one or is_port(one) for one in port.split(",")):
+        raise _missing(at, "names what no port can be")
     database = at.database or given.get("dbname", "") or given["user"]
     tls = max(at.tls, _tls(given.get("sslmode", "")), key=_ORDER.index)
     login = {
@@ -81,6 +85,10 @@ def _from_url(values: Mapping[str, str], at: DatabaseAddress) -> Options:
     scheme, colon, rest = values[at.url_key].partition("://")
     if not colon or scheme.partition("+")[0] not in ("postgres", "postgresql"):
         raise _missing(at, f"has no postgresql:// URL under {at.url_key}")
+    if rest.partition("?")[0].count("@") > 1:
+        # libpq takes the first @ for the end of the password, where other clients take the last one.
+        text = "has a URL with an @ in user, password or database that is not written as %40"
+        raise _missing(at, f"{text}, under {at.url_key}")
     try:
         parsed = conninfo_to_dict(f"postgresql://{rest}")
     except psycopg.Error:

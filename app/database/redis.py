@@ -21,6 +21,7 @@ from app.domain.errors import ProbeUnavailable
 from app.domain.odd_servers import ODD
 from app.domain.ports import Clock
 from app.domain.redact import in_one_line
+from app.domain.urls import is_host
 
 TIMEOUT: Final = 5.0
 """Seconds for the whole look."""
@@ -70,9 +71,13 @@ async def _options(cluster: Cluster, at: CacheAddress) -> Options:
             host, port = at.host or url.hostname or "", at.port or url.port or _PORT
             tls = max(at.tls, _SCHEMES[url.scheme], key=_ORDER.index)
             user, password = unquote(url.username or ""), unquote(url.password or "")
+            if "@" in f"{url.path}{url.query}{url.fragment}":
+                raise ValueError  # what stands before it may be a part of a password, and no host
         except (KeyError, ValueError):  # the cause would show the value
             text = f"has no redis:// or rediss:// URL under {at.url_key}"
             raise missing(at.namespace, at.secret, text, str(at)) from None
+    if host and not is_host(host):
+        raise ProbeUnavailable("what is named can be no host", code="no_login", where=str(at))
     if not host:
         raise ProbeUnavailable("no host is named", code="no_login", where=str(at))
     login = {"username": user or None, "password": password or None}

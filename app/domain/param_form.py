@@ -46,8 +46,16 @@ def _word(kind: Any, field: FieldInfo) -> str:
     if kind in _NUMBERS:
         noun = "a whole number" if kind is int else "a number"
         low, above, high = (_bound(field, name) for name in ("ge", "gt", "le"))
-        between = f" from {low:g}" if low is not None else f" above {above:g}" if above is not None else ""
-        most = "" if high is None else f" to {high:g}" if low is not None else f", at most {high:g}"
+        between = (
+            f" from {_plain(low)}"
+            if low is not None
+            else f" above {_plain(above)}"
+            if above is not None
+            else ""
+        )
+        most = (
+            "" if high is None else f" to {_plain(high)}" if low is not None else f", at most {_plain(high)}"
+        )
         return f"{noun}{between}{most}"
     if isinstance(kind, type) and issubclass(kind, Enum):
         return f"one of {', '.join(str(member.value) for member in kind)}"
@@ -55,6 +63,11 @@ def _word(kind: Any, field: FieldInfo) -> str:
         return f"one of {', '.join(str(word) for word in get_args(kind))}"
     names = {bool: "true or false", str: "text", tuple: "a list", list: "a list", dict: "an object"}
     return names.get(get_origin(kind) or kind, "an object")
+
+
+def _plain(number: float) -> str:
+    """As people write it: :g has an exponent from a million on."""
+    return f"{number:.0f}" if number.is_integer() else f"{number:g}"
 
 
 def _kinds(field: FieldInfo) -> tuple[frozenset[Any], bool]:
@@ -76,11 +89,14 @@ def _parts(annotation: Any, metadata: tuple[Any, ...]) -> Iterator[tuple[Any, tu
 
 
 def _bound(field: FieldInfo, name: str) -> float | None:
-    for _, metadata in _parts(field.annotation, tuple(field.metadata)):
-        for one in _flat(metadata):
-            if (value := getattr(one, name, None)) is not None:
-                return float(value)
-    return None
+    """The narrowest one: a field may have a bound of its own beside that of its type."""
+    found = [
+        float(value)
+        for _, metadata in _parts(field.annotation, tuple(field.metadata))
+        for one in _flat(metadata)
+        if (value := getattr(one, name, None)) is not None
+    ]
+    return (min if name == "le" else max)(found, default=None)
 
 
 def _flat(metadata: tuple[Any, ...]) -> Iterator[Any]:

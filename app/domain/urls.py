@@ -18,6 +18,7 @@ _HOST = r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])?(?::[0-9]{1,5})?"
 _AUTHORITY = re.compile(
     rf"(?:(?P<user>{_PART}*)(?::(?P<password>(?:{_PART}|:)*))?@)?(?P<hosts>{_HOST}(?:,{_HOST})*)", re.ASCII
 )
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,253}", re.ASCII)
 _LAST_PORT = 65535
 _API = re.compile(r"/api/v[0-9]+(?:/|$)", re.ASCII)
 """Below it stands what we ask Prometheus and Alertmanager; a prefix of their own may stand before it."""
@@ -53,6 +54,21 @@ def is_loopback_address(text: str) -> bool:
             return False
         address = address.ipv4_mapped or address
     return address.is_loopback
+
+
+def is_host(text: str) -> bool:
+    """Whether a text can be what somebody connects to: a name or an address. What cannot be, such as the end of a password, is asked of nobody."""
+    return _NAME.fullmatch(text) is not None or is_address(text, 4) or is_address(text, 6)
+
+
+def is_port(text: str) -> bool:
+    """Whether a text is the number of a port."""
+    return (
+        text.isascii()
+        and text.isdigit()
+        and len(text) <= len(str(_LAST_PORT))
+        and 0 < int(text) <= _LAST_PORT
+    )
 
 
 def is_address(text: str, version: int) -> bool:

@@ -77,7 +77,8 @@ def test_the_newest_of_each_period_is_kept(what: str) -> None:
 
 
 _MOMENTS = st.datetimes(datetime(2020, 1, 1), datetime(2020, 6, 1), timezones=st.just(UTC))  # noqa: DTZ001
-_BACKUPS = st.lists(st.builds(Known, _MOMENTS, st.integers(0, 3), st.booleans()), max_size=40)
+_TABLES = st.dictionaries(st.sampled_from("abc"), st.sampled_from([1, 10, 21, 50]))
+_BACKUPS = st.lists(st.builds(Known, _MOMENTS, _TABLES, st.booleans()), max_size=40)
 _KEEPS = st.builds(Keep, st.integers(0, 9), st.integers(0, 9), st.integers(0, 9), st.integers(0, 200))
 
 

@@ -214,6 +214,42 @@ def test_the_fullest_of_a_day_stays_long_after_the_rest(folder: Folder) -> None:
     assert folder.left == ["10.dump.zst", "11.dump.zst"]
 
 
+_HOURS = 12
+LOSSES: dict[str, dict[str, tuple[int, ...]]] = {
+    "orders emptied at five, and the log outgrows them": {"orders": (5_000,) * 5 + (0,) * 7},
+    "orders deleted by a third each hour": {
+        "orders": (5_000,) * 5 + (3_300, 2_200, 1_400, 900, 600, 400, 200)
+    },
+    "users at five and orders at eight": {"users": (50,) * 5 + (0,) * 7, "orders": (5_000,) * 8 + (10,) * 4},
+    "no table but a queue that is filled and emptied": {"queue": (0, 400) * 6},
+}
+STAY = {
+    "orders emptied at five, and the log outgrows them": [4, 11],
+    "orders deleted by a third each hour": [5, 7, 9, 11],
+    "users at five and orders at eight": [4, 7, 11],
+    "no table but a queue that is filled and emptied": [11],
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_what_is_made_after_a_loss_replaces_none_from_before_it_whatever_else_grew(
+    folder: Folder, loss: str
+) -> None:
+    """Hourly ones beside a log that grows by more rows than the others have, all of a day that is over."""
+    folder.keep = Keep(0, 0, 0)
+    for hour in range(_HOURS):
+        rows = {"log": 9_000 * hour, **{table: told[hour] for table, told in LOSSES[loss].items()}}
+        folder.backup(0, hour, rows=rows)
+    folder.keep = Keep(2, 0, 0, 0)
+    folder.backup(1, rows=rows)
+    here = [folder.order(AT + timedelta(hours=hour)).key for hour in range(_HOURS)]
+    assert [hour for hour, key in enumerate(here) if (folder.path / key).exists()] == STAY[loss]
+    folder.backup(1, 1, rows=rows)
+    assert len(folder.left) == len(STAY[loss]) + 1, "as long as the day itself"
+    folder.backup(2, rows=rows)
+    assert len(folder.left) == 2
+
+
 def test_everything_of_the_last_two_days_stays(folder: Folder) -> None:
     folder.keep = Keep(1, 0, 0)
     for hour in range(0, 49, 6):

@@ -7,7 +7,9 @@ import json
 from typing import Any
 
 import pytest
+from pydantic import BeforeValidator
 
+from app.domain.param_form import form
 from app.policy.faults import PolicyFault, PolicyInvalid
 from app.policy.load import load_policy
 from remediations import CATALOGUE
@@ -50,6 +52,35 @@ def test_params_that_are_half_written_or_of_a_wrong_type_are_told_at_their_line(
         for told in said_of(name, block, {param: value}):
             line, _, sentence = told.partition(": ")
             assert line == "9" or sentence in missing, (param, value, told)
+
+
+@pytest.mark.parametrize(("longest", "taken"), [("1s", True), ("24d", True), ("25d", False), (0.5, False)])
+def test_no_vacuum_may_take_longer_than_the_server_can_count_nor_have_no_limit(
+    longest: object, taken: bool
+) -> None:
+    """Its limit is of whole milliseconds, 2^31 - 1 at most, and 0 is none."""
+    told = said_of(
+        "database-vacuum", "params", {"service": "db", "secret": "s", "url_key": "u", "longest": longest}
+    )
+    assert [line.partition(": ")[0] for line in told] == ([] if taken else ["9"])
+    assert "a number from 1 to 2073600" in form(CATALOGUE["database-vacuum"].params.model_fields["longest"])
+
+
+SPANS = [
+    (name, param)
+    for name, remediation in CATALOGUE.items()
+    for param, field in remediation.params.model_fields.items()
+    if field.annotation is float and any(isinstance(m, BeforeValidator) for m in field.metadata)
+]
+
+
+@pytest.mark.parametrize(("name", "param"), SPANS)
+def test_no_span_is_so_long_that_there_is_no_such_moment(name: str, param: str) -> None:
+    """Nothing else of a policy is longer than a year either; what adds it to a moment would fail in the middle of a run."""
+    told = said_of(name, "params", {param: 1e20})
+    assert [line for line in told if line.startswith("9: ") and (", at most " in line or " to " in line)], (
+        told
+    )
 
 
 def test_what_is_wrong_with_all_params_together_is_told_once_at_the_block() -> None:
