@@ -20,7 +20,7 @@ from tests.live.process import Process, free_ports
 
 ROOT = Path(__file__).resolve().parents[2]
 STORE = "remediator.sqlite"
-_READY_SECONDS = 60.0
+_READY_SECONDS = 180.0
 # Compiled modules as an installed package has them, whatever the environment says, and outside of the source tree.
 _BYTECODE = {
     "PYTHONDONTWRITEBYTECODE": "",

@@ -16,7 +16,7 @@ from tests.browser.tabs import Person, person
 from tests.browser.world import World, world
 
 _HERE = Path(__file__).parent
-expect.set_options(timeout=20_000)  # a machine may be busy; nothing is waited for longer than it takes
+expect.set_options(timeout=60_000)  # a machine may be busy; nothing is waited for longer than it takes
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -130,7 +130,7 @@ def person(
         timezone_id=zone,
         locale="en-GB",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     try:
         yield Person(context, world)
     finally:

@@ -81,7 +81,7 @@ def place(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def page(request: pytest.FixtureRequest, browser: Browser, place: Place) -> Iterator[Page]:
     """A browser with nothing in it."""
     context = browser.new_context(java_script_enabled=request.param)
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     yield context.new_page()
     context.close()
     place.provider.claims.clear()
