@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import Field
 
 from app.database.actuator import Ending
-from app.domain.database import CLOSED, EXHAUSTED, LIMITED, Condition, SessionId, Why
+from app.domain.database import ABSENT, CLOSED, EXHAUSTED, LIMITED, Condition, SessionId, Why
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
@@ -60,6 +60,10 @@ _OUT = {
         "find out who holds the connections of {at}, with another login or from another database; where the limit is too low or no "
         "longer meant, raise it (ALTER ROLE ... CONNECTION LIMIT, ALTER DATABASE ... CONNECTION LIMIT, or that of the pooler): "
         "a restart of the server does not"
+    ),
+    ABSENT: (
+        "look at the name in {at} and at the databases of the server: one that was renamed gets its name back (ALTER DATABASE ... RENAME), one "
+        "that was dropped comes back from a backup (docs/recovery.md)"
     ),
     CLOSED: (
         "find out who closed the database of {at} and why; ALTER DATABASE ... ALLOW_CONNECTIONS true, from another database, opens it"

@@ -18,7 +18,7 @@ from psycopg.conninfo import make_conninfo
 from app.database.login import read_login, with_authority
 from app.database.texts import ADAPTERS, ENCODING, NOT_UTF8
 from app.domain.cluster import Cluster
-from app.domain.database import CLOSED, EXHAUSTED, LIMITED, NO_ROOM, DatabaseAddress
+from app.domain.database import ABSENT, CLOSED, EXHAUSTED, LIMITED, NO_ROOM, DatabaseAddress
 from app.domain.errors import ProbeUnavailable
 from app.domain.odd_servers import ODD, Within
 from app.domain.ports import Clock
@@ -62,9 +62,14 @@ _SAID: Final = (
         "the server has no free connection for this login",
     ),
     (
+        re.compile(r"database \"[^\"]*\" does not exist|no such database"),
+        ABSENT,
+        "the server has no database of this name: it was dropped or renamed, or the address names another one",
+    ),
+    (
         re.compile(
             r"password authentication failed|no pg_hba\.conf entry|no password supplied|not permitted to log in"
-            r"|(?:role|database) \"[^\"]*\" does not exist|authentication method|permission denied for database"
+            r"|role \"[^\"]*\" does not exist|authentication method|permission denied for database"
         ),
         "login_refused",
         "the server answers, and refuses the login of the Secret",

@@ -28,8 +28,9 @@ APPLICATION = "alert-remediator"
 """How our own sessions begin their `application_name`."""
 OURS = (APPLICATION, "dbos_transact")
 """Beginnings of the application names of our sessions, those of the workflow library's among them; they are never ended."""
-EXHAUSTED, LIMITED, CLOSED = "exhausted", "limited", "closed"
-"""Codes of a connection that the server itself refuses: none is free, the role or the database has no more, the database takes none."""
+EXHAUSTED, LIMITED, CLOSED, ABSENT = "exhausted", "limited", "closed", "no_database"
+"""Codes of a connection that the server itself refuses: none is free, the role or the database has no more, the database takes none, there is no such
+database."""
 NO_ROOM = "the disk of the server is full (no space left on device): make room on its volume"
 """What a server says whose files have no room to grow (SQLSTATE 53100)."""
 IDLE = frozenset({"idle in transaction", "idle in transaction (aborted)"})
@@ -292,7 +293,7 @@ class Databases(Protocol):
 
     Raises ProbeUnavailable for whatever keeps a look from being made (code `no_login`, `login_refused`, `unreachable`,
     `exhausted`: the server said that no connection is free; `limited`: that the role, the database or a pooler takes no more,
-    whatever the server has free; `closed`: that the database takes none; `query_failed`). Nothing of the login is in an error.
+    whatever the server has free; `closed`: that the database takes none; `no_database`: that it has none of this name; `query_failed`). Nothing of the login is in an error.
     """
 
     @property

@@ -15,6 +15,7 @@ from datetime import timedelta
 
 from app.domain.cluster import Cluster
 from app.domain.database import (
+    ABSENT,
     CLOSED,
     EXHAUSTED,
     IDLE,
@@ -39,7 +40,7 @@ from remediations.evidence.usage import count, joined, memory, percent, span
 CONNECTION, CLIENTS, IDLERS, REPLICATION = (
     "database.connection", "database.clients", "database.idle", "database.replication"
 )  # fmt: skip
-_TOLD = frozenset({EXHAUSTED, LIMITED, CLOSED, "disk_full"})
+_TOLD = frozenset({EXHAUSTED, LIMITED, CLOSED, ABSENT, "disk_full"})
 """Codes of a failed connection that are the server's own word on what is wrong."""
 _SHOWN, _NAMED = 8, 2
 _AGES = ((60, "under 1 min"), (600, "1 to 10 min"), (3_600, "10 to 60 min"), (float("inf"), "over 1 h"))

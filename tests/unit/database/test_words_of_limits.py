@@ -6,7 +6,7 @@ import psycopg
 import pytest
 
 from app.database.connect import kind, said
-from app.domain.database import CLOSED, EXHAUSTED, LIMITED
+from app.domain.database import ABSENT, CLOSED, EXHAUSTED, LIMITED
 
 LIMITS = {
     psycopg.errors.IdleInTransactionSessionTimeout: "idle_in_transaction_session_timeout",
@@ -36,6 +36,8 @@ REFUSED = {
     'too many connections for database "canary"': (LIMITED, "CONNECTION LIMIT of the database"),
     "no more connections allowed (max_client_conn)": (LIMITED, "max_client_conn"),
     'database "canary" is not currently accepting connections': (CLOSED, "ALLOW_CONNECTIONS false"),
+    'database "canary" does not exist': (ABSENT, "no database of this name"),
+    'role "canary" does not exist': ("login_refused", "refuses the login"),
     "the database system is not yet accepting connections": ("unreachable", "starting"),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.domain.database import CLOSED, LIMITED, Activity
+from app.domain.database import ABSENT, CLOSED, LIMITED, Activity
 from app.domain.errors import ProbeUnavailable
 from app.domain.evidence import Certainty
 from app.sim.databases import SimDatabases
@@ -14,7 +14,12 @@ from tests.unit.remediations.stage import Stage
 
 
 @pytest.mark.parametrize(
-    ("code", "way"), [(LIMITED, "ALTER ROLE ... CONNECTION LIMIT"), (CLOSED, "ALLOW_CONNECTIONS true")]
+    ("code", "way"),
+    [
+        (LIMITED, "ALTER ROLE ... CONNECTION LIMIT"),
+        (CLOSED, "ALLOW_CONNECTIONS true"),
+        (ABSENT, "docs/recovery.md"),
+    ],
 )
 async def test_a_limit_that_outlives_a_restart_is_told_with_its_way_out(
     code: str, way: str, monkeypatch: pytest.MonkeyPatch
