@@ -118,6 +118,7 @@ def test_only_what_settings_and_rules_name_is_reached(helm: Helm) -> None:
         {4318},
         {5432},
         {6379},
+        {5432},
         {6379},
     ]
     assert every[2]["to"] == [{"ipBlock": {"cidr": "10.0.0.1/32"}}]
