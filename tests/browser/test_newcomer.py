@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Error, expect
 
 from tests.browser.tabs import Tab
 from tests.live.process import Process, free_ports, wait_until
@@ -79,7 +79,10 @@ def _reloaded_until(tab: Tab, selector: str, *texts: str) -> None:
     """Look again and again, as one does."""
 
     def seen() -> bool:
-        tab.page.reload()
+        try:
+            tab.page.reload()
+        except Error:  # the answer to a click is on its way, and nothing can be reloaded meanwhile
+            return False
         shown = tab.page.locator(selector).inner_text()
         return any(text in shown for text in texts)
 
