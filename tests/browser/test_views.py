@@ -168,6 +168,7 @@ def test_question_mark_shows_the_keys_and_they_lead_where_they_say(tab: Tab, sit
     expect(keys).to_be_hidden()
     pairs = [pair for pair in told if pair[0] == "g"]
     for first, second in pairs:
+        page.wait_for_load_state("load")  # the keys are the script's
         page.keyboard.press(first)
         page.keyboard.press(second)
         link = page.locator(f"header a[data-key={second}]")
