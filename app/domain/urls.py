@@ -101,7 +101,7 @@ def fault_in(url: str) -> str:
     found = _AUTHORITY.fullmatch(authority)
     if found is None or "@" in tail or "#" in tail or _SPACE.search(url):
         return "user and password have to be percent-encoded (an @ is %40, a / %2F, a # %23, a ? %3F)"
-    if any(not 0 < int(port) <= _LAST_PORT for port in re.findall(r":([0-9]+)(?:,|$)", found["hosts"])):
+    if not all(map(is_port, re.findall(r":([0-9]+)(?:,|$)", found["hosts"]))):
         return f"there is no port 0, and none above {_LAST_PORT}"
     if found["password"] == "":
         return "the password is empty"

@@ -42,6 +42,7 @@ MAX_CALLS = 3
 """So many calls for one alert of a target, one after another, are made within an hour as they come up, although it went each time before anybody
 answered; and then one when it was there for `_STAYED` in all since the last one, or that is `_LULL` ago."""
 _STAYED, _LULL = timedelta(minutes=5), timedelta(minutes=15)
+_HOUR = timedelta(hours=1)  # in which calls and questions are counted
 _FOLLOWS = timedelta(minutes=1)
 """So long after it fired, at most, an alert's call waits for another one of the same fault: they come about within half a minute, and a sender may take
 another half to group them."""
@@ -97,9 +98,7 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
         told = f"{taken.text}: they have it, and a person is called at {utc(taken.until)} if it fires on"
         return Beside(told, "whoever took it before had the time for it", taken.until)
     found = (attended.called_for(one, rank) for one in before)
-    calls = list(
-        takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - lately.APART))
-    )
+    calls = list(takewhile(lambda call: not call.answered, (c for c in found if c and c.at > now - _HOUR)))
     if len(calls) < MAX_CALLS:
         return None
     end = min(
@@ -108,7 +107,7 @@ def called_lately(conn: Connection, incident: Incident, now: datetime) -> Beside
     )
     if now >= end:
         return None
-    times = 1 + sum(one.spell.since > now - lately.APART for one in before)
+    times = 1 + sum(one.spell.since > now - _HOUR for one in before)
     told = (
         f"its alert comes and goes: it fired {times} times within an hour, people were called for it {len(calls)} times, and it went each time"
         f" before anybody answered; a person is called at {utc(end)} if it still fires"
@@ -135,7 +134,7 @@ def without_step(  # the rule's parameters
     ):  # for an answer about a later step, as others do about their first
         measured = replace(measured, busy_with="", waiting=(*measured.waiting, run.id))
     found = (
-        _their_time(_theirs_since(conn, incident, since), ground.rule, measured, changed_at)
+        _their_time(conn, ground.rule, incident, measured, changed_at, since)
         or _asked(conn, incident, measured, since)
         or _called(conn, ground, incident, measured)
         or _looked_at(conn, ground.policy, incident, measured, since)
@@ -175,18 +174,20 @@ def _asked(conn: Connection, incident: Incident, measured: Facts, since: datetim
     return None
 
 
-def _theirs_since(conn: Connection, incident: Incident, since: datetime) -> datetime:
-    """From when on what others do puts a call off for long enough: not while somebody had the alert, who may have done it at the end of that time."""
-    had = attended.had_until(conn, incident, lately.earlier(conn, incident))
-    return since if had is None else max(since, had)
-
-
-def _their_time(since: datetime, rule: Rule, measured: Facts, changed_at: datetime | None) -> Beside | None:
+def _their_time(  # as `without_step`, which it is a part of
+    conn: Connection,
+    rule: Rule,
+    incident: Incident,
+    measured: Facts,
+    changed_at: datetime | None,
+    since: datetime,
+) -> Beside | None:
     """What somebody else did after the alert fired has its time to help, as our own step has. They may go on changing it: what they did
-    later than that after we heard of the alert puts nothing off."""
+    later than that after we heard of the alert, or after somebody had it, puts nothing off."""
     if not measured.changed_by or isinstance(measured.changed_by, Unknown) or changed_at is None:
         return None
-    time = rule.verify.timeout
+    had = attended.had_until(conn, incident, lately.earlier(conn, incident))
+    time, since = rule.verify.timeout, since if had is None else max(since, had)
     end = min(changed_at, since + time) + time
     if measured.now >= end:
         return None
@@ -231,7 +232,7 @@ def before_asking(conn: Connection, ground: Ground, incident: Incident, measured
 
 def _asked_often(conn: Connection, rule: Rule, measured: Facts) -> Beside | None:
     """People were asked about it again and again, as its alert comes and goes: the next question has time after the last one."""
-    asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - lately.APART)
+    asked = approvals.unanswered(conn, measured.target.key, rule.remediation, measured.now - _HOUR)
     end = asked[0].ended + _AGAIN if asked else measured.now
     if len(asked) < MAX_ASKED_IN_AN_HOUR or measured.now >= end:
         return None
