@@ -18,17 +18,23 @@ from app.web.problems import MEDIA_TYPE, Problem
 SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"basic": []}]
 _REFERENCE = "#/components/schemas/{model}"
 _TEXTS = {
+    400: "The head says no single Host, or its query has too many fields.",
     401: "No or wrong credentials.",
     403: "The caller lacks the scope, or the request came from another site.",
     404: "What was named does not exist.",
     409: "The present state does not allow it.",
     413: "The body is too large.",
+    414: "The query is too long.",
     415: "A content encoding or media type that is not accepted.",
     422: "The request is not acceptable; `where` names the place.",
     429: "Too many requests from this address proved nothing; one that does passes all the same.",
+    431: "The head is too large; the connection ends.",
     500: "An unexpected error; the service's log has it under the request id.",
     503: "Nothing was stored or changed; repeat after Retry-After.",
 }
+_EVERYWHERE = (400, 414, 431, 500)
+_WITHOUT_A_BODY = (431,)
+"""What a connection answers by itself, before it is a request."""
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "A token of REMEDIATOR_TOKENS."},
     "basic": {"type": "http", "scheme": "basic", "description": "Any user name; the token is the password."},
@@ -55,13 +61,16 @@ _SCHEMES = {
 
 
 def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """The `responses` of a route that can answer these error statuses; 500 always can, and 429 wherever 401 can."""
+    """The `responses` of a route that can answer these error statuses; 429 can wherever 401 can, and what the door answers
+    before any route (`app/web/requests.py`, `app/web/connections.py`) everywhere: 400, 414, 431 and 500."""
     waits = (429,) if 401 in statuses else ()
-    return {status: _problem(status) for status in (*statuses, *waits, 500)}
+    return {status: _problem(status) for status in sorted({*statuses, *waits, *_EVERYWHERE})}
 
 
 def _problem(status: int) -> dict[str, Any]:
     schema = {"$ref": _REFERENCE.format(model="Problem")}
+    if status in _WITHOUT_A_BODY:
+        return {"description": _TEXTS[status]}
     found: dict[str, Any] = {"description": _TEXTS[status], "content": {MEDIA_TYPE: {"schema": schema}}}
     if status in (429, 503):
         found["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
