@@ -90,7 +90,7 @@ async def test_a_click_over_http_is_taken_and_its_loser_is_told(tmp_path: Path) 
     slack = SlackDouble(made.clock.now)
     async with asyncio.timeout(60), slack_serving(slack) as api:
         configured = settings(tmp_path, api, slack_signing_secret=SECRET)
-        async with serving(configured, made) as (_, url), httpx.AsyncClient(base_url=url) as http:
+        async with serving(configured, made) as (_, url), httpx.AsyncClient(base_url=url, timeout=60) as http:
             await question(slack, made.cluster, url)
             for user in ("U0EVE", ANA):
                 request = slack.click(slack.roots()[-1], Click.APPROVE.value, user)

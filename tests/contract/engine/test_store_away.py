@@ -97,7 +97,7 @@ async def test_a_store_that_is_locked_in_the_middle_of_a_run_leaves_no_zombie(tm
         other = sqlite3.connect(tmp_path / "remediator.sqlite", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
         await _until(lambda: bool(lost))
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
             ready = await client.get("/readyz")
         assert (ready.status_code, list(ready.json()["problems"])) == (503, ["store"])
         other.execute("ROLLBACK")

@@ -14,7 +14,7 @@ from tests.unit.served import Served
 
 def test_commits_are_timed_and_counted(client: Shell, service: Served) -> None:
     assert client("incidents").code == 0
-    rows = httpx.get(f"{service.url}/metrics", trust_env=False).text.splitlines()
+    rows = httpx.get(f"{service.url}/metrics", trust_env=False, timeout=60).text.splitlines()
     found = {name: float(value) for name, _, value in (row.rpartition(" ") for row in rows if row[0] != "#")}
     # The service's start is a write.
     assert found["remediator_store_commit_seconds_count"] >= 1
@@ -31,7 +31,7 @@ def _grown_in_alerts() -> list[tuple[str, dict[str, str]]]:
 
 def test_what_our_own_alerts_see_grow_is_there_before_its_first_event(service: Served) -> None:
     """Prometheus sees no growth in a series that begins with the event."""
-    rows = httpx.get(f"{service.url}/metrics", trust_env=False).text
+    rows = httpx.get(f"{service.url}/metrics", trust_env=False, timeout=60).text
     series = [
         (name, dict(re.findall(r'(\w+)="([^"]*)"', labels or "")))
         for name, labels in re.findall(r"^(\w+_total)(?:\{(.*)\})? ", rows, re.MULTILINE)

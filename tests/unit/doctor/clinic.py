@@ -226,7 +226,7 @@ async def admitted(clinic: Clinic) -> AsyncIterator[Patient]:
             **clinic.policy,
         }
         policy = load_policy({"p.yaml": yaml.safe_dump(document)}, CATALOGUE)
-        http = await stack.enter_async_context(httpx.AsyncClient())
+        http = await stack.enter_async_context(httpx.AsyncClient(timeout=60))
         yield Patient(settings, policy, SystemClock(), http, cast("KubeCluster", clinic.kube))
 
 

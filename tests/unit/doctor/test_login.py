@@ -34,7 +34,10 @@ def settings_of(issuer: str, **changes: Any) -> Settings:
 
 
 async def looked_at(faults: dict[str, Any] | None = None, **changes: Any) -> list[Finding]:
-    async with serving(SystemClock(), f"{URL}/login/oidc/callback") as provider, httpx.AsyncClient() as http:
+    async with (
+        serving(SystemClock(), f"{URL}/login/oidc/callback") as provider,
+        httpx.AsyncClient(timeout=60) as http,
+    ):
         vars(provider).update(faults or {})
         patient = Patient(settings_of(provider.issuer, **changes), None, SystemClock(), http, None)
         return await login.provider(patient)
@@ -48,7 +51,7 @@ async def test_a_provider_that_fits_is_told_with_what_to_register_there() -> Non
 
 
 async def test_without_a_provider_nothing_is_looked_at() -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         assert await login.provider(Patient(Settings(), None, SystemClock(), http, None)) == []
 
 
@@ -83,7 +86,7 @@ async def test_names_of_the_provider_need_a_provider() -> None:
     base: Policy = policy_of()
     rule = base.rules[0].model_copy(update={"approval": base.rules[0].approval.model_copy(update={"by": by})})
     asked = base.model_copy(update={"rules": (rule,)})
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for settings, expected in ((given, True), (settings_of("http://127.0.0.1:9"), False)):
             patient = Patient(settings, asked, SystemClock(), http, None)
             codes = {f.code for f in (*local.settings(patient), *local.policy(patient))}
@@ -93,7 +96,7 @@ async def test_names_of_the_provider_need_a_provider() -> None:
 
 async def test_a_rule_that_spells_an_approver_as_no_login_does_has_nobody_to_approve() -> None:
     base: Policy = policy_of()
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         for name, expected in (("oidc:Alice@example.com", True), ("oidc:alice@example.com", False)):
             approval = base.rules[0].approval.model_copy(update={"by": (name,)})
             asked = base.model_copy(

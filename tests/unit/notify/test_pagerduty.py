@@ -133,7 +133,7 @@ async def test_the_wait_that_pagerduty_asks_for_is_kept_within_reason(
 
 async def test_a_refused_event_is_not_repeated_and_keeps_the_key_secret(rig: Rig) -> None:
     wrong = replace(rig.client.access, routing_key="f" * 32)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         with pytest.raises(Never, match="REMEDIATOR_PAGERDUTY_ROUTING_KEY") as caught:
             await PagerDutyClient(wrong, http, rig.clock).trigger(PAGE)
     assert len(rig.pagerduty.calls) == 1
@@ -170,7 +170,7 @@ async def test_a_note_whose_answer_was_lost_is_not_left_twice(rig: Rig) -> None:
 async def test_a_refused_note_says_what_to_check(
     rig: Rig, access: dict[str, str], incident: str, text: str
 ) -> None:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         client = PagerDutyClient(replace(rig.client.access, **access), http, rig.clock)
         with pytest.raises(Never, match=text):
             await client.note(incident, "text")

@@ -69,7 +69,7 @@ async def provider(rig: Rig) -> AsyncIterator[Provider]:
 @pytest.fixture
 async def http() -> AsyncIterator[httpx.AsyncClient]:
     """The service's client."""
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         yield client
 
 

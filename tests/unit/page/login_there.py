@@ -44,7 +44,7 @@ async def there(browser: Browser, onward: str = "/") -> str:
     """Go to the provider, log in, and give the path that it sends back to."""
     left = await browser.http.get("/login/oidc", params={"next": onward})
     assert left.status_code == 303, left.text
-    async with httpx.AsyncClient() as outside:
+    async with httpx.AsyncClient(timeout=60) as outside:
         back = await outside.get(left.headers["location"])
     assert back.status_code == 302, back.text
     parts = urlsplit(back.headers["location"])

@@ -108,7 +108,7 @@ async def test_the_cookies_of_a_login_are_for_https_alone_whatever_a_proxy_says(
         left = await browser.http.get("/login/oidc", headers=said)
         asked = parse_qs(urlsplit(left.headers["location"]).query)
         assert asked["redirect_uri"] == [provider.redirect_uri], said
-        async with httpx.AsyncClient() as there_:
+        async with httpx.AsyncClient(timeout=60) as there_:
             back = urlsplit((await there_.get(left.headers["location"])).headers["location"])
         attempt = left.headers["set-cookie"].partition(";")[0]
         come = await browser.http.get(f"{back.path}?{back.query}", headers={"cookie": attempt, **said})

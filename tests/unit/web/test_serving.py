@@ -82,7 +82,9 @@ async def test_a_policy_that_is_changed_comes_into_force_without_a_restart(runni
     text = await asyncio.to_thread(file.read_text, "utf-8")
     await asyncio.to_thread(file.write_text, text.replace("name: errors", "name: renamed"), "utf-8")
     names = {r.name for r in service.services.policy().rules}
-    async with httpx.AsyncClient(base_url=url, headers={"authorization": f"Bearer {TOKEN}"}) as http:
+    async with httpx.AsyncClient(
+        timeout=60, base_url=url, headers={"authorization": f"Bearer {TOKEN}"}
+    ) as http:
         async with asyncio.timeout(PATIENCE):
             while {r.name for r in service.services.policy().rules} == names:  # noqa: ASYNC110 - the watcher tells nobody
                 await asyncio.sleep(0.05)
@@ -97,7 +99,7 @@ async def test_readyz_names_a_task_that_fails(running: Running, monkeypatch: pyt
         raise RuntimeError("no round of it ends")
 
     monkeypatch.setattr(service.keeper, "look", fails)
-    async with httpx.AsyncClient(base_url=url) as http, asyncio.timeout(PATIENCE):
+    async with httpx.AsyncClient(base_url=url, timeout=60) as http, asyncio.timeout(PATIENCE):
         told = ""
         while "policy" not in told or "RuntimeError" not in told:
             await asyncio.sleep(0.05)
@@ -116,7 +118,10 @@ async def test_a_start_with_a_faulty_policy_serves_with_the_last_good_one_and_sa
             await asyncio.to_thread((policies / "zz.yaml").write_text, "version: 1\nrules: {\n", "utf-8")
         clock = AcceleratedClock(SystemClock(), SPEED)
         parts = parts_on(SimCluster(clock, load_scenario("high-error-rate")), clock, SPEED)
-        async with serving(settings, parts, limits=LIMITS) as (service, url), httpx.AsyncClient() as http:
+        async with (
+            serving(settings, parts, limits=LIMITS) as (service, url),
+            httpx.AsyncClient(timeout=60) as http,
+        ):
             versions.append(service.services.policy().version)
             async with asyncio.timeout(PATIENCE):
                 while not await service.services.store.read(_kept(service)):  # noqa: ASYNC110 - the watcher tells nobody
@@ -141,7 +146,7 @@ async def test_a_person_who_is_needed_is_counted(running: Running) -> None:
         tx.audit(EventKind.ESCALATED, incident_id="inc_1", run_id="run_1")
 
     await service.services.store.write(needed)
-    async with httpx.AsyncClient(headers={"Authorization": f"Bearer {TOKEN}"}) as client:
+    async with httpx.AsyncClient(timeout=60, headers={"Authorization": f"Bearer {TOKEN}"}) as client:
         told = (await client.get(url.join("/metrics"))).text
     for by in ("decision", "run"):
         assert f'remediator_escalations_total{{by="{by}"}} 1.0' in told
