@@ -34,7 +34,13 @@ from remediations.causes.exits import (
 )
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
 from remediations.causes.outgrown import filled_before
-from remediations.causes.restarted import completed, made_by_a_restart, read_at_start, run_from_before
+from remediations.causes.restarted import (
+    completed,
+    made_by_a_restart,
+    pushed_over,
+    read_at_start,
+    run_from_before,
+)
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, span
@@ -169,8 +175,10 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
 
 
 def _run_from_before(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
-    """Its own template acquits it, for what configuration can bring as well; but for what takes its time."""
-    found = run_from_before(seen, cause) if cause.code in _BY_CONFIGURATION - _FILLS else None
+    """Its own template acquits it: for what its image can bring, and, but for what takes its time, for what configuration can."""
+    found = pushed_over(seen, cause) if cause.code in OF_A_CONTAINER else None
+    if found is None and cause.code in _BY_CONFIGURATION - _FILLS:
+        found = run_from_before(seen, cause)
     return (
         Blame(False, f"{found.told}, so {_name(last)} is not the cause", look=found.look) if found else None
     )

@@ -18,9 +18,10 @@ from app.kube.known_good import of_revision
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
+from remediations.evidence.digests import short, stood_for
 from remediations.evidence.usage import count, span
 
-_NAMED, _DIGEST = 2, 19
+_NAMED = 2
 _OF = re.compile(r'ReplicaSet "([^"]{1,253})"')
 """Of which ReplicaSet a Deployment's condition speaks."""
 
@@ -35,7 +36,7 @@ def read_at_start(seen: Snapshot, template: Obj) -> str:
 
 @dataclass(frozen=True, slots=True)
 class FromBefore:
-    """Pods of the present template from before its restart run without the cause: that, what tells the others apart, and where to look, in words."""
+    """Pods of the present template that were made before run without the cause: that, what tells the others apart, and where to look, in words."""
 
     told: str
     look: str
@@ -43,45 +44,48 @@ class FromBefore:
 
 def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
     """That pods of the present template run which were made before its restart, while all that show the cause were made by it; None otherwise."""
-    current = seen.current
-    ailing = [p for p in seen.alive if p.name in cause.pods]
+    current, ailing = seen.current, _ailing(seen, cause)
     if current is None or not ailing or not all(of_revision(p, current) for p in ailing):
         return None
     own = [p for p in seen.alive if seen.newest(p) and not of_revision(p, current)]
     well = [p for p in own if runs_well(seen, p)]
     if not well or max(p.created_at for p in well) >= min(p.created_at for p in ailing):
         return None
-    run = f"{count(len(well), 'pod')} of the same template, made before its restart, {'runs' if len(well) == 1 else 'run'} without it"
-    if replaced := _replaced(seen, ailing, well):
-        return FromBefore(f"{run}: {replaced.told}", replaced.look)
     names = read_at_start(seen, current.template)
     changed = f"what they read when they start ({names})" if names else "what they meet when they start"
-    told = f"{run}: {changed} may have changed since, and a key that was taken out leaves no trace"
+    told = f"{_run(well, 'made before its restart')}: {changed} may have changed since, and a key that was taken out leaves no trace"
     return FromBefore(told, f"compare {names} with what the program needs at its start" if names else "")
 
 
-def _replaced(seen: Snapshot, ailing: Sequence[Pod], well: Sequence[Pod]) -> FromBefore | None:
-    """The first image whose name stood for something else in all that run than in all that do not: somebody pushed over it."""
-    for container in seen.workload.containers:
-        now, before = (_ids(pods, container.name) for pods in (ailing, well))
-        if now and before and not now & before:
-            told = f"{container.image} stood for another image when they started ({_short(now)}; before {_short(before)})"
-            look = f"put {container.image} back to {_short(before)}, and name images by digest or by a tag that stays"
-            return FromBefore(told, look)
-    return None
+def pushed_over(seen: Snapshot, cause: Cause) -> FromBefore | None:
+    """That the image of the container that shows the cause stood for something else in all pods of the present template that were made before and
+    run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one."""
+    ailing = _ailing(seen, cause)
+    well = _well_before(seen, ailing)
+    image = next((c.image for c in seen.workload.containers if c.name == cause.container), "")
+    now, before = (stood_for(pods, cause.container) for pods in (ailing, well))
+    if not image or not now or not before or now & before:
+        return None
+    told = f"{image} stood for another image when they started ({short(now)}; before {short(before)})"
+    look = f"put {image} back to {short(before)}, and name images by digest or by a tag that stays"
+    return FromBefore(f"{_run(well, 'made before')}: {told}", look)
 
 
-def _ids(pods: Sequence[Pod], container: str) -> set[str]:
-    return {
-        c.image_id.rpartition("@")[2]
-        for p in pods
-        for c in p.containers
-        if c.name == container and c.image_id
-    }
+def _ailing(seen: Snapshot, cause: Cause) -> list[Pod]:
+    """The pods that show the cause, where all of them are of the present template; none otherwise."""
+    found = [p for p in seen.alive if p.name in cause.pods]
+    return found if all(seen.newest(p) for p in found) else []
 
 
-def _short(ids: set[str]) -> str:
-    return " or ".join(found[:_DIGEST] for found in sorted(ids)[:_NAMED])
+def _well_before(seen: Snapshot, ailing: Sequence[Pod]) -> list[Pod]:
+    """Pods of the present template that run, and were made before all of these."""
+    first = min((p.created_at for p in ailing), default=None)
+    own = [p for p in seen.alive if seen.newest(p) and p not in ailing and runs_well(seen, p)]
+    return [p for p in own if first is not None and p.created_at < first]
+
+
+def _run(well: Sequence[Pod], made: str) -> str:
+    return f"{count(len(well), 'pod')} of the same template, {made}, {'runs' if len(well) == 1 else 'run'} without it"
 
 
 def made_by_a_restart(seen: Snapshot, cause: Cause, deployed: datetime, least: timedelta) -> str:

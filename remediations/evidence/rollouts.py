@@ -38,6 +38,7 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
+from remediations.evidence.digests import pushed_over
 from remediations.evidence.pods import pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
@@ -331,8 +332,8 @@ async def way_back(
         perhaps_a_return(found, redeployed=was_redeployed(found, scene, records)),
     ]
     bad = records.standing(goal).word is Word.BAD
-    since = release_after(records.lives, goal)
-    sure = [doubts(goal, found, left), await one_way_since(scene, found, goal, since, one_way, past.pods)]
+    behind = await one_way_since(scene, found, goal, release_after(records.lives, goal), one_way, past.pods)
+    sure = [doubts(goal, found, left), pushed_over(found, goal, past.pods), behind]
     weighed = [
         (ordered is Ordered.NO, repair[:1]),
         (ordered is Ordered.NO or bad, [doubt]),

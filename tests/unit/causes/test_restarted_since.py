@@ -75,6 +75,65 @@ async def test_an_image_that_was_pushed_over_is_told_where_pods_of_one_template_
     assert ("back to sha256:aaaaaaaaaaaa" in advice) is replaced
 
 
+def _digests(world: World, container: str, new: str) -> World:
+    """The pods that fail got another image by this container's name than those from before."""
+    for name, pod in world.pods.items():
+        for status in pod["status"]["containerStatuses"]:
+            other = status["name"] == container and name.startswith(new)
+            status["imageID"] = f"registry.test/any@sha256:{('b' if other else 'a') * 64}"
+    return world
+
+
+async def test_another_containers_image_explains_nothing() -> None:
+    """A tag that moved beside: the program that fails is the same in all pods."""
+    world = Restarted()
+    beside = {"name": "agent", "image": "registry.test/agent:latest", "resources": {}}
+    world.both(lambda spec: spec["containers"].append(copy.deepcopy(beside)))
+    runs = {
+        "name": "agent",
+        "ready": True,
+        "restartCount": 0,
+        "state": {"running": {"startedAt": at(minutes=4)}},
+    }
+    for pod in world.pods.values():
+        pod["status"]["containerStatuses"].append(copy.deepcopy(runs))
+    _, steps = await _digests(world, "agent", "again").look(PodRestarting())
+    assert "stood for another image" not in steps["roll-back"].why
+    assert "what they read when they start (ConfigMap web-config)" in steps["roll-back"].why
+
+
+async def test_an_image_that_was_pushed_over_is_told_of_a_pod_that_a_drain_made() -> None:
+    """No restart and no release: one ReplicaSet, and two programs by one name."""
+    world = World()
+    world.deployed, world.done, world.fired = 40, False, 3
+    world.pods.popitem()
+    world.pod("drained-0", made=4, ready=False)
+    world.crash("drained-0", restarts=4).said("app", KEY)
+    _, steps = await _digests(world, "app", "drained").look(PodRestarting())
+    assert not steps["roll-back"].applies
+    assert "stood for another image when they started" in steps["roll-back"].why
+    assert "back to sha256:aaaaaaaaaaaa" in steps["fix-by-hand"].advice
+
+
+@pytest.mark.parametrize(("moved", "pinned"), [(True, False), (False, False), (True, True)])
+async def test_going_back_by_a_name_that_stands_for_another_image_by_now_is_asked_about(
+    *, moved: bool, pinned: bool
+) -> None:
+    """The older template names the image that fails: its pods, made anew, would get that."""
+    image = f"registry.test/web{'@sha256:' + 'a' * 64 if pinned else ':stable'}"
+    world = World().rolling(deployed=5, old=3, new=1)
+    world.containers[0]["image"] = world.before["spec"]["containers"][0]["image"] = image
+    world._adopt()
+    world.only_new(lambda spec: spec["containers"][0].update(env=[{"name": "FEATURE_X", "value": "1"}]))
+    world.crash("new-0", restarts=4).said("app", "TypeError: no FEATURE_X")
+    world.fired = 3
+    _, steps = await _digests(world, "app" if moved else "none", "new").look(PodRestarting())
+    assert steps["roll-back"].applies
+    assert ("stable stood for sha256:aaaaaaaaaaaa in the pods of revision 1" in steps["roll-back"].asks) is (
+        moved and not pinned
+    )
+
+
 class Recreated(Restarted):
     """The same with one replica, or all at once: no pod from before the restart is left."""
 
