@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import select
 import stat
 import time
@@ -22,6 +23,28 @@ _LONGEST = 1024 * 1024
 """Bytes of a file of settings."""
 _PATIENCE = 5.0
 """Seconds in which whoever writes into a pipe has to be done; nobody may do so at all."""
+BARE = (
+    "slack_bot_token",
+    "slack_app_token",
+    "slack_signing_secret",
+    "pagerduty_webhook_secrets",
+    "pagerduty_api_token",
+    "pagerduty_routing_key",
+    "status_page_token",
+    "orchestration_secret",
+    "oidc_client_secret",
+)
+"""Secrets that are one text, or several with commas between."""
+IN_HEADERS = (
+    "slack_bot_token",
+    "slack_app_token",
+    "pagerduty_api_token",
+    "pagerduty_routing_key",
+    "status_page_token",
+    "orchestration_secret",
+)
+"""Those that are sent as they are, where a line break or a letter of another script cannot be."""
+OF_A_HEADER = re.compile(r"[\x21-\x7e]*")
 
 
 class SettingsInvalid(BadInput):

@@ -25,23 +25,23 @@ from app.intake.oidc import NAME as OIDC_NAME
 from app.intake.oidc import PREFIX as OIDC
 from app.intake.oidc import OidcTerms, is_audited_name, read_terms
 from app.notify.pagerduty import PagerDutyAccess
-from app.setting_texts import PREFIX, SettingsInvalid, dsns_in, fault_of, in_files, listed, revealed
+from app.setting_texts import (
+    BARE,
+    IN_HEADERS,
+    OF_A_HEADER,
+    PREFIX,
+    SettingsInvalid,
+    dsns_in,
+    fault_of,
+    in_files,
+    listed,
+    revealed,
+)
 
 _HALF = re.compile("[\ud800-\udfff]")  # what Python makes of bytes in the environment that are not UTF-8
 SLACK_ID = re.compile(r"[USW][A-Z0-9]{2,30}", re.ASCII)
 MEMBER = re.compile(rf"[A-Za-z0-9._-]{{1,64}}|slack:[UW][A-Z0-9]{{2,30}}|{OIDC_NAME}", re.ASCII)
 _HEADER = re.compile(r"[A-Za-z0-9_-]{1,100}\s*=\s*[\x21-\x7e][\x20-\x7e]{0,4000}", re.ASCII)
-_BARE = (
-    "slack_bot_token",
-    "slack_app_token",
-    "slack_signing_secret",
-    "pagerduty_webhook_secrets",
-    "pagerduty_api_token",
-    "pagerduty_routing_key",
-    "status_page_token",
-    "orchestration_secret",
-    "oidc_client_secret",
-)
 URLS = (
     "prometheus_url",
     "alertmanager_url",
@@ -188,12 +188,14 @@ class Settings(BaseSettings):
             raise ValueError("is not UTF-8")
         return value
 
-    @field_validator(*_BARE)
+    @field_validator(*BARE)
     @classmethod
-    def _a_secret(cls, value: SecretStr | None) -> SecretStr | None:
+    def _a_secret(cls, value: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
         for part in listed(revealed(value)):
             if fault := fault_in_secret(part):
                 raise ValueError(fault)
+        if info.field_name in IN_HEADERS and OF_A_HEADER.fullmatch(revealed(value)) is None:
+            raise ValueError("has a line break, a blank or a character beyond ASCII: no header can carry it")
         return value
 
     @field_validator("audit_key", "secret_key", "encryption_key")

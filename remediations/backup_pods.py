@@ -10,6 +10,8 @@ from typing import Final
 
 from pydantic import Field
 
+from app.backup.logins import KNOWS_AUTHENTICATION
+from app.domain.database import Tls
 from app.domain.evidence import Certainty, Finding
 from app.domain.remediation import Scene
 from remediations.backups import SECRETS, STORE, Image, StoreParams, keys_of, obstacle, running, store_login
@@ -30,14 +32,18 @@ PLACE: Final = WHERE | STORE | {"image"}
 """Params that no order may change: else it could send a dump or a login elsewhere."""
 
 
-def client_finding(image: str) -> Finding:
-    """What the image says of its pg_dump by its tag; the pod asks it itself before anything starts."""
+def client_finding(image: str, tls: str) -> Finding:
+    """What the image says of its pg_dump by its tag; the pod asks it itself before anything starts. An older one cannot be told to keep its
+    password from a server that asks for the password itself."""
     name, _, tag = image.rpartition("/")[2].partition("@")[0].partition(":")
     found = _OF_IMAGE.search(tag) if re.search(r"postgres|pg", name) else None
     if found is None:
         text = f"The tag of {image} does not tell the version of its pg_dump; the Job asks it first"
         return Finding(CLIENT, text, Certainty.UNKNOWN)
-    return Finding(CLIENT, f"{image} has pg_dump {found[1]}", data={"major": int(found[1])})
+    major, text = int(found[1]), f"{image} has pg_dump {found[1]}"
+    if major < KNOWS_AUTHENTICATION and tls in (Tls.DISABLE, Tls.PREFER):
+        text += f", which tells its password to whoever asks for it in the server's place: tls: {Tls.VERIFY_FULL} keeps it"
+    return Finding(CLIENT, text, data={"major": major})
 
 
 async def secrets_finding(scene: Scene, params: PodParams) -> Finding:

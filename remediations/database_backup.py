@@ -70,7 +70,7 @@ class DatabaseBackup(Remediation[DatabaseBackupParams]):
         findings = (
             state,
             await _server(scene, params),
-            client_finding(params.image or scene.workload.containers[0].image),
+            client_finding(params.image or scene.workload.containers[0].image, params.tls),
             await secrets_finding(scene, params),
             await running_finding(scene),
         )

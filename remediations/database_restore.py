@@ -172,7 +172,7 @@ async def _rehearsed(scene: Scene, params: DatabaseRestoreParams) -> list[Findin
     if not image:
         text = f"StatefulSet {params.server} cannot be read, and the rule names no image with pg_restore"
         return [*findings, obstacle(IMAGE, text)]
-    client = client_finding(image)
+    client = client_finding(image, params.tls)
     seen, server = await server_finding(scene, params.address(namespace), params.entry)
     findings += [client, seen]
     if server is None:

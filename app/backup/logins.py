@@ -24,7 +24,8 @@ _OLDER_LIBPQ, _SHORT_LINE, _LINE = (
     250,
     1_000,
 )  # bytes of a line in a file of services, and up to which version the short one holds
-_NEWER_LIBPQ: Final = 16  # knows require_auth and the certificates of the system
+KNOWS_AUTHENTICATION: Final = 16
+"""From this major version on libpq knows require_auth and the certificates of the system."""
 
 
 def client_version(said: str) -> tuple[int, str]:
@@ -63,7 +64,7 @@ class Logins:
             if self.authority and "sslrootcert" in told:
                 (self.folder / "authority.pem").write_text(self.authority, encoding="utf-8")
                 told["sslrootcert"] = str(self.folder / "authority.pem")
-            if self.major < _NEWER_LIBPQ:
+            if self.major < KNOWS_AUTHENTICATION:
                 told.pop("require_auth", None)
                 if told.get("sslrootcert") == "system":
                     text = f"pg_dump {self.major} knows no certificates of the system: name a ca_key"

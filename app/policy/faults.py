@@ -16,8 +16,10 @@ from pydantic import BaseModel
 
 from app.domain.errors import BadInput
 from app.domain.json import JsonValue
+from app.domain.redact import redact
 
 _SHOWN = 200  # characters of what a file says that a message repeats
+_READ = 8 * _SHOWN  # of which secrets are sought before it is cut
 _TOLD = 50  # faults in one error text; `faults` has all
 _QUOTED = re.compile(r"'([^']*)'")
 _SAID = {
@@ -84,7 +86,9 @@ def unknown_name(what: str, name: str, allowed: tuple[str, ...]) -> str:
 
 
 def _cut(text: str, most: int = _SHOWN) -> str:
-    return text if len(text) <= most else f"{text[:most]}…"
+    """The beginning of what somebody wrote, without secrets: these sentences stand in the audit trail for good."""
+    shown = redact(text[:_READ])
+    return shown if len(shown) <= most else f"{shown[:most]}…"
 
 
 def sentence(error: Mapping[str, Any], model: type[BaseModel]) -> tuple[str, tuple[str, ...]]:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from app.domain.errors import BadInput
 from app.domain.urls import fault_in
+from app.setting_texts import IN_HEADERS
 from app.settings import SECRETS, Settings, load_settings
 
 BLANKS = ["", " ", "\n\n", ",", " , ", "\ufeff", "\u00a0", "\u200b\t"]
@@ -75,6 +76,16 @@ def test_a_secret_that_is_not_utf8_is_refused_unseen(name: str, monkeypatch: pyt
     monkeypatch.setenv(f"REMEDIATOR_{name.upper()}", f"{CANARY}{os.fsdecode(bytes([255]))}" * 4)
     with pytest.raises(BadInput) as caught:
         load_settings()
+    assert caught.value.where == f"REMEDIATOR_{name.upper()}"
+    assert CANARY not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", IN_HEADERS)
+@pytest.mark.parametrize("within", ["\n", "\r\n", "\t", " ", "\u00fc", "\ufeff", "\u2019"])
+def test_a_secret_that_no_header_can_carry_is_refused_unseen(name: str, within: str) -> None:
+    """Two lines in a file, a byte order mark, a quote of a word processor: the first night would show it."""
+    with pytest.raises(BadInput) as caught:
+        load_settings(**{name: f"{CANARY}{within}{CANARY}"})
     assert caught.value.where == f"REMEDIATOR_{name.upper()}"
     assert CANARY not in str(caught.value)
 

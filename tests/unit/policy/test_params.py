@@ -54,6 +54,24 @@ def test_params_that_are_half_written_or_of_a_wrong_type_are_told_at_their_line(
             assert line == "9" or sentence in missing, (param, value, told)
 
 
+CANARY = "wJalrXUtnFEMI7"
+CREDENTIALS = (f"postgresql://app:{CANARY}@db/x", f"https://minio:{CANARY}@minio:9000", f"password={CANARY}")
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+@pytest.mark.parametrize("name", sorted(CATALOGUE))
+def test_no_fault_repeats_a_credential_that_somebody_wrote_in_the_wrong_place(
+    name: str, credential: str
+) -> None:
+    """A refused policy stands in the audit trail, from which nothing can be taken out again."""
+    for block, param in itertools.product(("params", "order_params"), CATALOGUE[name].params.model_fields):
+        for value in (credential, [credential], {"a": credential}, " " * 190 + credential):
+            assert CANARY not in "".join(said_of(name, block, {param: value})), (param, value)
+    assert CANARY not in "".join(said_of(name, "params", {credential: 1}))
+    assert CANARY not in "".join(said_of(name, credential, 1))
+    assert CANARY not in "".join(said_of(credential, "params", {}))
+
+
 @pytest.mark.parametrize(("longest", "taken"), [("1s", True), ("24d", True), ("25d", False), (0.5, False)])
 def test_no_vacuum_may_take_longer_than_the_server_can_count_nor_have_no_limit(
     longest: object, taken: bool
