@@ -41,7 +41,7 @@ demo: install    ## the four alerts on a simulated cluster and a plan that waits
 
 test: install    ## all tests but the long and the browser's; the live tier too when its binaries are cached
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs -m "not live and not browser and not long" tests
-	@echo "The long tests, seven in eight of the rows of tables and of the scenes are left out: 'make long' runs most of them, CI an eighth of those; 'make exhaustive' the rest."
+	@echo "The long tests, seven in eight of the rows of tables and of the scenes are left out: 'make long' runs most of them, CI one part in twelve of those; 'make exhaustive' the rest."
 	@$(RUN) python -m tests.browser.chromium || { echo "BROWSER TIER CANNOT RUN, see above; 'make browser' runs it."; }
 	@if [ "$(LIVE)" = later ]; then echo "The live tier is left to 'make live'."; \
 	elif $(RUN) python -m tests.live.build --check; then $(call live_tier,,live and not long); else \
@@ -62,7 +62,7 @@ screenshots: chromium ## the pictures of the README and docs, from a running ser
 build-live: install ## build the real API server, Alertmanager, ... into the cache (about 25 minutes the first time)
 	$(UV) run --frozen --group live python -m tests.live.build
 
-long: install    ## what make test leaves out: large tables, and each sixteenth row of those of scenes, deaths and faults; PART=3/8: an eighth of it
+long: install    ## what make test leaves out: large tables, and each sixteenth row of those of scenes, deaths and faults; PART=3/12: one part in twelve
 	$(RUN) pytest -n $(JOBS) --dist worksteal -rs --part $(PART) -m "long and not exhaustive and not live and not browser" tests
 	@echo "Part $(PART) of the long tests was run; fifteen in sixteen of the rows of these scenes and deaths are left out: 'make exhaustive' runs them."
 

@@ -1,5 +1,5 @@
 """Owns which tests take long: `make test` leaves them to `make long`, so that it ends within ten minutes on two cores. CI runs
-one part in eight of `make long`, another one for each state of the tree, so that it ends within the hour on a slow machine too.
+one part in twelve of `make long`, another one for each state of the tree, so that it ends within the hour on a slow machine too.
 
 Of a table of scenes, or of deaths and faults of the crash harness, that is left to `make long`, it makes each sixteenth row; `make exhaustive`
 makes the others, before a release.
