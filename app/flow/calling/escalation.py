@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -32,14 +32,7 @@ from app.flow.notifying.record import AUDITED, actor_of, tell
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
 from app.notify.timeline import Escalation, Topic, fact_from_json, fact_to_json
-from app.policy.escalation import (
-    POLICY,
-    SCHEDULE,
-    EscalationStep,
-    answer_within,
-    left,
-    steps_of,
-)
+from app.policy.escalation import EscalationStep, answer_within, left, steps_of
 from app.policy.model import Policy
 from app.store import approvals, digests, escalations, incidents, outbox, people, work
 from app.store.approvals import NO_CLICK, Click
@@ -68,8 +61,15 @@ async def walk_due(services: Services) -> None:
 async def _walk(services: Services, policy: Policy, seen: StoredEscalation) -> None:
     if seen.asked and not seen.storm and _due(seen, services.clock.now()) and await _gone(services, seen):
         return
+    due: StoredEscalation | None = seen
+    while due is not None:  # whoever was waited for long enough before is not waited for until the next sweep
+        due = await _asked_one(services, policy, due)
+
+
+async def _asked_one(services: Services, policy: Policy, seen: StoredEscalation) -> StoredEscalation | None:
+    """The round as it is afterwards, where it asked somebody and the next step is due already."""
     on_call = await _on_call(services, policy, seen)
-    await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
+    return await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
 
 
 async def _gone(services: Services, walk: StoredEscalation) -> bool:
@@ -97,28 +97,31 @@ def _under_another(walk: StoredEscalation, policy: Policy) -> bool:
 
 def _look(
     tx: Tx, services: Services, policy: Policy, seen: StoredEscalation, on_call: Mapping[str, str]
-) -> None:
-    """One round as it stands now: over, answered, given back, or its next step is due."""
+) -> StoredEscalation | None:
+    """One round as it stands now: over, answered, given back, or its next step is due; then the round afterwards, where one more is due."""
     incident = None if seen.storm else incidents.hold(tx, seen.subject)
     walk = escalations.hold(tx, seen.id)
     if walk is None:
-        return
+        return None
     if incident.state.closed if incident is not None else digests.is_over(tx.conn, walk.subject, tx.now):
         _end(tx, services, policy, walk)
-        return
+        return None
     again = ""
     if walk.news:
         escalations.change(tx, walk.id, news=False)
         walk, again = _heard(tx, services, policy, walk)
     if incident is not None and incident.state in escalations.BUSY:
-        return
+        return None
     if walk.joined:
         walk, again = _joined(tx, walk, again)
     if walk.answered_at is not None:
-        return
+        return None
     walk = _renewed(tx, policy, walk)
-    if _due(walk, tx.now) and (again or len(walk.asked) == len(seen.asked)):
-        _ask_next(tx, services, policy, walk, Told(on_call, again))
+    if not _due(walk, tx.now) or (not again and len(walk.asked) != len(seen.asked)):
+        return None
+    _ask_next(tx, services, policy, walk, Told(on_call, again))
+    after = escalations.get(tx.conn, walk.id)
+    return after if after is not None and _due(after, tx.now) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +215,7 @@ def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation
     if walk.asked and due is not None:
         last = walk.asked[-1]
         within = answer_within(last.step, _begun(walk), now)
-        due = min(due, last.at + within) if within is not None else due
+        due = min(due, _until(last.at, within, last.waited) or due)
     steps = [step.model_dump(mode="json") for step in now] if walk.steps is None else walk.steps
     return escalations.renew(tx, walk.id, policy.version, steps, due)
 
@@ -249,13 +252,12 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     refused = bool(walk.page_key) and outbox.page_given_up(tx.conn, walk.page_key)
     sends = pages and (not walk.page_key or refused)
     nobody = not step.who and not pages
-    first = _first_asked(tx, walk, step)
-    until = max(first + step.answer_within, tx.now) if step.answer_within is not None else None
+    waited = _waited(tx, walk, step)
+    until = _until(tx.now, step.answer_within, waited)
     key = walk.page_key or calls.key_of(walk)
     # Nobody was asked, so nobody is waited for.
-    escalations.ask(
-        tx, walk, step.name, page_key=key if sends else "", due_at=tx.now if nobody and until else until
-    )
+    due = tx.now if nobody and until else until
+    escalations.ask(tx, walk, step.name, page_key=key if sends else "", due_at=due, waited=waited)
     if refused and sends:
         calls.page_anew(tx, key)
     elif sends:
@@ -272,26 +274,27 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     fact = StepAsked(
         step.name,
         len(asked) + 1,
-        tuple(name for name in step.who if not _is_on_call(name)),
-        ("Nobody was asked: PagerDuty is not configured",) if nobody else _on_call_of(step, told),
+        tuple(name for name in step.who if not calls.is_on_call(name)),
+        ("Nobody was asked: PagerDuty is not configured",) if nobody else calls.told_of(step, told.on_call),
         paged=sends,
         page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
-        again=told.again or _anew(tx.conn, walk) or (_IN_VAIN if first < tx.now and not asked else ""),
+        again=told.again or _anew(tx.conn, walk) or (_IN_VAIN if waited and not asked else ""),
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
 
 
-def _on_call_of(step: EscalationStep, told: Told) -> tuple[str, ...]:
-    return tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
+def _waited(tx: Tx, walk: StoredEscalation, step: EscalationStep) -> timedelta:
+    """How long this step was waited for when its alert was there before, and nobody answered."""
+    before = {} if walk.storm else attended.waited_before(tx.conn, incidents.get(tx.conn, walk.subject))
+    return before.get(step.name, timedelta())
 
 
-def _first_asked(tx: Tx, walk: StoredEscalation, step: EscalationStep) -> datetime:
-    """From when on this step is waited for: now, or sooner where nobody answered it when the alert was there before."""
-    before = {} if walk.storm else attended.asked_before(tx.conn, incidents.get(tx.conn, walk.subject))
-    return min(before.get(step.name, tx.now), tx.now)  # the clock may have been set back
+def _until(asked: datetime, within: timedelta | None, waited: timedelta) -> datetime | None:
+    """Until when a step is waited for that was asked then; None for ever."""
+    return None if within is None else asked + max(within - waited, timedelta())
 
 
 def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:
@@ -308,10 +311,6 @@ def _anew(conn: Connection, walk: StoredEscalation) -> str:
     own = "" if walk.storm else people.taken_in_pagerduty(conn, walk.subject)
     again = "a person is needed again" if walk.round > 1 or own else ""
     return f"it is {own}, and {again}" if own else again
-
-
-def _is_on_call(name: str) -> bool:
-    return name.startswith((SCHEDULE, POLICY))
 
 
 def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, once: str) -> None:
@@ -336,7 +335,7 @@ async def _on_call(services: Services, policy: Policy, walk: StoredEscalation) -
     if not news and not _due(walk, services.clock.now()):
         return {}
     steps = await services.store.read(lambda conn: _left(conn, policy, _as_risen(conn, walk)))
-    wanted = [name for name in steps[0].who if _is_on_call(name)] if steps else []
+    wanted = [name for name in steps[0].who if calls.is_on_call(name)] if steps else []
     return await calls.on_call(services, wanted)
 
 
@@ -373,7 +372,10 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
     has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
     if has:
         return {**answer, "by": has, "answer": "already"}
-    record.take_incident(tx, subject, fact.by, fact.through)
+    given = None if walk is None else severity.answered_for(tx.conn, walk)
+    if walk is not None:  # it was answered, for less: it is theirs as well, for what it is now
+        escalations.answer(tx, walk, fact.by, fact.through, given)
+    record.take_incident(tx, subject, fact.by, fact.through, given)
     told = replace(fact, at=tx.now)
     tell(tx, Topic.ACKNOWLEDGED, told, incident_id=subject, once=f"own/{tx.stamp}")
     return answer
@@ -381,9 +383,10 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
 
 def _answered(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation, fact: Acknowledged) -> None:
     """Somebody answered this round: the steps end, PagerDuty is told, and the incident is theirs."""
-    escalations.answer(tx, walk.id, fact.by, fact.through)
+    given = severity.answered_for(tx.conn, walk, in_pagerduty=fact.through == _PAGERDUTY)
+    escalations.answer(tx, walk, fact.by, fact.through, given)
     if not walk.storm:
-        record.take_incident(tx, walk.subject, fact.by, fact.through)
+        record.take_incident(tx, walk.subject, fact.by, fact.through, given)
     if walk.page_key and fact.through != _PAGERDUTY:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if services.reach.notes and not walk.storm and fact.through != _PAGERDUTY:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection
 
+from app.domain.alert import Source
 from app.domain.errors import Missing
 from app.policy.escalation import steps_of
 from app.policy.match import rank_of
@@ -47,6 +48,19 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
         and not walk.storm
         and above(conn, walk.subject, walk.severity)
     )
+
+
+def answered_for(conn: Connection, walk: StoredEscalation, *, in_pagerduty: bool = False) -> str | None:
+    """For how severe somebody answers the round now: for what fires, and for what people were asked about, which stays asked for. What is said `in_pagerduty`
+    was said of its page or of alerts of PagerDuty's own, and of nothing that joined them elsewhere. None for a storm."""
+    if walk.storm:
+        return None
+    known = [] if walk.severity is None else [walk.severity]
+    if not in_pagerduty:
+        known = [of_incident(conn, walk.subject), *known]
+    elif people.pagerduty_taker(conn, walk.subject):
+        known = [*severities.firing(conn, walk.subject, Source.PAGERDUTY), *known]
+    return min(known, key=rank_of) if known else of_incident(conn, walk.subject)
 
 
 def above(conn: Connection, incident_id: str, given: str) -> bool:
