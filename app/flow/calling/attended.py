@@ -116,6 +116,21 @@ def waited_before(conn: Connection, incident: Incident) -> Mapping[str, timedelt
     return waited
 
 
+def waited_for(conn: Connection, walk: StoredEscalation, step: str) -> timedelta:
+    """How long this step of the round was waited for when its alert was there before, and nobody answered."""
+    before = {} if walk.storm else waited_before(conn, incidents.get(conn, walk.subject))
+    return before.get(step, timedelta())
+
+
+def why_anew(conn: Connection, walk: StoredEscalation) -> str:
+    """Why people are asked who were before, or although somebody has PagerDuty's own incident behind this one; empty for neither."""
+    if walk.asked:
+        return ""
+    own = "" if walk.storm else people.taken_in_pagerduty(conn, walk.subject)
+    again = "a person is needed again" if walk.round > 1 or own else ""
+    return f"it is {own}, and {again}" if own else again
+
+
 def at_it(conn: Connection, incident_id: str) -> str:
     """Who has an incident that is not over, in words; empty for nobody."""
     if incidents.get(conn, incident_id).state.closed:
