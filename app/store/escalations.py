@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -31,7 +31,9 @@ from sqlalchemy import (
 
 from app.domain.alert import PageWord
 from app.domain.outcome import IncidentState
+from app.store import asked as steps_asked
 from app.store import digests
+from app.store.asked import Asked
 from app.store.columns import (
     count_column,
     flag_column,
@@ -118,15 +120,6 @@ ROUND, _CLOCKS = "~", 5 * 60 * 1_000_000  # PagerDuty's clock is not ours, micro
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One step that was asked."""
-
-    step: str
-    at: datetime
-    paged: bool
-
-
-@dataclass(frozen=True, slots=True)
 class StoredEscalation:
     """One round of one subject (an incident or a storm's digest). `incident_id` is the subject or, of a storm, its first incident.
 
@@ -134,8 +127,8 @@ class StoredEscalation:
     `page_key` is the key of its page, empty while nobody was paged. `page_word` is the last word of PagerDuty on that page. Due at None:
     nobody is left to ask, somebody answered, or it is over.
 
-    `severity` is the one whose steps it asks, None until it was looked at; `joined`: alerts joined the incident since. `merged` are
-    incidents that were merged into this one while people were asked for them.
+    `severity` is the one whose steps it asks, or, once somebody answered, the one they answered for; None until it was looked at. `joined`:
+    alerts joined the incident since. `merged` are incidents that were merged into this one while people were asked for them.
     """
 
     id: str
@@ -314,13 +307,19 @@ def change(tx: Tx, escalation_id: str, **values: Any) -> None:
     tx.conn.execute(update(escalations).where(escalations.c.id == escalation_id).values(**values))
 
 
-def ask(tx: Tx, before: StoredEscalation, step: str, *, page_key: str, due_at: datetime | None) -> None:
-    """Write down that the step was asked now. `page_key` when it paged, and when the next one is due."""
-    asked = [*before.asked, Asked(step, tx.now, bool(page_key))]
-    values = {"asked": to_text([{"step": a.step, "at": micros(a.at), "paged": a.paged} for a in asked])}
-    if page_key:
-        values["page_key"] = page_key
-    change(tx, before.id, due_at=micros_or_none(due_at), **values)
+def ask(  # the round's parts
+    tx: Tx,
+    before: StoredEscalation,
+    step: str,
+    *,
+    page_key: str,
+    due_at: datetime | None,
+    waited: timedelta = timedelta(),
+) -> None:
+    """Write down that the step was asked now. `page_key` when it paged, when the next one is due, and how long it was waited for before."""
+    asked = steps_asked.as_text((*before.asked, Asked(step, tx.now, bool(page_key), waited)))
+    paged = {"page_key": page_key} if page_key else {}
+    change(tx, before.id, due_at=micros_or_none(due_at), asked=asked, **paged)
 
 
 def renew(
@@ -347,10 +346,11 @@ def joined(tx: Tx, incident_ids: Sequence[str]) -> None:
     tx.conn.execute(mine.values(joined=True))
 
 
-def answer(tx: Tx, escalation_id: str, by: str, through: str) -> None:
-    """Somebody answered: nobody else is asked in this round."""
+def answer(tx: Tx, walk: StoredEscalation, by: str, through: str, severity: str | None) -> None:
+    """Somebody answered for what is so severe (None for a storm): nobody else is asked in this round."""
     values = {"answered_by": storable(by), "through": through, "answered_at": tx.stamp, "due_at": None}
-    change(tx, escalation_id, news=False, **values)
+    change(tx, walk.id, news=False, **values)
+    follow(tx, walk, severity=severity)
 
 
 def heard(tx: Tx, incident_id: str) -> None:
@@ -381,7 +381,7 @@ def _stored(row: Row[Any]) -> StoredEscalation:
         round=row.round,
         why=to_json(row.why),
         steps=to_json(row.steps) if row.steps else None,
-        asked=tuple(Asked(a["step"], moment(a["at"]), bool(a["paged"])) for a in to_json(row.asked)),
+        asked=steps_asked.from_text(row.asked),
         policy=row.policy,
         page_key=row.page_key,
         begun_at=moment(row.begun_at),

@@ -13,7 +13,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, exists, select
 
-from app.store.connection import micros, moment, moment_or_none, storable, to_json
+from app.store import asked as steps_asked
+from app.store.asked import Asked
+from app.store.connection import micros, moment, moment_or_none, storable
 from app.store.escalations import escalation_scopes, escalations
 from app.store.incidents import Incident
 from app.store.people import Holder, incident_acknowledgements
@@ -63,12 +65,12 @@ class Spell:
 @dataclass(frozen=True, slots=True)
 class Call:
     """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, and the steps that
-    were asked, each with when."""
+    were asked."""
 
     at: datetime
     severity: str | None
     answered: bool
-    asked: tuple[tuple[str, datetime], ...] = ()
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,5 +124,5 @@ def _earlier(row: Row[Any]) -> Earlier:
 
 
 def _call(row: Row[Any]) -> Call:
-    asked = tuple((one["step"], moment(one["at"])) for one in to_json(row.asked))
+    asked = steps_asked.from_text(row.asked)
     return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, Select, select
 
-from app.domain.alert import AlertStatus
+from app.domain.alert import AlertStatus, Source
 from app.store.audit import EPISODES_OF, episodes_of
 from app.store.connection import to_json
 from app.store.schema import episodes
@@ -17,7 +17,9 @@ _LABELS: Select[str] = (
 )
 
 
-def firing(conn: Connection, incident_id: str) -> frozenset[str]:
-    """The severities of its alerts that fire, as they are written; of 1,000 alerts at most. Empty when none fires or says one."""
-    found = conn.execute(_LABELS, episodes_of(conn, incident_id)).scalars()
+def firing(conn: Connection, incident_id: str, source: Source | None = None) -> frozenset[str]:
+    """The severities of its alerts that fire, those of one source alone where it is given, as they are written; of 1,000 alerts at most. Empty when
+    none fires or says one."""
+    query = _LABELS if source is None else _LABELS.where(episodes.c.source == source.value)
+    found = conn.execute(query, episodes_of(conn, incident_id)).scalars()
     return frozenset(said for labels in found if (said := str(to_json(labels).get("severity", ""))))

@@ -10,6 +10,7 @@ import pytest
 from app.domain.events import EventKind
 from app.domain.json import canonical
 from app.domain.outcome import IncidentState
+from app.flow.notifying import record
 from app.intake import pagerduty
 from app.store import escalations, incidents, people
 from app.store.escalations import StoredEscalation
@@ -119,6 +120,42 @@ async def test_the_steps_of_a_more_severe_alert_begin_with_a_page_of_their_own(
     assert (rig.pagerduty.resolved, list(rig.pagerduty.pages)) == ([incident.id], [f"{incident.id}~2"])
     assert rig.pagerduty.pages[f"{incident.id}~2"]["payload"]["severity"] == "critical"
     assert await holder(rig, incident.id) is None
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("answers", "stands"),
+    [
+        (("kim",), True),
+        (("ann", "kim"), True),
+        (("an order",), True),
+        (("PagerDuty",), False),
+        (("ann",), False),
+    ],
+)
+async def test_who_answers_once_a_more_severe_alert_has_joined_has_it_before_the_next_sweep_as_well(
+    tmp_path: Path, answers: tuple[str, ...], stands: bool
+) -> None:
+    """The last one answers for what fires then, whatever people were asked about; not with a page that was made for a warning."""
+    rig = await calling_rig(tmp_path, BY_SEVERITY)
+    incident = await rig.handed_over(severity="warning")
+    if "ann" in answers:
+        await rig.operations.acknowledge(incident.id, "ann")
+        await rig.later(1)
+    await rig.send(body(alert(rig, alertname="Odd", severity="critical")))
+    if answers[-1] == "an order":
+        await rig.store.write(lambda tx: record.taken(tx, rig.services, incident.id, "kim"))
+    elif answers[-1] == "PagerDuty":
+        await rig.pagerduty_says("incident.acknowledged")
+    elif answers[-1] == "kim":
+        await rig.operations.acknowledge(incident.id, "kim")
+    await rig.later(1)
+    await rig.later(1)
+    assert len(rig.pagerduty.woken) == (1 if stands else 2)
+    last = (await rounds(rig, incident.id))[-1]
+    assert (last.answered_by, last.severity) == ("kim" if stands else "", "critical")
+    has = await holder(rig, incident.id)
+    assert (has.severity if has else None) == ("critical" if answers[-1] == "kim" else None)
     await rig.close()
 
 

@@ -191,6 +191,21 @@ async def test_an_answer_to_a_warning_does_not_silence_what_is_critical_once_the
     await rig.close()
 
 
+@pytest.mark.parametrize("into_is", ["nothing", "called"])
+async def test_nor_what_is_critical_by_an_alert_that_joined_just_before(tmp_path: Path, into_is: str) -> None:
+    """No sweep came between."""
+    rig = await calling_rig(tmp_path, BY_SEVERITY)
+    gone, into = await two(rig, "warning", "warning")
+    await stand(rig, gone, "answered")
+    await stand(rig, into, into_is)
+    joins = alert(rig, alertname="Odd", deployment="svc-1", severity="critical", pod="svc-1-0")
+    assert (await rig.send(body(joins))).incident_ids == (gone,)
+    await merged(rig, gone, into)
+    assert rig.heads[-1].endswith("(anew: it is critical now, warning before)")
+    assert await holder(rig, into) is None
+    await rig.close()
+
+
 # The status page.
 
 

@@ -155,7 +155,7 @@ async def test_beside_many_storms_that_last_everybody_is_asked_and_each_message_
     storms = []
     for incident_id in found:
         storms.append(await rig.store.write(lambda tx, i=incident_id: join(tx, [i], storm=True)))  # type: ignore[misc]
-        await rig.store.write(lambda tx: escalations.answer(tx, f"{storms[-1]}~1", "ann", "the API"))
+        await rig.operations.acknowledge(storms[-1], "ann")
         rig.clock.advance(2)
     assert len(set(storms)) == 55
     for _ in range(3):

@@ -26,6 +26,9 @@ from app.store.people import Holder
 
 THEIRS = timedelta(minutes=30)
 """So long whoever took an alert has it also when it goes and comes back."""
+_LEAST = timedelta(minutes=1)
+"""So long, at least, a call counts as time to answer, however soon its alert went: else one that is there for seconds each time would wake the
+first step for ever, and never ask the next one."""
 
 
 class Left(StrEnum):
@@ -85,15 +88,17 @@ def called_for(one: Earlier, rank: int) -> Call | None:
     return one.call if rank_of(for_it) <= rank else None
 
 
-def asked_before(conn: Connection, incident: Incident) -> Mapping[str, datetime]:
-    """When each step was asked first, in a row of calls for an alert that comes and goes which nobody has answered: whoever did not answer then is
-    not waited for anew each time. Nothing counts from before a run that mended the target, or an incident that somebody had."""
+def waited_before(conn: Connection, incident: Incident) -> Mapping[str, timedelta]:
+    """How long each step was waited for before, in a row of calls for an alert that comes and goes which nobody has answered: whoever did not
+    answer then is not waited for anew each time. Only the times count in which they could have answered, from when they were asked: those of the calls,
+    until the alert went, and those in which it was there and no call was made anew, as so many had been. Nothing counts from before a run that mended
+    the target, or an incident that somebody had."""
     before = [] if incident.manual is not None else lately.earlier(conn, incident)
     if not before:
         return {}
     rank, key = rank_of(severity.of_incident(conn, incident.id)), incident.target_key
     mended = counts.mended_at(conn, key, "", before[-1].spell.since) if key else None
-    first, until = dict[str, datetime](), incident.opened_at
+    waited, uncalled, until = dict[str, timedelta](), timedelta(), incident.opened_at
     for one in before:
         over = one.holder is not None or (mended is not None and one.spell.since <= mended)
         if over or until - one.spell.ended > lately.APART:
@@ -101,8 +106,29 @@ def asked_before(conn: Connection, incident: Incident) -> Mapping[str, datetime]
         call, until = called_for(one, rank), one.spell.since
         if call is not None and call.answered:
             break
-        first.update(call.asked if call is not None else ())
-    return first
+        if one.call is None and not one.ran and rank_of(one.severity) <= rank:
+            uncalled += max(one.spell.ended - one.spell.since, timedelta())
+        for asked in call.asked if call is not None else ():
+            stood = max(one.spell.ended - asked.at, _LEAST)
+            waited.setdefault(
+                asked.step, asked.waited + stood + uncalled
+            )  # the last call knows of the ones before
+    return waited
+
+
+def waited_for(conn: Connection, walk: StoredEscalation, step: str) -> timedelta:
+    """How long this step of the round was waited for when its alert was there before, and nobody answered."""
+    before = {} if walk.storm else waited_before(conn, incidents.get(conn, walk.subject))
+    return before.get(step, timedelta())
+
+
+def why_anew(conn: Connection, walk: StoredEscalation) -> str:
+    """Why people are asked who were before, or although somebody has PagerDuty's own incident behind this one; empty for neither."""
+    if walk.asked:
+        return ""
+    own = "" if walk.storm else people.taken_in_pagerduty(conn, walk.subject)
+    again = "a person is needed again" if walk.round > 1 or own else ""
+    return f"it is {own}, and {again}" if own else again
 
 
 def at_it(conn: Connection, incident_id: str) -> str:

@@ -25,6 +25,7 @@ from app.notify.client import Never, Posted, Retry
 from app.notify.pagerduty import PagerDutyClient, note_for, page_for
 from app.notify.status_page import StatusPageClient
 from app.notify.timeline import Escalation, Timeline, Topic, fact_from_json
+from app.policy.escalation import POLICY, SCHEDULE, EscalationStep
 from app.store import escalations, outbox
 from app.store.database import Store
 from app.store.escalations import StoredEscalation
@@ -260,6 +261,16 @@ def fact_of(row: Row) -> Escalation:
 # On call: who PagerDuty names for a step's schedules and escalation policies. Never asks anybody.
 
 _LOOK_UP = 5.0  # seconds for all names of a step: a call must not wait longer for them
+
+
+def is_on_call(name: str) -> bool:
+    """Whether an entry of a step is a schedule or an escalation policy, of which people are named."""
+    return name.startswith((SCHEDULE, POLICY))
+
+
+def told_of(step: EscalationStep, found: Mapping[str, str]) -> tuple[str, ...]:
+    """The sentences of a step's schedules and escalation policies, of those that were found."""
+    return tuple(found.get(name, f"{name}: not looked up") for name in step.who if is_on_call(name))
 
 
 async def on_call(services: Services, wanted: Sequence[str]) -> dict[str, str]:

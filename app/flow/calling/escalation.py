@@ -7,19 +7,18 @@ back: it stops writes, not words. Never touches the cluster and never decides wh
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
-
-from sqlalchemy import Connection
 
 from app.domain.alert import PageWord
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.free_text import OF_PAGERDUTY
-from app.domain.json import canonical
 from app.domain.outcome import IncidentState
 from app.flow.calling import attended, calls, severity, statuses
 from app.flow.calling.attended import Left
@@ -32,21 +31,15 @@ from app.flow.notifying.record import AUDITED, actor_of, tell
 from app.flow.services import Services
 from app.notify.escalation import Acknowledged, EscalationFact, StepAsked, Unanswered
 from app.notify.timeline import Escalation, Topic, fact_from_json, fact_to_json
-from app.policy.escalation import (
-    POLICY,
-    SCHEDULE,
-    EscalationStep,
-    answer_within,
-    left,
-    steps_of,
-)
+from app.policy.escalation import answer_within, left
 from app.policy.model import Policy
-from app.store import approvals, digests, escalations, incidents, outbox, people, work
+from app.store import approvals, digests, escalations, incidents, outbox, people
 from app.store.approvals import NO_CLICK, Click
 from app.store.escalations import StoredEscalation
 from app.store.tx import Tx
 
 _AT_ONCE = 50  # looked at in one sweep
+_ANSWERS = 5.0  # seconds in which a source says whether it still has an alert
 _PAGERDUTY = "PagerDuty"
 _IN_VAIN = "nobody answered when its alert was there before"
 STORM = "dig_"
@@ -58,29 +51,67 @@ async def walk_due(services: Services) -> None:
     failed; one round holds up no other."""
     policy, now = services.policy(), services.clock.now()
     found = await services.store.read(lambda conn: escalations.waiting(conn, now, policy.version, _AT_ONCE))
+    # Side by side: neither a source nor PagerDuty that does not answer holds up more than one limit, whatever is due.
+    outside = await asyncio.gather(*(_outside(services, policy, seen) for seen in found))
     try:
-        await each({seen.id: partial(_walk, services, policy, seen) for seen in found})
+        await each(
+            {s.id: partial(_walk, services, policy, s, o) for s, o in zip(found, outside, strict=True)}
+        )
     finally:
         if found:
             services.deliver_nudge()
 
 
-async def _walk(services: Services, policy: Policy, seen: StoredEscalation) -> None:
-    if seen.asked and not seen.storm and _due(seen, services.clock.now()) and await _gone(services, seen):
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What was asked before a round is looked at: whether its alert is gone at the source, who is on call, by the policy's entry, and the defect
+    that kept one of both from being known, which keeps nobody from being asked."""
+
+    gone: bool
+    on_call: Mapping[str, str]
+    failed: BaseException | None = None
+
+
+async def _outside(services: Services, policy: Policy, seen: StoredEscalation) -> Outside:
+    gone, on_call = await asyncio.gather(
+        _gone(services, seen), _on_call(services, policy, seen), return_exceptions=True
+    )
+    failed = next((one for one in (gone, on_call) if isinstance(one, BaseException)), None)
+    return Outside(gone is True, on_call if not isinstance(on_call, BaseException) else {}, failed)
+
+
+async def _walk(services: Services, policy: Policy, seen: StoredEscalation, outside: Outside) -> None:
+    if outside.gone:
         return
-    on_call = await _on_call(services, policy, seen)
-    await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
+    due = await _asked_one(services, policy, seen, outside.on_call)
+    while due is not None:  # whoever was waited for long enough before is not waited for until the next sweep
+        due = await _asked_one(services, policy, due, await _on_call(services, policy, due))
+    if outside.failed is not None:
+        raise outside.failed
+
+
+async def _asked_one(
+    services: Services, policy: Policy, seen: StoredEscalation, on_call: Mapping[str, str]
+) -> StoredEscalation | None:
+    """The round as it is afterwards, where it asked somebody and the next step is due already."""
+    return await services.store.write(lambda tx: _look(tx, services, policy, seen, on_call))
 
 
 async def _gone(services: Services, walk: StoredEscalation) -> bool:
-    """Whether the source has the alert no more, of which no message told: nobody else is asked, and the incident is looked at, which closes it."""
+    """Whether the source has the alert no more, of which no message told: nobody else is asked, and the incident is looked at, which closes it. Who is
+    due is asked where it does not answer in time."""
+    if not walk.asked or walk.storm or not _due(walk, services.clock.now()):
+        return False
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, walk.subject), firing_alerts(conn, walk.subject))
     )
     closes = alerts and incident.manual is None and incident.decided_at is not None
     if not closes or incident.state is not IncidentState.ESCALATED:
         return False  # what is left of a run that got stuck stays open, and the next one is asked
-    gone, _ = await unheard(services, incident, alerts)
+    gone = ""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_ANSWERS):
+            gone, _ = await unheard(services, incident, alerts)
     if gone:
         await services.store.write(lambda tx: incidents.schedule(tx, walk.subject, tx.now))
     return bool(gone)
@@ -97,28 +128,31 @@ def _under_another(walk: StoredEscalation, policy: Policy) -> bool:
 
 def _look(
     tx: Tx, services: Services, policy: Policy, seen: StoredEscalation, on_call: Mapping[str, str]
-) -> None:
-    """One round as it stands now: over, answered, given back, or its next step is due."""
+) -> StoredEscalation | None:
+    """One round as it stands now: over, answered, given back, or its next step is due; then the round afterwards, where one more is due."""
     incident = None if seen.storm else incidents.hold(tx, seen.subject)
     walk = escalations.hold(tx, seen.id)
     if walk is None:
-        return
+        return None
     if incident.state.closed if incident is not None else digests.is_over(tx.conn, walk.subject, tx.now):
         _end(tx, services, policy, walk)
-        return
+        return None
     again = ""
     if walk.news:
         escalations.change(tx, walk.id, news=False)
         walk, again = _heard(tx, services, policy, walk)
     if incident is not None and incident.state in escalations.BUSY:
-        return
+        return None
     if walk.joined:
         walk, again = _joined(tx, walk, again)
     if walk.answered_at is not None:
-        return
+        return None
     walk = _renewed(tx, policy, walk)
-    if _due(walk, tx.now) and (again or len(walk.asked) == len(seen.asked)):
-        _ask_next(tx, services, policy, walk, Told(on_call, again))
+    if not _due(walk, tx.now) or (not again and len(walk.asked) != len(seen.asked)):
+        return None
+    _ask_next(tx, services, policy, walk, Told(on_call, again))
+    after = escalations.get(tx.conn, walk.id)
+    return after if after is not None and _due(after, tx.now) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,39 +238,22 @@ def _renewed(tx: Tx, policy: Policy, walk: StoredEscalation) -> StoredEscalation
     of both policies says."""
     if walk.policy == policy.version:
         return walk
-    now, due = _steps(tx.conn, policy, walk), walk.due_at
+    now, due = severity.steps_now(tx.conn, policy, walk), walk.due_at
     if walk.severity is None:
         escalations.follow(tx, walk, severity=severity.followed(tx.conn, walk), joined=False)
-    if walk.asked and due is None and left(_begun(walk), now, [a.step for a in walk.asked]):
+    if walk.asked and due is None and left(severity.steps_begun(walk), now, [a.step for a in walk.asked]):
         due = tx.now  # nobody answered, and there is somebody more to ask
     if walk.asked and due is not None:
         last = walk.asked[-1]
-        within = answer_within(last.step, _begun(walk), now)
-        due = min(due, last.at + within) if within is not None else due
+        within = answer_within(last.step, severity.steps_begun(walk), now)
+        due = min(due, _until(last.at, within, last.waited) or due)
     steps = [step.model_dump(mode="json") for step in now] if walk.steps is None else walk.steps
     return escalations.renew(tx, walk.id, policy.version, steps, due)
 
 
-def _begun(walk: StoredEscalation) -> tuple[EscalationStep, ...]:
-    return tuple(EscalationStep.model_validate_json(canonical(dict(step))) for step in walk.steps or ())
-
-
-def _steps(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
-    """The steps that the policy in force has for it; for a storm those of no severity and no rule."""
-    if walk.storm:
-        return steps_of(policy.escalation, "", "")
-    last = work.latest_decision(conn, walk.subject)
-    rule = str(last.body.get("rule") or "") if last is not None else ""
-    return steps_of(policy.escalation, severity.followed(conn, walk), rule)
-
-
-def _left(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
-    return left(_begun(walk), _steps(conn, policy, walk), [a.step for a in walk.asked])
-
-
 def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation, told: Told) -> None:
     """Ask the next step; after the last one, say that nobody answered."""
-    steps, asked, reach = _left(tx.conn, policy, walk), walk.asked, services.reach
+    steps, asked, reach = severity.steps_left(tx.conn, policy, walk), walk.asked, services.reach
     if not steps:
         escalations.renew(tx, walk.id, policy.version, walk.steps or (), None)
         if asked:
@@ -249,13 +266,12 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     refused = bool(walk.page_key) and outbox.page_given_up(tx.conn, walk.page_key)
     sends = pages and (not walk.page_key or refused)
     nobody = not step.who and not pages
-    first = _first_asked(tx, walk, step)
-    until = max(first + step.answer_within, tx.now) if step.answer_within is not None else None
+    waited = attended.waited_for(tx.conn, walk, step.name)
+    until = _until(tx.now, step.answer_within, waited)
     key = walk.page_key or calls.key_of(walk)
     # Nobody was asked, so nobody is waited for.
-    escalations.ask(
-        tx, walk, step.name, page_key=key if sends else "", due_at=tx.now if nobody and until else until
-    )
+    due = tx.now if nobody and until else until
+    escalations.ask(tx, walk, step.name, page_key=key if sends else "", due_at=due, waited=waited)
     if refused and sends:
         calls.page_anew(tx, key)
     elif sends:
@@ -272,26 +288,21 @@ def _ask_next(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation
     fact = StepAsked(
         step.name,
         len(asked) + 1,
-        tuple(name for name in step.who if not _is_on_call(name)),
-        ("Nobody was asked: PagerDuty is not configured",) if nobody else _on_call_of(step, told),
+        tuple(name for name in step.who if not calls.is_on_call(name)),
+        ("Nobody was asked: PagerDuty is not configured",) if nobody else calls.told_of(step, told.on_call),
         paged=sends,
         page_open=pages and not sends and outbox.page_went_out(tx.conn, walk.page_key),
         until=until,
         reason=str(walk.why.get("reason", "")),
-        again=told.again or _anew(tx.conn, walk) or (_IN_VAIN if first < tx.now and not asked else ""),
+        again=told.again or attended.why_anew(tx.conn, walk) or (_IN_VAIN if waited and not asked else ""),
         at=tx.now,
     )
     _say(tx, walk, Topic.ASKED, fact, once=f"{walk.round}/{len(asked) + 1}")
 
 
-def _on_call_of(step: EscalationStep, told: Told) -> tuple[str, ...]:
-    return tuple(told.on_call.get(name, f"{name}: not looked up") for name in step.who if _is_on_call(name))
-
-
-def _first_asked(tx: Tx, walk: StoredEscalation, step: EscalationStep) -> datetime:
-    """From when on this step is waited for: now, or sooner where nobody answered it when the alert was there before."""
-    before = {} if walk.storm else attended.asked_before(tx.conn, incidents.get(tx.conn, walk.subject))
-    return min(before.get(step.name, tx.now), tx.now)  # the clock may have been set back
+def _until(asked: datetime, within: timedelta | None, waited: timedelta) -> datetime | None:
+    """Until when a step is waited for that was asked then; None for ever."""
+    return None if within is None else asked + max(within - waited, timedelta())
 
 
 def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:
@@ -299,19 +310,6 @@ def _say_anew(tx: Tx, walk: StoredEscalation, again: str) -> None:
     if isinstance(why, Escalation):
         why = replace(why, reason=f"{again}: {why.reason}")
         tell(tx, Topic.ESCALATED, why, incident_id=walk.subject, once=f"escalation/{walk.round}/anew")
-
-
-def _anew(conn: Connection, walk: StoredEscalation) -> str:
-    """Why people are asked who were before, or although somebody has PagerDuty's own incident behind this one."""
-    if walk.asked:
-        return ""
-    own = "" if walk.storm else people.taken_in_pagerduty(conn, walk.subject)
-    again = "a person is needed again" if walk.round > 1 or own else ""
-    return f"it is {own}, and {again}" if own else again
-
-
-def _is_on_call(name: str) -> bool:
-    return name.startswith((SCHEDULE, POLICY))
 
 
 def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, once: str) -> None:
@@ -325,18 +323,15 @@ def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, 
         tx.audit(AUDITED[topic], incident_id=walk.incident_id, actor=actor_of(fact), data=told)
 
 
-def _as_risen(conn: Connection, walk: StoredEscalation) -> StoredEscalation:
-    """The round that is asked next: the one that begins anew when a more severe alert has joined."""
-    return replace(walk, asked=(), steps=None) if severity.has_risen(conn, walk) else walk
-
-
 async def _on_call(services: Services, policy: Policy, walk: StoredEscalation) -> dict[str, str]:
     """Who is on call for the step that is due, one sentence for each schedule and escalation policy that it names."""
     news = walk.news or walk.joined or (walk.due_at is None and _under_another(walk, policy))
     if not news and not _due(walk, services.clock.now()):
         return {}
-    steps = await services.store.read(lambda conn: _left(conn, policy, _as_risen(conn, walk)))
-    wanted = [name for name in steps[0].who if _is_on_call(name)] if steps else []
+    steps = await services.store.read(
+        lambda conn: severity.steps_left(conn, policy, severity.as_risen(conn, walk))
+    )
+    wanted = [name for name in steps[0].who if calls.is_on_call(name)] if steps else []
     return await calls.on_call(services, wanted)
 
 
@@ -373,7 +368,10 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
     has = holder.by if holder is not None else walk.answered_by if walk is not None and storm else ""
     if has:
         return {**answer, "by": has, "answer": "already"}
-    record.take_incident(tx, subject, fact.by, fact.through)
+    given = None if walk is None else severity.answered_for(tx.conn, walk)
+    if walk is not None:  # it was answered, for less: it is theirs as well, for what it is now
+        escalations.answer(tx, walk, fact.by, fact.through, given)
+    record.take_incident(tx, subject, fact.by, fact.through, given)
     told = replace(fact, at=tx.now)
     tell(tx, Topic.ACKNOWLEDGED, told, incident_id=subject, once=f"own/{tx.stamp}")
     return answer
@@ -381,9 +379,10 @@ def _acknowledge(tx: Tx, services: Services, subject: str, fact: Acknowledged) -
 
 def _answered(tx: Tx, services: Services, policy: Policy, walk: StoredEscalation, fact: Acknowledged) -> None:
     """Somebody answered this round: the steps end, PagerDuty is told, and the incident is theirs."""
-    escalations.answer(tx, walk.id, fact.by, fact.through)
+    given = severity.answered_for(tx.conn, walk, in_pagerduty=fact.through == _PAGERDUTY)
+    escalations.answer(tx, walk, fact.by, fact.through, given)
     if not walk.storm:
-        record.take_incident(tx, walk.subject, fact.by, fact.through)
+        record.take_incident(tx, walk.subject, fact.by, fact.through, given)
     if walk.page_key and fact.through != _PAGERDUTY:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if services.reach.notes and not walk.storm and fact.through != _PAGERDUTY:

@@ -1,15 +1,19 @@
-"""Severity: which severity an escalation follows: that of the most severe alert of its incident that fires; and whose call is for another
-incident of its target as well.
+"""Severity: which severity an escalation follows: that of the most severe alert of its incident that fires; which steps it has by that, for how severe
+somebody answers, and whose call is for another incident of its target as well.
 
 Called by the walk of the steps, by merges and by statuses, and where a person would be called. A round's own never falls: what was asked for stays asked for. Only reads.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from sqlalchemy import Connection
 
+from app.domain.alert import Source
 from app.domain.errors import Missing
-from app.policy.escalation import steps_of
+from app.domain.json import canonical
+from app.policy.escalation import EscalationStep, left, steps_of
 from app.policy.match import rank_of
 from app.policy.model import Policy, Rule
 from app.store import escalations, incidents, outbox, people, severities, work
@@ -39,6 +43,34 @@ def followed(conn: Connection, walk: StoredEscalation) -> str:
     return walk.severity
 
 
+def steps_begun(walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    """The steps that the policy had for the round when it began."""
+    return tuple(EscalationStep.model_validate_json(canonical(dict(step))) for step in walk.steps or ())
+
+
+def steps_now(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    """The steps that the policy in force has for it; for a storm those of no severity and no rule."""
+    if walk.storm:
+        return steps_of(policy.escalation, "", "")
+    return steps_of(policy.escalation, followed(conn, walk), _rule(conn, walk.subject))
+
+
+def steps_left(conn: Connection, policy: Policy, walk: StoredEscalation) -> tuple[EscalationStep, ...]:
+    """The steps that are still to be asked."""
+    return left(steps_begun(walk), steps_now(conn, policy, walk), [a.step for a in walk.asked])
+
+
+def as_risen(conn: Connection, walk: StoredEscalation) -> StoredEscalation:
+    """The round that is asked next: the one that begins anew when a more severe alert has joined."""
+    return replace(walk, asked=(), steps=None) if has_risen(conn, walk) else walk
+
+
+def _rule(conn: Connection, incident_id: str) -> str:
+    """Of the incident's last decision; empty for none."""
+    last = work.latest_decision(conn, incident_id)
+    return str(last.body.get("rule") or "") if last is not None else ""
+
+
 def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
     """An alert that is more severe than what the round asks people about has joined."""
     return (
@@ -47,6 +79,19 @@ def has_risen(conn: Connection, walk: StoredEscalation) -> bool:
         and not walk.storm
         and above(conn, walk.subject, walk.severity)
     )
+
+
+def answered_for(conn: Connection, walk: StoredEscalation, *, in_pagerduty: bool = False) -> str | None:
+    """For how severe somebody answers the round now: for what fires, and for what people were asked about, which stays asked for. What is said `in_pagerduty`
+    was said of its page or of alerts of PagerDuty's own, and of nothing that joined them elsewhere. None for a storm."""
+    if walk.storm:
+        return None
+    known = [] if walk.severity is None else [walk.severity]
+    if not in_pagerduty:
+        known = [of_incident(conn, walk.subject), *known]
+    elif people.pagerduty_taker(conn, walk.subject):
+        known = [*severities.firing(conn, walk.subject, Source.PAGERDUTY), *known]
+    return min(known, key=rank_of) if known else of_incident(conn, walk.subject)
 
 
 def above(conn: Connection, incident_id: str, given: str) -> bool:
@@ -73,8 +118,7 @@ def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Ru
         if incidents.firing_count(conn, other) == 0:  # whoever was called sees it over, and looks no further
             continue
         told = followed(conn, walk)
-        last = work.latest_decision(conn, other)
-        theirs = _asks(policy, told, str(last.body.get("rule") or "") if last is not None else "")
+        theirs = _asks(policy, told, _rule(conn, other))
         order = incidents.get(conn, other).manual is not None
         mine = _asks(policy, severe, rule.name)
         if not order and rank_of(told) <= rank_of(severe) and theirs[: len(mine)] == mine:

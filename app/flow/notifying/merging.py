@@ -24,13 +24,14 @@ from app.store.tx import Tx
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """One of the two before: its live round, who has it by their own word, and how severe it is."""
+    """One of the two before: its live round, who has it by their own word, how severe it is, and whether what somebody answered stands for that."""
 
     incident: str
     stays: bool
     walk: StoredEscalation | None
     holder: Holder | None
     severity: str
+    stands: bool
 
     @property
     def rank(self) -> int:
@@ -44,11 +45,19 @@ class Standing:
 
     @property
     def answer(self) -> tuple[str, str] | None:
-        """Who answered and how; None while nobody has."""
+        """Who answered and how; None while nobody has for what is as severe."""
+        if not self.stands:
+            return None
         if self.walk is not None:
             found = (self.walk.answered_by, self.walk.through)
             return found if self.walk.answered_at is not None else None
         return (self.holder.by, self.holder.through) if self.holder is not None else None
+
+    @property
+    def answered_for(self) -> str:
+        """For how severe they answered."""
+        given = self.walk.severity if self.walk is not None else self.holder.severity if self.holder else None
+        return self.severity if given is None else given
 
     @property
     def order(self) -> tuple[int, bool, bool]:
@@ -71,8 +80,8 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
     first = both[0]
     owner = next((s for s in both if s.walk is not None), None)
     if owner is None:
-        if first is gone and gone.rank <= here.rank and gone.holder is not None:
-            record.take_incident(tx, into, gone.holder.by, gone.holder.through)
+        if first is gone and gone.rank <= here.rank and gone.holder is not None and gone.stands:
+            record.take_incident(tx, into, gone.holder.by, gone.holder.through, gone.answered_for)
         else:
             record.holder_in_force(tx, into)
         return
@@ -81,8 +90,8 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
         people.forget_holder(tx, into)
     elif first is gone or here.walk is None:
         _answered(tx, walk, first, incident_id)
-        escalations.follow(tx, walk, severity=first.severity)  # so much was answered for
-    if owner is gone and first.answer is None:
+        escalations.follow(tx, walk, severity=first.answered_for)
+    if owner is gone and first.answer is None and walk.answered_at is None:
         _goes_on(tx, walk, incident_id)
 
 
@@ -92,7 +101,9 @@ def _standing(tx: Tx, incident_id: str, *, stays: bool) -> Standing:
     if walk is not None and walk.severity is not None and rank_of(walk.severity) < rank_of(followed):
         followed = walk.severity  # what was asked for stays asked for
     holder = people.holder_of(tx.conn, incident_id)
-    return Standing(incident_id, stays, walk, holder, followed)
+    given = holder.severity if walk is None and holder is not None else walk.severity if walk else None
+    stands = given is None or not severity.above(tx.conn, incident_id, given)
+    return Standing(incident_id, stays, walk, holder, followed, stands)
 
 
 def _the_one(tx: Tx, owner: Standing, both: tuple[Standing, Standing]) -> StoredEscalation:
@@ -131,11 +142,11 @@ def _answered(tx: Tx, walk: StoredEscalation, of: Standing, merged: str) -> None
         raise AssertionError("it was answered")
     by, through = of.answer
     if walk.answered_at is None:
-        escalations.answer(tx, walk.id, by, through)
+        escalations.answer(tx, walk, by, through, of.answered_for)
         if walk.page_key:
             calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     if of.holder is not None:
-        record.take_incident(tx, walk.subject, of.holder.by, of.holder.through)
+        record.take_incident(tx, walk.subject, of.holder.by, of.holder.through, of.answered_for)
     else:
         people.forget_holder(tx, walk.subject)
     fact = Acknowledged(by, through, len(walk.asked), tx.now, f"{merged} was merged into this incident")

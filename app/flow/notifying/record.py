@@ -131,9 +131,9 @@ def is_theirs(  # the rule's parameters
     if begun is None:
         return
     has, through = (holder.by, holder.through) if holder else (taker, "PagerDuty")
-    severe = severity.of_incident(tx.conn, incident_id)
-    escalations.follow(tx, begun.now, severity=severe)
-    escalations.answer(tx, begun.now.id, by or has or "somebody", "an order" if by or not has else through)
+    known = replace(begun.now, severity=holder.severity if holder else None)
+    given = severity.answered_for(tx.conn, known, in_pagerduty=bool(taker) and not (by or holder))
+    escalations.answer(tx, known, by or has or "somebody", "an order" if by or not has else through, given)
 
 
 def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:
@@ -189,7 +189,7 @@ def taken(tx: Tx, services: Services, incident_id: str, by: str) -> None:
     walk = escalations.of_subject(tx, incident_id)
     if walk is None or walk.answered_at is not None:
         return
-    escalations.answer(tx, walk.id, by, "an order")
+    escalations.answer(tx, walk, by, "an order", severity.answered_for(tx.conn, walk))
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.ACKNOWLEDGE)
     statuses.tell(tx, services.reach, services.policy(), walk, Status.IDENTIFIED)
@@ -216,10 +216,11 @@ def escalate(  # the rule's parameters
 _WORD = 40  # characters of a severity that are told
 
 
-def take_incident(tx: Tx, incident_id: str, by: str, through: str) -> None:
-    """This person has the incident, as severe as it is now. One that no look comes to, as it is an order's or a newer one has its alert, is over
-    when it was open for this word alone."""
-    people.give_incident(tx, incident_id, by, through, severity.of_incident(tx.conn, incident_id))
+def take_incident(tx: Tx, incident_id: str, by: str, through: str, given: str | None = None) -> None:
+    """This person has the incident, for what is as severe as `given`, or as it is now. One that no look comes to, as it is an order's or a newer one
+    has its alert, is over when it was open for this word alone."""
+    severe = severity.of_incident(tx.conn, incident_id) if given is None else given
+    people.give_incident(tx, incident_id, by, through, severe)
     incident = incidents.get(tx.conn, incident_id)
     if incident.manual is None and incident.closed_at is None:
         return
