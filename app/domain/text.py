@@ -5,11 +5,11 @@ Used by logs, evidence and messages. Pure; knows nothing of secrets or markup.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Callable
 from typing import Final, TypeVar
-from weakref import WeakKeyDictionary
+
+from app.domain.lines import Beside
 
 T = TypeVar("T")
 
@@ -33,22 +33,6 @@ HIDDEN: Final = re.compile(rf"[^\S ]|^ | $|(?<= ) |{CONTROL.pattern}")
 _LONGEST_WORD = 200
 _LONGEST_SECRET = 1_000
 _SEPARATORS = "\"'`,;&=:()[]{}<>|/\n\t"
-
-
-class Beside:
-    """A thread beside the event loop in which work is done one after the other: threads would only take turns at the interpreter, and whoever
-    answers requests would be one of many."""
-
-    def __init__(self) -> None:
-        self._turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-
-    async def do(self, work: Callable[[], T]) -> T:
-        """What `work` gives. Who stops waiting ends no thread, so the turn lasts as long as the work does."""
-        turn = self._turns.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        await turn.acquire()
-        doing = asyncio.ensure_future(asyncio.to_thread(work))
-        doing.add_done_callback(lambda _: turn.release())
-        return await asyncio.shield(doing)
 
 
 _READING: Final = Beside()

@@ -18,6 +18,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.domain.errors import BadInput
+from app.domain.lines import ASKED_BY, Asker
 from app.page import records, render
 from app.page.requests import Site, query_of
 from app.page.session import Visitor
@@ -53,6 +54,7 @@ class _Placed(StreamingResponse):
 
 async def _lines(store: Store, part: Part) -> AsyncIterator[str]:
     first = part.first
+    ASKED_BY.set(Asker(ASKED_BY.get().name, "export"))  # what has begun waits for no page of the same visitor
     while first:
         text, first = await store.read(partial(_some, part=part, first=first))
         yield text

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from app.domain.errors import BadInput, NotAuthenticated, RemediatorError
+from app.domain.lines import ASKED_BY, Asker
 from app.domain.units import counted
 from app.page import lists, render
 from app.page.requests import Site, arrive, local_path, query_of, told
@@ -46,6 +47,7 @@ async def stream(site: Site, request: Request) -> Response:
     try:
         visitor, _ = await arrive(site, request)
         asked = _asked(request, site)
+        ASKED_BY.set(Asker(visitor.principal.name, "news"))  # looked at often and soon: it waits for no page
     except NotAuthenticated:
         return Response(_event("over", render.render("over.html")), media_type="text/event-stream")
     except BadInput as error:

@@ -20,6 +20,7 @@ from starlette.responses import Response
 from app.domain.decision import Decision
 from app.domain.errors import BadInput, Missing, NotAuthenticated, NotPermitted, RemediatorError, TryLater
 from app.domain.free_text import name_told, reason_given, told_of
+from app.domain.lines import ASKED_BY, EXPENSIVE, Asker
 from app.domain.redact import work_bounded
 from app.domain.target import Target
 from app.flow.services import Services
@@ -171,6 +172,7 @@ def expensive(handler: Handler) -> Handler:
     """A handler that needs a place among the expensive reads. Raises TryLater (`overloaded`)."""
 
     async def placed(site: Site, request: Request, visitor: Visitor) -> Response:
+        ASKED_BY.set(Asker(visitor.principal.name, EXPENSIVE))  # also of a form that changes nothing
         with site.web.expensive.place(visitor.principal.name):
             return await _made(await handler(site, request, visitor))
 
@@ -215,13 +217,21 @@ async def arrive(site: Site, request: Request) -> tuple[Visitor, bool]:
     if site.web.access.open:
         caller(site.web.access, headers, Scope.READ)  # a loopback name only
         mark = visit_of(request.cookies)
+        _looks(request, ANYONE)
         return Visitor(ANYONE, mark or site.web.ids.new("visit")), not mark
     visitor = site.sessions.visitor(request.cookies, site.web.clock.now())
     if visitor is None:
         raise NotAuthenticated("log in first")
+    _looks(request, visitor.principal)
     if await is_signed_out(site, visitor):
         raise NotAuthenticated("this session was ended")
     return visitor, False
+
+
+def _looks(request: Request, principal: Principal) -> None:
+    """Whoever only looks waits in their own line; what somebody orders is the service's own work."""
+    if request.method == "GET":
+        ASKED_BY.set(Asker(principal.name))
 
 
 async def is_signed_out(site: Site, visitor: Visitor) -> bool:

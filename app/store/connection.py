@@ -242,9 +242,7 @@ def _reason(error: SQLAlchemyError) -> str:
 #
 # Called by `Store.open` and `migrate.upgrade`. Never runs a query of its own beyond connection settings.
 
-READERS = 4
-"""Reading threads, and connections for them."""
-
+READERS, LOOKERS = 4, 2  # threads that read for the service's own work, and for who looks; a connection each
 _LOCK_SECONDS = 5.0
 _PRAGMAS = (
     "PRAGMA auto_vacuum=INCREMENTAL",  # takes effect on a new file only, before its first table
@@ -303,10 +301,11 @@ def _private(path: Path) -> None:
 
 def reader_engine(url: URL) -> Engine:
     """For the reading threads: every read sees one moment, and cannot write."""
+    size = READERS + LOOKERS
     if url.get_backend_name() == "sqlite":
-        return _sqlite(url, _READER_PRAGMAS, begin="BEGIN", poolclass=QueuePool, pool_size=READERS)
+        return _sqlite(url, _READER_PRAGMAS, begin="BEGIN", poolclass=QueuePool, pool_size=size)
     options = f"-c default_transaction_read_only=on -c statement_timeout=30000 -c application_name={_NAME}"
-    return _postgres(url, options, pool_size=READERS, pool_pre_ping=True, isolation_level="REPEATABLE READ")
+    return _postgres(url, options, pool_size=size, pool_pre_ping=True, isolation_level="REPEATABLE READ")
 
 
 def _postgres(url: URL, options: str, **pool: Any) -> Engine:

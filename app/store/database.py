@@ -13,16 +13,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar, cast
+from functools import partial
+from typing import Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine
 
 from app.domain.alert import Delivery, Receipt
 from app.domain.errors import StoreUnavailable
+from app.domain.lines import ASKED_BY, PATIENCE, Lines
 from app.domain.ports import Clock, Ids
 from app.store import audit
 from app.store.commit_queue import CommitQueue, CommitQueueSize
-from app.store.connection import READERS, parse, reader_engine, translated, writer_engine
+from app.store.connection import LOOKERS, READERS, parse, reader_engine, translated, writer_engine
 from app.store.migrate import require_current, upgrade_engine
 from app.store.probe import WriteProbe, touch
 from app.store.tx import Tx, Vault, VaultKeys, open_vault
@@ -33,6 +35,8 @@ __all__ = ["Store", "StoreHooks", "StoreOptions"]
 T = TypeVar("T")
 
 _POSTGRES_THREADS = 4
+LOOKERS_OF_ONE: Final = 1
+"""Threads that read for one caller at a time: another is left to the others, and threads that compute take the interpreter from the event loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Store:
             else CommitQueue("write", CommitQueueSize(_POSTGRES_THREADS, 1, size.queue), make_writer)
         )
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="store-read")
+        self._lookers = ThreadPoolExecutor(LOOKERS, thread_name_prefix="store-look")
+        self._lines = Lines(LOOKERS, LOOKERS_OF_ONE, self._lookers, PATIENCE)
         self._closed = False
 
     @classmethod
@@ -137,9 +143,12 @@ class Store:
             return cast("T", await self._writes.submit(fn))
 
     async def read(self, fn: Callable[[Connection], T]) -> T:
-        """Run `fn` on a read-only connection that sees one moment. Raises StoreUnavailable."""
+        """Run `fn` on a read-only connection that sees one moment. For whoever only looks it waits in their own line, on threads that the service's
+        own work never waits for. Raises StoreUnavailable, and TryLater (`overloaded`) in a line."""
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        if ASKED_BY.get().name:
+            return await self._lines.do(partial(self._read, fn))
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, fn)
 
     async def probe_write(self) -> None:
@@ -164,6 +173,7 @@ class Store:
         self._ingest.close()
         self._writes.close()
         self._readers.shutdown()
+        self._lookers.shutdown()
         for engine in self._engines:
             engine.dispose()
 

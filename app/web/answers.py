@@ -1,13 +1,13 @@
 """Answers that may be long: they are made beside the event loop, and only so many of them are under way.
 
-Used by the API's reading part and by the pages. Owns the places for long answers: each stands in memory as a whole until its reader has taken
-it, and a reader may take its time. What goes into an answer is bounded where it is read (`app.store.portions`).
+Used by the API's reading part and by the pages. Takes the places for long answers: each stands in memory as a whole until its reader has taken
+it, and a reader may take its time. What goes into an answer is bounded where it is read (`app.store.portions`), and how much is read for one
+caller at a time too (`app.store.database`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import nullcontext
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -15,7 +15,8 @@ from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from app.domain.text import Beside, spelled
+from app.domain.lines import Beside
+from app.domain.text import spelled
 from app.web.callers import CALLER
 
 LONG: Final = 64 * 1024
@@ -23,14 +24,14 @@ LONG: Final = 64 * 1024
 
 
 class Answer(Response):
-    """An answer that is made by `make`, in a thread and one after the other, before it is sent. Raises TryLater (`overloaded`) when it is long
-    and no place is free."""
+    """An answer that is there, or made by `make`, in a thread and one after the other, before it is sent. Raises TryLater (`overloaded`) when it
+    is long and no place is free."""
 
     def __init__(
-        self, make: Callable[[], bytes], status: int = 200, headers: Mapping[str, str] | None = None
+        self, make: Callable[[], bytes] | bytes, status: int = 200, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(None, status, headers)
-        self._make: Callable[[], bytes] | None = make
+        super().__init__(make if isinstance(make, bytes) else None, status, headers)
+        self._make = None if isinstance(make, bytes) else make
 
     async def made(self) -> None:
         """Make it, unless it is. Raises what `make` does."""
@@ -41,12 +42,18 @@ class Answer(Response):
             self._make = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
+        """Send it. A long one is sent in parts, each once the one before it was taken: until then its place is."""
         await self.made()
-        long = len(self.body) > LONG
-        places = scope["app"].state.services.answers if long else None
-        with places.place(scope.get(CALLER, "")) if places else nullcontext():
+        if len(self.body) <= LONG:
             await super().__call__(scope, receive, send)
+            return
+        with scope["app"].state.services.answers.place(scope.get(CALLER, "")):
+            head = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            await send(head)
+            for at in range(0, len(self.body), LONG):
+                part = bytes(self.body[at : at + LONG])
+                await send({"type": "http.response.body", "body": part, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
 
 
 class JSONAnswer(Answer):

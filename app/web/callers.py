@@ -16,6 +16,7 @@ from fastapi import Request
 
 from app.domain.errors import BadInput, NotAuthenticated, NotPermitted
 from app.domain.free_text import told_of
+from app.domain.lines import ASKED_BY, NOBODY, Asker
 from app.domain.text import visible
 from app.domain.urls import is_address, is_loopback
 from app.intake.auth import ANYONE, Access, Principal, Scope
@@ -132,6 +133,8 @@ def require(scope: Scope) -> Callable[[Request], Coroutine[Any, Any, Principal]]
             require_same_site(headers)
         principal = caller(request.app.state.services.access, headers, scope)
         request.scope[CALLER] = principal.name
+        # An order is the service's own work.
+        ASKED_BY.set(Asker(principal.name) if scope is Scope.READ else NOBODY)
         if request.url.query:
             _require_known(request)
         return principal

@@ -16,6 +16,7 @@ from typing import Annotated, Final
 from fastapi import Depends, Request
 
 from app.domain.errors import TryLater
+from app.domain.lines import ASKED_BY, EXPENSIVE, Asker
 from app.intake.auth import Principal, Scope
 from app.web.callers import require
 
@@ -63,6 +64,7 @@ async def expensive(
     request: Request, principal: Annotated[Principal, Depends(reader)]
 ) -> AsyncIterator[None]:
     """A FastAPI dependency: a place for this read. Raises TryLater (`overloaded`)."""
+    ASKED_BY.set(Asker(principal.name, EXPENSIVE))
     with request.app.state.services.expensive.place(principal.name):
         yield
 

@@ -69,10 +69,9 @@ RunId = Annotated[Id, Path()]
 
 
 async def _told(using: WebServices, look: Callable[[Connection], BaseModel]) -> Response:
-    """What is seen in the store. The answer is made where it is read, in a thread of the store's, of which there are few: whoever asks for many of
-    them fills no memory with what has not been made yet."""
-    body = await using.store.read(lambda conn: document(look(conn)))
-    return JSONAnswer(lambda: body)
+    """What is seen in the store. The answer is made where it is read, in the line of whoever asks: who asks for many of them fills no memory
+    with what has not been made yet, and keeps nobody else waiting."""
+    return JSONAnswer(await using.store.read(lambda conn: document(look(conn))))
 
 
 @router.get("/incidents", response_model=Page[IncidentSummary], responses=_LIST, openapi_extra=secured())

@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.domain.errors import BadInput, TryLater
+from app.domain.lines import ASKED_BY, NOBODY
 from app.domain.ports import Clock, Ids
 from app.observe.metrics import Metrics
 from app.web.callers import says_where
@@ -118,6 +119,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        ASKED_BY.set(NOBODY)  # a request that came ahead is begun where the answer to the one before it ended
         request_id = scope[REQUEST_ID] = self._ids.new("req")
         began = self._clock.monotonic()
         keep_own_cookies(scope)

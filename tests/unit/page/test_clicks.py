@@ -12,9 +12,9 @@ import pytest
 from app.domain.decision import Mode
 from app.domain.errors import CommitUnclear
 from app.domain.events import EventKind
+from app.domain.lines import Beside
 from app.domain.outcome import RunState
 from app.domain.target import Target
-from app.domain.text import Beside
 from app.flow.people import approve
 from app.policy.gates.people import covers
 from app.policy.model import Approval, Temporary

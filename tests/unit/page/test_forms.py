@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import json
+from typing import Any
 
 import pytest
 
+from app.domain.lines import ASKED_BY, EXPENSIVE, NOBODY, Asker
 from app.domain.outcome import RunState
 from app.page.requests import MAX_FORM
 from app.store import people
@@ -24,6 +26,27 @@ async def untouched(rig: Rig) -> bool:
     run = await the_run(rig)
     held = await rig.store.read(lambda conn: people.pauses_in_force(conn, rig.clock.now()))
     return run.state is RunState.WAITING and run.answer == "" and held == []
+
+
+async def test_a_press_waits_in_no_line_of_those_who_look(
+    rig: Rig, browser: Browser, asked: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is the service's own work; what a page shows is read in the line of whoever looks."""
+    seen, real = list[Asker](), type(rig.store).read
+
+    async def read(store: Any, fn: Any) -> Any:
+        seen.append(ASKED_BY.get())
+        return await real(store, fn)
+
+    monkeypatch.setattr(type(rig.store), "read", read)
+    page = await browser.login()
+    assert set(seen) == {Asker("alice")}
+    seen.clear()
+    await browser.press(page, f"/runs/{asked}/approve", reason=REASON)
+    assert seen[0] == NOBODY
+    assert Asker("alice") in seen
+    await browser.get("/audit")
+    assert Asker("alice", EXPENSIVE) in seen
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,28 @@
-"""An answer has a bounded length whatever strangers wrote into what it shows, tells what it leaves out, and is made beside the event loop."""
+"""An answer has a bounded length whatever strangers wrote into what it shows, tells what it leaves out, is made beside the event loop, and keeps
+nobody waiting but who asked for it."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from app.domain.free_text import MAX_DETAIL, MAX_WHERE, told_of
+from app.domain.lines import ASKED_BY, EXPENSIVE, NOBODY, Asker, Lines
 from app.domain.text import size_spelled, spelled
 from app.intake import alertmanager
 from app.intake import body as bodies
+from app.store.database import Store
+from app.store.portions import Portion
+from app.store.runs import Run
 from app.web import answers, reading
+from app.web.callers import CALLER
 from app.web.expensive import ANSWERS_OF_ONE
 from tests.unit.web.rig import ALL, NOW, Rig, problem_of
 
@@ -123,6 +131,102 @@ async def test_so_many_long_answers_are_under_way_at_once(rig: Rig) -> None:
             assert (await client.get("/api/v1/runs")).status_code == 200, "a short one needs no place"
         assert (await client.get(f"/api/v1/incidents/{incident}")).status_code == 200
     problem_of(refused, 503, "overloaded")
+
+
+async def test_a_long_answer_has_its_place_until_it_was_taken(rig: Rig) -> None:
+    taken, body = asyncio.Event(), bytearray()
+    places = rig.services.answers
+
+    async def send(message: Any) -> None:
+        if body:
+            await taken.wait()
+        body.extend(message.get("body", b""))
+
+    async def receive() -> Any:
+        raise AssertionError("nothing is received")
+
+    answer = answers.JSONAnswer(b"x" * (5 * answers.LONG + 1))
+    scope = {"type": "http", "app": rig.app, CALLER: "read"}
+    sending = asyncio.create_task(answer(scope, receive, send))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert (len(body), places._under_way.total()) == (answers.LONG, 1)
+    taken.set()
+    await sending
+    assert (bytes(body), places._under_way.total()) == (answer.body, 0)
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """A list of the runs of `inc_slow` takes until this is set."""
+    ended, real = threading.Event(), reading.shown.runs_listed
+
+    def runs_listed(
+        conn: Any, before: str | None, limit: int, incident: str | None, state: Any
+    ) -> Portion[Run]:
+        if incident == "inc_slow":
+            ended.wait(20)
+        return real(conn, before, limit, incident, state)
+
+    monkeypatch.setattr(reading.shown, "runs_listed", runs_listed)
+    yield ended
+    ended.set()
+
+
+async def test_what_one_caller_reads_keeps_neither_others_nor_the_service_waiting(
+    rig: Rig, slow: threading.Event
+) -> None:
+    async with rig.client("read") as client, rig.client(*ALL) as other:
+        asked = [asyncio.create_task(client.get("/api/v1/runs?incident=inc_slow")) for _ in range(20)]
+        await asyncio.wait(asked, timeout=0.1)
+        async with asyncio.timeout(10):
+            assert (await other.get("/api/v1/runs")).status_code == 200
+            assert (await other.get("/api/v1/incidents")).status_code == 200
+            assert (await other.post("/api/v1/runs/run_1/approve", json={})).status_code == 202
+            assert await rig.store.read(lambda _: "the service's own") == "the service's own"
+        slow.set()
+        assert {answer.status_code for answer in await asyncio.gather(*asked)} == {200}
+
+
+async def test_ten_browsers_behind_one_token_that_load_ten_things_each_have_all_of_them(rig: Rig) -> None:
+    async with rig.client("read") as client:
+        found = await asyncio.gather(*(client.get("/api/v1/runs?limit=10") for _ in range(100)))
+    assert {answer.status_code for answer in found} == {200}
+
+
+async def test_who_waits_for_long_in_their_own_line_is_told_to_come_again(
+    rig: Rig, slow: threading.Event
+) -> None:
+    rig.store._lines = Lines(2, 1, rig.store._lookers, 0.05)
+    async with rig.client("read") as client:
+        first = asyncio.create_task(client.get("/api/v1/runs?incident=inc_slow"))
+        await asyncio.wait([first], timeout=0.1)
+        refused = await client.get("/api/v1/runs")
+        slow.set()
+        assert (await first).status_code == 200
+    problem_of(refused, 503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_whoever_only_looks_has_lines_and_what_is_ordered_has_none(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, real = list[Asker](), Store.read
+
+    async def read(store: Store, fn: Any) -> Any:
+        seen.append(ASKED_BY.get())
+        return await real(store, fn)
+
+    monkeypatch.setattr(Store, "read", read)
+    order = {"remediation": "high-error-rate", "target": TARGET, "reason": "x"}
+    ASKED_BY.set(Asker("whoever came before on this connection"))
+    async with rig.client(*ALL) as client:
+        await client.get("/api/v1/runs")
+        await client.get("/api/v1/audit")
+        answer = await client.post("/api/v1/remediations", json=order, headers={"Idempotency-Key": "k-1"})
+    assert answer.status_code == 202
+    name = "-".join(ALL)
+    assert seen == [Asker(name), Asker(name, EXPENSIVE), NOBODY]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/pause", "/api/v1/remediations"])
