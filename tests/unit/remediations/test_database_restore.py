@@ -310,5 +310,7 @@ async def test_the_plan_remembers_whether_somebody_had_closed_the_database(
 
     monkeypatch.setattr(SimCopies, "look", closed)
     step = await step_of(stage(), without_safety_backup=True)
-    (exchange,) = [a.part for a in step.actions if a.kind is ActionKind.EXCHANGE_DATABASE]
-    assert Exchange.from_json(exchange).was_closed is not is_open
+    (exchange,) = [a for a in step.actions if a.kind is ActionKind.EXCHANGE_DATABASE]
+    assert Exchange.from_json(exchange.part).was_closed is not is_open
+    assert ("without taking connections (ALLOW_CONNECTIONS false)" in exchange.undo) is not is_open
+    assert ("and the restored one does until an undo" in (step.asks or "")) is not is_open
