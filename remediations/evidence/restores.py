@@ -216,6 +216,7 @@ async def backup_finding(
     )
     if found.later:
         text += f"; {found.later} stamped later than now, of which nobody knows when they were made: each is taken by name alone"
+    text += "".join(f"; {_said(one, _LONGEST_WORDS)}" for one in found.instead)
     return Finding(
         BACKUP, text, data={"key": found.key, "sha256": told["sha256"], "bytes": told["bytes"]}
     ), found

@@ -291,10 +291,11 @@ async def test_backups_that_are_stamped_later_than_now_are_told_to_whoever_appro
 
     async def ahead(*asked: Any) -> Stored:
         found: Stored = await real(*asked)
-        return replace(found, later=2)
+        return replace(found, later=2, instead=("a newer one is plain: x.sql.gz",))
 
     monkeypatch.setattr(SimBackups, "find", ahead)
-    assert "2 stamped later than now" in (await step_of(stage())).why
+    why = (await step_of(stage())).why
+    assert ("2 stamped later than now" in why, "; a newer one is plain: x.sql.gz" in why) == (True, True)
 
 
 @pytest.mark.parametrize("is_open", [True, False])
