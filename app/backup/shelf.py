@@ -72,10 +72,29 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str, now: datetime) -> St
         raise BackupFailed(text, code=UNSEEN)
     if newest is None:
         return None
-    newer = ordered[: ordered.index(newest[0])]
-    plain = _first(bucket, shelf, [key for key in newer if key not in restored])
-    told = (f"a newer one is plain, which is restored by hand alone: {plain}",) if plain else ()
-    return Stored(*newest, bucket.size(newest[0]), len(later), told)
+    place = ordered.index(newest[0])
+    plain = _first(bucket, shelf, [key for key in ordered[:place] if key not in restored])
+    behind = _first(bucket, shelf, _written_after(there, ordered[place:]))
+    told = (
+        plain and f"a newer one is plain, which is restored by hand alone: {plain}",
+        behind
+        and f"the store wrote one later that is stamped earlier, as by a clock that was behind (backup={behind} takes it)",
+    )
+    return Stored(*newest, bucket.size(newest[0]), len(later), tuple(one for one in told if one))
+
+
+def _written_after(there: Mapping[str, Listed], newest_first: Sequence[str]) -> list[str]:
+    """Of the others those whose manifest the store wrote after the first one's, by more than clocks may be off: the clock was behind when they
+    were made, or they were at work for long. The last written first."""
+    newest = there[newest_first[0]]
+    found = [
+        key
+        for key in newest_first[1:]
+        if is_later(there[key].written, newest.written)
+        and is_later(newest.at, there[key].at)
+        and not key.endswith(Form.PLAIN.suffix)
+    ]
+    return sorted(found, key=lambda key: (there[key].written, key), reverse=True)
 
 
 def _first(bucket: Bucket, shelf: Shelf, keys: Sequence[str]) -> str:

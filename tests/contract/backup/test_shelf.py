@@ -173,6 +173,20 @@ async def test_a_plain_one_is_not_the_newest_and_is_told_where_it_is_newer(
     assert alone.key == newer
 
 
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("2026-03-10T02:00:00.000Z", True), ("2026-03-04T05:16:00.000Z", False)],
+)
+async def test_one_that_the_store_wrote_later_than_the_newest_is_told(
+    store: StrictStore, written: str, told: bool
+) -> None:
+    """By its stamp it is older: a clock was behind when it was made, and nobody would hear of it."""
+    store.written[f"pg/{_key(NAMES[0])}.manifest.json"] = written
+    found = await Shelves().find(_cluster(**LOGIN), _shelf(store), "", NOW)
+    assert found is not None
+    assert (found.key, f"backup={_key(NAMES[0])} takes it" in str(found.instead)) == (_key(NAMES[1]), told)
+
+
 async def test_one_that_is_stamped_later_than_now_is_not_the_newest_and_is_counted(
     store: StrictStore,
 ) -> None:
