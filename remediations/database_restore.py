@@ -271,7 +271,9 @@ class _Plan:
             f"no safety backup of the present state of {live} is made"
         ] * self.params.without_safety_backup
         if self.closed:
-            told.append(f"{live} takes no connections ({self.closed}), and the restored one does")
+            told.append(
+                f"{live} takes no connections ({self.closed}), and the restored one does until an undo"
+            )
         if self.kept_back:
             told.append(
                 f"{live} may be without {', '.join(self.kept_back)} afterwards: only a superuser sets that"
@@ -336,7 +338,7 @@ class _Plan:
         kept = f", keep the former one as {exchange.kept}, closed" if self.there else ""
         summary = f"Point of no return: {exchange.copy} becomes {exchange.live}{kept}; what is written from then on is written to it"
         ref, target = self.workload.ref, self.workload.target
-        return exchange_database(ref, target, exchange, self.workload.selector, summary)
+        return exchange_database(ref, target, exchange, self.workload.selector, summary, self.closed)
 
     def _started(self) -> tuple[Action, ...]:
         wanted = self.workload.desired if self.params.replicas is None else self.params.replicas

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from app.backup.bucket import Bucket, Listed
 from app.backup.failure import BackupFailed
-from app.backup.order import STORE_KEYS, Place
+from app.backup.order import STORE_KEYS, Form, Place
 from app.domain.backups import LATER, UNSEEN, Shelf, Stored, is_later
 from app.domain.cluster import Cluster
 from app.domain.errors import ProbeUnavailable, RemediatorError
@@ -22,6 +22,7 @@ from app.domain.target import Kind
 
 _WITHIN: Final = 30.0
 _LOOKED_AT: Final = 50  # newest backups whose manifests are read for one that is no copy of a restore
+_ALSO_LOOKED_AT: Final = 10  # of those that are only told
 
 
 class Shelves:
@@ -62,11 +63,52 @@ def _find(shelf: Shelf, login: Mapping[str, str], key: str, now: datetime) -> St
     there = {key: one for key, one in listed.items() if not is_later(one.at, now)}
     later = {key: one for key, one in listed.items() if key not in there}
     _refuse_behind(later, there, now)
-    newest = _newest(bucket, shelf, sorted(there, key=lambda k: (there[k].at, k), reverse=True)[:_LOOKED_AT])
-    if len(there) > _LOOKED_AT and not (newest and shelf.holds(newest[1])):
-        text = f"of {len(there)} only the newest {_LOOKED_AT} were looked at, and none of them is to be taken for {shelf.server or 'this'}"
+    ordered = sorted(there, key=lambda k: (there[k].at, k), reverse=True)
+    # A plain one is restored by hand alone: it is found only where nothing else is, to be told so.
+    restored = [key for key in ordered if not key.endswith(Form.PLAIN.suffix)] or ordered
+    newest = _newest(bucket, shelf, restored[:_LOOKED_AT])
+    if len(restored) > _LOOKED_AT and not (newest and shelf.holds(newest[1])):
+        text = f"of {len(restored)} only the newest {_LOOKED_AT} were looked at, and none of them is to be taken for {shelf.server or 'this'}"
         raise BackupFailed(text, code=UNSEEN)
-    return Stored(*newest, bucket.size(newest[0]), len(later)) if newest else None
+    if newest is None:
+        return None
+    place = ordered.index(newest[0])
+    plain = _first(bucket, shelf, [key for key in ordered[:place] if key not in restored])
+    behind = _first(bucket, shelf, _written_after(there, ordered[place:]))
+    told = (
+        plain and f"a newer one is plain, which is restored by hand alone: {plain}",
+        behind
+        and f"the store wrote one later that is stamped earlier, as by a clock that was behind (backup={behind} takes it)",
+    )
+    return Stored(*newest, bucket.size(newest[0]), len(later), tuple(one for one in told if one))
+
+
+def _written_after(there: Mapping[str, Listed], newest_first: Sequence[str]) -> list[str]:
+    """Of the others those whose manifest the store wrote after the first one's, by more than clocks may be off: the clock was behind when they
+    were made, or they were at work for long. The last written first."""
+    newest = there[newest_first[0]]
+    found = [
+        key
+        for key in newest_first[1:]
+        if is_later(there[key].written, newest.written)
+        and is_later(newest.at, there[key].at)
+        and not key.endswith(Form.PLAIN.suffix)
+    ]
+    return sorted(found, key=lambda key: (there[key].written, key), reverse=True)
+
+
+def _first(bucket: Bucket, shelf: Shelf, keys: Sequence[str]) -> str:
+    """The first of these that is of the shelf's server and no safety backup; empty for none among the first few."""
+    for key in keys[:_ALSO_LOOKED_AT]:
+        try:
+            manifest = bucket.manifest(key)
+        except BackupFailed as error:
+            if error.code not in ("altered", "store_missing"):
+                raise
+            continue
+        if shelf.holds(manifest) and not manifest.get("safety"):
+            return key
+    return ""
 
 
 def _newest(

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from app.domain.actuator import Applied, CheckResult, Clients, Effect, Means, Permission, Undone
-from app.domain.copies import CHANGED, IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Server, drop_command
+from app.domain.copies import CHANGED, IN_USE, NOT_APPLIED, NOT_STOPPED, Exchange, Found, Server, drop_command
 from app.domain.errors import Held, ObjectChanged, OutcomeUnclear, ProbeUnavailable
 from app.domain.inside import another_workload, pods_left
 from app.domain.outcome import ActionResult, UndoResult
@@ -20,11 +20,13 @@ from app.domain.target import Kind, ObjectRef, Target
 
 
 def exchange_database(
-    ref: ObjectRef, target: Target, exchange: Exchange, selector: str, summary: str
+    ref: ObjectRef, target: Target, exchange: Exchange, selector: str, summary: str, closed: str = ""
 ) -> Action:
-    """The action. `selector` chooses the pods of the application, of which none may be there, neither for it nor for its undo."""
+    """The action. `selector` chooses the pods of the application, of which none may be there, neither for it nor for its undo. `closed`: why
+    the database that is replaced takes no connections."""
+    was = f"as it was, without taking connections ({closed})" if closed else "as it was"
     undo = (
-        f"{exchange.live} becomes {exchange.copy} again and {exchange.kept} becomes {exchange.live}, as it was; what was written "
+        f"{exchange.live} becomes {exchange.copy} again and {exchange.kept} becomes {exchange.live}, {was}; what was written "
         f"since stays in {exchange.copy}"
         if exchange.kept
         else f"nothing to undo: there was no database {exchange.live} before"
@@ -123,11 +125,12 @@ class ExchangeActuator:
                 to, exchange.back, exchange.closed_back, _last_look(means, action)
             )
         except OutcomeUnclear as lost:
-            await _taken_back(clients, action, lost)
+            former = await _taken_back(clients, action, lost)
         else:
-            await _taken_back(clients, action, None)
+            former = await _taken_back(clients, action, None)
         drop = f"{drop_command(exchange.copy)} removes that, once nobody needs it"
-        return Undone(UndoResult.UNDONE, f"undone: {action.undo}; {drop}")
+        told = "; ".join(part for part in (f"undone: {action.undo}", former.opening, drop) if part)
+        return Undone(UndoResult.UNDONE, told, needs=former.opening)
 
     async def effect(self, clients: Clients, action: Action) -> Effect | None:
         """The copy is still in its place and takes connections, and who is connected: to it, and to the former one if somebody opened that."""
@@ -199,20 +202,22 @@ async def _looked_at(clients: Clients, action: Action, before: Server | None) ->
     return Applied(ActionResult.REFUSED, text, code=CHANGED)
 
 
-async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear | None) -> None:
-    """The mark tells as well whether it was taken back, with the answer `lost` or without. Raises what keeps that from being known, or that
-    it was not."""
+async def _taken_back(clients: Clients, action: Action, lost: OutcomeUnclear | None) -> Found:
+    """The mark tells as well whether it was taken back, with the answer `lost` or without: the database that is in its place again. Raises what
+    keeps that from being known, or that it was not."""
     try:
         exchange, server = await _look(clients, action)
     except ProbeUnavailable as error:
         if lost is None:  # the server has answered that it was
-            return
+            own = Exchange.from_json(action.part)
+            return Found(own.live, open=not own.was_closed)
         text = f"sent without an answer ({lost.message}), and it cannot be read back: {error.message}"
         raise OutcomeUnclear(text, code=lost.code, where=lost.where) from error
     if exchange.done(server):
         answer = f"the answer was lost ({lost.message})" if lost else "the server answered that they are"
         text = f"{answer}, and nothing was exchanged back"
         raise ProbeUnavailable(text, code=NOT_APPLIED, where=str(exchange.at))
+    return server.live or Found(exchange.live)
 
 
 def _last_look(means: Means, action: Action) -> Callable[[], Awaitable[None]]:

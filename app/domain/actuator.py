@@ -121,13 +121,15 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Undone:
-    """What became of the undo; `conflicts` has one sentence a field that is not ours any more. `generation` and `left` as in `Applied`."""
+    """What became of the undo; `conflicts` has one sentence a field that is not ours any more. `generation` and `left` as in `Applied`.
+    `needs`: what is as before, and nobody can work with until a person does something."""
 
     result: UndoResult
     text: str
     conflicts: tuple[str, ...] = ()
     generation: int = 0
     left: Any = field(default=None, repr=False)
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,12 +51,14 @@ class Shelf:
 @dataclass(frozen=True, slots=True)
 class Stored:
     """One backup: its key, what its manifest says, and the bytes that stand under its key; None when nothing does. `later` are the others of
-    its folder that were not looked at for the newest, as their stamps are later than now."""
+    its folder that were not looked at for the newest, as their stamps are later than now; `instead` are sentences about others that may be
+    what is wanted, and are not taken by themselves."""
 
     key: str
     manifest: Mapping[str, Any]
     bytes: int | None
     later: int = 0
+    instead: tuple[str, ...] = ()
 
 
 def is_later(at: datetime, now: datetime) -> bool:

@@ -89,9 +89,19 @@ class Found:
     @property
     def closed(self) -> str:
         """Why it takes no connections, though it is there; empty when it does. A superuser gets past a limit, which is no restore's login."""
-        if not self.open:
-            return "ALLOW_CONNECTIONS false"
-        return "CONNECTION LIMIT 0" if self.limit == 0 else ""
+        found = ((not self.open, "ALLOW_CONNECTIONS false"), (self.limit == 0, "CONNECTION LIMIT 0"))
+        return ", ".join(words for so, words in found if so)
+
+    @property
+    def opening(self) -> str:
+        """That it takes no connections, and what a person types in psql to open it; empty for one that is open."""
+        found = ((not self.open, "ALLOW_CONNECTIONS true"), (self.limit == 0, "CONNECTION LIMIT -1"))
+        if not (words := " ".join(words for so, words in found if so)):
+            return ""
+        opens = f"ALTER DATABASE {sql_name(self.name)} {words}"
+        return (
+            f"{self.name} takes no connections ({self.closed}), so that nobody can work with it until {opens}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

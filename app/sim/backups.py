@@ -52,5 +52,6 @@ class SimBackups:
         named = [s for s in self._stored if s.key == key]
         listed = [s for s in self._stored if s.key.startswith(f"{shelf.folder}/")]
         listed = [s for s in listed if shelf.holds(s.manifest)] or listed
+        listed = [s for s in listed if s.manifest.get("form") != "plain"] or listed
         found = max(named if key else listed, key=lambda s: s.key, default=None)
         return None if found is None else Stored(found.key, found.manifest, found.bytes)

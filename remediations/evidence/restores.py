@@ -38,6 +38,7 @@ _KEPT: Final = re.compile(r"_(before|restored)_\d{8}t\d{6}(_[0-9a-f]{6})?\Z")
 _SHOWN: Final = 10
 _LONGEST_WORDS: Final = 200
 _LONGEST_KEY: Final = 200
+_MAX_TOLD: Final = 1_200  # characters, with a key in whole, which an order can name
 _WAYS: Final = {
     "altered": "name the backup in the order, or remove that manifest",
     LATER: "name the backup in the order, once you know by its manifest when it was made; set the clock that is wrong",
@@ -216,6 +217,7 @@ async def backup_finding(
     )
     if found.later:
         text += f"; {found.later} stamped later than now, of which nobody knows when they were made: each is taken by name alone"
+    text += "".join(f"; {visible(redact(one, longest=_MAX_TOLD))}" for one in found.instead)
     return Finding(
         BACKUP, text, data={"key": found.key, "sha256": told["sha256"], "bytes": told["bytes"]}
     ), found

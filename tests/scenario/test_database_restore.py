@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,11 +155,15 @@ async def test_an_undo_stops_the_application_and_brings_the_former_database_back
     await order(rig)
     await approved(rig)
     await rig.until(lambda: rests(rig))
+    (state,) = rig.cluster.databases.copies._states.values()
+    former = next(name for name in state.databases if "_before_" in name)
+    state.databases[former] = replace(state.databases[former], limit=0)  # as somebody had closed it
     run = await the_run(rig)
     await rig.operations.undo(run.id, "kim", despite=True)
     await rig.until(lambda: rests(rig))
     run = await the_run(rig)
     assert run.state is RunState.UNDONE, run.result
+    assert 'until ALTER DATABASE "langgraph_checkpoints" CONNECTION LIMIT -1' in run.result
     assert writes(rig) == [*ALL, "scale", "rename", "scale"]
     found = await databases(rig)
     assert (found["langgraph_checkpoints"].mark, found["langgraph_checkpoints"].open) == ("", True)

@@ -218,13 +218,18 @@ def _all_done(conn: Connection, run: Run) -> Found:
     mine = journal.of_this_order(runs.entries(conn, run.id), run)
     results = [str((entry.outcome or {}).get("result")) for entry in mine]
     text = ", ".join(f"{results.count(r)} {r.replace('_', ' ')}" for r in sorted(set(results)))
+    text = "; ".join([text or "nothing was in place", *(n for e in mine if (n := _needs(e)))])
     if not {UndoResult.CONFLICT.value, UndoResult.NOT_DONE.value}.intersection(results):
-        return Found(Event.ALL_UNDONE, text or "nothing was in place")
+        return Found(Event.ALL_UNDONE, text)
     told = {e.intent["of"]: str((e.outcome or {}).get("text")) for e in mine}
     there = [
         e for e in journal.in_place(conn, run.id) if e.name in told and e.intent["kind"] in half_way.KEPT
     ]
     return held.conflict(run, text, [told[entry.name] for entry in there])
+
+
+def _needs(entry: JournalEntry) -> str:
+    return str((entry.outcome or {}).get("needs", ""))
 
 
 async def _undo_one(
@@ -377,7 +382,7 @@ def _settled(
     services.metrics.undos.labels(action.kind.value, result.value).inc()
 
     left = left_by(done.generation, done.left, services.store.vault.key)
-    outcome = {"result": result.value, "text": text, **left}
+    outcome = {"result": result.value, "text": text, **left, **({"needs": done.needs} if done.needs else {})}
     if replicas is not None:
         outcome["replicas"] = replicas
 

@@ -15,12 +15,13 @@ from tests.doubles.loopback import LoopbackServer
 
 _REFUSED = ("x-amz-trailer", "x-amz-sdk-checksum-algorithm", "x-amz-checksum-", "if-none-match", "if-match")
 
-_WRITTEN = "Wed, 04 Mar 2026 05:06:07 GMT"
+_WRITTEN, _LISTED = "Wed, 04 Mar 2026 05:06:07 GMT", "2026-03-04T05:06:07.000Z"
 
 
 class StrictStore(LoopbackServer):
     """Use it as a context. `refused` are the headers that were refused; `spoil` alters what is read, `copied` what the store itself copies.
-    `tagged`: its tags are digests. `then` is what is read under a key from the second time on; `read` are the keys that were read."""
+    `tagged`: its tags are digests. `then` is what is read under a key from the second time on; `read` are the keys that were read;
+    `written` is when one was written, for those that were not on one day."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -31,6 +32,7 @@ class StrictStore(LoopbackServer):
         self.tagged = True
         self.then: dict[str, bytes] = {}
         self.read: list[str] = []
+        self.written: dict[str, str] = {}
         store = self
 
         class Handler(_Handler):
@@ -105,8 +107,10 @@ class _Handler(BaseHTTPRequestHandler):
         key, query, _ = found
         if "list-type" in query:
             names = sorted(k for k in self.owner.objects if k.startswith(query.get("prefix", "")))
-            item = "<Contents><Key>{}</Key><Size>{}</Size><LastModified>2026-03-04T05:06:07.000Z</LastModified><ETag>x</ETag></Contents>"
-            listed = "".join(item.format(n, len(self.owner.objects[n])) for n in names)
+            item = "<Contents><Key>{}</Key><Size>{}</Size><LastModified>{}</LastModified><ETag>x</ETag></Contents>"
+            listed = "".join(
+                item.format(n, len(self.owner.objects[n]), self.owner.written.get(n, _LISTED)) for n in names
+            )
             text = f"<ListBucketResult>{listed}</ListBucketResult>"
             self._answer(200, text.encode(), Content_Type="application/xml")
         elif key in self.owner.objects:

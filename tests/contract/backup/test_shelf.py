@@ -138,10 +138,53 @@ async def test_a_broken_newest_manifest_is_named_with_the_next_good_one(store: S
     assert named is not None
 
 
-def _put(store: StrictStore, name: str) -> str:
-    store.objects[f"pg/{_key(name)}"] = b"x" * 7
-    store.objects[f"pg/{_key(name)}.manifest.json"] = json.dumps({"name": name}).encode()
-    return _key(name)
+def _put(store: StrictStore, name: str, form: Form = Form.CUSTOM, **told: object) -> str:
+    key = _key(name).replace(Form.CUSTOM.suffix, form.suffix)
+    store.objects[f"pg/{key}"] = b"x" * 7
+    store.objects[f"pg/{key}.manifest.json"] = json.dumps({"name": name, **told}).encode()
+    return key
+
+
+@pytest.mark.parametrize("whose", ["its own", "of another server"])
+async def test_a_plain_one_is_not_the_newest_and_is_told_where_it_is_newer(
+    store: StrictStore, whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No machine restores it: it hid each one that a machine can, also where there are many of it."""
+    monkeypatch.setattr(shelf_module, "_LOOKED_AT", 3)
+    for hour in range(4):
+        newer = _put(
+            store,
+            f"shop-20260305T0{hour}0000Z-ffffff",
+            Form.PLAIN,
+            database="pg" if whose == "its own" else "b",
+        )
+    _put(store, "shop-20260301T030000Z-ffffff", Form.PLAIN, database="pg")
+    for name in NAMES:
+        _put(store, name, database="pg")
+    shelf = replace(_shelf(store), server="pg")
+    found = await Shelves().find(_cluster(**LOGIN), shelf, "", NOW)
+    assert found is not None
+    told = (f"a newer one is plain, which is restored by hand alone: {newer}",) if whose == "its own" else ()
+    assert (found.key, found.instead) == (_key(NAMES[1]), told)
+    for name in NAMES:
+        del store.objects[f"pg/{_key(name)}.manifest.json"]
+    alone = await Shelves().find(_cluster(**LOGIN), _shelf(store), "", NOW)
+    assert alone is not None
+    assert alone.key == newer
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [("2026-03-10T02:00:00.000Z", True), ("2026-03-04T05:16:00.000Z", False)],
+)
+async def test_one_that_the_store_wrote_later_than_the_newest_is_told(
+    store: StrictStore, written: str, told: bool
+) -> None:
+    """By its stamp it is older: a clock was behind when it was made, and nobody would hear of it."""
+    store.written[f"pg/{_key(NAMES[0])}.manifest.json"] = written
+    found = await Shelves().find(_cluster(**LOGIN), _shelf(store), "", NOW)
+    assert found is not None
+    assert (found.key, f"backup={_key(NAMES[0])} takes it" in str(found.instead)) == (_key(NAMES[1]), told)
 
 
 async def test_one_that_is_stamped_later_than_now_is_not_the_newest_and_is_counted(

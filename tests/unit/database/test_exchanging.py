@@ -216,15 +216,42 @@ async def test_promise_5_it_is_looked_at_again_right_before(what: str) -> None:
     assert (found.ref is None, found.text if why else "") == (bool(why), why)
 
 
-@pytest.mark.parametrize("was_closed", [True, False])
-async def test_an_undo_closes_again_what_somebody_had_closed(
-    monkeypatch: pytest.MonkeyPatch, was_closed: bool
+CLOSED: dict[str, tuple[bool, tuple[Found, ...] | None, str]] = {
+    "open": (False, BEFORE, ""),
+    "closed": (
+        True,
+        (Found("live", id=7, open=False), BEFORE[1]),
+        'live takes no connections (ALLOW_CONNECTIONS false), so that nobody can work with it until ALTER DATABASE "live" ALLOW_CONNECTIONS true',
+    ),
+    "closed, and nobody can look": (True, None, 'ALTER DATABASE "live" ALLOW_CONNECTIONS true'),
+    "limited to none": (
+        False,
+        (Found("live", id=7, limit=0), BEFORE[1]),
+        'live takes no connections (CONNECTION LIMIT 0), so that nobody can work with it until ALTER DATABASE "live" CONNECTION LIMIT -1',
+    ),
+    "both": (
+        True,
+        (Found("live", id=7, open=False, limit=0), BEFORE[1]),
+        'ALTER DATABASE "live" ALLOW_CONNECTIONS true CONNECTION LIMIT -1',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CLOSED)
+async def test_an_undo_closes_again_what_somebody_had_closed_and_tells_what_opens_it(
+    monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    """It was closed so that nobody writes into it."""
+    """It was closed so that nobody writes into it; and the application that is started cannot connect to it."""
+    was_closed, then, needs = CLOSED[what]
     monkeypatch.setattr(f"{__name__}.EXCHANGE", replace(EXCHANGE, was_closed=was_closed))
-    copies = Copies(None, AFTER, BEFORE)
+    copies = Copies(None, AFTER, then)
     means, action = world(copies)
     assert Exchange.from_json(action.part).was_closed is was_closed
     undone = await ExchangeActuator().undo(means, action, "run_1/0.5")
     assert undone.result is UndoResult.UNDONE
     assert copies.closed == (("copy", "live") if was_closed else ("copy",))
+    assert (needs in undone.needs, undone.needs in undone.text, bool(undone.needs)) == (
+        True,
+        True,
+        bool(needs),
+    )

@@ -291,10 +291,11 @@ async def test_backups_that_are_stamped_later_than_now_are_told_to_whoever_appro
 
     async def ahead(*asked: Any) -> Stored:
         found: Stored = await real(*asked)
-        return replace(found, later=2)
+        return replace(found, later=2, instead=("a newer one is plain: x.sql.gz",))
 
     monkeypatch.setattr(SimBackups, "find", ahead)
-    assert "2 stamped later than now" in (await step_of(stage())).why
+    why = (await step_of(stage())).why
+    assert ("2 stamped later than now" in why, "; a newer one is plain: x.sql.gz" in why) == (True, True)
 
 
 @pytest.mark.parametrize("is_open", [True, False])
@@ -310,5 +311,7 @@ async def test_the_plan_remembers_whether_somebody_had_closed_the_database(
 
     monkeypatch.setattr(SimCopies, "look", closed)
     step = await step_of(stage(), without_safety_backup=True)
-    (exchange,) = [a.part for a in step.actions if a.kind is ActionKind.EXCHANGE_DATABASE]
-    assert Exchange.from_json(exchange).was_closed is not is_open
+    (exchange,) = [a for a in step.actions if a.kind is ActionKind.EXCHANGE_DATABASE]
+    assert Exchange.from_json(exchange.part).was_closed is not is_open
+    assert ("without taking connections (ALLOW_CONNECTIONS false)" in exchange.undo) is not is_open
+    assert ("and the restored one does until an undo" in (step.asks or "")) is not is_open
