@@ -34,6 +34,7 @@ from remediations.causes.exits import (
 )
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
 from remediations.causes.outgrown import filled_before
+from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import completed, made_by_a_restart, read_at_start, run_from_before
 from remediations.causes.suspects import Suspects, broken_beside, named_in, suspects, why_it
 from remediations.evidence.rollouts import Deployment, last_deployment
@@ -366,6 +367,7 @@ def _taken_away(case: _Case) -> str:
 
 _ALL = frozenset(CauseCode)
 DOUBTS: Final = (
+    Doubt(lambda case: perhaps_repaired(case.seen, _said(case.seen, case.cause), case.deployed), _BY_CONFIGURATION, always=True),
     Doubt(_undated, _ALL, always=True),
     Doubt(_ran_first, _ALL - _BEFORE_RUNNING, always=True),
     Doubt(lambda case: made_by_a_restart(case.seen, case.cause, case.deployed, _RAN_WELL), _BY_CONFIGURATION - _FILLS, always=True),
