@@ -23,7 +23,15 @@ from app.kube.actions import Impossible, Killed, raise_memory, scale
 from app.kube.manifest import pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
 from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
-from remediations.causes.limits import BROUGHT, OTHERS, SIZES, came_with_release, sizes_of_killed
+from remediations.causes.limits import (
+    BROUGHT,
+    NODE,
+    OTHERS,
+    SIZES,
+    came_with_release,
+    node_finding,
+    sizes_of_killed,
+)
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import (
     LeakParams,
@@ -87,6 +95,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             killed,
             *([sizes] if sizes else []),
             *([released] if released else []),
+            *([node] if (node := node_finding(looked.seen, of_memory)) else []),
             state,
             usage,
             limits_finding(workload),
@@ -138,7 +147,7 @@ def _not_by_replicas(scene: Scene, diagnosis: Diagnosis, names: Sequence[str]) -
                 f"container {name} is put in by admission, and each new pod has one of the same size",
                 f"raise the memory of {name} where admission takes it from: its injector's configuration, or an annotation of the pods",
             )
-        if own[name].init:
+        if own[name].first:
             return (
                 f"init container {name} does the same work in each new pod",
                 f"raise the memory limit of init container {name}",
@@ -239,7 +248,8 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
         # Nobody knows whether the higher limit is filled as well, so that this may have bought time and no more.
         task = f"see whether memory of {', '.join(names)} of {scene.workload.target} grows on: whether it leaks is not known"
     step = act(RAISE_MEMORY, joined([text, told, brought, leak.text if leak else ""]), built, open_task=task)
-    return asking(step, unsure, told, brought, _another(cause), f"{heap[0]} either" if heap else "")
+    full = _of_node(diagnosis, "a higher limit lets it take more of what the node does not have")
+    return asking(step, full, unsure, told, brought, _another(cause), f"{heap[0]} either" if heap else "")
 
 
 def _heap_beyond(scene: Scene, raised: Action) -> tuple[str, str] | None:
@@ -270,6 +280,15 @@ def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
         other = f"something else changed before it: {cause.instead}"
     with_it = f"{released.text[:1].lower()}{released.text[1:]} {back}" if released else ""
     return "; ".join(filter(None, (with_it, other)))
+
+
+def _of_node(diagnosis: Diagnosis, harm: str) -> str:
+    """That a node has no memory left, so that nobody knows whether the limit ended the containers; empty where it has, or nobody knows."""
+    finding = diagnosis.finding(NODE)
+    if finding is None:
+        return ""
+    text = f"{finding.text[:1].lower()}{finding.text[1:]}"
+    return f"{text}, and {harm} (requests near to what is used, or draining it, may fit better)"
 
 
 def _another(cause: FirstCause) -> str:
@@ -310,4 +329,5 @@ def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) ->
         if _steady(diagnosis)
         else "whether memory grows with load, which more pods share, or with time is not known"
     )
-    return asking(step, unknown, _brought(diagnosis, cause))
+    full = _of_node(diagnosis, "more pods may want what the nodes do not have")
+    return asking(step, full, unknown, _brought(diagnosis, cause))

@@ -14,23 +14,17 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.creation import CHANGED, MISSING, is_missing
-from remediations.causes.report import beware_of, time_of
+from remediations.causes.creation import MISSING, is_missing
+from remediations.causes.repaired import CHANGED, RUNS_AGAIN, Repair, Trial
+from remediations.causes.report import beware_of
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
 from remediations.evidence.rollouts import RollbackParams, read_revisions, rollback_step, rollout_finding
-from remediations.evidence.usage import count, joined, measured, span
+from remediations.evidence.usage import count, joined, measured
 from remediations.shared import Seconds, act, asking, cause_counted, no_way_back, pods_counted, refuse, warned
 
 ROLL_BACK, RESTART, BY_HAND = "roll-back", "restart", "fix-by-hand"
-_RUNS_AGAIN = frozenset(
-    {CauseCode.CRASH, CauseCode.ENDS, CauseCode.CANNOT_START, CauseCode.STARTUP_PROBE, CauseCode.LIVENESS_PROBE,
-     CauseCode.CONFIG_MISSING}
-)  # fmt: skip
-"""What repaired configuration can end, once a container begins anew."""
-
-
 _UNSURE = frozenset({CauseCode.NOT_READY, CauseCode.IMAGE_PULL, CauseCode.CANNOT_START})
 """Of these a person is asked where no pod of the newest revision is ready and nothing says enough of why."""
 
@@ -100,9 +94,8 @@ async def _roll_back(
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["after_alert"] is True and not stuck:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
-    fixed, other = _fixed(scene, diagnosis) if cause.code in _RUNS_AGAIN else "", _other(diagnosis)
-    if fixed and not other:
-        return refuse(ROLL_BACK, fixed)
+    if cause.held:
+        return refuse(ROLL_BACK, cause.held, cause.advice)
     if not cause.by_rollout:
         return refuse(ROLL_BACK, f"{cause.text}; {cause.rollout_why}", cause.advice)
     dark = cause.code in _UNSURE and revision.data["newest_ready"] == 0
@@ -112,39 +105,26 @@ async def _roll_back(
     step = await rollback_step(ROLL_BACK, why, scene, params, starts=True)
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
     unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
-    return warned(asking(step, unsure, cause.asks, fixed), beware_of(diagnosis))
+    return warned(asking(step, unsure, cause.asks), beware_of(diagnosis))
 
 
 def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
     missing = diagnosis.finding(MISSING)
     if missing is None or missing.certainty is Certainty.UNKNOWN:
         return refuse(RESTART, missing.text if missing else "configuration was not looked at")
-    if is_missing(diagnosis) or cause.code not in _RUNS_AGAIN:
+    if is_missing(diagnosis) or cause.code not in RUNS_AGAIN:
         return refuse(RESTART, f"{cause.text}: a restart would end the same way", cause.advice)
-    if why := _fixed(scene, diagnosis):
-        step = act(RESTART, why, rollout_restart(scene.workload, scene.now))
-        return asking(step, _serving(diagnosis), _other(diagnosis))
+    repair = Repair(diagnosis.finding(CHANGED), cause.code, scene.now)
+    if repair.told and repair.trial is not Trial.NONE:
+        return refuse(RESTART, repair.told, repair.advice, repair.later)
+    if repair.told:
+        step = act(RESTART, repair.told, rollout_restart(scene.workload, scene.now))
+        return asking(step, _serving(diagnosis), repair.other)
     changed = diagnosis.finding(CHANGED)
     known = f" ({changed.text})" if changed else ""
     return refuse(
         RESTART, f"nothing was fixed since the last crash{known}, so a restart would end the same way"
     )
-
-
-def _fixed(scene: Scene, diagnosis: Diagnosis) -> str:
-    """Why the pods have not tried what may have repaired their configuration; empty when they have, or nothing has."""
-    changed, ended = diagnosis.finding(CHANGED), time_of(diagnosis, CHANGED, "last_end")
-    repaired = changed.data.get("repaired") if changed is not None else ""
-    if not repaired or ended is None:
-        return ""
-    since = span((scene.now - ended).total_seconds())
-    return f"{repaired}, after the last crash {since} ago: the pods have not tried it yet"
-
-
-def _other(diagnosis: Diagnosis) -> str:
-    """Why no configuration is known to end it; empty where its words speak of that, or of nothing."""
-    changed = diagnosis.finding(CHANGED)
-    return str(changed.data.get("other") or "") if changed is not None else ""
 
 
 def _serving(diagnosis: Diagnosis) -> str:

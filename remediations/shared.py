@@ -261,8 +261,8 @@ def act(
 
 
 def asking(step: Step, *doubts: str) -> Step:
-    """The step, put to a person for these doubts, whatever the rule's mode; one that does not apply, as it is."""
-    found = "; ".join(dict.fromkeys(filter(None, (*doubts, step.asks))))
+    """The step, put to a person for these doubts, each told once, whatever the rule's mode; one that does not apply, as it is."""
+    found = "; ".join(dict.fromkeys(c for told in (*doubts, step.asks) for c in told.split("; ") if c))
     return replace(step, asks=found) if step.applies else step
 
 

@@ -37,6 +37,12 @@ class ContainerSpec:
     cpu_limit: int | None = None
     cpu_request: int | None = None
     config: tuple[ConfigRef, ...] = ()
+    sidecar: bool = False
+
+    @property
+    def first(self) -> bool:
+        """It ends before the others start; a sidecar, which is listed with those that do, runs on beside them (`restartPolicy: Always`)."""
+        return self.init and not self.sidecar
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,12 @@ class ContainerState:
     last_terminated: Terminated | None = None
     running_since: datetime | None = None
     image_id: str = ""
+    sidecar: bool = False
+
+    @property
+    def first(self) -> bool:
+        """It ends before the others start; a sidecar runs on beside them."""
+        return self.init and not self.sidecar
 
     @property
     def oom_killed(self) -> Terminated | None:

@@ -244,7 +244,13 @@ def _container(container: Mapping[str, Any], *, init: bool, config: tuple[Config
         cpu_limit=_maybe(parse_cpu, limits.get("cpu")),
         cpu_request=_maybe(parse_cpu, requests.get("cpu")),
         config=config,
+        sidecar=init and is_sidecar(container),
     )
+
+
+def is_sidecar(container: Mapping[str, Any]) -> bool:
+    """Whether this init container runs on beside the others, with probes of its own."""
+    return container.get("restartPolicy") == "Always"
 
 
 def _maybe(parse: Callable[[Any], int], text: Any) -> int | None:

@@ -27,7 +27,7 @@ from app.domain.workload import (
     Terminated,
     Workload,
 )
-from app.kube.manifest import containers_of, parse_cpu, parse_memory, pod_memory_limit
+from app.kube.manifest import containers_of, is_sidecar, parse_cpu, parse_memory, pod_memory_limit
 from app.kube.quoted import told_by
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -186,7 +186,11 @@ def parse_autoscaler(manifest: Obj) -> Autoscaler:
 def parse_pod(manifest: Obj) -> Pod:
     """One pod with the states of its containers, init containers first."""
     meta, spec, status = manifest["metadata"], manifest.get("spec") or {}, manifest.get("status") or {}
-    states = [_container_state(s, init=True) for s in status.get("initContainerStatuses") or ()]
+    beside = {c["name"] for c in spec.get("initContainers") or () if is_sidecar(c)}
+    states = [
+        _container_state(s, init=True, sidecar=s["name"] in beside)
+        for s in status.get("initContainerStatuses") or ()
+    ]
     states += [_container_state(s, init=False) for s in status.get("containerStatuses") or ()]
     owner, labels = controller_of(manifest), meta.get("labels") or {}
     conditions = tuple(_condition(c) for c in status.get("conditions") or ())
@@ -236,7 +240,7 @@ def _owner_ref(owner: Mapping[str, Any], namespace: str) -> ObjectRef | None:
     return ObjectRef(kind, namespace, owner["name"], owner["uid"], "") if kind else None
 
 
-def _container_state(status: Mapping[str, Any], *, init: bool) -> ContainerState:
+def _container_state(status: Mapping[str, Any], *, init: bool, sidecar: bool = False) -> ContainerState:
     state, last = status.get("state") or {}, status.get("lastState") or {}
     waiting = state.get("waiting") or {}
     return ContainerState(
@@ -250,6 +254,7 @@ def _container_state(status: Mapping[str, Any], *, init: bool) -> ContainerState
         last_terminated=_terminated(last.get("terminated")),
         running_since=parse_time((state.get("running") or {}).get("startedAt")),
         image_id=status.get("imageID") or "",
+        sidecar=sidecar,
     )
 
 

@@ -33,7 +33,8 @@ from remediations.causes.exits import (
     unsaid,
 )
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
-from remediations.causes.outgrown import filled_before
+from remediations.causes.outgrown import filled_before, fills_since, short_node
+from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import (
     completed,
     made_by_a_restart,
@@ -226,12 +227,12 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     if cause.code in _BEFORE_RUNNING and (completed(seen) or _others_ready(seen, cause)):
         return Blame(False, f"{name} had its pods running before, so it did not bring that")
     pods = [p for p in seen.alive if p.name in cause.pods]
-    if made_late := _made_late(seen, pods, last):
+    if made_late := _made_late(seen, pods, last, fills=cause.code in _FILLS):
         return made_late
     if not pods or cause.since is None or not all(dated(seen, p, cause) for p in pods):
         return None
     before = min(cause.since - p.created_at for p in pods)
-    if before < _RAN_WELL:
+    if before < _RAN_WELL or (cause.code in _FILLS and fills_since(seen, last, cause.since, cause.pods)):
         return None
     return Blame(
         False,
@@ -239,12 +240,16 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     )
 
 
-def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment) -> Blame | None:
-    """The rollout came to its end, and what fails are pods that were made long after: others of the same template ran till then."""
+def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment, *, fills: bool) -> Blame | None:
+    """The rollout came to its end, and what fails are pods that were made long after: others of the same template ran till then. Of what `fills`
+    the others may only not have been full, but for those that still run."""
     if not pods or not completed(seen):
         return None
-    late = min(p.created_at for p in pods) - (seen.now - timedelta(seconds=last.age))
-    if late < _RAN_WELL:
+    made = min(p.created_at for p in pods)
+    late = made - (seen.now - timedelta(seconds=last.age))
+    if late < _RAN_WELL or (
+        fills and not any(p.created_at < made and runs_well(seen, p) for p in seen.alive)
+    ):
         return None
     text = f"{_name(last)} had all its pods available, and the pods that fail were made {span(late.total_seconds())} after it"
     return Blame(False, text)
@@ -374,11 +379,13 @@ def _taken_away(case: _Case) -> str:
 
 _ALL = frozenset(CauseCode)
 DOUBTS: Final = (
+    Doubt(lambda case: perhaps_repaired(case.seen, _said(case.seen, case.cause), case.deployed), _BY_CONFIGURATION, always=True),
     Doubt(_undated, _ALL, always=True),
     Doubt(_ran_first, _ALL - _BEFORE_RUNNING, always=True),
     Doubt(lambda case: made_by_a_restart(case.seen, case.cause, case.deployed, _RAN_WELL), _BY_CONFIGURATION - _FILLS, always=True),
     Doubt(_others_well, _ALL - _BY_PLACE, always=True),
     Doubt(lambda case: filled_before(case.seen, case.cause, worse=bool(case.own.worse)), frozenset({CauseCode.EVICTED}), always=True),
+    Doubt(lambda case: short_node(case.seen, case.cause.pods), frozenset({CauseCode.OUT_OF_MEMORY}), always=True),
     Doubt(lambda case: set_aside(case.seen, case.cause), _BY_CONFIGURATION, always=True),
     Doubt(lambda case: ailing_before(case.seen, case.cause, case.last, case.deployed), OF_A_CONTAINER, always=True),
     Doubt(_configuration, _BY_CONFIGURATION),

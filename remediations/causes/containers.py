@@ -13,9 +13,7 @@ from datetime import datetime, timedelta
 
 from app.domain.json import Obj
 from app.domain.redact import redact
-from app.domain.units import say_memory
 from app.domain.workload import KubeEvent, Terminated
-from app.kube.manifest import pod_memory_limit
 from remediations.causes.exits import (
     ARCHITECTURE,
     BY_NODE,
@@ -26,6 +24,7 @@ from remediations.causes.exits import (
     missing_ref,
 )
 from remediations.causes.images import WAITING, image_cause, pull_of
+from remediations.causes.limits import limit_of, more_memory
 from remediations.causes.model import (
     PROBED,
     STARTING,
@@ -38,6 +37,7 @@ from remediations.causes.model import (
     earliest,
     never_ready,
 )
+from remediations.causes.outgrown import short_node
 from remediations.causes.sizes import of_container
 from remediations.evidence.usage import count, short, span
 
@@ -88,13 +88,13 @@ def _of(at: At) -> Cause | None:
         return _start(at, state.waiting_message)
     ended = state.terminated or state.last_terminated
     if state.waiting == "CrashLoopBackOff" or state.terminated is not None:
-        if ended is not None and (not state.init or ended.exit_code or ended.reason != "Completed"):
+        if ended is not None and (not state.first or ended.exit_code or ended.reason != "Completed"):
             return _end(at, ended)
         return None
     recent = ended is not None and _recent(at, ended)
     if ended is not None and recent and state.restarts and (ended.exit_code or not state.ready):
         return _past(at, ended) if _runs_again(at, ended) else _end(at, ended)
-    if state.running_since is not None and state.init and not at.sidecar:
+    if state.running_since is not None and state.first:
         return _init_waits(at)
     if at.sidecar and not at.asked_for("startupProbe", "readinessProbe"):
         return None  # ready as soon as it runs
@@ -249,9 +249,10 @@ def _end(at: At, ended: Terminated) -> Cause:
     if with_node(ended):
         return _by_node(at, ended)
     if ended.reason == "OOMKilled":
-        of = _limit_of(at)
-        text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts})"
-        return at.cause(CauseCode.OUT_OF_MEMORY, text, _more_memory(at), fields=(at.where, "volumes"))
+        of = limit_of(at)
+        node = short_node(at.seen, (at.pod.name,))
+        text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts}){f'; {node}' if node else ''}"
+        return at.cause(CauseCode.OUT_OF_MEMORY, text, more_memory(at), fields=(at.where, "volumes"))
     said, heard = at.said(), at.heard().text
     if ended.reason in ("StartError", "ContainerCannotRun") or ARCHITECTURE.search(heard):
         told = short(redact(ended.message), 300) or said
@@ -275,7 +276,7 @@ def _end(at: At, ended: Terminated) -> Cause:
                     at, event, (words, code, field), f"; the kubelet ended it ({ending(ended)}{restarts})"
                 )
     words = f': said last "{said}"' if said else ""
-    if ended.exit_code == 0 and not at.state.init:
+    if ended.exit_code == 0 and not at.state.first:
         text = f"{at.name} ends by itself with exit code 0{restarts}{words}"
         return at.cause(CauseCode.ENDS, text, f"let the command of {at.state.name} run on, or make it a Job")
     about = f' about "{said}"' if said else ""
@@ -297,41 +298,6 @@ def _hook_said(message: str) -> str:
             head = f"{head[:first]}its command{head[last + len(closes) :]}"
     said = (redact(head).rstrip(": "), redact(output).strip())
     return short(": ".join(filter(None, said)), 300)
-
-
-def _more_memory(at: At) -> str:
-    """Where a person gives it more memory: where the limit that it ran into is set."""
-    name, seen = at.state.name, at.seen
-    own = next((s.memory_limit for s in at.pod.specs if s.name == name), None)
-    template = next((c for c in seen.workload.containers if c.name == name), None)
-    whole = pod_memory_limit(seen.spec)
-    if template is None:
-        where = f"raise the memory limit of {name} where admission takes it from (its injector, or an annotation of the pods)"
-    elif (
-        template.memory_limit is not None
-        and own is not None
-        and own < template.memory_limit
-        and seen.newest(at.pod)
-    ):
-        where = f"see what gives {name} {say_memory(own)} where the template says {say_memory(template.memory_limit)} (a webhook, a VPA, a resize), and raise it there"
-    elif template.memory_limit is not None:
-        where = f"raise the memory limit of {name} (the remediation out-of-memory does)"
-    elif own is not None:
-        where = f"set a memory limit for {name} in the pod template; now a LimitRange or admission gives it {say_memory(own)}"
-    elif whole is not None:
-        where = f"raise the memory limit of the whole pod beyond {say_memory(whole)}"
-    else:
-        where = f"give {name} a memory request and limit that fit its usage, and see what else fills node {at.pod.node or 'of the pod'}"
-    return f"{where}, or find what uses it"
-
-
-def _limit_of(at: At) -> str:
-    """The limit that a container ran into: its own, that of its pod as a whole, or the node's end."""
-    own = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
-    if own is not None:
-        return f"limit {say_memory(own)}"
-    whole = pod_memory_limit(at.seen.specs.get(at.pod.name) or at.seen.spec)
-    return f"limit of the whole pod {say_memory(whole)}" if whole is not None else "no limit: it was the node"
 
 
 def _probe(at: At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: str = "") -> Cause:

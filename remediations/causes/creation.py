@@ -1,6 +1,5 @@
 """Why there are no pods: what somebody stopped on purpose, what their template refers to and is not there, what was said to their
-controller instead of making them, and who put them out; with the findings about their configuration, what was written
-that may have repaired it, and the Events about any of them. Pure."""
+controller instead of making them, and who put them out; with what of their configuration is missing, and the Events about any of them. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +17,13 @@ from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
-from remediations.causes.changes import CONFIGURATION, Change, changes_of, of_itself, said_of, telling
+from remediations.causes.changes import CONFIGURATION, telling
 from remediations.causes.demands import configured_by, dropped, selected_nodes
-from remediations.causes.edits import of_something_else
-from remediations.causes.exits import last_words_of, missing_config, names_any, speaks_of_else
+from remediations.causes.exits import missing_config
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
 from remediations.causes.refusals import read_refusal, said_to_controllers
+from remediations.causes.repaired import unread
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
-from remediations.evidence.error_words import Nature
-from remediations.evidence.logs import ErrorLog
-from remediations.evidence.natures import judged
 from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, span
 
@@ -245,18 +241,14 @@ def _ago(seen: Snapshot, event: KubeEvent) -> str:
     return f", {span((seen.now - event.last_seen).total_seconds())} ago" if event.last_seen else ""
 
 
-# Findings about the configuration that the pods use: what of it is missing, and when it was last written. Pure.
+# What of the configuration that the pods use is missing. Pure.
 
-MISSING, CHANGED = "config.missing", "config.changed"
-
-
-def _unread(seen: Snapshot) -> str:
-    return next((seen.unread[what] for what in ("ConfigMaps", "Secrets") if what in seen.unread), "")
+MISSING = "config.missing"
 
 
 def missing_finding(seen: Snapshot) -> Finding:
     """The finding `config.missing`."""
-    if why := _unread(seen):
+    if why := unread(seen):
         return Finding(MISSING, f"Whether configuration is missing is not known: {why}", Certainty.UNKNOWN)
     found = missing_references(seen)
     rows: list[JsonValue] = [{"kind": r.kind.value, "name": r.name, "key": r.key} for r, _ in found]
@@ -266,78 +258,6 @@ def missing_finding(seen: Snapshot) -> Finding:
         )
     texts = [f"container {who} needs {r.kind} {r.name}{f' key {r.key}' if r.key else ''}" for r, who in found]
     return Finding(MISSING, f"Missing: {'; '.join(texts)}", data={"missing": rows}, details=tuple(texts))
-
-
-def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
-    """The finding `config.changed`: the newest write of data that any ConfigMap or Secret which the pods use tells of; data has `at`, `last_end`, when a
-    container of theirs last ended in trouble, `repaired`: what was written since that may end the `cause`, and `other`: why that is not sure."""
-    ends = [
-        t.finished_at
-        for p in seen.alive
-        for c in p.containers
-        for t in (c.terminated, c.last_terminated)
-        if t is not None and t.finished_at is not None and (t.exit_code or t.reason != "Completed")
-    ]
-    last_end = max(ends, default=None)
-    data: dict[str, JsonValue] = {
-        "at": None, "last_end": last_end.isoformat() if last_end else None, "repaired": "", "other": ""
-    }  # fmt: skip
-    if why := _unread(seen):
-        return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
-    used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
-    if not used:
-        return Finding(CHANGED, "The pods use no ConfigMap or Secret", data=data)
-    written = [c for c in changes_of(seen) if (c.kind, c.name) in used]
-    if not written:
-        return Finding(CHANGED, "No write to the pods' configuration is recorded", data=data)
-    said = [words.text for words in last_words_of(seen, cause)] if cause is not None else []
-    since = [r for r in repairs(seen, said, last_end) if (r.kind, r.name) in used] if last_end else []
-    if since:
-        sure = next((r for r in since if not of_itself(seen.workload)(r.by)), None)
-        doubts = [
-            "" if sure else f"{since[0].by} writes of its own accord",
-            speaks_of_else(seen, cause) if cause else "",
-        ]
-        data |= {"repaired": _written(seen, sure or since[0]), "other": "; ".join(filter(None, doubts))}
-    last = written[0]
-    data |= {"at": last.at.isoformat(), "kind": last.kind.value, "name": last.name, "by": last.by}
-    return Finding(CHANGED, _written(seen, last), data=data)
-
-
-def _written(seen: Snapshot, change: Change) -> str:
-    ago, by = span((seen.now - change.at).total_seconds()), f" by {change.by}" if change.by else ""
-    return f"{change.kind} {change.name} was last written, as far as it tells, {ago} ago{by}"
-
-
-# What was written since the trouble, and may have repaired it: one rule for errors of pods that run and for pods that crash. Pure.
-
-
-def repairs(seen: Snapshot, said: Sequence[str], since: datetime) -> Iterator[Change]:
-    """What was written after `since` and may end what was `said`, newest first. What writes of its own accord, or renews a certificate, repairs nothing
-    by that; but it is also the hand by which persons change a Secret, so that it counts where the words are about what it wrote."""
-    by_itself = of_itself(seen.workload)
-    for change in telling(seen, said):
-        if change.at <= since:
-            return
-        if not by_itself(change.by) or _is_about(seen, change, said):
-            yield change
-
-
-def _is_about(seen: Snapshot, change: Change, said: Sequence[str]) -> bool:
-    """Whether the words are about what was written there: they name it, or are about a login or a certificate, as a Secret holds."""
-    if change.kind not in CONFIGURATION:
-        return False
-    of_login = any(judged([line])[1] is Nature.LOGIN for line in said)
-    held = change.kind is Kind.SECRET and (of_login or not of_something_else(said))
-    return held or names_any(seen, [(change.kind, change.name)], said)
-
-
-def perhaps_repaired(seen: Snapshot, log: ErrorLog, deployed: datetime) -> str:
-    """That something was changed since the alert, perhaps to repair it; empty otherwise."""
-    change = next(repairs(seen, said_of(log), max(deployed, seen.fired_at)), None)
-    ago = span((seen.now - seen.fired_at).total_seconds())
-    told = f"after the alert fired {ago} ago something was changed, perhaps to repair it"
-    return f"{told}: {change.told(seen.now)}" if change is not None else ""
 
 
 def is_missing(diagnosis: Diagnosis, kinds: tuple[Kind, ...] = (Kind.CONFIG_MAP, Kind.SECRET)) -> bool:

@@ -227,7 +227,7 @@ def _queries(pod: Pod, start: datetime, now: datetime, until: datetime | None = 
     """Of the containers that ran at `start`, or by `until`."""
     since = round((now - start).total_seconds())
     for state in pod.containers:
-        if state.running_since is not None and state.running_since <= (until or start) and not state.init:
+        if state.running_since is not None and state.running_since <= (until or start) and not state.first:
             yield LogQuery(
                 pod.ref.namespace, pod.name, state.name, since_seconds=since, tail_lines=None, limit_bytes=MAX_BYTES, timestamps=True
             )  # fmt: skip

@@ -190,11 +190,13 @@ _BY_SIGNAL = frozenset({132, 134, 135, 136, 139})
 """What a fault of the machine's code ends with."""
 
 
-def speaks_of_else(seen: Snapshot, cause: Cause) -> str:
+def speaks_of_else(seen: Snapshot, cause: Cause, *, held: bool) -> str:
     """Why what ended the cause's container is nothing that repaired configuration ends, as one clause: its last words, where it said any, name neither
-    configuration nor a key or an object of it. Empty where they do, or tell nothing."""
+    configuration nor a key or an object of it. Empty where they do, tell nothing, or are about what was `held` by what was written."""
     if signal := next((e for e in ends_of(seen, cause) if e.exit_code in _BY_SIGNAL), None):
         return f"container {cause.container} ended with {ending(signal)}"
+    if held:
+        return ""
     said = [w for w in last_words_of(seen, cause) if w and not w.routine]
     for words in said:
         text = "\n".join((words.shown, *words.telling))

@@ -38,7 +38,8 @@ from remediations.causes.model import (
     log_of,
     not_ready_since,
 )
-from remediations.causes.others import with_others
+from remediations.causes.others import with_nodes, with_others
+from remediations.causes.outgrown import killed_of_late
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
 from remediations.causes.scheduling import node_comes, wants_taints
@@ -132,7 +133,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
     try:
         async with asyncio.timeout(LIMIT):
             seen = await _core(scene, reads, seen)
-            seen = await _used(scene, reads, seen)
+            seen = await with_nodes(scene, await _used(scene, reads, seen))
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, reads, seen)
             seen = seen if seen.whole else await with_others(scene, seen)
@@ -180,7 +181,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
     never_ran = [p for p in waiting if not any(c.running_since for c in p.containers)]
     claims = await _claims(scene, reads, never_ran, seen)
-    nodes = await _nodes(scene, reads, [*waiting, *stuck(seen)])
+    nodes = await _nodes(scene, reads, [*killed_of_late(seen), *waiting, *stuck(seen)])
     if any(not p.node for p in waiting) and wants_taints(seen):
         every = await reads.one("nodes", [], scene.cluster.list_objects, Kind.NODE, "")
         nodes = (*nodes, *every[:_MAX_NODES])
@@ -239,7 +240,7 @@ async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapsh
 
 
 async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
-    """The nodes of at most three waiting pods. The right to read them is optional: it is for the whole cluster."""
+    """The nodes of at most three of these pods. The right to read them is optional: it is for the whole cluster."""
     names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MAX_PODS]
     asked = ((Kind.NODE, "", "", f"metadata.name={name}") for name in names)
     listed = await asyncio.gather(
@@ -294,7 +295,7 @@ async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
             ended = state.last_terminated is not None or (
                 state.terminated is not None and state.terminated.exit_code
             )
-            stuck = (state.init and state.running_since) or not state.ready
+            stuck = (state.first and state.running_since) or not state.ready
             if ran and (ended or stuck) and len(chosen) < _MAX_PODS:
                 chosen.setdefault(state.name, (pod, state.name))
     said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))

@@ -12,8 +12,10 @@ from datetime import datetime, timedelta
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue
 from app.kube.lineage import lives, template_written_at, written_by_us
-from app.kube.manifest import containers_of
-from remediations.causes.model import Cause, CauseCode, Snapshot
+from app.kube.manifest import containers_of, pod_memory_limit
+from remediations.causes.model import At, Cause, CauseCode, Snapshot
+from remediations.causes.outgrown import fills_since, short_node
+from remediations.causes.suspects import suspects
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import count, joined, memory, span
 
@@ -25,8 +27,10 @@ BROUGHT = "memory.released"
 """Finding: that the kills came with the last release, whatever that changed. Data: `revision`."""
 OTHERS = "a webhook, a VerticalPodAutoscaler or another admission, or a resize of the running pods (kubectl get pod -o yaml shows annotations of it)"
 """Who gives pods another limit than the template does. The API does not tell which of them it was."""
+NODE = "memory.node"
+"""Finding: that the node of a killed pod has no memory left itself, so that the limit may not be what ended it."""
 _WITH = timedelta(minutes=10)
-"""Kills that began so soon after a release began with it. A lowered limit fills slower than that."""
+"""Kills that began so soon after a release began with it, whatever that changed. What it changed of the killed container fills slower."""
 _DAY = timedelta(days=1)
 """A limit that an earlier release than the last one took away is a suspect for so long."""
 
@@ -62,6 +66,12 @@ def sizes_of_killed(seen: Snapshot, names: Sequence[str], killed: frozenset[str]
         "untried": {**untried},
     }
     return Finding(SIZES, joined(told), data=data) if told else None
+
+
+def node_finding(seen: Snapshot, killed: frozenset[str]) -> Finding | None:
+    """The finding `memory.node`; None where no node of these pods is known to be short of memory."""
+    told = short_node(seen, killed)
+    return Finding(NODE, f"{told[:1].upper()}{told[1:]}") if told else None
 
 
 def _of_others(
@@ -143,7 +153,53 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
             f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
         )
         return Finding(BROUGHT, f"Only pods of {name}, are killed, and {beside}", data=data)
-    first = min((c.since for c in causes if c.code is CauseCode.OUT_OF_MEMORY and c.since), default=seen.now)
-    if first - deployed >= _WITH:
+    ends = [c for c in causes if c.code is CauseCode.OUT_OF_MEMORY]
+    first = min((c.since for c in ends if c.since), default=seen.now)
+    if first - deployed < _WITH:
+        return Finding(BROUGHT, f"The kills began with {name}", data=data)
+    own = any(suspects(c, last.previous.template, last.revision.template).all for c in ends)
+    if not own or not fills_since(seen, last, first, killed):
         return None
-    return Finding(BROUGHT, f"The kills began with {name}", data=data)
+    after = f"The kills began {span((first - deployed).total_seconds())} after {name}, which is as long as memory may take to fill"
+    return Finding(BROUGHT, f"{after}, and the version before it was there for longer without", data=data)
+
+
+# What a killed container ran into, and where a person gives it more, in words.
+
+
+def more_memory(at: At) -> str:
+    """Where a person gives it more memory: where the limit that it ran into is set."""
+    name, seen = at.state.name, at.seen
+    own = next((s.memory_limit for s in at.pod.specs if s.name == name), None)
+    template = next((c for c in seen.workload.containers if c.name == name), None)
+    whole = pod_memory_limit(seen.spec)
+    if template is None:
+        where = f"raise the memory limit of {name} where admission takes it from (its injector, or an annotation of the pods)"
+    elif (
+        template.memory_limit is not None
+        and own is not None
+        and own < template.memory_limit
+        and seen.newest(at.pod)
+    ):
+        where = f"see what gives {name} {memory(own)} where the template says {memory(template.memory_limit)} (a webhook, a VPA, a resize), and raise it there"
+    elif template.memory_limit is not None:
+        where = f"raise the memory limit of {name} (the remediation out-of-memory does)"
+    elif own is not None:
+        where = f"set a memory limit for {name} in the pod template; now a LimitRange or admission gives it {memory(own)}"
+    elif whole is not None:
+        where = f"raise the memory limit of the whole pod beyond {memory(whole)}"
+    else:
+        where = f"give {name} a memory request and limit that fit its usage, and see what else fills node {at.pod.node or 'of the pod'}"
+    if short_node(seen, (at.pod.name,)):
+        place = f"node {at.pod.node}"
+        return f"give {name} a memory request near to its usage, so that it gets a node with room, and see what else fills {place} (drain it, if need be); only then {where}"
+    return f"{where}, or find what uses it"
+
+
+def limit_of(at: At) -> str:
+    """The limit that a container ran into: its own, that of its pod as a whole, or the node's end."""
+    own = next((s.memory_limit for s in at.pod.specs if s.name == at.state.name), None)
+    if own is not None:
+        return f"limit {memory(own)}"
+    whole = pod_memory_limit(at.seen.specs.get(at.pod.name) or at.seen.spec)
+    return f"limit of the whole pod {memory(whole)}" if whole is not None else "no limit: it was the node"

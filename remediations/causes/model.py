@@ -363,7 +363,7 @@ class At:
     @property
     def sidecar(self) -> bool:
         """An init container that runs on beside the others (`restartPolicy: Always`), with probes of its own."""
-        return self.state.init and self._own.get("restartPolicy") == "Always"
+        return self.state.sidecar
 
     def asked_for(self, *probes: str) -> bool:
         """Has it one of these probes?"""

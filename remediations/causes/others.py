@@ -24,12 +24,15 @@ from app.kube.parse import parse_event
 from app.kube.read import in_turns, pdb_manifests
 from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
+from remediations.causes.outgrown import SYSTEM_OOM, killed_of_late
 from remediations.causes.rank import neighbours_in
 from remediations.causes.scheduling import ADDING, NOT_ADDING
 from remediations.evidence.last_words import LastWords, last_words
 
 _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
+
+_MAX_EVENTS = 200
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,6 +67,22 @@ async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
         vpas=tuple(vpas),
         scalers=tuple(scalers),
     )
+
+
+_OF_NODES = "default"
+"""The namespace of events about what has none, such as nodes."""
+
+
+async def with_nodes(scene: Scene, seen: Snapshot) -> Snapshot:
+    """The snapshot with what the kubelets said of nodes without memory, where a container was killed for it. Who may not read events of that
+    namespace knows the nodes' conditions alone."""
+    nodes = {f"Node/{p.node}" for p in killed_of_late(seen) if p.node}
+    if not nodes:
+        return seen
+    read = scene.cluster.list_objects
+    told = await _or_nothing(read, Kind.EVENT, _OF_NODES, fields=f"reason={SYSTEM_OOM}")
+    events = [e for e in await in_turns(parse_event, told[:_MAX_EVENTS]) if e.about in nodes]
+    return replace(seen, events=(*seen.events, *events))
 
 
 async def _without_old(

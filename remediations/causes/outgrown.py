@@ -1,4 +1,4 @@
-"""Pods that their node put out, and what of that proves anything of a release. Pure.
+"""Pods that their node put out or had no memory for, and what of that proves anything of a release. Pure.
 
 A pod that outgrew a size of its own template took its time, and with any version: the pods of the one before may have filled theirs too,
 and those that were put out are mostly gone.
@@ -7,10 +7,16 @@ and those that were put out are mostly gone.
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
+from app.domain.json import Obj
 from app.domain.workload import Pod
-from remediations.causes.model import Cause, Snapshot
+from app.kube.lineage import lives, template_written_at
+from app.kube.parse import parse_time
+from remediations.causes.exits import runs_well
+from remediations.causes.model import NEAR, Cause, Snapshot
+from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import span
 
 PUT_OUT = frozenset({"Evicted", "Preempting", "NodeLost", "Terminated", "Shutdown", "NodeShutdown"})
@@ -65,3 +71,80 @@ def filled_before(seen: Snapshot, cause: Cause, *, worse: bool) -> str:
     if took and len(took) == len(gone) and beside and max(beside) > max(took):
         return ""
     return "the last release made none of their sizes smaller, and whether the pods before it filled theirs as well is not known"
+
+
+# Memory that fills takes its time: how long after a release what fills is new with it is told by how long the pods before it lived.
+
+_MAX_FILLING = timedelta(days=1)
+"""What took longer to fill is nobody's release."""
+
+
+def fills_since(seen: Snapshot, last: Deployment, first: datetime, full: Collection[str]) -> bool:
+    """Whether what was full for the first time at `first` may be new with the last rollout: the version before it was there for longer than that took,
+    and no pod of the new one beside those that were `full` has been."""
+    took = first - (seen.now - timedelta(seconds=last.age))
+    others = [
+        p for p in seen.alive if seen.newest(p) and p.name not in full and seen.now - p.created_at >= took
+    ]
+    if any(runs_well(seen, p) for p in others):
+        return False
+    records = lives(seen.revisions, template_written_at(seen.workload))
+    before = [
+        life.end - life.start
+        for life in records
+        if last.previous
+        and life.revision.fingerprint == last.previous.fingerprint
+        and life.start
+        and life.end
+    ]
+    return took <= _MAX_FILLING and max(before, default=timedelta()) > took
+
+
+# Who killed a container for memory: its limit, or the node, which had none left. The kernel's word is OOMKilled for both.
+
+SYSTEM_OOM = "SystemOOM"
+"""Reason of the kubelet's event about its node, once the kernel killed something there for want of memory."""
+_AROUND = timedelta(minutes=5)
+
+
+def killed_of_late(seen: Snapshot) -> list[Pod]:
+    """Pods of which a container was killed for memory within the hour."""
+    return [p for p in seen.alive if (at := _killed_at(p)) is not None and seen.now - at <= NEAR]
+
+
+def _killed_at(pod: Pod) -> datetime | None:
+    ends = [k.finished_at for c in pod.containers if (k := c.oom_killed) is not None and k.finished_at]
+    return max(ends, default=None)
+
+
+def short_node(seen: Snapshot, killed: Collection[str]) -> str:
+    """That a node of these pods has no memory left, or had none when they were killed, in words; empty where that is not known of any."""
+    nodes = {m["metadata"]["name"]: m for m in seen.nodes}
+    for pod in killed_of_late(seen):
+        at = _killed_at(pod)
+        if pod.name not in killed or not pod.node or at is None:
+            continue
+        if told := _pressed(seen, nodes.get(pod.node) or {}, at) or _ran_out(seen, pod.node, at):
+            return f"node {pod.node} {told}"
+    return ""
+
+
+def _pressed(seen: Snapshot, node: Obj, at: datetime) -> str:
+    conditions = (node.get("status") or {}).get("conditions") or ()
+    pressure: Obj = next((c for c in conditions if c.get("type") == "MemoryPressure"), {})
+    since = parse_time(pressure.get("lastTransitionTime"))
+    ago = span((seen.now - since).total_seconds()) if since is not None else ""
+    if pressure.get("status") == "True":
+        return f"is short of memory itself (MemoryPressure{f' for {ago}' if ago else ''})"
+    if pressure.get("status") == "False" and since is not None and since > at:
+        return f"was short of memory itself (MemoryPressure until {ago} ago)"
+    return ""
+
+
+def _ran_out(seen: Snapshot, node: str, at: datetime) -> str:
+    for event in seen.events:
+        first, last = event.first_seen or event.last_seen, event.last_seen or event.first_seen
+        mine = event.about == f"Node/{node}" and event.reason == SYSTEM_OOM
+        if mine and first and last and first - _AROUND <= at <= last + _AROUND:
+            return f"ran out of memory itself (SystemOOM {span((seen.now - last).total_seconds())} ago)"
+    return ""

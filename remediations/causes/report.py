@@ -27,10 +27,11 @@ from remediations.causes.changes import (
     said_of,
     told,
 )
-from remediations.causes.creation import beware, changed_finding, missing_finding, perhaps_repaired, picked_up
+from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.pods import only_newest_has_them
+from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
@@ -85,7 +86,7 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
     """Why a person is to be asked, although nothing acquits the rollout."""
     seen = found.seen
     yield picked_up(seen, last, deployed := seen.now - timedelta(seconds=last.age), said_of(log))
-    yield perhaps_repaired(seen, log, deployed)
+    yield perhaps_repaired(seen, said_of(log), deployed)
     if only_newest_has_them(seen, log):
         # Pods of an older revision run beside without them: that tells more than their beginning and their words.
         yield measured.said if measured.since is Since.OLDER else ""
@@ -208,7 +209,7 @@ def _why(found: Investigation, log: ErrorLog, measured: Measured, last: Deployme
 # Findings of an investigation, and what handlers ask of them. Pure.
 # A handler decides from these findings alone, so that people see why. Data of `cause.first`: `code`, `object`,
 # `sureness`, `text`, `advice`, `rollout` (can the last rollout have brought it), `rollout_why`, `asks` (what of that only
-# a person may say), `instead` (the change that fits better), `rest` (why nothing is to be done now).
+# a person may say), `held` (what was written that has to show first whether it ends it), `instead` (the change that fits better), `rest` (why nothing is to be done now).
 
 CAUSE, CHANGES, REVISION = "cause.first", "changes.recent", "pods.revision"
 _SHOWN = 6
@@ -219,12 +220,14 @@ _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: 
 def findings_of(found: Investigation) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out."""
     revision = _revision(found)
-    made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
     first = found.causes[0] if found.causes else None
-    return (*made, missing_finding(found.seen), changed_finding(found.seen, first))
+    changed = changed_finding(found.seen, first)
+    repair = Repair(changed, first.code if first else None, found.seen.now)
+    made = (_cause(found, repair), _changes(found.seen), *((revision,) if revision else ()))
+    return (*made, missing_finding(found.seen), changed)
 
 
-def _cause(found: Investigation) -> Finding:
+def _cause(found: Investigation, repair: Repair) -> Finding:
     seen = found.seen
     gaps = tuple(f"not known: {what}: {why}" for what, why in sorted(seen.unread.items()))
     if not found.causes or found.blame is None:
@@ -241,12 +244,13 @@ def _cause(found: Investigation) -> Finding:
         "object": first.object,
         "sureness": first.sureness.value,
         "text": first.text,
-        "advice": _advice(found),
+        "advice": repair.advice if repair.holds else _advice(found),
+        "held": repair.holds,
         "pods": len(first.pods),
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
         "rollout_why": word.why,
-        "asks": word.asks,
+        "asks": "; ".join(filter(None, (word.asks, repair.told if repair.other else ""))),
         "instead": word.instead.told(seen.now) if word.instead else "",
         "beware": word.beware,
         "rest": found.rest,
@@ -359,12 +363,15 @@ class FirstCause:
         self.asks: str = data.get("asks", "")
         """What is not known of it, so that only a person may say that the rollout brought it."""
         self.advice: str = data.get("advice", "")
+        self.held: str = data.get("held", "")
+        """What was written since that may end it, and has to show first whether it does: nobody goes back to another version before."""
         self.instead: str = data.get("instead", "")
 
     @property
     def acquits(self) -> str:
-        """Why the last rollout did not bring it; empty when it can have, or when no sure cause is known."""
-        return f"{self.text}; {self.rollout_why}" if self.sure and not self.by_rollout else ""
+        """Why the last rollout did not bring it, or is not the one to be taken back now; empty when it is, or when no sure cause is known."""
+        why = self.held or ("" if self.by_rollout else self.rollout_why)
+        return f"{self.text}; {why}" if self.sure and (self.held or not self.by_rollout) else ""
 
 
 def beware_of(diagnosis: Diagnosis) -> str:

@@ -86,7 +86,7 @@ def _began(state: ContainerState) -> datetime | None:
     if state.running_since is not None:
         return state.running_since
     ended = state.terminated or state.last_terminated
-    return None if state.init or ended is None else ended.started_at
+    return None if state.first or ended is None else ended.started_at
 
 
 async def _of_container(cluster: Cluster, query: LogQuery, since: datetime, now: datetime) -> _Counted:

@@ -205,12 +205,12 @@ def limits_finding(workload: Workload) -> Finding:
     rows = [
         f"{c.name}: memory {_pair(c.memory_request, c.memory_limit, memory)}, CPU {_pair(c.cpu_request, c.cpu_limit, millicores)}"
         for c in workload.containers
-        if not c.init
+        if not c.first
     ]
     data: dict[str, JsonValue] = {
         c.name: {"memory_limit": c.memory_limit, "cpu_limit": c.cpu_limit}
         for c in workload.containers
-        if not c.init
+        if not c.first
     }
     return Finding("limits.containers", "Requests and limits: " + "; ".join(rows), data=data)
 

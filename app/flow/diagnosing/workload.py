@@ -111,7 +111,7 @@ def _reason(state: ContainerState, ready: bool) -> str:
     if state.waiting:
         return f"{state.waiting}{f' ({state.waiting_message})' if state.waiting_message else ''}"
     ended = state.terminated or (None if ready and not state.restarts else state.last_terminated)
-    return f"last ended with {ended.reason or 'exit'} {ended.exit_code}" if ended and not state.init else ""
+    return f"last ended with {ended.reason or 'exit'} {ended.exit_code}" if ended and not state.first else ""
 
 
 async def usage(scene: Scene) -> Sequence[str]:
@@ -203,7 +203,7 @@ def _resources(workload: Workload) -> list[str]:
         f"{c.name}: CPU {_amount(c.cpu_request, 'm')} to {_amount(c.cpu_limit, 'm')}, "
         f"memory {_memory(c.memory_request)} to {_memory(c.memory_limit)}"
         for c in workload.containers
-        if not c.init
+        if not c.first
     ]
 
 

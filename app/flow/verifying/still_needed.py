@@ -147,7 +147,7 @@ def _memory(action: Action, usage: Sequence[PodUsage]) -> str | None:
 def _load(action: Action, workload: Workload, usage: Sequence[PodUsage]) -> str | None:
     """Today's CPU time on as many pods as there were before. Memory says nothing: most of it is there without any load."""
     before = [int(c.before) for c in action.changes if isinstance(c.before, int) and c.before > 0]
-    sizes = [c.cpu_limit or c.cpu_request or 0 for c in workload.containers if not c.init]
+    sizes = [c.cpu_limit or c.cpu_request or 0 for c in workload.containers if not c.first]
     if not before:
         return None
     if not sizes or not all(sizes):

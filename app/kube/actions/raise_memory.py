@@ -164,7 +164,7 @@ def _pod_rules(
     workload: Workload, growths: Sequence[Growth], rules: Sequence[MemoryRule]
 ) -> Impossible | None:
     new = {g.container.name: g.limit for g in growths}
-    total = sum(new.get(c.name, c.memory_limit or 0) for c in workload.containers if not c.init)
+    total = sum(new.get(c.name, c.memory_limit or 0) for c in workload.containers if not c.first)
     for rule in rules:
         if rule.per == "Pod" and rule.maximum is not None and total > rule.maximum:
             return Impossible(
@@ -181,7 +181,7 @@ def _quota(workload: Workload, growths: Sequence[Growth], rooms: Sequence[QuotaR
         limits = room.resource == "limits.memory"
         more = sum(_increase(g, limits=limits) for g in growths)
         new = {g.container.name: (g.limit if limits else g.request or g.limit) for g in growths}
-        pod = sum(new.get(c.name, _present(c, limits=limits)) for c in workload.containers if not c.init)
+        pod = sum(new.get(c.name, _present(c, limits=limits)) for c in workload.containers if not c.first)
         needed = more * workload.desired + pod * surge
         if more and needed > room.left:
             return Impossible(
@@ -198,7 +198,7 @@ def _mib(amount: int) -> str:
 
 
 def _increase(growth: Growth, *, limits: bool) -> int:
-    if growth.container.init:
+    if growth.container.first:
         return 0
     return growth.limit - growth.old_limit if limits else max(0, _asked(growth) - _present_request(growth))
 

@@ -191,7 +191,7 @@ async def test_configuration_that_changed_after_the_last_crash_is_tried_by_a_res
 
     assert only(steps) == ["restart"]
     assert steps["restart"].why.startswith(
-        "ConfigMap langgraph-config was last written, as far as it tells, 1 s ago by kubectl-edit, after the last crash "
+        "ConfigMap langgraph-config was last written, as far as it tells, 1 s ago by kubectl-edit, after the last run that failed began "
     )
     assert [a.kind for a in steps["restart"].actions] == [ActionKind.ROLLOUT_RESTART]
 
