@@ -15,6 +15,7 @@ from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from app.kube.manifest import differences
 from remediations.causes.blame import Blame
+from remediations.causes.bystanders import Whose, whose_errors
 from remediations.causes.changes import (
     CLEAN,
     NEW,
@@ -216,15 +217,15 @@ _WINDOW = timedelta(days=1)
 _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: "possibly: "}
 
 
-def findings_of(found: Investigation) -> tuple[Finding, ...]:
-    """All of them, the cause first. A finding that says nothing is left out."""
+def findings_of(found: Investigation, log: ErrorLog | None = None) -> tuple[Finding, ...]:
+    """All of them, the cause first. A finding that says nothing is left out. `log`: the errors that the cause may only stand beside."""
     revision = _revision(found)
-    made = (_cause(found), _changes(found.seen), *((revision,) if revision else ()))
+    made = (_cause(found, log), _changes(found.seen), *((revision,) if revision else ()))
     first = found.causes[0] if found.causes else None
     return (*made, missing_finding(found.seen), changed_finding(found.seen, first))
 
 
-def _cause(found: Investigation) -> Finding:
+def _cause(found: Investigation, log: ErrorLog | None) -> Finding:
     seen = found.seen
     gaps = tuple(f"not known: {what}: {why}" for what, why in sorted(seen.unread.items()))
     if not found.causes or found.blame is None:
@@ -251,6 +252,7 @@ def _cause(found: Investigation) -> Finding:
         "beware": word.beware,
         "rest": found.rest,
         "by_design": found.nothing_to_do if found.by_design else "",
+        "errors": whose_errors(seen, first, log).value if log is not None else "",
     }
     others = tuple(f"{_WORDS[c.sureness]}{c.text}" for c in found.causes[1:_SHOWN])
     return Finding(CAUSE, _capital(_WORDS[first.sureness] + first.text), data=data, details=(*others, *gaps))
@@ -360,11 +362,16 @@ class FirstCause:
         """What is not known of it, so that only a person may say that the rollout brought it."""
         self.advice: str = data.get("advice", "")
         self.instead: str = data.get("instead", "")
+        self.beside = self.sure and data.get("errors") == Whose.ELSEWHERE
+        """The errors in the logs come from elsewhere."""
+        self.says_them = data.get("errors") == Whose.ITS_OWN
+        self.cure = "" if self.beside else self.advice
 
     @property
     def acquits(self) -> str:
-        """Why the last rollout did not bring it; empty when it can have, or when no sure cause is known."""
-        return f"{self.text}; {self.rollout_why}" if self.sure and not self.by_rollout else ""
+        """Why the last rollout did not bring it; empty when it can have, when no sure cause is known, or when that brought no error."""
+        acquitted = self.sure and not self.by_rollout and not self.beside
+        return f"{self.text}; {self.rollout_why}" if acquitted else ""
 
 
 def beware_of(diagnosis: Diagnosis) -> str:
