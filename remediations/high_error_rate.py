@@ -22,7 +22,8 @@ from remediations.causes.changes import Measured, deployed_at, measured_since, w
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
-from remediations.causes.strained import late_by_load, perhaps_never_up
+from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
+from remediations.evidence.capacity import not_measured, other_signs
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding
@@ -52,7 +53,6 @@ from remediations.evidence.usage import (
     metric_finding,
     names_dependency,
     percent,
-    seconds,
     throttling_finding,
     unknown_dependencies,
     usage_finding,
@@ -139,10 +139,12 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
 
 
 def _failing(diagnosis: Diagnosis) -> tuple[Trouble, ...]:
-    """What a rollback is for: not that the pods have much to do."""
-    cause = FirstCause(diagnosis)
+    """What a rollback is for: not that the pods have much to do, nor what only stands beside the errors."""
+    cause, errors = FirstCause(diagnosis), errors_counted(diagnosis.finding("errors.grouped"))
+    if cause.beside:
+        return errors
     return (
-        *errors_counted(diagnosis.finding("errors.grouped")),
+        *errors,
         *pods_counted(diagnosis.finding("pods.state")),
         *cause_counted(cause.code or "", sure=cause.sure, unknown=cause.unknown),
     )
@@ -164,7 +166,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
-    cause = findings_of(found)[:2]
+    cause = findings_of(found, log)[:2]
     return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *neighbours]
 
 
@@ -216,16 +218,16 @@ def _answer(names: Sequence[str]) -> str:
 
 
 async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
-    rollout, errors = diagnosis.finding("rollout.recent"), Errors(diagnosis)
+    rollout, errors, cause = diagnosis.finding("rollout.recent"), Errors(diagnosis), FirstCause(diagnosis)
     if rollout is None or rollout.certainty is Certainty.UNKNOWN:
         return refuse(ROLL_BACK, rollout.text if rollout else "the rollout history was not read")
     if rollout.data["recent"] is not True:
         if rollout.data["nothing_older"] is True:
             step = await rollback_step(ROLL_BACK, rollout.text, scene, params)
-            return no_way_back(step, rollout.data["revision"], FirstCause(diagnosis).advice)
+            return no_way_back(step, rollout.data["revision"], cause.cure)
         return refuse(ROLL_BACK, f"no recent deployment to roll back: {rollout.text}")
     if rollout.data["restored"] is True:
-        return refuse(ROLL_BACK, f"{rollout.text}, and it still fires", FirstCause(diagnosis).advice)
+        return refuse(ROLL_BACK, f"{rollout.text}, and it still fires", cause.cure)
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
     cut_off = _cut_off(diagnosis)
@@ -246,15 +248,27 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
             f"the errors speak of a dependency, and whether one is down is not known: {unsure[0].text}",
             f"check {_meant(unsure, errors.said)}; the most frequent error is {errors.top}",
         )
-    parts = [cut_off, rollout.text, f"most frequent is {errors.top}" if errors.top else ""]
+    beside = f"{cause.text}, which brings no such error" if cause.beside else ""
+    parts = [cut_off, rollout.text, f"most frequent is {errors.top}" if errors.top else "", beside]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
     step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
-    first = FirstCause(diagnosis)
     doubts = () if cut_off else (_doubt(diagnosis), pool, *about_neighbours(diagnosis))
-    return warned(asking(step, first.asks if first.sure or cut_off else "", *doubts), beware_of(diagnosis))
+    of_cause = cause.asks if (cause.sure and not cause.beside) or cut_off else ""
+    return warned(_accused(asking(step, of_cause, *doubts), diagnosis), beware_of(diagnosis))
+
+
+def _accused(step: Step, diagnosis: Diagnosis) -> Step:
+    """The step; where it cannot be taken, with whose the errors are, for who does it by hand."""
+    origin = diagnosis.finding(ORIGIN)
+    alone = origin is not None and origin.data["rollout"] is True and origin.data["only_newest"] is True
+    return (
+        step
+        if step.applies or not alone or origin is None
+        else replace(step, why=f"{origin.text}. {step.why}")
+    )
 
 
 def _doubt(diagnosis: Diagnosis) -> str:
@@ -335,28 +349,35 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
         return Step(SCALE_UP, no.why, advice=no.advice)
     limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
     late = late_by_load(cause, limited) if cause.sure else ""
-    if cause.sure and not late:
+    beside = "" if late else beside_load(scene, cause, diagnosis)
+    aside = late or beside
+    if cause.sure and not aside and not cause.beside:
         return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)
-    if no_help := no_capacity(errors, (*OF_OTHERS, Nature.CODE), strained=bool(limited)):
+    no_help = no_capacity(errors, (*OF_OTHERS, Nature.CODE), strained=bool(limited))
+    if no_help and not (beside and cause.says_them):
         return refuse(SCALE_UP, *no_help)
-    others, seen = _capacity(params, diagnosis, errors)
-    beside = beside_at_limit(limited, diagnosis, params.cpu_high, params.throttling_high)
-    signs, measures = [*limited, *others, *filter(None, [beside.text, late])], [*measures, *seen]
+    high = {"latency_high": params.latency_high, "errors_high": params.capacity_errors}
+    others, seen = other_signs(diagnosis, errors, **high)
+    helper = beside_at_limit(limited, diagnosis, params.cpu_high, params.throttling_high)
+    signs, measures = [*limited, *others, *filter(None, [helper.text, late])], [*measures, *seen]
     if not signs:
         about = f"; the most frequent error is {errors.top}" if errors.top else ""
         return refuse(
             SCALE_UP,
             f"no sign of a capacity problem ({'; '.join(measures) or 'nothing could be measured'})",
-            f"{f'{cause.advice}; or ' if cause.code and cause.advice else ''}find out why {scene.workload.target} fails{about}",
+            f"{f'{cause.cure}; or ' if cause.code and cause.cure else ''}find out why {scene.workload.target} fails{about}",
         )
+    if cause.sure and not aside:
+        why = joined([*signs, f"{cause.text}: more replicas would not come up either"])
+        return refuse(SCALE_UP, why, cause.cure)
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     why = f"capacity problem: {'; '.join(signs)}"
     step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
-    unmeasured = "" if limited or beside.names else _not_measured(others, measures)
-    starts = late and perhaps_never_up(diagnosis)
+    unmeasured = "" if limited or helper.names else not_measured(others, measures)
+    starts = perhaps_never_up(diagnosis) if late else beside
     judged = _release_judged(diagnosis, errors)
     doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=judged)
-    return asking(step, beside.doubt, unmeasured, cause.perhaps, starts, *doubts)
+    return asking(step, helper.doubt, unmeasured, cause.perhaps, starts, *doubts)
 
 
 def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:
@@ -370,30 +391,3 @@ def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:
 
 def _fails(diagnosis: Diagnosis) -> bool:
     return (measured(diagnosis, "metrics.errors") or 0) >= _SOME_FAIL
-
-
-def _not_measured(signs: Sequence[str], measures: Sequence[str]) -> str:
-    """Why a person has to say that the size is too small where nothing measured of the pods says so."""
-    said = "the errors' words speak" if signs[-1].startswith(_BY_WORDS) else "latency speaks"
-    return f"only {said} of too little capacity ({'; '.join(measures) or 'nothing could be measured'})"
-
-
-_BY_WORDS = "errors about capacity"
-
-
-def _capacity(
-    params: HighErrorRateParams, diagnosis: Diagnosis, errors: Errors
-) -> tuple[list[str], list[str]]:
-    """What else may be a sign of a capacity problem, and what was measured and is none, each with its threshold. What the pods wait
-    for makes them slow as well, and words are only words."""
-    share = errors.share(Nature.CAPACITY) if errors.total else None
-    measures = (
-        ("latency", measured(diagnosis, "metrics.latency"), params.latency_high, seconds, ""),
-        (_BY_WORDS, share, params.capacity_errors, percent, " of all"),
-    )
-    signs, seen = list[str](), list[str]()
-    for name, value, high, text, of in measures:
-        if value is not None:
-            text_of = f"{name} {text(value)}{of} (high from {text(high)})"
-            (signs if value >= high else seen).append(text_of)
-    return signs, seen

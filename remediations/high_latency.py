@@ -21,7 +21,7 @@ from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.report import stands_by_design
-from remediations.causes.strained import late_by_load, perhaps_never_up
+from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding
@@ -164,7 +164,7 @@ async def _pods(scene: Scene) -> list[Finding]:
     errors = (
         [errors_finding(log)] if log.errors or log.warned or log.everyday or not log.known else []
     )  # without any, nothing is to be told
-    told = [usage, limits_finding(scene.workload), state, *findings_of(found)[:2], *errors]
+    told = [usage, limits_finding(scene.workload), state, *findings_of(found, log)[:2], *errors]
     return [*told, *([slower] if slower else []), *neighbours]
 
 
@@ -179,7 +179,7 @@ def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     return joined(parts)
 
 
-def _elsewhere(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
+def _elsewhere(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, str] | None:
     """The cause when neither size nor age of the pods is it: what it is, and what a person should do about it."""
     if failed := failed_dependencies(diagnosis):
         names = " and ".join(str(f.data["name"]) for f in failed)
@@ -190,8 +190,12 @@ def _elsewhere(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[str, st
         return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
     cause = FirstCause(diagnosis)
     limited, _ = _limited(params, diagnosis)
-    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY and not late_by_load(cause, limited):
-        return cause.text, cause.advice
+    late = late_by_load(cause, limited)
+    aside = "" if late else beside_load(scene, cause, diagnosis)
+    if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY and not (late or aside):
+        return joined([*limited, cause.text]), cause.advice
+    if aside and cause.says_them:
+        return None  # what is said of that cause says nothing of the others
     return no_capacity(Errors(diagnosis), OF_OTHERS, strained=bool(limited))
 
 
@@ -199,7 +203,7 @@ def _limited(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[list[str]
     return at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
 
 
-def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
+def _doubts(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
     """Why only a person may say that more replicas help."""
     limited, seen = _limited(params, diagnosis)
     unseen = f"nothing measured says that the pods are at their limit ({'; '.join(seen) or 'nothing could be measured'})"
@@ -208,7 +212,8 @@ def _doubts(params: HighLatencyParams, diagnosis: Diagnosis) -> list[str]:
     possible = "" if first.code is CauseCode.SERVICE_PORT else first.perhaps
     if (beside := _beside(params, diagnosis)).names:
         unseen = f"{beside.text}; {beside.doubt}"
-    return [*([] if limited else [unseen]), possible, *against_more(diagnosis, strained=bool(limited))]
+    aside = "" if late_by_load(first, limited) else beside_load(scene, first, diagnosis)
+    return [*([] if limited else [unseen]), aside, possible, *against_more(diagnosis, strained=bool(limited))]
 
 
 def _beside(params: HighLatencyParams, diagnosis: Diagnosis) -> Beside:
@@ -244,7 +249,7 @@ def _not_slow(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> 
 
 
 def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
-    if cause := _elsewhere(params, diagnosis):
+    if cause := _elsewhere(scene, params, diagnosis):
         return refuse(SCALE_OUT, f"{cause[0]}, and more replicas would not change that", cause[1])
     if calm := _not_slow(scene, params, diagnosis):
         return refuse(SCALE_OUT, f"nothing shows that more replicas are needed: {calm[0]}", calm[1])
@@ -272,7 +277,7 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         )
     late = late_by_load(first, limited)
     step = act(SCALE_OUT, joined([_load(scene, diagnosis), *filter(None, [late])]), built, open_task=task)
-    return asking(step, late and perhaps_never_up(diagnosis), *_doubts(params, diagnosis))
+    return asking(step, late and perhaps_never_up(diagnosis), *_doubts(scene, params, diagnosis))
 
 
 def _autoscaler(diagnosis: Diagnosis) -> str:
@@ -287,7 +292,7 @@ def _load(scene: Scene, diagnosis: Diagnosis) -> str:
 
 
 def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Step:
-    if cause := _elsewhere(params, diagnosis):
+    if cause := _elsewhere(scene, params, diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
     task = "find out what the restart freed, or the latency comes back"

@@ -15,6 +15,7 @@ from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from app.kube.manifest import differences
 from remediations.causes.blame import Blame
+from remediations.causes.bystanders import Whose, whose_errors
 from remediations.causes.changes import (
     CLEAN,
     NEW,
@@ -217,17 +218,17 @@ _WINDOW = timedelta(days=1)
 _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: "possibly: "}
 
 
-def findings_of(found: Investigation) -> tuple[Finding, ...]:
-    """All of them, the cause first. A finding that says nothing is left out."""
+def findings_of(found: Investigation, log: ErrorLog | None = None) -> tuple[Finding, ...]:
+    """All of them, the cause first. A finding that says nothing is left out. `log`: the errors that the cause may only stand beside."""
     revision = _revision(found)
     first = found.causes[0] if found.causes else None
     changed = changed_finding(found.seen, first)
     repair = Repair(changed, first.code if first else None, found.seen.now)
-    made = (_cause(found, repair), _changes(found.seen), *((revision,) if revision else ()))
+    made = (_cause(found, repair, log), _changes(found.seen), *((revision,) if revision else ()))
     return (*made, missing_finding(found.seen), changed)
 
 
-def _cause(found: Investigation, repair: Repair) -> Finding:
+def _cause(found: Investigation, repair: Repair, log: ErrorLog | None) -> Finding:
     seen = found.seen
     gaps = tuple(f"not known: {what}: {why}" for what, why in sorted(seen.unread.items()))
     if not found.causes or found.blame is None:
@@ -255,6 +256,7 @@ def _cause(found: Investigation, repair: Repair) -> Finding:
         "beware": word.beware,
         "rest": found.rest,
         "by_design": found.nothing_to_do if found.by_design else "",
+        "errors": whose_errors(seen, first, log).value if log is not None else "",
     }
     others = tuple(f"{_WORDS[c.sureness]}{c.text}" for c in found.causes[1:_SHOWN])
     return Finding(CAUSE, _capital(_WORDS[first.sureness] + first.text), data=data, details=(*others, *gaps))
@@ -366,12 +368,18 @@ class FirstCause:
         self.held: str = data.get("held", "")
         """What was written since that may end it, and has to show first whether it does: nobody goes back to another version before."""
         self.instead: str = data.get("instead", "")
+        self.beside = self.sure and data.get("errors") == Whose.ELSEWHERE
+        """The errors in the logs come from elsewhere."""
+        self.says_them = data.get("errors") == Whose.ITS_OWN
+        self.cure = "" if self.beside else self.advice
 
     @property
     def acquits(self) -> str:
-        """Why the last rollout did not bring it, or is not the one to be taken back now; empty when it is, or when no sure cause is known."""
+        """Why the last rollout did not bring it, or is not the one to be taken back now; empty when it is, when no sure cause is known, or
+        when that brought no error."""
         why = self.held or ("" if self.by_rollout else self.rollout_why)
-        return f"{self.text}; {why}" if self.sure and (self.held or not self.by_rollout) else ""
+        acquitted = self.sure and not self.beside and (self.held or not self.by_rollout)
+        return f"{self.text}; {why}" if acquitted else ""
 
 
 def beware_of(diagnosis: Diagnosis) -> str:

@@ -1,4 +1,5 @@
-"""What pods that are measured at their own limit bring about themselves: probes that get no answer in time. Pure."""
+"""What pods that are measured at their own limit bring about themselves: probes that get no answer in time; and which causes stand beside too
+much load and bring none. Pure."""
 
 from __future__ import annotations
 
@@ -7,9 +8,10 @@ from collections.abc import Collection
 from typing import Any
 
 from app.domain.evidence import Diagnosis
-from remediations.causes.model import CauseCode
-from remediations.causes.report import FirstCause
-from remediations.evidence.usage import count
+from app.domain.remediation import Scene
+from remediations.causes.model import NEAR, CauseCode
+from remediations.causes.report import CAUSE, FirstCause, time_of
+from remediations.evidence.usage import count, span
 from remediations.evidence.used_up import LATE
 
 _PROBES = frozenset({CauseCode.READINESS_PROBE, CauseCode.LIVENESS_PROBE})
@@ -36,3 +38,28 @@ def perhaps_never_up(diagnosis: Diagnosis) -> str:
     if 2 * ready > desired:
         return ""
     return f"only {ready} of {count(desired, 'pod')} ready: whether the others have too much to do or do not get through their start is not known"
+
+
+_OF_SOME = frozenset(
+    {CauseCode.NODE, CauseCode.OUT_OF_MEMORY, CauseCode.DEPENDENCY, CauseCode.RIGHT, CauseCode.LIVENESS_PROBE, CauseCode.CRASH,
+     CauseCode.ENDS, CauseCode.READINESS_PROBE, CauseCode.READINESS_GATE}
+)  # fmt: skip
+"""What some pods show while others do well. What keeps a pod from coming keeps more of them from coming, and what keeps requests away stays."""
+
+
+def beside_load(scene: Scene, cause: FirstCause, diagnosis: Diagnosis) -> str:
+    """Why only a person may say that more pods help beside a sure cause that does not make those slow which serve: as many as are wanted are
+    ready, or most are and it was there long before the alert. Empty without one, and where it may be what makes them slow."""
+    state = diagnosis.finding("pods.state")
+    data: Any = state.data if state is not None else {}
+    ready, desired = data.get("ready", 0), data.get("desired", 0)
+    if not cause.sure or 2 * ready <= desired:
+        return ""
+    if cause.code is CauseCode.PAUSED and ready >= desired:
+        return f"{cause.text}, and more pods are of both versions then"
+    since = time_of(diagnosis, CAUSE, "since")
+    old = since is not None and since <= scene.fired_at - NEAR
+    if cause.code not in _OF_SOME or not (old or ready >= desired):
+        return ""
+    ago = f" for {span((scene.now - since).total_seconds())}" if since is not None else ""
+    return f"{cause.text}{ago}: that makes no other pod slow, and whether more of them come up without it is not known"

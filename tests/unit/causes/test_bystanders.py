@@ -1,11 +1,12 @@
-"""Errors and slow requests beside Services that serve nobody: only one that fitted the pods before, or was just edited, is a cause. And slow
-requests after a release that took CPU or memory from its pods."""
+"""Errors and slow requests beside Services that serve nobody: only one that fitted the pods before, or was just edited, is a cause; and beside pods
+that do not come, or a helper that crashes. And slow requests after a release that took CPU or memory from its pods."""
 
 from __future__ import annotations
 
 import copy
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from app.kube.owners import APPLIED
 from remediations.causes import CauseCode as C
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
+from tests.unit.causes.cluster import NOW, Requests
 from tests.unit.causes.test_errors import NPE, told
 from tests.unit.causes.world import SPACE, V1, World
 
@@ -243,3 +245,107 @@ async def test_a_release_that_shrank_its_pods_is_named_and_scaling_out_for_it_is
     assert named in step.asks
     assert ("a rollback of that release may fit better" in step.asks) is bool(named), step.asks
     assert named in diagnosis.summary
+
+
+def half_way(*, error: str = NPE, old_too: bool = False) -> World:
+    """A release of 6 min ago has one ready pod, which writes nothing but this error; those of the version before write it only if `old_too`."""
+    world = World().rolling(deployed=6, old=2, new=0)
+    world.pod("new-0", made=5.8)
+    world.metrics = Requests(340)
+    for name in world.pods:
+        bad = old_too or name == "new-0"
+        rows = [(ago, f"ERROR {error}" if bad else "INFO served") for ago in range(340, 0, -2)]
+        world.cluster.timed[name] = [(NOW - timedelta(seconds=ago), said) for ago, said in rows]
+    return world
+
+
+def full(world: World) -> World:
+    world.unmade[2] = 1
+    return world.refused("exceeded quota: team, requested: pods=1, used: pods=3, limited: pods=3", gone=0)
+
+
+def unplaced(world: World) -> World:
+    world.pod("new-1", made=5)
+    return world.unscheduled("new-1", "0/3 nodes are available: 3 Insufficient memory.")
+
+
+def attached(world: World) -> World:
+    world.pod("new-1", made=5)
+    world.state("new-1", {"waiting": {"reason": "ContainerCreating"}})
+    said = 'Multi-Attach error for volume "pvc-1" Volume is already used by pod(s) old-1'
+    return world.event("FailedAttachVolume", said, "Pod/new-1")
+
+
+def unpulled(world: World) -> World:
+    world.pod("new-1", made=5)
+    said = "Back-off pulling image: toomanyrequests: You have reached your pull rate limit"
+    return world.state("new-1", {"waiting": {"reason": "ImagePullBackOff", "message": said}})
+
+
+def logging(world: World) -> World:
+    """A helper of a pod, which the release did not touch, crashes."""
+    world.both(lambda s: s["containers"].append({"name": "logger", "image": "fluent:1", "resources": {}}))
+    world.cluster.timed = {f"{name}/app": rows for name, rows in world.cluster.timed.items()}
+    world.said("logger", LOGGER).said("logger", LOGGER, previous=False)
+    return world.crash("new-0", container="logger", restarts=4)
+
+
+def paused(world: World) -> World:
+    world.spec = {"paused": True}
+    world.pod("old-2", revision=1, made=9_000)
+    world.cluster.timed["old-2"] = world.cluster.timed["old-1"]
+    return world
+
+
+LOGGER = "[error] cannot open /var/log/x: no such file"
+FULL, NODES, LIMIT = "ResourceQuota team is full", "of 3 nodes none takes pod new-1", "limits our pulls"
+BESIDE: dict[str, tuple[Change, str]] = {
+    "a full quota": (full, FULL), "no node with room": (unplaced, NODES), "a volume on another node": (attached, "still attached to another node"),
+    "a registry's limit": (unpulled, LIMIT), "a helper that crashes": (logging, "container logger of new-0 crashes"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BESIDE)
+async def test_what_keeps_other_pods_from_coming_hides_no_release_whose_pods_alone_have_the_errors(
+    name: str,
+) -> None:
+    around, told_as = BESIDE[name]
+    _, steps = await around(half_way()).look(HighErrorRate())
+    back, up = steps["roll-back"], steps["scale-up"]
+    assert (back.applies, back.asks) == (True, ""), back
+    assert told_as in back.why, "what stands beside is told"
+    assert "come from the code" in up.why
+    assert told_as not in f"{up.why} {up.advice}", "what would complete a bad release is no advice"
+    assert all("error line" in trouble.what or "log line" in trouble.what for trouble in back.troubles), (
+        "what stands beside is not what the step is for"
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "old_too", "words"),
+    [
+        (NPE, False, "pods of an older revision run beside and do not have the most frequent one. The rollout of shop/Deployment/web is paused"),
+        (NPE, True, "not the newest revision alone has the errors"),
+        ("redis.exceptions.ConnectionError: connection to redis:6379 refused", True, "not the newest revision alone has the errors"),
+    ],
+)  # fmt: skip
+async def test_a_pause_is_no_cause_of_errors_and_its_end_no_advice_against_them(
+    error: str, *, old_too: bool, words: str
+) -> None:
+    """Going on with a release that fails would bring it to all pods."""
+    _, steps = await paused(half_way(error=error, old_too=old_too)).look(HighErrorRate())
+    assert not steps["roll-back"].applies
+    assert words in steps["roll-back"].why
+    for step in steps.values():
+        assert "kubectl rollout resume" not in step.advice or "make its template right first" in step.advice
+
+
+@pytest.mark.parametrize("around", [full, unplaced], ids=["a full quota", "no node with room"])
+async def test_too_few_pods_bring_errors_about_too_much_load_and_no_release_did(around: Change) -> None:
+    world = around(half_way(error="ServerBusy: queue is full, answered 503", old_too=True))
+    for name in ("old-1",):
+        del world.pods[name]
+    _, steps = await world.look(HighErrorRate())
+    assert not steps["roll-back"].applies
+    assert not steps["scale-up"].applies
+    assert "more replicas would not change that" in steps["scale-up"].why

@@ -115,3 +115,49 @@ async def test_where_no_pod_is_ready_yet_more_of_them_are_not_either() -> None:
 async def test_a_startup_probe_that_is_late_is_that_of_each_new_pod(handler: Any, step: str) -> None:
     found = await _step(unready(BUSY(), LATE, "new-0", probe="Startup"), handler, step)
     assert judged(found) == "refuses"
+
+
+def crashing(world: World, since: float, *names: str, container: str = "logger") -> World:
+    """A container of these pods has crashed again and again for so many minutes; by default a helper, which says of a fault of its own."""
+    world.both(lambda s: s["containers"].append({"name": "logger", "image": "fluent:1", "resources": {}}))
+    for said in (True, False):
+        where = container if container == "logger" else names[0]
+        world.said(where, "[error] cannot open /var/log/x: no such file", previous=said)
+    return world.crash(*names, container=container, restarts=40, first=since)
+
+
+def stopped_half_way(world: World) -> World:
+    world.pods.clear()
+    for number, revision in enumerate((1, 1, 1, 2)):
+        world.pod(f"p-{number}", revision=revision, made=9_000)
+    world.done, world.spec = False, {"paused": True}
+    return world
+
+
+def surging(world: World) -> World:
+    """A pod more than are wanted crashes since a few minutes."""
+    world.pod("new-9", made=4)
+    return world.crash("new-9", first=4)
+
+
+BYSTANDERS: dict[str, tuple[Callable[[World], World], str, str]] = {
+    "a helper of one pod, for a day": (lambda w: crashing(w, 1440, "new-0"), "asks", "container logger of new-0 crashes"),
+    "one pod, for a day": (lambda w: crashing(w, 1440, "new-0", container="app"), "asks", "for 24 h: that makes no other pod slow"),
+    "a pod more than are wanted": (surging, "asks", "container app of new-9 crashes"),
+    "a rollout that is paused, with all pods ready": (stopped_half_way, "asks", "is paused"),
+    "one pod, since the trouble": (lambda w: crashing(w, 6, "new-0"), "refuses", "more replicas would not change that"),
+    "most pods, for a day": (lambda w: crashing(w, 1440, "new-0", "new-1"), "refuses", "more replicas would not change that"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("handler", "step"), STEPS)
+@pytest.mark.parametrize("name", BYSTANDERS)
+async def test_what_does_not_make_those_slow_that_serve_is_told_beside_their_load(
+    name: str, handler: Any, step: str
+) -> None:
+    happens, right, words = BYSTANDERS[name]
+    found = await _step(happens(BUSY()), handler, step)
+    assert (judged(found), words.lower() in f"{found.asks} {found.why}".lower()) == (right, True), found
+    assert "rollout resume" not in found.advice
+    if handler is HighLatency:
+        assert "CPU 96 % of the limit" in found.why, "that the pods are at their limit is told anyway"
