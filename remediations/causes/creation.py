@@ -18,13 +18,14 @@ from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_event, parse_time
 from app.kube.quoted import told_by
 from app.kube.read import in_turns
-from remediations.causes.changes import CONFIGURATION, Change, changes_of, of_itself, said_of, telling
+from remediations.causes.changes import CONFIGURATION, Change, changes_of, said_of, telling
 from remediations.causes.demands import configured_by, dropped, selected_nodes
 from remediations.causes.edits import of_something_else
 from remediations.causes.exits import last_words_of, missing_config, names_any, speaks_of_else
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
 from remediations.causes.refusals import read_refusal, said_to_controllers
 from remediations.causes.stopped import scaled_to_zero, writer, written_by
+from remediations.causes.writers import by_hand, may_end, unsure_hand
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.natures import judged
@@ -293,9 +294,9 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
     said = [words.text for words in last_words_of(seen, cause)] if cause is not None else []
     since = [r for r in repairs(seen, said, last_end) if (r.kind, r.name) in used] if last_end else []
     if since:
-        sure = next((r for r in since if not of_itself(seen.workload)(r.by)), None)
+        sure = next((r for r in since if by_hand(seen, r)), None)
         doubts = [
-            "" if sure else f"{since[0].by} writes of its own accord",
+            unsure_hand(seen, sure or since[0]),
             speaks_of_else(seen, cause) if cause else "",
         ]
         data |= {"repaired": _written(seen, sure or since[0]), "other": "; ".join(filter(None, doubts))}
@@ -315,11 +316,10 @@ def _written(seen: Snapshot, change: Change) -> str:
 def repairs(seen: Snapshot, said: Sequence[str], since: datetime) -> Iterator[Change]:
     """What was written after `since` and may end what was `said`, newest first. What writes of its own accord, or renews a certificate, repairs nothing
     by that; but it is also the hand by which persons change a Secret, so that it counts where the words are about what it wrote."""
-    by_itself = of_itself(seen.workload)
     for change in telling(seen, said):
         if change.at <= since:
             return
-        if not by_itself(change.by) or _is_about(seen, change, said):
+        if may_end(seen, change, said) or _is_about(seen, change, said):
             yield change
 
 
