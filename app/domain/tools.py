@@ -192,16 +192,37 @@ _SERVANTS = ("-operator", "-controller", "-agent", "-proxy")
 
 
 _BY_ITSELF = re.compile(
-    r"cert-manager.*|trust-manager|(?:[a-z]+\.)?external-secrets.*|vault-secrets-operator|secrets-store.*|.*reloader|.*reflector|.*replicator|"
-    r"python(?:-kubernetes|-requests)?|pykube.*|lightkube|kr8s|kopf|java|okhttp|kubernetes-client|fabric8.*|ruby|dotnet|go-http-client"
+    r"cert-manager.*|trust-manager|(?:[a-z]+\.)?external-secrets.*|secrets-store.*|.*reloader|.*reflector|.*replicator|"
+    r"(?!sealed)[a-z0-9-]*(?:vault|secrets?)[a-z0-9-]*-(?:operator|injector|agent|manager|provider|webhook|sync(?:er)?)|"
+    r"(?:infisical|doppler|onepassword|1password|bitwarden|akeyless|conjur|akv2k8s|azure-key-vault)[a-z0-9.-]*|"
+    r"python(?:-kubernetes|-requests)?|openapi-generator|swagger-codegen|pykube.*|lightkube|kr8s|kopf|java|kubernetes[ -]java[ -]client.*|okhttp|"
+    r"kubernetes-?client|fabric8.*|ruby|dotnet|kube-rs|go-http-client"
 )
-"""What renews, refreshes and copies of its own accord, and libraries with which programs write: their counters, their elections, their heartbeat."""
+"""What renews, refreshes and copies of its own accord, and libraries with which programs write: their counters, their elections, their heartbeat.
+The official client of Python calls itself OpenAPI-Generator."""
 
 
 def writes_by_itself(manager: str) -> bool:
     """A program that writes time and again without anybody's word, as far as its name tells. What carries out what somebody has declared
     (Argo CD, Flux, Helm, an operator) is none."""
     return _BY_ITSELF.fullmatch(manager.lower()) is not None
+
+
+_DECLARED = re.compile(
+    r"argocd.*|(?:kustomize|helm|flux)[a-z0-9-]*|before-first-apply|ansible.*|gitlab.*|jenkins.*|github.*|spinnaker.*"
+)
+"""What carries out what a person has declared elsewhere, or lets a pipeline carry it out."""
+
+
+def is_hand(manager: str) -> bool:
+    """A person's tool, or one that carries out what a person has declared or lets run, as far as its name tells; nobody's name may be anybody's. A
+    program that is not known is no hand for certain, and no machine either."""
+    return (
+        not manager
+        or is_person(manager)
+        or is_tool(manager)
+        or _DECLARED.fullmatch(manager.lower()) is not None
+    )
 
 
 def is_person(manager: str) -> bool:

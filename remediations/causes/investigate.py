@@ -23,7 +23,6 @@ from app.kube.parse import OF_SERVICE, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
-from remediations.causes.changes import of_itself
 from remediations.causes.creation import events_about, held_back
 from remediations.causes.everyday import judged
 from remediations.causes.images import WAITING, pull_secrets
@@ -44,6 +43,7 @@ from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, stopped_by_design, under_way
+from remediations.causes.writers import beneath
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
@@ -217,10 +217,10 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
     except (ClusterRefused, TryLater) as e:
         reads.unread[f"{kind}s"] = e.message
         return None
-    write, hand = last_write(found), last_write(found, unless=of_itself(scene.workload))
+    write = last_write(found)
     at, by = (write.at, write.by) if write else (None, "")
-    before = (hand.at, hand.by) if hand and hand.by and hand != write else None
-    return Kept(kind, name, config_keys(found), at, by, found.get("immutable") is True, before)
+    hand = beneath(found, write, scene.workload)
+    return Kept(kind, name, config_keys(found), at, by, found.get("immutable") is True, hand)
 
 
 async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapshot) -> dict[str, Obj | None]:

@@ -135,7 +135,7 @@ class Cause:
 @dataclass(frozen=True, slots=True)
 class Kept:
     """A ConfigMap or Secret without its values. `keys` is None when it does not exist; `changed_at` and `by` are the newest write that
-    it tells of: what only takes a key out moves no time. `immutable`: nobody can have done so. `hand`: the newest before, if `by` writes of its own accord."""
+    it tells of: what only takes a key out moves no time. `immutable`: nobody can have done so. `hand`: the newest before of a person, if `by` is none."""
 
     kind: Kind
     name: str

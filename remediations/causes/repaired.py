@@ -16,10 +16,11 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.target import Kind
 from app.domain.workload import ContainerState, Terminated
-from remediations.causes.changes import CONFIGURATION, Change, changes_of, of_itself, telling
+from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
 from remediations.causes.edits import of_something_else
 from remediations.causes.exits import last_words_of, names_any, speaks_of_else
 from remediations.causes.model import Cause, CauseCode, Snapshot
+from remediations.causes.writers import by_hand, may_end, unsure_hand
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import judged
 from remediations.evidence.usage import span
@@ -85,10 +86,10 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
 def _of_repair(
     seen: Snapshot, cause: Cause | None, said: Sequence[str], found: Sequence[Change]
 ) -> dict[str, JsonValue]:
-    sure = next((r for r in found if not of_itself(seen.workload)(r.by)), None)
+    sure = next((r for r in found if by_hand(seen, r)), None)
     change = sure or found[0]
     else_ = speaks_of_else(seen, cause, held=_is_about(seen, change, said)) if cause else ""
-    doubts = ["" if sure else f"{change.by} writes of its own accord", else_]
+    doubts = [unsure_hand(seen, change), else_]
     tried = _trial(seen, cause, change)
     if tried.word is Trial.FAILED:
         return {}
@@ -217,11 +218,10 @@ _ADVICE = {
 def repairs(seen: Snapshot, said: Sequence[str], since: datetime) -> Iterator[Change]:
     """What was written after `since` and may end what was `said`, newest first. What writes of its own accord, or renews a certificate, repairs nothing
     by that; but it is also the hand by which persons change a Secret, so that it counts where the words are about what it wrote."""
-    by_itself = of_itself(seen.workload)
     for change in telling(seen, said):
         if change.at <= since:
             return
-        if not by_itself(change.by) or _is_about(seen, change, said):
+        if may_end(seen, change, said) or _is_about(seen, change, said):
             yield change
 
 

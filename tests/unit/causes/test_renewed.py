@@ -10,6 +10,7 @@ from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.test_errors import KEY, told
 from tests.unit.causes.test_while_they_run import fresh
+from tests.unit.causes.test_written_later import OWN
 from tests.unit.causes.world import SPACE, World, at
 
 TLS = ("tls.crt", "tls.key", "ca.crt")
@@ -110,10 +111,16 @@ LOGIN = 'OperationalError: password authentication failed for user "web"'
         (lambda: _written("ConfigMap", "app", 0.1, ("A",)), True, ""),
         (lambda: _written("ConfigMap", "argocd-controller", 2, ("A",)), True, "perhaps to repair it"),
         (lambda: _beneath(_written("ConfigMap", "app", 0.1, ("A",))), True, "2 min ago: ConfigMap used"),
+        (lambda: _written("ConfigMap", "OpenAPI-Generator", 0.1, ("A",), OWN), True, ""),
+        (lambda: _written("Secret", "doppler-kubernetes-operator", 0.1, ("A",), OWN), True, ""),
+        (lambda: _written("ConfigMap", "manager", 0.1, ("A",)), True, ""),
+        (lambda: _written("ConfigMap", "manager", 2, ("A",), OWN), True, "perhaps to repair it"),
+        (lambda: _beneath(_written("ConfigMap", "manager", 0.1, ("A",))), True, "2 min ago: ConfigMap used"),
     ],
     ids=["renewed since the alert", "renewed before it", "and the errors are about certificates", "refreshed", "and the errors are about a login",
          "refreshed by its real name", "the key that they name", "that key in other letters", "another key", "a word of many", "the variable that they name",
-         "a portal's", "edited", "a counter", "the application's own", "declared", "edited beneath its heartbeat"],
+         "a portal's", "edited", "a counter", "the application's own", "declared", "edited beneath its heartbeat", "a heartbeat by Python's client",
+         "refreshed by another store's", "another key by anybody", "anything by anybody", "edited beneath a heartbeat of anybody"],
 )  # fmt: skip
 async def test_one_rule_tells_what_brought_errors_and_what_may_have_repaired_them(
     world: Any, applies: bool | None, asked: str
