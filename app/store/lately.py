@@ -36,6 +36,7 @@ _JOINED = (
         _HAS_RUN.label("ran"),
         escalations.c.begun_at,
         escalations.c.answered_at,
+        escalations.c.answered_by,
         escalations.c.asked,
         escalation_scopes.c.severity.label("called_for"),
         incident_acknowledgements.c.given_by,
@@ -62,13 +63,14 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, and the steps that
-    were asked, each with when."""
+    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, the steps that
+    were asked, each with when, and who answered."""
 
     at: datetime
     severity: str | None
     answered: bool
     asked: tuple[tuple[str, datetime], ...] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,4 +125,4 @@ def _earlier(row: Row[Any]) -> Earlier:
 
 def _call(row: Row[Any]) -> Call:
     asked = tuple((one["step"], moment(one["at"])) for one in to_json(row.asked))
-    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked)
+    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked, row.answered_by)
