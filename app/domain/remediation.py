@@ -71,7 +71,8 @@ class History:
     `left_revisions` are template fingerprints this target was rolled away from, in any remembered incident; `tried` the
     steps already tried in this incident, `not_taken` those of them of which nothing came up, and `helped` those after which things were better,
     each with what was seen last;
-    `overruled` are steps that somebody took back on this target, with who and when, across incidents; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
+    `overruled` are steps that somebody took back on this target, with who and when, across incidents, and `refused` those that somebody rejected or
+    had undone on it; `alerts` the incidents on this target, oldest first; `memory` earlier memory samples of the workload's pods in bytes by pod;
     `replaced` the values that were rotated away from in Secrets, of any target; `watched` the spans of time in which an alert would have
     been heard, None where that is not the question.
     """
@@ -81,6 +82,7 @@ class History:
     not_taken: Mapping[str, str] = field(default_factory=dict)
     helped: Mapping[str, str] = field(default_factory=dict)
     overruled: Mapping[str, str] = field(default_factory=dict)
+    refused: Mapping[str, str] = field(default_factory=dict)
     alerts: Sequence[PastAlert] = ()
     memory: Mapping[str, Sequence[Sample]] = field(default_factory=dict)
     replaced: Replaced = _NOTHING

@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from sqlalchemy import Connection, exists, insert, select
+from sqlalchemy import Connection, exists, insert, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from app.domain.errors import Refused
 from app.domain.outcome import RunState
-from app.store.connection import micros, moment, storable
+from app.store.connection import micros, moment, storable, to_json
 from app.store.lately import MAX_LOOKED_AT, Spell
-from app.store.runs import Run
+from app.store.runs import Run, get
 from app.store.schema import clicks, incidents, run_approvals, runs
 from app.store.tx import Tx
 
@@ -113,6 +113,29 @@ def taken(conn: Connection, click: str) -> bool:
 
 _SOMEBODY = exists().where(run_approvals.c.run_id == runs.c.id)
 """One of several who have to agree has answered."""
+
+
+def refused(conn: Connection, target_key: str, since: datetime) -> dict[str, str]:
+    """Steps for which somebody rejected a plan of the target, or had it undone, since then, by name and with who. Who agrees to one later, or orders it,
+    has the newer word."""
+    query = (
+        select(runs.c.id, incidents.c.manual)
+        .join(incidents, incidents.c.id == runs.c.incident_id)
+        .where(runs.c.target_key == target_key, runs.c.ended_at >= micros(since), runs.c.dry_run.is_(False))
+        .where(or_(runs.c.answer != "", runs.c.state.in_(_UNDONE), incidents.c.manual.is_not(None)))
+        .order_by(runs.c.ended_at, runs.c.id)
+    )
+    found = dict[str, str]()
+    for row in conn.execute(query):
+        run, order = get(conn, row.id), row.manual is not None and not to_json(row.manual).get("schedule")
+        if run.answer == "rejected" or (run.state.value in _UNDONE and run.life.get("cause") == "person"):
+            found[run.step.name] = f"{run.result} ({run.id})"
+        elif run.state is not RunState.ABANDONED and (order or run.answer):
+            found.pop(run.step.name, None)
+    return found
+
+
+_UNDONE = [RunState.UNDONE.value, RunState.UNDO_CONFLICT.value]
 
 
 def unanswered(conn: Connection, target_key: str, remediation: str, since: datetime) -> list[Spell]:

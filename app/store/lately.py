@@ -38,6 +38,7 @@ _JOINED = (
         _HAS_RUN.label("ran"),
         escalations.c.begun_at,
         escalations.c.answered_at,
+        escalations.c.answered_by,
         escalations.c.asked,
         escalation_scopes.c.severity.label("called_for"),
         incident_acknowledgements.c.given_by,
@@ -64,13 +65,14 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, and the steps that
-    were asked."""
+    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, the steps that
+    were asked, and who answered."""
 
     at: datetime
     severity: str | None
     answered: bool
     asked: tuple[Asked, ...] = ()
+    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,5 +126,5 @@ def _earlier(row: Row[Any]) -> Earlier:
 
 
 def _call(row: Row[Any]) -> Call:
-    asked = steps_asked.from_text(row.asked)
-    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked)
+    asked = steps_asked.from_text(row.asked, row.answered_by)
+    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked, row.answered_by)

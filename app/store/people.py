@@ -293,12 +293,6 @@ def undecided_beside(conn: Connection, incident_id: str, since: datetime) -> lis
     return list(conn.execute(query).scalars())
 
 
-def taken_after(conn: Connection, at: datetime) -> bool:
-    """Whether anybody has taken any incident since."""
-    found = select(incident_acknowledgements.c.at).where(incident_acknowledgements.c.at > micros(at)).limit(1)
-    return conn.execute(found).first() is not None
-
-
 def holder_of(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()

@@ -13,11 +13,25 @@ from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.json import digest
 from app.domain.outcome import IncidentState, RunState
-from app.policy.model import Approval, Otherwise
+from app.domain.target import Kind
+from app.policy.model import Approval, Otherwise, Rule
 from tests.crash.worlds import flood
 from tests.scenario import calling
 from tests.scenario.calling import CallingRig
-from tests.scenario.scenes import alert, body, born, policy, the_incident, the_run, trail, writes
+from tests.scenario.rig import Rig
+from tests.scenario.scenes import (
+    alert,
+    all_incidents,
+    all_runs,
+    body,
+    born,
+    decision,
+    policy,
+    the_incident,
+    the_run,
+    trail,
+    writes,
+)
 from tests.scenario.test_alerts_that_fire_on import fires_on
 
 LABELS = {"alertname": "HighLatency", "deployment": "langgraph-api"}
@@ -120,4 +134,70 @@ async def test_who_took_it_hears_that_a_person_is_needed_again(tmp_path: Path) -
         await rig.run(60, alerts=False)
     assert len(rig.pagerduty.woken) == 1
     assert "Not acknowledged any more: a person is needed again; kim had it" in rig.notebook.text
+    await rig.close()
+
+
+async def _asked_over_their_change(tmp_path: Path) -> Rig:
+    """Somebody changed the target after the alert fired, so that a rule that acts by itself asks. Another alert has a rule like its own."""
+    rules = policy()
+    first = rules.rules[0].to_json()
+    odd = Rule.from_json({**first, "name": "odd", "when": ['alertname="Odd"']})
+    rules = rules.model_copy(update={"rules": (*rules.rules, odd)})
+    rig = await born(tmp_path, rules=rules, use_api=False, stride=15.0)
+    await rig.operations.pause("all", "a release", "ops", None)
+    await rig.send(body(alert(rig, started=1)))
+    await rig.run(15, alerts=False)
+    rig.cluster.scale(Kind.DEPLOYMENT, "rag7", "langgraph", 4, "kubectl-scale")
+    await rig.operations.resume("all", "ops")
+    await rig.run(45, alerts=False)
+    [run] = await all_runs(rig)
+    assert run.state is RunState.WAITING
+    return rig
+
+
+async def _back(rig: Rig, gone: float, **labels: str) -> None:
+    """Its alert goes, and is back, or another one of the same target is there."""
+    there = [one for one in rig.bodies if one["status"] == "firing"][-1]["alerts"][0]
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(gone, alerts=False)
+    await rig.send(body(alert(rig, started=1, **labels)))
+    await rig.run(60, alerts=False)
+
+
+@pytest.mark.parametrize("gone", [30.0, 1_200.0])
+async def test_a_question_that_nobody_answered_is_put_again_when_its_alert_is_back(
+    tmp_path: Path, gone: float
+) -> None:
+    """Also when that is so late that their change was before it fired."""
+    rig = await _asked_over_their_change(tmp_path)
+    await _back(rig, gone)
+    first, again = await all_runs(rig)
+    assert (first.state, again.state) == (RunState.ABANDONED, RunState.WAITING)
+    assert ("kubectl-scale changed replicas" in (await decision(rig, again.incident_id)).text) == (gone < 60)
+    assert not writes(rig)
+    await rig.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "gone", "said", "runs"),
+    [
+        ("HighErrorRate", 30.0, "was left to ana, who rejected its plan", 1),
+        ("HighErrorRate", 2_000.0, "refused it on this target: rejected by ana", 2),
+        ("Odd", 30.0, "refused it on this target: rejected by ana", 2),
+    ],
+)
+async def test_what_a_person_rejected_is_not_done_by_itself_when_an_alert_is_back(
+    tmp_path: Path, name: str, gone: float, said: str, runs: int
+) -> None:
+    """They have it for half an hour as if they had taken it; after that, and for another alert of the target, it is asked about."""
+    rig = await _asked_over_their_change(tmp_path)
+    await rig.operations.reject((await the_run(rig)).id, "ana")
+    await rig.run(30, alerts=False)
+    await _back(rig, gone, alertname=name)
+    back = (await all_incidents(rig))[-1]
+    assert said in (await decision(rig, back.id)).text
+    found = await all_runs(rig)
+    assert len(found) == runs
+    assert found[-1].state is (RunState.REJECTED if runs == 1 else RunState.WAITING)
+    assert not writes(rig)
     await rig.close()

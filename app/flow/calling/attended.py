@@ -1,5 +1,5 @@
-"""Attended: who is at an incident, as a look that writes nothing can tell; and of what a run left that got stuck, whether somebody has it, it is
-over, or people have to be called for it anew.
+"""Attended: who is at an incident, or was when its alert was there before, and what people were asked about it, as a look that writes nothing can tell;
+and of what a run left that got stuck, whether somebody has it, it is over, or people have to be called for it anew.
 
 Every door that answers, ends or restates such an incident goes by `left`: an acknowledgement, an order and its end, alerts that join, the
 sweep, and the look whether its alert is gone. Only reads.
@@ -14,21 +14,25 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from app.domain.outcome import IncidentState
+from app.domain.decision import Mode
+from app.domain.outcome import IncidentState, RunState
 from app.flow.calling import severity
 from app.policy.match import rank_of
 from app.store import facts as counts
-from app.store import incidents, lately, people
+from app.store import incidents, lately, people, runs
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier
 from app.store.people import Holder
+from app.store.runs import Run
 
 THEIRS = timedelta(minutes=30)
 """So long whoever took an alert has it also when it goes and comes back."""
 _LEAST = timedelta(minutes=1)
 """So long, at least, a call counts as time to answer, however soon its alert went: else one that is there for seconds each time would wake the
 first step for ever, and never ask the next one."""
+BLINK = timedelta(minutes=5)
+"""What is back within this has been there all along for whoever is at it: a sender groups its messages for as long."""
 
 
 class Left(StrEnum):
@@ -74,10 +78,60 @@ def _taken(conn: Connection, incident: Incident, before: Sequence[Earlier]) -> I
         return
     rank = rank_of(severity.of_incident(conn, incident.id))
     for one in before:
-        has = one.holder
-        of = one.severity if has is None or has.severity is None else has.severity
-        if has is not None and rank_of(of) <= rank:
-            yield Taken(f"{one.incident_id}, the same alert a while ago, was {has.text}", has.at + THEIRS)
+        had = _had(conn, one)
+        if had is not None and rank_of(one.severity if had[1] is None else had[1]) <= rank:
+            yield Taken(f"{one.incident_id}, the same alert a while ago, was {had[0]}", had[2] + THEIRS)
+
+
+_LEFT = {
+    RunState.REJECTED: "who rejected its plan",
+    RunState.UNDONE: "as what was done is taken back",
+    RunState.UNDO_CONFLICT: "as what was done was to be taken back",
+    RunState.TAKEN_OVER: "who changed its target",
+}
+"""How the last run for an incident ends that is a person's by that alone, as `is_theirs` says."""
+
+
+def _had(conn: Connection, one: Earlier) -> tuple[str, str | None, datetime] | None:
+    """Who had that incident to its end, in words, for what severity and until when: by their word, or by what they said to its run or did beside it."""
+    if one.holder is not None:
+        return one.holder.text, one.holder.severity, one.holder.at
+    if one.call is None or not one.call.answered or not one.ran:
+        return None
+    last = runs.newest_of(conn, one.incident_id)
+    if last is None or last.state not in _LEFT:
+        return None
+    return f"left to {one.call.by or 'somebody'}, {_LEFT[last.state]}", one.call.severity, one.spell.ended
+
+
+def asked_last(conn: Connection, incident: Incident) -> Run | None:
+    """The run in which people were asked about the alert at last, when nobody agreed to that plan, or nothing of it was begun: in this incident or,
+    as long as it has no run, in one of those before it that came one after another."""
+    found, until = runs.newest_of(conn, incident.id), incident.opened_at
+    alone = found is not None or incident.manual is not None
+    for one in [] if alone else lately.earlier(conn, incident):
+        if until - one.spell.ended > lately.APART:
+            break
+        until = one.spell.since
+        if one.ran and (found := runs.newest_of(conn, one.incident_id)) is not None:
+            break
+    return found if found is not None and found.mode is Mode.APPROVE and found.state in _NOT_AGREED else None
+
+
+_NOT_AGREED = (RunState.ABANDONED, RunState.REJECTED, RunState.EXPIRED)
+
+
+def there_since(conn: Connection, incident: Incident) -> datetime | None:
+    """When the alert fired first that was away for no more than a moment before this incident; None where it was not. What a run mended is another
+    time."""
+    first, until = None, incident.opened_at
+    for one in [] if incident.manual is not None else lately.earlier(conn, incident):
+        mended = counts.mended_at(conn, incident.target_key or "", "", one.spell.since)
+        if until - one.spell.ended > BLINK or mended is not None:
+            break
+        first, until = one.incident_id, one.spell.since
+    alerts = [] if first is None else incidents.alerts(conn, first, lately.MAX_LOOKED_AT)
+    return min((alert.starts_at for alert in alerts), default=None)
 
 
 def called_for(one: Earlier, rank: int) -> Call | None:

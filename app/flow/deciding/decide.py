@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus
 from app.domain.alert_report import AlertReport, Reported, silence
-from app.domain.decision import Code, Decision, Mode, Verdict
+from app.domain.decision import Code, Decision, Verdict
 from app.domain.errors import BadInput, RemediatorError, TryLater
 from app.domain.outcome import IncidentState
 from app.domain.ports import IncidentBodies
@@ -25,7 +25,7 @@ from app.domain.target import Target
 from app.domain.units import utc
 from app.flow.calling import attended
 from app.flow.deciding import apart, facts, investigate
-from app.flow.deciding.history import asked_last, history_of, owed, pay, rotating
+from app.flow.deciding.history import history_of, owed, pay, rotating
 from app.flow.deciding.marks import namespace_off_limits, off_limits
 from app.flow.deciding.settle import (
     Case,
@@ -37,7 +37,6 @@ from app.flow.deciding.settle import (
 )
 from app.flow.ids import WAKE
 from app.flow.notifying.record import count_decided, move
-from app.flow.people.approval_request import still_asking
 from app.flow.services import Services
 from app.intake.pagerduty import enriched, lacks_labels
 from app.kube import read
@@ -128,14 +127,9 @@ async def fetch_labels(way: Way) -> Way:
 
 
 async def match_the_rule(way: Way) -> Way | Decision:
-    """The rule for the alerts, or for the order; it asks where people were asked already."""
+    """The rule for the alerts, or for the order."""
     found = investigate.subject_of(way.services, way.policy, way.incident, way.alerts)
-    if isinstance(found, Decision):
-        return found
-    if found.rule.mode is not Mode.AUTO:
-        return replace(way, subject=found)
-    last = await way.services.store.read(lambda conn: asked_last(conn, way.incident.id))
-    return replace(way, subject=replace(found, rule=still_asking(found.rule, last)) if last else found)
+    return found if isinstance(found, Decision) else replace(way, subject=found)
 
 
 async def check_what_is_named(way: Way) -> Way | Decision:
@@ -199,8 +193,7 @@ async def gather_facts(way: Way) -> Way:
     """What the gates need from outside of the store."""
     seen, target = _known(way.seen), _known(way.target)
     workload, actions = seen.workload or seen.fault or NOT_READ, seen.step.actions if seen.step else ()
-    near, ordered = seen.read and not seen.apart, way.incident.ordered_at
-    sight = facts.Sight(target, workload, actions, near, ordered_at=ordered)
+    sight = facts.Sight(target, workload, actions, seen.read and not seen.apart, incident=way.incident)
     around = await facts.outside(way.reading, seen.subject.rule, sight, way.alerts)
     return replace(way, outside=around)
 

@@ -22,6 +22,7 @@ from app.domain.owner import Owners
 from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
+from app.flow.calling import attended
 from app.flow.deciding import history, marks
 from app.flow.notifying import record
 from app.flow.people.approvers import names_of
@@ -72,15 +73,16 @@ class Outside:
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What was seen of the target: its snapshot or why there is none, and the actions, with their real values, of the step that applies; `ahead`
-    are those still to be carried out, where it is not all. `read` is False for a target that is off limits. `ordered_at` is for an order of
-    which nothing is begun: whoever gave it knew of no change by others since."""
+    are those still to be carried out, where it is not all. `read` is False for a target that is off limits. `begun`: something of its incident's order
+    is done, so that changes by others since it was given count no more."""
 
     target: Target
     workload: Workload | str
     actions: tuple[Action, ...] = ()
     read: bool = True
     ahead: tuple[Action, ...] = ()
-    ordered_at: datetime | None = None
+    incident: Incident | None = None
+    begun: bool = False
 
     @property
     def touched(self) -> tuple[Target, ...]:
@@ -157,19 +159,18 @@ def held_by(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> s
 
 def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> bool:
     """PagerDuty itself said who has them; otherwise only its messages tell."""
-    silent = (Reported.TOLD, Reported.UNKNOWN)
-    return all(r.state not in silent for r in _of_pagerduty(alerts, reported))
+    return all(r.state not in (Reported.TOLD, Reported.UNKNOWN) for r in _of_pagerduty(alerts, reported))
 
 
 async def changed_by(
     services: Services, sight: Sight, alerts: Sequence[StoredAlert]
 ) -> tuple[Fact[str], datetime | None]:
     """Who else changed the target, or another object that the step changes, since the first of these alerts fired or it was ordered, and when last
-    as far as that can be told."""
+    as far as that can be told. An alert that was away for a moment fires since before that."""
     workload = sight.workload
     if isinstance(workload, str):
         return Unknown(workload), None
-    if (since := min((a.starts_at for a in alerts), default=sight.ordered_at)) is None:
+    if (since := await services.store.read(lambda conn: _since(conn, sight, alerts))) is None:
         return "", None
     others = {a.object.uid: a.object for a in sight.actions if a.changes and a.object.uid != workload.ref.uid}
     try:
@@ -186,6 +187,13 @@ async def changed_by(
     at = max((hand.at for hand in seen if hand.at is not None), default=None)
     after = "after the alert fired" if alerts else "after it was ordered"
     return "; ".join(f"{hand.text}, {after}" for hand in seen), at
+
+
+def _since(conn: Connection, sight: Sight, alerts: Sequence[StoredAlert]) -> datetime | None:
+    first, incident = min((a.starts_at for a in alerts), default=None), sight.incident
+    if incident is None or first is None:
+        return first if incident is None or sight.begun else incident.ordered_at
+    return min(first, attended.there_since(conn, replace(incident, target_key=sight.target.key)) or first)
 
 
 async def _leaving(services: Services, sight: Sight) -> Fact[str]:
@@ -326,7 +334,7 @@ def facts_in(
         new_pods=seen.new_pods,
         owners=seen.owners,
         touched=seen.touched,
-        ordered_as=_other_names(services, incident),
+        ordered_as=tuple(sorted(names_of(manual.requested_by, services.people))) if manual else (),
         ordered_by=manual.requested_by if manual else "",
         scheduled=bool(manual and manual.schedule),
         ordered_at=None if own.begun or manual is None else incident.opened_at,
@@ -372,13 +380,6 @@ def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> tuple[str, datet
     if told := seen.acknowledged or of_pagerduty or (has.text if has else ""):
         return told, None
     return history.had_before(tx, incident)
-
-
-def _other_names(services: Services, incident: Incident) -> tuple[str, ...]:
-    """How else a rule may name who ordered it: all that the setting knows of the person."""
-    if incident.manual is None:
-        return ()
-    return tuple(sorted(names_of(incident.manual.requested_by, services.people)))
 
 
 def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:

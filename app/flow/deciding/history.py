@@ -20,7 +20,7 @@ from app.domain.target import Target
 from app.domain.units import counted, duration
 from app.domain.verification import Worth
 from app.flow.calling import severity
-from app.flow.calling.attended import THEIRS, at_it, taken_before
+from app.flow.calling.attended import at_it, taken_before
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce, escalate, is_theirs
 from app.flow.running.journal import OWED
@@ -31,7 +31,7 @@ from app.policy.facts import Fact, Facts, Unknown
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
-from app.store import facts, incidents, lately, people, runs, trust_levels, work
+from app.store import approvals, facts, incidents, lately, runs, trust_levels, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.trust_levels import StoredTrustLevel
@@ -67,14 +67,6 @@ def trust_level_of(
         return None
     found = trust_levels.find(conn, _key(rule, incident, target))
     return policy_trust.fresh(rule.trust, now) if found is None else as_trust_level(found)
-
-
-def asked_last(conn: Connection, incident_id: str) -> Run | None:
-    """The run in which people were asked about the incident at last, when that plan ended before anything of it was begun."""
-    last = runs.newest_of(conn, incident_id)
-    if last is None or last.mode is not Mode.APPROVE or last.state is not RunState.ABANDONED:
-        return None
-    return last
 
 
 def theirs_since(
@@ -203,7 +195,8 @@ def terms_of(policy: Policy, stored: StoredTrustLevel) -> TrustTerms | None:
 # History: what this service already did for an incident, as handlers and gates need to know it. Reads the store only.
 
 TAKEN_OVER_FOR = timedelta(days=7)
-"""So long a run that somebody took over is remembered: its step is not repeated, and the second such run calls a person."""
+"""So long a run that somebody took over is remembered: its step is not repeated, and the second such run calls a person. And so long one whose
+plan somebody rejected, or who had it taken back: its step is asked about."""
 _ALERTS = timedelta(days=90)  # how far back alerts say something about a revision
 _MEMORY = timedelta(hours=6)  # how far back memory samples help to tell a leak
 
@@ -256,6 +249,7 @@ def history_of(
             run.step.name: f"{run.result} ({run.id})"
             for run in facts.taken_over(conn, target_key, now - TAKEN_OVER_FOR)
         },
+        refused=approvals.refused(conn, target_key, now - TAKEN_OVER_FOR),
         alerts=tuple(PastAlert(*row) for row in facts.alerts_on(conn, target_key, now - _ALERTS)),
         memory=facts.samples_of(conn, target_key, now - _MEMORY),
         replaced=Replaced(key, _replaced(conn, target_key, rotates)),
@@ -390,8 +384,6 @@ def not_for_good(rule: Rule, decision: Decision, measured: Facts) -> str:
 
 
 def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
-    """Who took the same alert a while ago, and until when they have it; nothing is looked for where nobody took any."""
-    if not people.taken_after(tx.conn, tx.now - THEIRS):
-        return "", None
+    """Who took the same alert a while ago, and until when they have it."""
     taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
     return ("", None) if taken is None else (taken.text, taken.until)

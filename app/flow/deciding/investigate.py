@@ -321,7 +321,7 @@ def failed_in_passing(view: View, seen: Seen) -> str:
 
 def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:
     """The step as policy and history leave it: what may not or need not be tried again says why. What somebody took back
-    is repeated only when a person orders it."""
+    is repeated only when a person orders it, and what they refused before it was done is asked about."""
     if not step.applies and step.later is None:
         return step
     if rule.steps and step.name not in rule.steps:
@@ -332,7 +332,8 @@ def _chosen(rule: Rule, step: Step, history: History, *, ordered: bool) -> Step:
         why = f"not repeated, as somebody overruled it: {history.overruled[step.name]}"
         advice = "ask who changed it, or order it: remediator trigger"
         return replace(step, actions=(), later=None, why=why, advice=advice)
-    return step
+    refused = "" if ordered else history.refused.get(step.name, "")
+    return _asking(step, f"a person refused it on this target: {refused}" if refused else "")
 
 
 def _blind(subject: Subject, target: Target, workload: Workload | None, fault: str) -> Seen:

@@ -92,6 +92,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
     incident = incidents.get(tx.conn, case.incident.id)
+    case = replace(case, seen=approval_request.still_asked(tx, incident, case.seen))
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())

@@ -10,6 +10,7 @@ import asyncio
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import takewhile
 
@@ -25,7 +26,8 @@ from app.domain.json import JsonValue
 from app.domain.outcome import RunState
 from app.domain.plan import Step, kinds_touched, touched
 from app.domain.target import Target
-from app.flow.deciding import facts, investigate, marks
+from app.flow.calling import attended
+from app.flow.deciding import facts, history, investigate, marks
 from app.flow.ids import ASKS_BUT
 from app.flow.notifying.gitops_patch import for_git
 from app.flow.notifying.record import announce, tell
@@ -37,6 +39,7 @@ from app.policy.gates.target import kept_away, off_limits_by_name
 from app.policy.gates.timing import closes_before
 from app.policy.holds import Touched, Write, holds
 from app.policy.model import Policy, Rule
+from app.policy.trust import TrustLevel
 from app.store import approvals, incidents, lately, people, runs, steps, work
 from app.store import facts as counts
 from app.store.incidents import Incident, StoredAlert
@@ -122,11 +125,20 @@ def asked_by_gates(run: Run) -> bool:
     return any(not str(key).startswith(by_mode) for key in run.settings.get(_ASKED, ()))
 
 
-def still_asking(rule: Rule, last: Run | None) -> Rule:
-    """The rule that acts by itself, for an incident about which people were asked in the run `last` and have not answered: it puts its plan to
-    them too. What a gate asked about in any mode it puts to those whom the rule asks by now, as `approve` holds a plan against them."""
+def still_asked(tx: Tx, incident: Incident, seen: investigate.Seen) -> investigate.Seen:
+    """What was seen. A rule that acts by itself puts its plan to people too where they were asked about the alert already, and have not agreed."""
+    rule = seen.subject.rule
+    level = history.trust_level_of(tx.conn, rule, incident, seen.target, tx.now)
+    mode = level.level if isinstance(level, TrustLevel) else rule.mode
+    last = attended.asked_last(tx.conn, incident) if mode is Mode.AUTO else None
     if last is None:
-        return rule
+        return seen
+    return replace(seen, subject=replace(seen.subject, rule=_still_asking(rule, last)))
+
+
+def _still_asking(rule: Rule, last: Run) -> Rule:
+    """The rule, which asks as in the run `last`. What a gate asked about in any mode it puts to those whom the rule asks by now, as `approve` holds
+    a plan against them."""
     approval = rule.approval if asked_by_gates(last) else Rule.from_json(last.settings["rule"]).approval
     return rule.model_copy(update={"mode": Mode.APPROVE, "approval": approval})
 

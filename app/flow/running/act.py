@@ -220,8 +220,8 @@ async def _look_around(services: Services, planned: Planned) -> facts.Outside:
         workload = f"the target could not be read: {error.message}"
     # To start what the step stopped concerns what is started alone: what comes after it is judged by itself.
     ahead = (planned.action,) if planned.brings_back else planned.run.step.actions[planned.index :]
-    ordered = None if planned.begun else planned.incident.ordered_at
-    sight = facts.Sight(target, workload, (planned.action,), ahead=ahead, ordered_at=ordered)
+    action, incident, begun = (planned.action,), planned.incident, planned.begun
+    sight = facts.Sight(target, workload, action, ahead=ahead, incident=incident, begun=begun)
     return await facts.outside(services, planned.rule, sight, planned.alerts)
 
 

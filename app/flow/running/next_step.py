@@ -83,7 +83,7 @@ async def _investigate(services: Services, run: Run, *, last: bool) -> decide.Ca
             seen.workload or seen.fault or NOT_READ,
             seen.step.actions if seen.step else (),
         )
-        sight = facts.Sight(target, workload, actions, seen.read, ordered_at=incident.ordered_at)
+        sight = facts.Sight(target, workload, actions, seen.read, incident=incident)
         around = await facts.outside(looking, subject.rule, sight, alerts)
     except (RemediatorError, BadInput) as error:
         return Found(Event.NO_STEP, f"no further step: {error}")

@@ -261,7 +261,7 @@ async def _changed_beside(services: Services, planned: Planned) -> tuple[str, Ma
     """Somebody's change of the target that stands in no way of the plan, and that nobody knew of when they were asked: a yes would be refused for it."""
     run = planned.run
     workload = await read.read_workload(services.cluster, Target.parse(run.target_key))
-    sight = Sight(workload.target, workload, run.step.actions, ordered_at=planned.incident.ordered_at)
+    sight = Sight(workload.target, workload, run.step.actions, incident=planned.incident)
     changed, _ = await changed_by(services, sight, planned.alerts)
     if isinstance(changed, Unknown) or not approval_request.unknown_hand(run, changed):
         return "", None
