@@ -115,6 +115,34 @@ def _closing(text: str, at: int) -> int:
     return len(text)
 
 
+_TEMPLATE = re.compile(r"[$%#@]\{|\$\[|\$?\{[{%]|<%")
+_BLOCK = re.compile(r"(?:\{\{|\{%|<%)[-~+#]?[ \t]{0,8}#?(?:if|unless|with|range|for|case)\b")
+_BLOCK_ENDS = re.compile(
+    r"\{\{[-~]?[ \t]{0,8}(?:end|/\w{1,16})[ \t]{0,8}[-~]?\}\}|\{%[-+]?[ \t]{0,8}end\w{0,16}[ \t]{0,8}[-+]?%\}|<%-?[ \t]{0,8}end[ \t]{0,8}-?%>"
+)
+
+
+def through_templates(text: str, at: int, end: int) -> int:
+    """`end`, or where the last bracket of a template closes that opens before it: what stands in one has blanks. One that closes nowhere on its line
+    takes the rest of it."""
+    while opened := _TEMPLATE.search(text, at, end):
+        line = end_of_line(text, opened.start())
+        within = text[opened.start() : min(line, opened.start() + LOOK_AHEAD)]
+        if _BLOCK.match(within):
+            closed = max((found.end() for found in _BLOCK_ENDS.finditer(within)), default=0)
+        elif within.startswith("<%"):
+            closed = within.find("%>") + 2 if "%>" in within else 0
+        else:
+            begun = within.index("[" if within.startswith("$[") else "{")
+            closed = begun + closing(within[begun:], 0)
+            closed = closed if within[closed - 1] in "}]" else 0
+        at = opened.start() + closed if closed else line
+        if at > end:
+            end = max(at, bare(text, at))
+        READ.work += len(within) // _SEARCHED
+    return end
+
+
 def is_open(text: str, at: int, mark: str) -> bool:
     """Whether a quote that is written as `mark` is open at `at`, going by their number before it on the line."""
     least = max(0, at - _LOOK_BACK)

@@ -118,10 +118,10 @@ _FALLBACK = re.compile(
 
 
 _GOES_ON = re.compile(
-    r"""["'`]?\]?[ \t]{0,8}(?:\|\|?|\?[?:.]?|\+|[!=]=|\{|(?:or|else|if)\b|\.(?:unwrap_or|or_else|get_or)\w{0,16})\s{0,16}"""
+    r"""["'`]?\]?[ \t]{0,8}(?:\|[|>]?|//|\?[?:.]?|\+|[!=]=|\{|(?:or|else|if)\b|\.(?:unwrap_or|or_else|get_or)\w{0,16})\s{0,16}"""
 )
 """What an expression goes on with behind a reference: what stands for it where it is empty, or a choice."""
-_ELSE = re.compile(r"\]?[ \t]{0,8}(?:\|\||\?[?:])")
+_ELSE = re.compile(r"\]?[ \t]{0,8}(?:\|[|>]|\?[?:]|//[ \t]{0,8}\\{0,16}[\"'])")
 """Of these what hardly stands behind anything else."""
 _OR_ELSE = re.compile(r"\)\.(?:unwrap_or|or_else|orElse|get_or|getOrElse|map_or)\w{0,16}\(")
 """What is called on what was read, with what stands for it: the value is read to the first blank, which may stand in what is called."""

@@ -21,6 +21,7 @@ from app.domain.secret_quotes import (
     is_open,
     joined,
     line_end,
+    through_templates,
 )
 from app.domain.secret_types import ACROSS, ALONE, ANNOTATED, SLICE, TYPED
 from app.domain.secret_words import made_up
@@ -42,7 +43,7 @@ _EMPTY = re.compile(
     re.IGNORECASE,
 )
 _REFERS = re.compile(
-    rf"(?P<quote>\\{{0,16}}[\"'])?(?:\$\{{(?:[A-Z_][A-Z0-9_]{{0,80}}|[a-z]{{1,24}}(?:[._][a-z]{{1,24}}){{0,8}})\}}|\$\([A-Z_][A-Z0-9_]{{0,80}}\)|\{{\{{-? ?[A-Za-z_.$][A-Za-z_. |]{{0,80}}-?\}}\}}"
+    rf"(?P<quote>\\{{0,16}}[\"'])?(?:\$\{{(?:[A-Z_][A-Z0-9_]{{0,80}}|[a-z]{{1,24}}(?:[._][a-z]{{1,24}}){{0,8}})\}}|\$\([A-Z_][A-Z0-9_]{{0,80}}\)|\{{\{{-? ?(?!(?:if|unless|with|range)\b)[A-Za-z_.$][A-Za-z_. |]{{0,80}}-?\}}\}}"
     rf"|(?:get|read|load|fetch|find|create|generate|new|make|build|issue|sign|parse|resolve|lookup)(?:[A-Z]|_[a-z])[A-Za-z_]{{0,40}}\((?:[a-z][A-Za-z_.]{{0,40}}(?:, ?[a-z][A-Za-z_.]{{0,40}}){{0,3}})?\))(?(quote)(?P=quote)){_BEHIND}"
 )
 """What stands for a value that is elsewhere: a template's or a shell's name for it, a call of a function with names alone."""
@@ -54,6 +55,7 @@ _CONTINUED = re.compile(r"\\[ \t]*\r?\n[ \t]*(?=\S)")
 """A value on the next line, as a backslash at the end of this one says."""
 _COMMENT = re.compile(r"#(?:[ \t][^\n]*)?(?=\n)")
 _CALLED = re.compile(r"[A-Za-z_][\w.:]*(?=[(\[{])")
+_CHOICE = re.compile(r"if\b[^\n]{1,300}\belse\b[ \t]{0,8}[{(]?[ \t]{0,8}(?=\S)")
 _APPLIED = re.compile(r"[A-Z][A-Za-z]{1,30}[ \t](?=\\{0,31}[\"'])")
 """A constructor before what it holds: `Just "S"`."""
 _BLOCK = re.compile(r"[|>][+-]?\d?[+-]?[ \t]*(?:#[^\n]*)?\r?\n(?:[ \t]*\r?\n)*(?P<indent>[ \t]+)")
@@ -95,8 +97,17 @@ def read_value(text: str, at: int, *, counts: str = "", alone: bool = False) -> 
     if comment := _COMMENT.match(text, at):
         below = _below(text, comment.end())
         return below if below is None else (below[0], below[1])
-    found = _value(text, at, alone=alone)
-    return found if found is None or at == start else (start, found[1])
+    found = _chosen(text, at) or _value(text, at, alone=alone)
+    if found is None:
+        return None
+    return found[0] if at == start else start, through_templates(text, *found)
+
+
+def _chosen(text: str, at: int) -> Span | None:
+    """A choice, up to the value that is its last."""
+    choice = _CHOICE.match(text, at)
+    last = _value(text, choice.end()) if choice else None
+    return (at, last[1]) if last else None
 
 
 def _value(text: str, at: int, *, alone: bool = False) -> Span | None:
