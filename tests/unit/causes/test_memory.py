@@ -328,6 +328,7 @@ def ran_out(ago: float = 2) -> World:
     )
     event = next(m for (kind, _, _), m in world.cluster.objects.items() if kind == "Event")
     event["metadata"]["namespace"] = "default"
+    world.put("Node", "node-1", namespace="", status={})
     world.cluster.put(event)
     return killed(world)
 

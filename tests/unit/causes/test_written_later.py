@@ -253,7 +253,7 @@ TRIALS: list[tuple[str, Callable[[], World], str, str, str]] = [
     ("a ConfigMap, for a password", lambda: repaired(0.1, said=LOGIN), "asks", "asks", UNTRIED),
     ("a volume, before its files came", lambda: in_a_volume(0.9), "refuses", "acts", "files of a volume come to pods a minute or two later"),
     ("a volume, long before", lambda: in_a_volume(3.5), "asks", "refuses", "perhaps to repair it"),
-    ("a volume, and the pods are new", lambda: in_a_volume(0.9, made=0.8), "asks", "refuses", "perhaps to repair it"),
+    ("a volume, and the pods are new", lambda: in_a_volume(0.9, made=0.8), "refuses", "refuses", "something that fits better changed after the rollout"),
     ("what they waited for", made_again, "refuses", "refuses", "ConfigMap web-config is there now: the kubelet starts the containers"),
 ]  # fmt: skip
 
