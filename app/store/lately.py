@@ -126,5 +126,5 @@ def _earlier(row: Row[Any]) -> Earlier:
 
 
 def _call(row: Row[Any]) -> Call:
-    asked = steps_asked.from_text(row.asked, row.answered_by)
+    asked = steps_asked.from_text(row.asked)
     return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked, row.answered_by)

@@ -20,6 +20,7 @@ from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
 from remediations.causes.creation import beware, picked_up
+from remediations.causes.edits import came_with
 from remediations.causes.exits import (
     ailing_before,
     beside,
@@ -169,7 +170,7 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
     for change in changes_of(seen):
         fits = (change.kind, change.name) in own or (change in by_words and change.kind is not Kind.SERVICE)
         older = cause.since is not None and cause.since < change.at
-        if fits and change.at > deployed and not older:
+        if fits and not came_with(seen, change.at, change.by, deployed) and not older:
             told = change.told(seen.now)
             return Blame(False, f"something that fits better changed after the rollout: {told}", change)
     return _perhaps_configuration(seen, cause, deployed)

@@ -25,7 +25,7 @@ from app.domain.workload import Pod, Workload
 from app.kube.lineage import NOBODY, last_write, lives, template_written_at
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
-from remediations.causes.edits import OF_TLS, of_something_else
+from remediations.causes.edits import OF_TLS, came_with, of_something_else
 from remediations.causes.model import Snapshot, earliest
 from remediations.evidence.error_lines import Beginning, errors_in, first_time
 from remediations.evidence.logs import ErrorLog
@@ -82,9 +82,8 @@ def _configuration(seen: Snapshot) -> Iterator[Change]:
         if kept.keys is not None and kept.changed_at is not None:
             yield Change(kept.changed_at, kept.kind, kept.name, f"{kept.kind} {kept.name} changed", kept.by)
             if kept.hand is not None:
-                yield Change(
-                    kept.hand[0], kept.kind, kept.name, f"{kept.kind} {kept.name} changed", kept.hand[1]
-                )
+                at, by = kept.hand
+                yield Change(at, kept.kind, kept.name, f"{kept.kind} {kept.name} changed", by)
 
 
 def _objects(seen: Snapshot) -> Iterator[Change]:
@@ -341,9 +340,8 @@ class Measured:
 async def measured_since(scene: Scene, query: str, seen: Snapshot, deployed: datetime) -> Measured:
     """What the share of failing requests says of the rollout of then. Never raises."""
     if scene.metrics is None or not query:
-        return Measured(
-            said="no Prometheus is configured" if query else "the rule asks for no share of failing requests"
-        )
+        none = "no Prometheus is configured"
+        return Measured(said=none if query else "the rule asks for no share of failing requests")
     known, length = PRESENCE.get(query, ""), (scene.now - deployed + _BEFORE).total_seconds()
     step = max(_STEP, length / _MAX_STEPS)
     start = scene.now - timedelta(
@@ -392,4 +390,11 @@ def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: dat
     here += [measured.began + CLEAN] if measured.since is Since.WITH and measured.began is not None else []
     # Logs without them until then tell more than an alert, which may have fired for something else.
     until = after + CLEAN if after is not None else min(filter(None, here))
-    return next((c for c in telling(seen, said_of(log)) if deployed < c.at <= until), None)
+    return next(
+        (
+            c
+            for c in telling(seen, said_of(log))
+            if c.at <= until and not came_with(seen, c.at, c.by, deployed)
+        ),
+        None,
+    )

@@ -19,6 +19,7 @@ from app.kube.quoted import told_by
 from app.kube.read import in_turns
 from remediations.causes.changes import CONFIGURATION, telling
 from remediations.causes.demands import configured_by, dropped, selected_nodes
+from remediations.causes.edits import came_with
 from remediations.causes.exits import missing_config
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, Sureness, earliest, maker_of
 from remediations.causes.refusals import read_refusal, said_to_controllers
@@ -132,6 +133,12 @@ def _older(seen: Snapshot) -> list[Pod]:
     return [p for p in seen.alive if p.ready and not seen.newest(p)]
 
 
+def _begun(pod: Pod) -> datetime:
+    """From when on all of its containers have what they read when they start."""
+    runs = [c.running_since or pod.created_at for c in pod.containers if not c.first]
+    return min(runs, default=pod.created_at)
+
+
 def met_first(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:
     """That configuration which the older template needs was changed in the day before this rollout, so that only pods of the newer one have started with
     it. Empty when none was, or a pod of the older one has started with it since. That one from before has it in a volume and stays ready tells nothing:
@@ -146,14 +153,16 @@ def met_first(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterab
     started = max((t for t in before if t is not None), default=None)
     if started is None or last.previous is None:
         return ""
-    since = max([started, deployed - _DAY, *(p.created_at for p in _older(seen))])
-    written = [c for c in telling(seen, [*said]) if c.kind in CONFIGURATION and since < c.at <= deployed]
+    since = max([started, deployed - _DAY, *(_begun(p) for p in _older(seen))])
+    known = [c for c in telling(seen, [*said]) if c.kind in CONFIGURATION and since < c.at]
+    written = [c for c in known if came_with(seen, c.at, c.by, deployed)]
     used = configured_by(last.previous.template) if written else set()
     for change in written:
         if (change.kind, change.name) in used:
-            ago = span((deployed - change.at).total_seconds())
+            ago = span(abs(deployed - change.at).total_seconds())
+            when = "before the rollout" if change.at <= deployed else "after the rollout and with it"
             by = f" by {change.by}" if change.by else ""
-            what = f"{change.kind} {change.name} was changed {ago} before the rollout{by}"
+            what = f"{change.kind} {change.name} was changed {ago} {when}{by}"
             return f"{what}, and only pods of revision {last.revision.number} started with it"
     return ""
 

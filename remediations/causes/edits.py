@@ -9,15 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from app.domain.json import Obj
 from app.kube.lineage import Write, last_write
+from app.kube.owners import who_changed
 from app.kube.parse import parse_time
+from remediations.causes.model import Snapshot
 
 _TOGETHER = timedelta(minutes=1)
 """What one run of a tool writes to all of its objects."""
+
+
+def came_with(seen: Snapshot, at: datetime, by: str, deployed: datetime) -> bool:
+    """Whether what was written then is part of what was deployed: it was there before, or within a minute the same tool wrote it, or all of the new
+    pods were made after it. The order of two writes of one delivery tells nothing."""
+    if at - deployed > _TOGETHER:
+        return False
+    newest = [p for p in seen.alive if seen.newest(p)]
+    same = bool(by) and any(by == who for who, _ in who_changed(seen.workload.manifest, "/spec/template"))
+    return at <= deployed or same or (bool(newest) and all(p.created_at > at for p in newest))
+
+
 _NOTES = ("f:labels", "f:annotations")
 
 

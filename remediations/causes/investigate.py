@@ -173,8 +173,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     """What the pods use: configuration; and where pods wait, pull Secrets, claims, nodes and what bounds them."""
     waiting = [p for p in seen.alive if not p.ready]
     pulls = [p for p in waiting if any(c.waiting in WAITING for c in p.containers)]
-    account = await _account(scene, reads, seen) if pulls else None
-    seen = replace(seen, service_account=account)
+    seen = replace(seen, service_account=await _account(scene, reads, seen) if pulls else None)
     places = list(dict.fromkeys((ref.kind, ref.name) for c in seen.workload.containers for ref in c.config))
     places += [(Kind.SECRET, n) for p in pulls for n in pull_secrets(seen, p)]
     chosen = list(dict.fromkeys(places))[:_MAX_OBJECTS]

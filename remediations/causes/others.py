@@ -74,9 +74,11 @@ _OF_NODES = "default"
 
 
 async def with_nodes(scene: Scene, seen: Snapshot) -> Snapshot:
-    """The snapshot with what the kubelets said of nodes without memory, where a container was killed for it. Who may not read events of that
-    namespace knows the nodes' conditions alone."""
-    nodes = {f"Node/{p.node}" for p in killed_of_late(seen) if p.node}
+    """The snapshot with what the kubelets said of nodes without memory, where a container was killed for it. Who may not read nodes
+    is not asked, and who may not read events of that namespace knows their conditions alone."""
+    nodes = {f"Node/{p.node}" for p in killed_of_late(seen)} & {
+        f"Node/{m['metadata']['name']}" for m in seen.nodes
+    }
     if not nodes:
         return seen
     read = scene.cluster.list_objects

@@ -75,7 +75,7 @@ def filled_before(seen: Snapshot, cause: Cause, *, worse: bool) -> str:
 
 # Memory that fills takes its time: how long after a release what fills is new with it is told by how long the pods before it lived.
 
-_MAX_FILLING = timedelta(days=1)
+_MAX_FILLING = timedelta(hours=12)
 """What took longer to fill is nobody's release."""
 
 

@@ -13,10 +13,11 @@ from enum import StrEnum
 from typing import Any
 
 from app.domain.evidence import Certainty, Finding
-from app.domain.json import JsonValue
+from app.domain.json import JsonValue, Obj
 from app.domain.target import Kind
 from app.domain.workload import ContainerState, Terminated
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
+from remediations.causes.demands import configured_by
 from remediations.causes.edits import of_something_else
 from remediations.causes.exits import last_words_of, names_any, speaks_of_else
 from remediations.causes.model import Cause, CauseCode, Snapshot
@@ -33,6 +34,8 @@ RUNS_AGAIN = frozenset(
 """What repaired configuration can end, once a container begins anew."""
 _SAME = timedelta(seconds=1)
 """Times are told in whole seconds: what was written in the second in which a run began it may not have read."""
+_SYNCED = timedelta(minutes=2)
+"""The kubelet brings what was written into a volume of a pod that is there as late as that."""
 _STAYS = timedelta(seconds=30)
 """A run that is shorter shows nothing."""
 _LONGER = 1.5
@@ -68,6 +71,8 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
     }  # fmt: skip
     if why := unread(seen):
         return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
+    if cause is not None and cause.code is CauseCode.CONFIG_MISSING and cause.objects and not cause.needs:
+        return Finding(CHANGED, "What was missing is there now", data={**data, **_there_now(seen, cause)})
     used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
     if not used:
         return Finding(CHANGED, "The pods use no ConfigMap or Secret", data=data)
@@ -75,12 +80,43 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
     if not written:
         return Finding(CHANGED, "No write to the pods' configuration is recorded", data=data)
     said = [words.text for words in last_words_of(seen, cause)] if cause is not None else []
-    since = repairs(seen, said, failed - _SAME) if failed else ()
-    if found := [r for r in since if (r.kind, r.name) in used]:
+    since = repairs(seen, said, failed - _SYNCED) if failed else ()
+    if failed and (
+        found := [r for r in since if (r.kind, r.name) in used and _untried(seen, cause, r, failed)]
+    ):
         data |= _of_repair(seen, cause, said, found)
+        if found[0].at < failed:
+            data |= {"last_run": None, "tried": data["tried"] or _LATE}
     last = written[0]
     data |= {"at": last.at.isoformat(), "kind": last.kind.value, "name": last.name, "by": last.by}
     return Finding(CHANGED, _written(seen, last), data=data)
+
+
+_LATE = "files of a volume come to pods a minute or two later, so that the run that failed last may not have had it"
+
+
+def _untried(seen: Snapshot, cause: Cause | None, change: Change, failed: datetime) -> bool:
+    """Whether the run that failed last, and began then, may have begun without it. A pod that was made since has its files from the first."""
+    made = [c for p in seen.alive if p.created_at > change.at for c in p.containers if _shows(cause, c)]
+    if any(_failed(cause, c) for c in made):
+        return False
+    template: Obj = seen.workload.manifest["spec"]["template"]
+    bare = {"spec": {**(template.get("spec") or {}), "volumes": []}}
+    by_files = (change.kind, change.name) not in configured_by(bare)
+    return change.at > failed - (_SYNCED if by_files else _SAME)
+
+
+def _there_now(seen: Snapshot, cause: Cause) -> dict[str, JsonValue]:
+    kind, name = cause.objects[0]
+    tried = "the kubelet starts the containers with it by itself"
+    later = (seen.now + _STAYS).isoformat()
+    return {
+        "repaired": f"{kind} {name} is there now",
+        "last_run": None,
+        "trial": Trial.BEGUN.value,
+        "tried": tried,
+        "later": later,
+    }
 
 
 def _of_repair(

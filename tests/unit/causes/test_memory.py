@@ -10,7 +10,9 @@ import pytest
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
+from app.domain.target import Kind
 from remediations.out_of_memory import OutOfMemory
+from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.world import V1, World, at
 
 
@@ -112,6 +114,17 @@ def init_container() -> World:
     return killed(World().both(change), "load")
 
 
+def native() -> World:
+    """A sidecar of the cluster's own kind: listed with the init containers, and it runs on beside the others."""
+
+    def change(spec: Obj) -> None:
+        sized("512Mi")(spec)
+        proxy = {"name": "proxy", "image": "p:1", "restartPolicy": "Always"}
+        spec["initContainers"] = [{**proxy, "resources": {"limits": {"memory": "64Mi"}}}]
+
+    return killed(World().both(change), "proxy")
+
+
 MIB = 1024**2
 ROWS: list[tuple[str, Callable[[], World], dict[str, list[int]], str, bool, str, str]] = [
     ("the template's own limit", lambda: killed(World().both(sized("512Mi"))), {"app": [512, 768]}, "", True, "", "raise the memory limit of app (the remediation"),
@@ -135,6 +148,7 @@ ROWS: list[tuple[str, Callable[[], World], dict[str, list[int]], str, bool, str,
     ("a limit that a LimitRange gives", defaulted, {}, "", False, "The template sets no memory limit for container app", "a LimitRange or admission gives it 128 MiB"),
     ("no limit at all", lambda: killed(World()), {}, "", False, "The template sets no memory limit for container app", "see what else fills node node-1"),
     ("the limit of the whole pod", whole_pod, {}, "", False, "Container app shares the 300 MiB of its pod as a whole", "raise the memory limit of the whole pod beyond 300 MiB"),
+    ("a sidecar of its own", native, {"proxy": [64, 96]}, "", True, "", "raise the memory limit of proxy"),
     ("an init container", init_container, {"load": [64, 96]}, "", False, "Init container load does the same work in each new pod", "raise the memory limit of load"),
 ]  # fmt: skip
 
@@ -230,13 +244,32 @@ def later(deployed: float, first: float) -> World:
     return world.crash(code=137, reason="OOMKilled", restarts=4, first=first)
 
 
+def leaking(deployed: float, first: float, *names: str) -> World:
+    """The release has a new image; its pods, or these, are full since `first` minutes ago."""
+    world = World().both(sized("512Mi"))
+    world.deployed, world.fired = deployed, min(first, 5.0)
+    world.pods.clear()
+    for n in range(3):
+        world.pod(f"new-{n}", made=deployed)
+    return world.crash(
+        *names, code=137, reason="OOMKilled", restarts=2, ran=(deployed - first) / 2, first=first
+    )
+
+
 ONLY, BEGAN = "only pods of revision 2 (", "the kills began with revision 2 ("
+BROUGHT_IT = (
+    "the last release brought it: only pods of revision 2 show it, which changed containers[app].image"
+)
 RELEASES: list[tuple[str, Callable[[], World], str]] = [
     ("another container, older pods well", lambda: beside(lambda w: w.only_new(_sidecar)), ONLY),
     ("an annotation, older pods well", lambda: beside(_annotated), ONLY),
     ("another container, older pods killed too", lambda: beside(lambda w: w.only_new(_sidecar), all_of_them=True), ""),
     ("another container, killed from the start", lambda: later(20, 18), BEGAN),
     ("another container, killed after it ran well", lambda: later(60, 10), ""),
+    ("a new image, all full after a quarter of an hour", lambda: leaking(20, 5), BROUGHT_IT),
+    ("a new image, all full after hours", lambda: leaking(300, 5), BROUGHT_IT),
+    ("a new image, one full after hours and the others not", lambda: leaking(300, 5, "new-0"), ""),
+    ("a new image, all full after a day", lambda: leaking(1500, 5), ""),
 ]  # fmt: skip
 
 
@@ -267,3 +300,71 @@ async def test_a_limit_that_a_person_raised_after_the_kills_shows_first_whether_
         assert not step.applies
         assert "the template gives app 1 GiB by now, and no pod with that was killed" in step.why
     assert "see whether the new pods" in steps["raise-memory"].advice.lower()
+
+
+async def test_what_a_release_fills_in_hours_is_asked_about_and_never_acquitted_for_the_time_it_took() -> (
+    None
+):
+    _, steps = await leaking(55, 5).look(PodRestarting())
+    back = steps["roll-back"]
+    assert back.applies, back.why
+    assert back.asks == "revision 2 (v1 -> v2) ran for 50 min before that began"
+
+
+def pressed(status: str = "True", since: float = 4) -> World:
+    """Its node is short of memory, or was until then; the pod was killed a minute ago."""
+    world = World().both(sized("2Gi", "256Mi"))
+    conditions = [{"type": "MemoryPressure", "status": status, "lastTransitionTime": at(minutes=since)}]
+    world.put("Node", "node-1", namespace="", status={"conditions": conditions})
+    return killed(world)
+
+
+def ran_out(ago: float = 2) -> World:
+    """The kubelet told of the kernel's kill, where events of nodes are."""
+    world = (
+        World()
+        .both(sized("2Gi", "256Mi"))
+        .event("SystemOOM", "victim process: python", "Node/node-1", ago=ago)
+    )
+    event = next(m for (kind, _, _), m in world.cluster.objects.items() if kind == "Event")
+    event["metadata"]["namespace"] = "default"
+    world.put("Node", "node-1", namespace="", status={})
+    world.cluster.put(event)
+    return killed(world)
+
+
+@pytest.mark.parametrize(
+    ("world", "told"),
+    [
+        (pressed, "node node-1 is short of memory itself (MemoryPressure for 4 min)"),
+        (
+            lambda: pressed("False", 0.5),
+            "node node-1 was short of memory itself (MemoryPressure until 30 s ago)",
+        ),
+        (ran_out, "node node-1 ran out of memory itself (SystemOOM 2 min ago)"),
+        (lambda: pressed("False", 9000), ""),
+        (lambda: ran_out(50), ""),
+    ],
+    ids=["under pressure", "until a moment ago", "the kubelet's event", "long over", "an event of before"],
+)
+async def test_what_the_node_had_no_memory_for_is_asked_about_with_the_node(
+    world: Callable[[], World], told: str
+) -> None:
+    diagnosis, steps = await world().look(OutOfMemory())
+    asked = [steps["raise-memory"].asks, steps["scale-out"].asks]
+    assert all(told in asks for asks in asked) if told else not any("node-1" in asks for asks in asked)
+    assert steps["raise-memory"].applies
+    cause = diagnosis.finding("cause.first")
+    assert cause is not None
+    assert told in cause.text
+    assert ("memory request near to its usage" in str(cause.data["advice"])) is bool(told)
+    _, others = await world().look(PodRestarting())
+    assert told in others["roll-back"].asks or not others["roll-back"].applies
+
+
+async def test_who_may_not_read_the_nodes_events_takes_the_limit_for_what_ended_it() -> None:
+    world = killed(World().both(sized("512Mi")))
+    world.cluster.unreadable = {Kind.EVENT}
+    _, steps = await world.look(OutOfMemory())
+    assert steps["raise-memory"].applies
+    assert "node-1" not in steps["raise-memory"].asks

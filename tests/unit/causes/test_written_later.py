@@ -8,6 +8,7 @@ import pytest
 
 from app.domain.json import Obj
 from app.domain.plan import Step
+from app.domain.remediation import AnyRemediation
 from app.kube.lineage import last_write
 from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
@@ -187,3 +188,137 @@ async def test_what_was_written_before_the_errors_began_is_the_better_explanatio
     _, steps = await world.look(HighErrorRate())
     assert not steps["roll-back"].applies
     assert "something that fits better changed after the rollout: 4 min ago" in steps["roll-back"].why
+
+
+def repaired(
+    edit: float,
+    *,
+    ended: float = 0.3,
+    ran: float = 0.1,
+    said: str = "KeyError: 'QUEUE'",
+    kind: str = "ConfigMap",
+    by: str = "kubectl-edit",
+) -> World:
+    """All pods of a release of six minutes ago crash, the alert is four minutes old, and so many minutes ago somebody wrote their configuration."""
+    world = configured(World().rolling(deployed=6, old=0, new=3), edit, by=by, kind=kind)
+    world.fired = 4
+    return world.crash(ended=ended, ran=ran, restarts=4).said("app", said)
+
+
+def beside_a_sidecar() -> World:
+    """The last end of all is that of a container which does not show the cause."""
+    world = World().rolling(deployed=6, old=0, new=3)
+    world.both(lambda s: s["containers"].append({"name": "proxy", "image": "envoy:1", "resources": {}}))
+    configured(world, 0.8)
+    for pod in world.pods.values():
+        last = {"exitCode": 1, "reason": "Error", "startedAt": at(minutes=5), "finishedAt": at(minutes=0.5)}
+        state = {"running": {"startedAt": at(minutes=0.4)}}
+        proxy = {"name": "proxy", "ready": True, "restartCount": 1, "state": state}
+        pod["status"]["containerStatuses"].append({**proxy, "lastState": {"terminated": last}})
+    world.fired = 4
+    return world.crash(ended=1.2, ran=0.1, restarts=3).said("app", "KeyError: 'QUEUE'")
+
+
+def came_up(since: float) -> World:
+    """One of the pods began with it so many minutes ago, and is ready."""
+    world = repaired(1.0, ended=2.0)
+    last = {"reason": "Error", "exitCode": 1, "startedAt": at(minutes=2.1), "finishedAt": at(minutes=2)}
+    world.state("new-2", {"running": {"startedAt": at(minutes=since)}}, last=last, restarts=5)
+    status = world.pods["new-2"]["status"]
+    status["conditions"][0] |= {"status": "True", "lastTransitionTime": at(minutes=since)}
+    status["containerStatuses"][0]["ready"] = True
+    return world
+
+
+def in_a_volume(edit: float, *, made: float = 6) -> World:
+    """Its files come to a pod that is there a minute or two later, and to a new one at once."""
+    world = World().rolling(deployed=6, old=0, new=3)
+    world.both(lambda s: s.update(volumes=[{"name": "c", "configMap": {"name": "web-config"}}]))
+    world.put("ConfigMap", "web-config", changed=edit, by="kubectl-edit", data={"QUEUE": "x"})
+    for pod in world.pods.values():
+        pod["metadata"]["creationTimestamp"] = at(minutes=made)
+    world.fired = 4
+    return world.crash(ended=0.6, ran=0.05, restarts=4).said("app", "KeyError: 'QUEUE'")
+
+
+def made_again() -> World:
+    """The container waited for a ConfigMap, which somebody made a moment ago."""
+    world = configured(World().rolling(deployed=6, old=0, new=3), 0.2)
+    for name in world.pods:
+        waiting = {"reason": "CreateContainerConfigError", "message": 'configmap "web-config" not found'}
+        world.state(name, {"waiting": waiting})
+    return world
+
+
+LOGIN = 'FATAL: password authentication failed for user "web"'
+UNTRIED, AFTER = (
+    "the pods have not tried it yet",
+    "after the alert fired 4 min ago something was changed, perhaps to repair it: 2 min ago",
+)
+TRIALS: list[tuple[str, Callable[[], World], str, str, str]] = [
+    ("while the run that failed last went on", lambda: repaired(0.8, ran=1.0), "refuses", "acts", UNTRIED),
+    ("in the second in which it began", lambda: repaired(0.4), "refuses", "acts", UNTRIED),
+    ("before a bystander ended", beside_a_sidecar, "refuses", "acts", UNTRIED),
+    ("and all tried it", lambda: repaired(2), "asks", "refuses", AFTER),
+    ("and a pod has run with it for longer than without", lambda: came_up(0.7), "refuses", "refuses", "pod new-2 began with it 42 s ago and is ready, so it works"),
+    ("and a pod has just begun with it", lambda: came_up(0.2), "refuses", "refuses", "pod new-2 began with it 12 s ago and is ready, which is too early to tell"),
+    ("a password in a Secret", lambda: repaired(0.1, said=LOGIN, kind="Secret"), "refuses", "acts", UNTRIED),
+    ("a ConfigMap, for a password", lambda: repaired(0.1, said=LOGIN), "asks", "asks", UNTRIED),
+    ("a volume, before its files came", lambda: in_a_volume(0.9), "refuses", "acts", "files of a volume come to pods a minute or two later"),
+    ("a volume, long before", lambda: in_a_volume(3.5), "asks", "refuses", "perhaps to repair it"),
+    ("a volume, and the pods are new", lambda: in_a_volume(0.9, made=0.8), "refuses", "refuses", "something that fits better changed after the rollout"),
+    ("what they waited for", made_again, "refuses", "refuses", "ConfigMap web-config is there now: the kubelet starts the containers"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("world", "back", "restart", "told"), [r[1:] for r in TRIALS], ids=[r[0] for r in TRIALS]
+)
+async def test_who_has_tried_what_was_written_is_told_by_when_the_container_of_the_cause_began(
+    world: Callable[[], World], back: str, restart: str, told: str
+) -> None:
+    _, steps = await world().look(PodRestarting())
+    found = {n: "refuses" if not s.applies else "asks" if s.asks else "acts" for n, s in steps.items()}
+    assert (found["roll-back"], found["restart"]) == (back, restart), [
+        (s.why, s.asks) for s in steps.values()
+    ]
+    step = steps["roll-back"]
+    assert told in (step.asks or step.why)
+    _, others = await world().look(HighErrorRate())
+    other = others["roll-back"]
+    assert ("asks" if other.asks else "acts" if other.applies else "refuses") == back, (other.why, other.asks)
+    assert other.asks.count("perhaps to repair it") <= 1
+
+
+async def test_nobody_is_called_while_a_repair_shows_whether_it_works() -> None:
+    for world in (came_up(0.7), came_up(0.2), made_again()):
+        _, steps = await world.look(PodRestarting())
+        assert steps["restart"].later is not None
+
+
+@pytest.mark.parametrize("seconds", [-1, 1, 5, 20])
+@pytest.mark.parametrize("handler", [PodRestarting, HighErrorRate])
+async def test_the_order_of_the_writes_of_one_delivery_tells_nothing(
+    seconds: int, handler: type[AnyRemediation]
+) -> None:
+    world = configured(
+        World().rolling(deployed=6, old=0, new=3), 6 - seconds / 60, kind="Secret", by="kubectl-set"
+    )
+    world.fired = 3
+    world.crash(restarts=4, ended=1).said("app", OWN)
+    _, steps = await world.look(handler())
+    step = steps["roll-back"]
+    assert "Secret web-config was changed" in step.asks, (step.why, step.asks)
+    assert "and only pods of revision 2 started with it" in step.asks
+
+
+async def test_an_older_pod_whose_container_began_with_it_has_met_it() -> None:
+    world = World().rolling(deployed=6, old=1, new=3)
+    configured(world, 7)
+    world.pods["old-0"]["status"]["containerStatuses"][0] |= {
+        "restartCount": 1,
+        "state": {"running": {"startedAt": at(minutes=6.5)}},
+    }
+    world.fired = 3
+    _, steps = await world.crash("new-0", "new-1", "new-2", restarts=4, ended=1).said("app", OWN).look()
+    assert "started with it" not in f"{steps['roll-back'].asks} {steps['roll-back'].why}"
