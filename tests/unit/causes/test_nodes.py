@@ -1,0 +1,109 @@
+"""Pods that fail on one node alone, while pods of the same version run well on others: the node is named, and no release is taken back for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from app.domain.json import Obj
+from app.domain.target import Kind
+from remediations.causes import CauseCode, FirstCause
+from remediations.high_error_rate import HighErrorRate
+from remediations.high_latency import HighLatency
+from remediations.pod_restarting import PodRestarting
+from tests.unit.causes.cluster import NOW
+from tests.unit.causes.test_errors import told
+from tests.unit.causes.world import World, at
+
+LOOKUP = "socket.gaierror: [Errno -3] Temporary failure in name resolution"
+OWN = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
+NO_NETWORK: Obj = {"type": "NetworkUnavailable", "status": "True", "reason": "NoRouteCreated"}
+NAMED = "node node-2 of pod new-0 has no network (NetworkUnavailable: NoRouteCreated)"
+
+
+def node(world: World, *conditions: Obj, since: float = 9) -> World:
+    """A node that answers and says this of itself, since so many minutes."""
+    told_of = [{**c, "lastTransitionTime": at(minutes=since)} for c in conditions]
+    ready = {"type": "Ready", "status": "True", "lastTransitionTime": at(days=3)}
+    return world.put("Node", "node-2", namespace="", spec={}, status={"conditions": [ready, *told_of]})
+
+
+def crashing(
+    *names: str, there: tuple[str, ...] = ("new-0", "new-1"), said: str = LOOKUP, deployed: float = 600
+) -> World:
+    """Of four pods of one version those named crash since 8 min ago, and these are on another node than the rest."""
+    world = World(4)
+    world.deployed = deployed
+    for name in list(world.pods):
+        world.pod(name, made=deployed)["spec"]["nodeName"] = "node-2" if name in there else "node-1"
+    return world.crash(*(names or there), restarts=4, first=min(8, deployed - 1)).said("app", said)
+
+
+CRASHES: dict[str, tuple[Callable[[], World], CauseCode, str]] = {
+    "no network": (lambda: node(crashing(), NO_NETWORK), CauseCode.NODE, NAMED),
+    "one pod alone there": (lambda: node(crashing(there=("new-0",)), NO_NETWORK), CauseCode.NODE, NAMED),
+    "no disk": (lambda: node(crashing(), {"type": "DiskPressure", "status": "True"}), CauseCode.NODE, "is short of disk (DiskPressure)"),
+    "a release of 12 min ago": (lambda: node(crashing(deployed=12), NO_NETWORK), CauseCode.NODE, NAMED),
+    "nothing that it says": (lambda: node(crashing()), CauseCode.CRASH, "all of them are on node node-2, and pods of the same version on other nodes run well"),
+    "nodes may not be read": (lambda: unread(crashing()), CauseCode.CRASH, "all of them are on node node-2"),
+    "since long before": (lambda: node(crashing(), NO_NETWORK, since=300), CauseCode.CRASH, "all of them are on node node-2"),
+    "another does well there": (lambda: node(crashing("new-0"), NO_NETWORK), CauseCode.CRASH, ""),
+    "one crashes elsewhere": (lambda: node(crashing("new-0", "new-1", "new-2"), NO_NETWORK), CauseCode.CRASH, ""),
+    "a fault of the program": (lambda: node(crashing(said=OWN), NO_NETWORK), CauseCode.CRASH, "all of them are on node node-2"),
+    "one pod, and nothing it says": (lambda: node(crashing(there=("new-0",))), CauseCode.CRASH, ""),
+}  # fmt: skip
+
+
+def unread(world: World) -> World:
+    world.cluster.unreadable.add(Kind.NODE)
+    return world
+
+
+@pytest.mark.parametrize("name", CRASHES)
+async def test_the_node_that_failing_pods_share_is_named(name: str) -> None:
+    happens, code, words = CRASHES[name]
+    diagnosis, steps = await happens().look(PodRestarting())
+    cause = FirstCause(diagnosis)
+    assert (cause.code, words.lower() in cause.text.lower()) == (code, True), cause.text
+    assert ("node node-2" in cause.text.lower()) is bool(words), "what they do not share is not named"
+    assert not words or "node node-2" in steps["fix-by-hand"].advice
+    assert code is not CauseCode.NODE or not steps["roll-back"].applies
+
+
+def failing(*names: str, error: str = LOOKUP, deployed: float = 600) -> World:
+    """Of three pods these write this error and are on another node than the rest."""
+    world = told(error, 290, 360, deployed=deployed)
+    for name in world.pods:
+        if name in names:
+            world.pods[name]["spec"]["nodeName"] = "node-2"
+        else:
+            rows = range(360, 0, -5)
+            world.cluster.timed[name] = [(NOW - timedelta(seconds=ago), "INFO served") for ago in rows]
+    return world
+
+
+ILL = "that node has no network (NetworkUnavailable: NoRouteCreated)"
+ERRORS: dict[str, tuple[Callable[[], World], str]] = {
+    "one pod, no network": (lambda: node(failing("new-0"), NO_NETWORK), f"only 1 pod on node node-2 has the most frequent error, and 2 pods of the same version on other nodes do not: {ILL}"),
+    "a release of 6 min ago": (lambda: node(failing("new-0", deployed=6), NO_NETWORK), ILL),
+    "two pods, nothing it says": (lambda: node(failing("new-0", "new-1")), "only 2 pods on node node-2 have the most frequent error, and 1 pod of the same version on other nodes does not"),
+    "one pod, nothing it says": (lambda: node(failing("new-0")), ""),
+    "all pods": (lambda: node(failing("new-0", "new-1", "new-2"), NO_NETWORK), ""),
+    "a fault of the program": (lambda: node(failing("new-0", error=OWN), NO_NETWORK), ""),
+    "since long before": (lambda: node(failing("new-0"), NO_NETWORK, since=300), ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ERRORS)
+async def test_the_node_whose_pods_alone_have_the_errors_is_named(name: str) -> None:
+    happens, words = ERRORS[name]
+    for handler in (HighErrorRate(), HighLatency()):
+        diagnosis, steps = await happens().look(handler)
+        assert words in diagnosis.summary, diagnosis.summary
+        assert ("node-2" in diagnosis.summary) is bool(words)
+        for step in steps.values() if words else ():
+            assert not step.applies
+            recent = step.name != "roll-back" or "6 min" in name
+            assert not recent or "node node-2" in step.advice, step
