@@ -3,7 +3,7 @@ nothing, and of each kind by itself, as the most frequent one may be the noise o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import inf
 
@@ -87,9 +87,9 @@ def only_some(seen: Snapshot, log: ErrorLog) -> str:
     return f"{told}{_other_image(having, well, group)}"
 
 
-def _other_image(having: Iterable[Pod], well: Iterable[Pod], group: ErrorGroup) -> str:
+def _other_image(having: Sequence[Pod], well: Sequence[Pod], group: ErrorGroup) -> str:
     for container in sorted(group.containers):
-        theirs, others = (stood_for([*pods], container) for pods in (having, well))
+        theirs, others = stood_for(having, well, container)
         if theirs and others and not theirs & others:
             return f", and the image of {container} is another one there ({short(theirs)}; {short(others)})"
     return ""
