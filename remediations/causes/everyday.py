@@ -22,6 +22,7 @@ from app.domain.remediation import Scene
 from app.domain.text import beside
 from app.domain.workload import Pod
 from remediations.causes.changes import STAMP
+from remediations.causes.compared import of_telemetry
 from remediations.causes.model import Neighbour
 from remediations.causes.rank import lacking
 from remediations.evidence.error_lines import errors_in, first_time, normalise, said_in
@@ -59,16 +60,18 @@ async def judged(
     named: Sequence[Neighbour],
     read: Read,
     *,
-    released: bool,
+    older: Mapping[int, float] | None,
 ) -> tuple[ErrorLog, list[Finding]]:
-    """The log without what is not told as the cause, which it tells as set aside, and findings of the Services that it names. `released`: what a release of lately brought is as old as
-    its pods, whose logs tell of no time before it."""
+    """The log without what is not told as the cause, which it tells as set aside, and findings of the Services that it names. `older`: a release of lately may
+    have brought it, and its pods' logs tell of no time before: what pods of an older revision have as often. None without a release."""
     away = [n for n in named if n.exists and not n.ready]
-    usual, known, daily = ({}, False, frozenset[int]()) if released else await _usual(scene, pods, log)
+    usual, known, daily = (
+        await _usual(scene, pods, log) if older is None else (older, False, frozenset[int]())
+    )
     # Where the time before tells, a line that was not there is news, whoever it names.
     old = [] if known else [n for n in away if n.since is not None and n.since < scene.fired_at - _LONG]
     most = {g.mark: math.inf for g in (*log.groups, *log.warned) if any(n.named_in(g.said) for n in old)}
-    if released and all(g.mark in most for g in log.groups):
+    if older is not None and all(g.mark in most for g in log.groups):
         most = {}  # what a release asks for the first time may have been away before
     if any(_within(g, usual) or g.mark in most for g in (*log.groups, *log.warned)):
         whole, log = log, await read({**usual, **most})
@@ -77,6 +80,8 @@ async def judged(
         every = whole.errors + sum(g.count for g in whole.warned)
         left_out = every - log.errors - sum(g.count for g in log.warned)
         log = replace(log, everyday=gone, set_aside=left_out, aside=_aside(scene, left_out, gone, old))
+        if older and not old:
+            log = replace(log, aside=f"{_of(left_out, gone)}: {_without_it(gone)}")
         if gone and all(g.mark in daily and _hung_up(g.said) for g in gone) and not old:
             example = short(gone[0].example, 100)
             log = replace(
@@ -93,7 +98,6 @@ async def judged(
 def _aside(scene: Scene, lines: int, gone: Sequence[ErrorGroup], old: Sequence[Neighbour]) -> str:
     """Which lines were set aside and why, and that this proves nothing: a trouble may be older than its alert, and what is off may be asked
     for only now."""
-    like = f' like "{short(gone[0].example, 100)}"' if gone else ""
     of_old = [n for n in old if any(n.named_in(g.said) for g in gone)]
     before = not of_old or any(not any(n.named_in(g.said) for n in of_old) for g in gone)
     why = [
@@ -101,7 +105,17 @@ def _aside(scene: Scene, lines: int, gone: Sequence[ErrorGroup], old: Sequence[N
         for n in of_old
     ]
     why += ["written before the alert as well"] * before
-    return f"not taken for the cause, and nobody can tell: {count(lines, 'line')}{like}, {'; '.join(why)}"
+    return f"{_of(lines, gone)}, {'; '.join(why)}"
+
+
+def _without_it(gone: Sequence[ErrorGroup]) -> str:
+    sent = all(map(of_telemetry, gone))
+    return "telemetry that could not be sent" if sent else "pods of an older revision have them as often"
+
+
+def _of(lines: int, gone: Sequence[ErrorGroup]) -> str:
+    like = f' like "{short(gone[0].example, 100)}"' if gone else ""
+    return f"not taken for the cause, and nobody can tell: {count(lines, 'line')}{like}"
 
 
 async def _behind(scene: Scene, named: Sequence[Neighbour], log: ErrorLog) -> list[Finding]:

@@ -17,12 +17,13 @@ from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from app.kube.lineage import last_write, template_written_at
+from app.kube.lineage import last_write
 from app.kube.manifest import claims_of, config_keys
 from app.kube.parse import OF_SERVICE, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
+from remediations.causes.compared import of_older_too
 from remediations.causes.creation import events_about, held_back
 from remediations.causes.everyday import judged
 from remediations.causes.images import WAITING, pull_secrets
@@ -47,7 +48,6 @@ from remediations.causes.writers import beneath
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
-from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import DEPENDENCY, count, span
 
 # The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
@@ -70,16 +70,15 @@ async def errors_of(
         named = await neighbours_in(scene, [g.said for g in (*log.groups, *log.warned)])
     except (ClusterRefused, TryLater):
         named = []  # optional: without it nothing is known of neighbours
-    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     at_least = (seen.now - seen.fired_at).total_seconds() + _RELEASED
-    lately = last is not None and last.age <= max(released, at_least)
-    if not (log.groups or log.warned) or (lately and not named):
+    older = of_older_too(seen, log, max(released, at_least))
+    if not (log.groups or log.warned) or (older is not None and not named and not older):
         return log, []
 
     async def read(usual: Usual) -> ErrorLog:
         return await read_errors(scene.cluster, seen.pods, scene.now, window, tokens, usual=usual)
 
-    return await judged(scene, seen.pods, log, named, read, released=lately)
+    return await judged(scene, seen.pods, log, named, read, older=older)
 
 
 def with_neighbours(

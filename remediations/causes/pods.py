@@ -16,6 +16,7 @@ from app.kube.known_good import of_revision
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
+from remediations.causes.compared import as_often
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, ended_at, put_out_at
@@ -367,9 +368,12 @@ def _failed_at(pod: Pod) -> datetime:
 
 
 def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
-    """Pods of an older revision run beside, were read, and do not have the most frequent error. Where pods of the newest template from before its
+    """Pods of an older revision run beside, were read, and do not have the most frequent error, or far fewer of it. Where pods of the newest template from before its
     restart do not have it either, what the others read when they start tells them apart."""
     current, has = seen.current, log.top.names if log.top else frozenset[str]()
+    has -= {
+        p.name for p in seen.alive if log.top and not seen.newest(p) and p not in as_often(seen, log, log.top)
+    }
     read = [p for p in seen.alive if p.ready and p.name in log.read]
     without = [p for p in read if p.name not in has]
     spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)

@@ -28,6 +28,7 @@ from remediations.causes.changes import (
     said_of,
     told,
 )
+from remediations.causes.compared import as_often, fewer_in_older, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
@@ -88,6 +89,8 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
     seen = found.seen
     yield picked_up(seen, last, deployed := seen.now - timedelta(seconds=last.age), said_of(log))
     yield perhaps_repaired(seen, said_of(log), deployed)
+    yield only_some(seen, log)
+    yield fewer_in_older(seen, log)
     if only_newest_has_them(seen, log):
         # Pods of an older revision run beside without them: that tells more than their beginning and their words.
         yield measured.said if measured.since is Since.OLDER else ""
@@ -155,7 +158,7 @@ def _when(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: datetime)
 
 
 def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
-    older = sorted(p.name for p in seen.alive if log.top and p.name in log.top.names and not seen.newest(p))
+    older = sorted(p.name for p in as_often(seen, log, log.top)) if log.top else []
     if not older:
         return None
     return Blame(

@@ -63,8 +63,8 @@ def pushed_over(seen: Snapshot, cause: Cause) -> FromBefore | None:
     ailing = _ailing(seen, cause)
     well = _well_before(seen, ailing)
     image = next((c.image for c in seen.workload.containers if c.name == cause.container), "")
-    now, before = (stood_for(pods, cause.container) for pods in (ailing, well))
-    if not image or not now or not before or now & before:
+    now, before = stood_for(ailing, well, cause.container)
+    if not image or "@" in image or not now or not before or now & before:
         return None
     told = f"{image} stood for another image when they started ({short(now)}; before {short(before)})"
     look = f"put {image} back to {short(before)}, and name images by digest or by a tag that stays"

@@ -13,14 +13,22 @@ from app.kube.known_good import of_revision
 _DIGEST, _NAMED = 19, 2
 
 
-def stood_for(pods: Sequence[Pod], container: str) -> frozenset[str]:
-    """The digests that this container runs with in these pods; empty where nothing says so."""
-    return frozenset(
-        c.image_id.rpartition("@")[2]
-        for p in pods
-        for c in p.containers
-        if c.name == container and c.image_id
-    )
+def stood_for(
+    pods: Sequence[Pod], others: Sequence[Pod], container: str
+) -> tuple[frozenset[str], frozenset[str]]:
+    """The digests that this container runs with in these pods and in others, of the repositories that both have; empty where nothing says so. An id
+    without a repository is of an image that its node had already: it is made of other bytes, and one image has both."""
+    found, theirs = _ids(pods, container), _ids(others, container)
+    both = {repository for repository, _ in found} & {repository for repository, _ in theirs}
+    mine, other = (frozenset(d for r, d in ids if r in both) for ids in (found, theirs))
+    return mine, other
+
+
+def _ids(pods: Sequence[Pod], container: str) -> frozenset[tuple[str, str]]:
+    """Repositories and digests; a runtime may put its own name before them."""
+    ids = (c.image_id.rpartition("://")[2] for p in pods for c in p.containers if c.name == container)
+    parts = (one.rpartition("@") for one in ids)
+    return frozenset((repository, digest) for repository, at, digest in parts if at and repository)
 
 
 def short(digests: Collection[str]) -> str:
@@ -38,7 +46,8 @@ def pushed_over(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) 
     for container, image in _images(goal).items():
         if "@" in image or named.get(container) != image:
             continue
-        now, before = (stood_for([p for p in pods if of_revision(p, r)], container) for r in (current, goal))
+        of_now, of_goal = ([p for p in pods if of_revision(p, r)] for r in (current, goal))
+        now, before = stood_for(of_now, of_goal, container)
         if before and now - before:
             return (
                 f"{short_name(image)} stood for {short(before)} in the pods of revision {goal.number} and for {short(now - before)} in the present ones: "

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from app.domain.cluster import Cluster
@@ -26,6 +27,9 @@ from remediations.evidence.usage import count, short, span
 ANSWERS = "limits.answers"
 MAX_GROUPS = 8
 _GRACE = timedelta(seconds=1)
+_LONGER = 2.0
+"""So many times as long as it usually is silent between two limited answers is a silence that tells something."""
+_USUALLY = 0.9
 _CONTACTS = {p.name: p.contact for p in PROVIDERS}
 _WORDS = {
     Whose.KEY: "the limit is the key's",
@@ -39,7 +43,8 @@ _WORDS = {
 @dataclass(frozen=True, slots=True)
 class Group:
     """What one provider answered. `first` and `last` are None where no line tells its time. `until` is the latest moment until which it
-    said to wait; `outlived`: it limited again after a wait that it had asked for was over, so that waiting has been tried."""
+    said to wait; `outlived`: it limited again after a wait that it had asked for was over, so that waiting has been tried. `apart`: how many seconds
+    nine in ten limited answers come after the one before, at most."""
 
     provider: str
     title: str
@@ -53,6 +58,7 @@ class Group:
     limits: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
+    apart: float = 0.0
 
     @property
     def contact(self) -> str:
@@ -68,12 +74,14 @@ class Group:
         )
 
     def over(self, now: datetime) -> bool:
-        """Whether the wait that it asked for has ended, and it has not limited us since."""
+        """Whether the wait that it asked for has ended, and it has not limited us since, for longer than between two limited answers before: one
+        silent moment of a steady limit is no end of it."""
         return (
             self.until is not None
             and self.last is not None
             and self.last <= self.until + _GRACE
             and self.until <= now
+            and (now - self.last).total_seconds() > _LONGER * self.apart
         )
 
     def to_json(self) -> dict[str, JsonValue]:
@@ -91,6 +99,7 @@ class Group:
             "limits": list(self.limits),
             "models": list(self.models),
             "endpoints": list(self.endpoints),
+            "apart": self.apart,
         }
 
     @classmethod
@@ -140,7 +149,13 @@ def _group(name: str, lines: Sequence[Limited], fired_at: datetime) -> Group:
         limits=_most(one.limit for one in lines),
         models=_most(one.model for one in lines),
         endpoints=_most(one.endpoint for one in lines),
+        apart=_apart(times),
     )
+
+
+def _apart(times: Sequence[datetime]) -> float:
+    gaps = sorted((after - before).total_seconds() for before, after in pairwise(times))
+    return gaps[min(len(gaps) - 1, int(_USUALLY * len(gaps)))] if gaps else 0.0
 
 
 def _whose(lines: Sequence[Limited]) -> Whose:
@@ -202,7 +217,7 @@ def _sentence(group: Group, now: datetime) -> str:
     text = f"{group.title}: {count(group.count, kind)}, {_WORDS[group.whose]}"
     if group.until is None:
         return text
-    if group.outlived:
+    if group.outlived and not group.over(now):
         return f"{text}; it limits again after the wait that it asked for"
     return f"{text}; it says to try again at {clock(group.until)}" + (
         "" if group.until > now else ", which is over"

@@ -54,7 +54,7 @@ NOTHING: Usual = {}
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
     """Errors of one type that say the same. `said` is one of them as it was written, without secrets, and `example` the same cut for people; `mark` is equal for what has the same key before secrets are hidden; `names` are the pods
-    that have them, `containers` the names of those pods' containers."""
+    that have them, `containers` the names of those pods' containers, and `each` how many of them each of these pods has."""
 
     type: str
     key: str
@@ -68,6 +68,7 @@ class ErrorGroup:
     sign: Sign = Sign.NONE
     names: frozenset[str] = frozenset()
     containers: frozenset[str] = frozenset()
+    each: Mapping[str, int] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,11 +312,7 @@ def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
         room = max(0, TOTAL_BYTES - size)
         size += len(read.text)
         # A line of which the beginning is gone no longer says what it is.
-        kept.append(
-            read
-            if len(read.text) <= room
-            else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2], cut=True)
-        )
+        kept.append(read if len(read.text) <= room else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2], cut=True))  # fmt: skip
     return kept
 
 
@@ -323,7 +320,7 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
     counts: Counter[str] = Counter()
     first: dict[str, _Sorted] = {}
     times: dict[str, datetime] = {}
-    pods: dict[str, set[str]] = {}
+    pods: dict[str, Counter[str]] = {}
     containers: dict[str, set[str]] = {}
     for line in found:
         key, error = line.key, line.error
@@ -331,7 +328,7 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
             continue  # nothing groups any more; the frequent ones have been met by now
         counts[key] += 1
         first.setdefault(key, line)
-        pods.setdefault(key, set()).add(line.pod)
+        pods.setdefault(key, Counter())[line.pod] += 1
         containers.setdefault(key, set()).add(line.container)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
@@ -342,7 +339,7 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
         said = redact(plain.words)
         group = ErrorGroup(
             type=plain.type, key=plain.key, mark=hash(key), count=number, sign=first[key].sign, nature=first[key].error.judged[1], first_seen=times.get(key),
-            pods=len(pods[key]), names=frozenset(pods[key]), containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
+            pods=len(pods[key]), names=frozenset(pods[key]), each=pods[key], containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
         )  # fmt: skip
         groups.append(group)
     return tuple(groups)
@@ -378,7 +375,10 @@ def errors_finding(log: ErrorLog) -> Finding:
     else:
         who = "all" if log.top.count == log.errors else f"{log.top.count:,}"
         most = f'{who} of them "{short(log.top.example, 120)}"'
-        text = f"{count(log.errors, 'error line')} in {span(log.window)} on {where}, {most}"
+        have = len({name for g in log.groups for name in g.names})
+        some = have < log.pods and sum(g.count for g in log.groups) == log.errors
+        on = f"{have} of {where}" if some else where
+        text = f"{count(log.errors, 'error line')} in {span(log.window)} on {on}, {most}"
     if log.aside:
         text += f"; {log.aside}"
     if log.unreadable:

@@ -14,7 +14,7 @@ from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import Requests
 from tests.unit.causes.sets import SetWorld
 from tests.unit.causes.test_errors import log
-from tests.unit.causes.world import V1, World, at
+from tests.unit.causes.world import V1, V2, World, at
 
 KEY = "KeyError: 'RAG_BATCH_SIZE'"
 
@@ -82,6 +82,29 @@ def _digests(world: World, container: str, new: str) -> World:
             other = status["name"] == container and name.startswith(new)
             status["imageID"] = f"registry.test/any@sha256:{('b' if other else 'a') * 64}"
     return world
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "image", "told"),
+    [
+        ("docker-pullable://registry.test/web@sha256:a", "docker-pullable://registry.test/web@sha256:b", V2, True),
+        ("registry.test/web@sha256:a", "sha256:c", V2, False),
+        ("docker://sha256:a", "docker://sha256:c", V2, False),
+        ("registry.test/web@sha256:a", "mirror.test/web@sha256:b", V2, False),
+        ("registry.test/web@sha256:a", "registry.test/web@sha256:b", "registry.test/web@sha256:a", False),
+    ],
+    ids=["one repository", "an image that the node had", "two of a runtime's own", "another repository", "named by digest"],
+)  # fmt: skip
+async def test_two_ids_are_two_images_only_of_one_repository(
+    *, old: str, new: str, image: str, told: bool
+) -> None:
+    world = Restarted()
+    world.containers[0]["image"] = image
+    for name, pod in world.pods.items():
+        pod["status"]["containerStatuses"][0]["imageID"] = new if name.startswith("again") else old
+    _, steps = await world.look(PodRestarting())
+    assert ("stood for another image" in steps["roll-back"].why) is told
+    assert ("what they read when they start (ConfigMap web-config)" in steps["roll-back"].why) is not told
 
 
 async def test_another_containers_image_explains_nothing() -> None:

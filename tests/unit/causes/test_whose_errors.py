@@ -13,6 +13,7 @@ from app.domain.evidence import Diagnosis
 from app.domain.plan import Step
 from app.domain.ports import DependencyResult, SlowQuery
 from remediations.high_error_rate import HighErrorRate
+from tests.unit.causes.cluster import NOW, Requests
 from tests.unit.causes.test_errors import KEY, NPE, REFUSED, mixed, told
 from tests.unit.causes.world import World
 
@@ -165,3 +166,74 @@ async def test_errors_since_a_release_that_changed_the_log_level_alone_are_a_que
     world.only_new(lambda s: s["containers"][0].update(env=[{"name": "LOG_LEVEL", "value": "debug"}]))
     _, steps = await healthy(world)
     assert "env[LOG_LEVEL] only, which hardly makes a program fail" in steps["roll-back"].asks
+
+
+NOISE = 'could not parse user agent "x"'
+STATSD = "failed to send metrics to statsd:8125: connection refused"
+
+
+def _also(world: World, error: str, *names: str, every: int = 1) -> World:
+    """These pods write that as well, as ever."""
+    for name in names:
+        lines = [(NOW - timedelta(seconds=s + 0.5), f"ERROR {error}") for s in range(349, 0, -every)]
+        world.cluster.timed[name] = sorted([*world.cluster.timed[name], *lines], key=lambda row: row[0])
+    return world
+
+
+def _clean(world: World, *names: str) -> World:
+    for name in names:
+        world.cluster.timed[name] = [(NOW - timedelta(seconds=s), "INFO served") for s in range(360, 0, -2)]
+    return world
+
+
+def _one(*, image: str = "") -> World:
+    """The release has three pods; one of them has errors."""
+    world = _clean(told(NPE, 350, 360, deployed=6), "new-1", "new-2")
+    for name, pod in world.pods.items() if image else ():
+        digest = image if name == "new-0" else "a"
+        pod["status"]["containerStatuses"][0]["imageID"] = f"registry.test/web@sha256:{digest * 64}"
+    return world
+
+
+def _rolling() -> World:
+    """Two pods of before are well, and the release's one has errors every two seconds."""
+    world = World().rolling(deployed=6, old=2, new=0)
+    world.pod("new-0", revision=2, made=5.8)
+    world.metrics = Requests(340)
+    return _also(_clean(world, "old-0", "old-1", "new-0"), NPE, "new-0", every=2)
+
+
+def _few(every: int) -> World:
+    return _also(_rolling(), NPE, "old-0", every=every)
+
+
+BOTH = ("old-0", "old-1", "new-0")
+
+
+@pytest.mark.parametrize(
+    ("world", "asks", "summary"),
+    [
+        (_one, "only new-0 (on Node node-1) has them: 2 other pods of the newest revision serve without them", "on 1 of 3 pods"),
+        (lambda: _one(image="b"), "the image of app is another one there (sha256:bbbbbbbbbbbb; sha256:aaaaaaaaaaaa)", "on 1 of 3 pods"),
+        (lambda: _few(300), "pod old-0 of an older revision has 1 of them too, where those of the newest have about", "NullPointer"),
+        (lambda: _few(100), "pod old-0 of an older revision has 3 of them too", "NullPointer"),
+        (lambda: _few(2), None, "pod old-0 of an older one has them too"),
+        (lambda: _also(_rolling(), NOISE, *BOTH), 'lines like "could not parse user agent "x"": pods of an older revision have them as often', "NullPointer"),
+        (lambda: _also(_rolling(), REFUSED, *BOTH, every=3), 'connection refused": pods of an older revision have them as often', "NullPointer"),
+        (lambda: _also(_rolling(), NOISE, "new-0", every=9), "", "NullPointer"),
+        (lambda: _also(told(NPE, 350, 360, deployed=6, rate=5), STATSD, "new-0", "new-1", "new-2"), 'connection refused": telemetry that could not be sent', "NullPointer"),
+    ],
+    ids=["one pod of three", "one pod with another image", "one line of an older pod", "a few of it", "as many of it", "a noise that all have",
+         "a dependency that all miss", "a rare noise of its own", "telemetry"],
+)  # fmt: skip
+async def test_errors_are_held_against_other_pods_by_kind_and_by_how_often(
+    world: Any, asks: str | None, summary: str
+) -> None:
+    """None: refused. Empty: nobody is asked."""
+    made = world()
+    made.fired = 4
+    diagnosis, steps = await made.look(HighErrorRate())
+    step = steps["roll-back"]
+    assert (step.applies, bool(step.asks)) == (asks is not None, bool(asks)), (step.why, step.asks)
+    assert (asks or "") in step.asks
+    assert summary in diagnosis.summary

@@ -282,6 +282,12 @@ def _group(*lines: tuple[float, str]) -> Group:
         ([(0, "try again in 60s"), (62, "try again in 60s")], 63, False, False, True),
         ([(0, "try again in 60s"), (59, "try again in 1s")], 59, True, False, False),
         ([(0, "try again in 2h0m0s")], 30, False, False, False),
+        ([(s, "try again in 2s") for s in range(0, 60, 5)], 56, False, False, True),
+        ([(s, "try again in 2s") for s in range(0, 60, 5)], 59, False, False, True),
+        ([(s, "try again in 2s") for s in range(0, 60, 5)], 60, False, False, True),
+        ([(s, "try again in 2s") for s in range(0, 60, 5)], 120, False, True, True),
+        ([(s, "try again in 20s") for s in range(0, 240, 30)], 235, False, False, True),
+        ([(s / 10, "try again in 60s") for s in range(20)], 63, False, True, False),
         ([(0, "")], 30, False, False, False),
     ],
 )

@@ -1,0 +1,113 @@
+"""Errors of the newest revision's pods, held against those of older pods beside them and against each other: by how often they come, as one line tells
+nothing, and of each kind by itself, as the most frequent one may be the noise of every day. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from math import inf
+
+from app.domain.workload import Pod
+from app.kube.lineage import template_written_at
+from remediations.causes.exits import runs_well
+from remediations.causes.model import Snapshot
+from remediations.evidence.digests import short, stood_for
+from remediations.evidence.error_signs import TELEMETRY
+from remediations.evidence.logs import ErrorGroup, ErrorLog
+from remediations.evidence.rollouts import last_deployment
+from remediations.evidence.usage import count
+
+_LIKE, _MORE = 2.0, 3
+"""So many times as often, and so many lines more, is a like rate."""
+_TELLS = 5
+"""So many lines would stand there, were they as frequent; of fewer nobody can tell."""
+_SHARE = 0.1
+"""What is rarer among the errors of the newest pods accuses nobody beside the others."""
+_NAMED = 3
+
+
+def _seconds(seen: Snapshot, log: ErrorLog, pods: Iterable[Pod]) -> float:
+    """How long these pods wrote into what was read."""
+    window = timedelta(seconds=log.window)
+    return sum((min(window, seen.now - p.created_at) for p in pods), timedelta()).total_seconds()
+
+
+def _having(seen: Snapshot, group: ErrorGroup) -> list[Pod]:
+    return [p for p in seen.alive if p.name in group.each and seen.newest(p)]
+
+
+def _would_have(seen: Snapshot, log: ErrorLog, group: ErrorGroup, pod: Pod) -> float:
+    """How many of them this pod had, were they as frequent there as in pods of the newest revision that have them."""
+    having = _having(seen, group)
+    seconds = _seconds(seen, log, having)
+    lines = sum(group.each[p.name] for p in having)
+    return lines / seconds * _seconds(seen, log, [pod]) if seconds else 0.0
+
+
+def _far_fewer(seen: Snapshot, log: ErrorLog, group: ErrorGroup, pod: Pod) -> bool:
+    wanted = _would_have(seen, log, group, pod)
+    return wanted >= _TELLS and wanted > _LIKE * group.each.get(pod.name, 0) + _MORE
+
+
+def as_often(seen: Snapshot, log: ErrorLog, group: ErrorGroup) -> list[Pod]:
+    """The older pods that have it about as often as those of the newest revision, or alone."""
+    older = [p for p in seen.alive if not seen.newest(p) and p.name in group.each]
+    return [p for p in older if not _far_fewer(seen, log, group, p)]
+
+
+def fewer_in_older(seen: Snapshot, log: ErrorLog) -> str:
+    """That older pods have the most frequent error as well, though far fewer of it; empty where they do not, or have it as often."""
+    group = log.top
+    if group is None or as_often(seen, log, group):
+        return ""
+    older = [p for p in seen.alive if not seen.newest(p) and p.name in group.each]
+    if not older:
+        return ""
+    pod = max(older, key=lambda p: group.each[p.name])
+    wanted = round(_would_have(seen, log, group, pod))
+    return f"pod {pod.name} of an older revision has {group.each[pod.name]} of them too, where those of the newest have about {wanted} in that time"
+
+
+def only_some(seen: Snapshot, log: ErrorLog) -> str:
+    """That other pods of the newest revision serve without the most frequent error: with the release alone all of them would have it. With what else
+    tells the pods apart that have it."""
+    group = log.top
+    having = _having(seen, group) if group is not None else []
+    read = [p for p in seen.alive if p.name in log.read and seen.newest(p) and runs_well(seen, p)]
+    well = [p for p in read if group is not None and _far_fewer(seen, log, group, p)]
+    having = [p for p in having if p not in well]
+    if group is None or not well or not having:
+        return ""
+    one = len(having) == 1
+    names = ", ".join(
+        f"{p.name}{f' (on Node {p.node})' if p.node else ''}" for p in sorted(having, key=lambda p: p.name)[:_NAMED]
+    )  # fmt: skip
+    more = f" and {len(having) - _NAMED} more" if len(having) > _NAMED else ""
+    told = f"only {names}{more} {'has' if one else 'have'} them: {count(len(well), 'other pod')} of the newest revision {'serves' if len(well) == 1 else 'serve'} without them"
+    return f"{told}{_other_image(having, well, group)}"
+
+
+def _other_image(having: Sequence[Pod], well: Sequence[Pod], group: ErrorGroup) -> str:
+    for container in sorted(group.containers):
+        theirs, others = stood_for(having, well, container)
+        if theirs and others and not theirs & others:
+            return f", and the image of {container} is another one there ({short(theirs)}; {short(others)})"
+    return ""
+
+
+def of_older_too(seen: Snapshot, log: ErrorLog, released: float) -> Mapping[int, float] | None:
+    """The errors that older pods have as often, or that are about telemetry, by their mark, where another one accuses the newest revision: pods of that
+    have it, and older ones do not, or far fewer. However frequent the others are, it is compared by itself. Nothing where there is none, and None
+    where nothing was released in so many seconds."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    if last is None or last.age > released:
+        return None
+    aside = {g.mark for g in log.groups if as_often(seen, log, g) or of_telemetry(g)}
+    lines = {g.mark: sum(g.each[p.name] for p in _having(seen, g)) for g in log.groups}
+    most = max((number for mark, number in lines.items() if mark not in aside), default=0)
+    return dict.fromkeys(aside, inf) if most >= max(_TELLS, _SHARE * sum(lines.values())) else {}
+
+
+def of_telemetry(group: ErrorGroup) -> bool:
+    """Whether it tells of telemetry that could not be sent, without which programs do their work."""
+    return TELEMETRY.search(group.said) is not None
