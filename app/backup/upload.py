@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.backup.beside import owners_rights
 from app.backup.bucket import Bucket, Counted, written
+from app.backup.contents import cannot
 from app.backup.counting import counting
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
@@ -66,12 +68,13 @@ def back_up(parts: Parts) -> str:
                     manifest = stored.make(client, dumping)
                 if order.scratch:
                     _try_restore(stored, complete, logins, manifest)
+                against = _against_restore(stored, complete)
                 stored.publish(manifest)
             finally:
                 with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
                     bucket.discard(order.incomplete)
         removed = prune(bucket, order, parts.clock.now(), manifest)
-    return _words(parts, manifest, removed)
+    return "; ".join(part for part in (_words(parts, manifest, removed), against) if part)
 
 
 class _Stored:
@@ -122,6 +125,10 @@ class _Stored:
     def blocks(self) -> Iterator[bytes]:
         """The dump once more, as it is in the bucket."""
         return self._again("restored")
+
+    def listing(self) -> str:
+        """The archive's table of contents."""
+        return self.pipes.listing(unpacked(self._again("listed")))
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """From here on it counts."""
@@ -178,6 +185,20 @@ def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: d
             f"the restored copy differs in {len(wrong)} tables, {wrong[0]} for one", code="differs"
         )
     manifest["restored"] = True
+
+
+def _against_restore(stored: _Stored, complete: Options) -> str:
+    """What a rehearsal will find in this archive against its restore, told on the day on which somebody can still mend it. A backup with it is
+    as good."""
+    if stored.parts.order.form is not Form.CUSTOM:
+        return ""
+    try:
+        if (rights := owners_rights(complete)) is None:
+            return ""
+        found = cannot(stored.listing(), rights, privileges=True)
+    except BackupFailed:  # a look that failed is found by the rehearsal
+        return ""
+    return f"a restore would refuse it as it is: {found}" if found else ""
 
 
 def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:
