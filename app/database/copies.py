@@ -29,6 +29,7 @@ from app.domain.copies import (
     replicating,
     subscribed,
     subscription,
+    template,
     waiting_slot,
 )
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
@@ -73,8 +74,9 @@ DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
         d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}, d.datconnlimit
-    FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
+    FROM pg_database d WHERE d.datname NOT IN ('template0', 'template1') ORDER BY 1
 """
+"""All but the server's own: one that somebody made a template (IS_TEMPLATE) has rows, clients and a name like any other."""
 CLIENTS: Final[LiteralString] = f"""
     SELECT {raw("datname")}, {raw("application_name")}, count(*) FROM pg_stat_activity
     WHERE COALESCE(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL AND usesysid IS NOT NULL
@@ -111,6 +113,8 @@ HELD: Final[LiteralString] = f"""
     SELECT d.datname, CASE WHEN s.subenabled THEN 'subscribed' ELSE 'subscription' END, s.subname
     FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
     UNION ALL
+    SELECT d.datname, 'template', d.datname FROM pg_database d WHERE d.datistemplate
+    UNION ALL
     SELECT a.datname, 'worker', a.backend_type || COALESCE(' of ' || a.usename, '')
     FROM pg_stat_activity a
     WHERE a.datname IS NOT NULL AND a.backend_type NOT IN ('client backend', 'autovacuum worker', 'parallel worker')
@@ -129,6 +133,7 @@ _IN_THE_WAY: Final[Mapping[str, Callable[[str], str]]] = {
 _LEFT_BEHIND: Final[Mapping[str, Callable[[str], str]]] = {
     "slot": waiting_slot,
     "subscription": subscription,
+    "template": template,
 }
 END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid

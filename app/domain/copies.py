@@ -56,6 +56,11 @@ def subscribed(name: str) -> str:
     return f"the worker of the subscription {quoted} (ALTER SUBSCRIPTION {quoted} DISABLE stops it)"
 
 
+def template(name: str) -> str:
+    """What is left behind: that databases are made from this one (IS_TEMPLATE)."""
+    return f"that it is a template, which keeps it from being dropped (ALTER DATABASE {sql_name(name)} IS_TEMPLATE false)"
+
+
 def subscription(name: str) -> str:
     """What is left behind: a subscription that is disabled."""
     quoted = sql_name(name)
