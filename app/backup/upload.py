@@ -89,6 +89,13 @@ class _Stored:
         which `dumping` logs in, holds its locks."""
         order, clock, source = self.parts.order, self.parts.clock, self._source
         started, snapshot, size = clock.now(), source.snapshot(), source.size
+        # Before the dump: this session has nothing to say meanwhile, and who is silent for so long may be forgotten on the way.
+        of_server = {
+            "system": source.system,
+            "name_digest": digest([source.name]),
+            "server": source.version[1],
+            "locale": source.locale,
+        }
         own = {**dumping, "application_name": APPLICATION}
         with counting(own, snapshot, dumping["application_name"]) as rows:
             dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
@@ -105,16 +112,13 @@ class _Stored:
             "version": 1,
             "name": order.name,
             "database": in_one_line(str(order.database), _LONGEST),
-            "system": source.system,
-            "name_digest": digest([source.name]),
             "form": order.form.value,
             "sha256": self._counted.sha256,
             "bytes": self._counted.size,
-            "server": source.version[1],
             "client": client,
             "rows": tables,
             "database_bytes": size,
-            "locale": source.locale,
+            **of_server,
             "started": started.isoformat(),
             "uploaded": uploaded.isoformat(),
             "asked_by": in_one_line(self.parts.environment.get(ASKED_BY, ""), _LONGEST),
