@@ -27,7 +27,7 @@ from app.backup.source import (
     place_of,
     worded,
 )
-from app.database.copies import POWERS, powers_of
+from app.database.copies import POWERS, WRITES, no_writes, powers_of
 from app.database.texts import foreign, raw, text
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
@@ -62,6 +62,13 @@ class Beside:
         """What the login may."""
         with self._connected() as connection:
             return rights_of(connection)
+
+    def refuse_no_writes(self) -> None:
+        """Both the server and sessions of the login, as pg_restore's will be, have to take writes. Raises BackupFailed."""
+        with self._connected() as connection, worded():
+            row = connection.execute(WRITES.encode()).fetchone()
+        if row and (why := no_writes(*row)):
+            raise BackupFailed(why, code="read_only")
 
     def refuse_powers(self) -> None:
         """What is restored is code, and this login's SQL may not do what only a superuser's should, unless the rule allows it. Raises

@@ -136,7 +136,8 @@ class Wal:
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
     `may_create` are the login's, whose role is `login`; `powers` are those of it, its own or those of roles that it is a member of, by which
-    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log."""
+    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log; `no_writes` says why nothing can be
+    written to it, empty when it can."""
 
     version: str
     major: int
@@ -147,6 +148,7 @@ class Server:
     login: str = ""
     powers: tuple[str, ...] = ()
     wal: Wal = Wal()
+    no_writes: str = ""
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""

@@ -106,6 +106,14 @@ def test_a_database_without_an_encoding_is_backed_up_and_restored(
         assert code == 0, words_said
 
 
+def test_a_login_whose_sessions_write_nothing_is_told_by_the_rehearsal(make: Make) -> None:
+    """Else the restore found it, after two people had agreed to it."""
+    made = make(*STOCK, admin=("ALTER ROLE {owner} SET default_transaction_read_only = on",))
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert (code, "SET default_transaction_read_only = off" in words, made.copies) == (1, True, [])
+
+
 REFUSED = {
     "a table of another role": (
         ("CREATE TABLE others (a int)", "GRANT SELECT ON others TO {owner}"),
@@ -169,6 +177,13 @@ def test_what_the_owner_can_put_back_is_not_refused(make: Make) -> None:
         "CREATE EXTENSION hstore",
         "CREATE PUBLICATION pub FOR TABLE stock",
         "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+        admin=(
+            "CREATE ROLE a_{live}",
+            "CREATE ROLE b_{live}",
+            "GRANT CONNECT ON DATABASE {live} TO a_{live} WITH GRANT OPTION",
+            "SET ROLE a_{live}",
+            "GRANT CONNECT ON DATABASE {live} TO b_{live}",
+        ),
     )
     assert made.run(Phase.REHEARSE)[0] == 0
     code, words = made.run(Phase.RESTORE)
