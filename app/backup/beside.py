@@ -27,12 +27,12 @@ from app.backup.source import (
     place_of,
     worded,
 )
-from app.database.copies import POWERS, powers_of
+from app.database.copies import POWERS, WRITES, no_writes, powers_of
 from app.database.texts import foreign, raw, text
 
 _MARK = "SELECT COALESCE(shobj_description(oid, 'pg_database'), '') FROM pg_database WHERE datname = %s"
 _OWNER = "SELECT pg_get_userbyid(datdba), current_user FROM pg_database WHERE datname = %s"
-_ROLES = f"SELECT {raw('rolname')}, pg_has_role(oid, 'MEMBER') FROM pg_roles"
+_ROLES = f"SELECT {raw('rolname')}, pg_has_role(oid, 'MEMBER'), rolsuper FROM pg_roles"
 _HOLD = "SELECT pg_try_advisory_lock(hashtextextended(%s, 0))"
 
 
@@ -60,20 +60,15 @@ class Beside:
     @property
     def rights(self) -> Rights:
         """What the login may."""
+        with self._connected() as connection:
+            return rights_of(connection)
+
+    def refuse_no_writes(self) -> None:
+        """Both the server and sessions of the login, as pg_restore's will be, have to take writes. Raises BackupFailed."""
         with self._connected() as connection, worded():
-            login = text(_one(connection, "SELECT current_user"))
-            superuser = bool(_one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
-            roles = connection.execute(_ROLES.encode()).fetchall()
-            trusted = connection.execute(
-                "SELECT name FROM pg_available_extension_versions WHERE trusted"
-            ).fetchall()
-        return Rights(
-            login,
-            superuser,
-            frozenset(foreign(name) for name, member in roles if member),
-            frozenset(foreign(name) for name, _ in roles),
-            frozenset(text(name) for (name,) in trusted),
-        )
+            row = connection.execute(WRITES.encode()).fetchone()
+        if row and (why := no_writes(*row)):
+            raise BackupFailed(why, code="read_only")
 
     def refuse_powers(self) -> None:
         """What is restored is code, and this login's SQL may not do what only a superuser's should, unless the rule allows it. Raises
@@ -171,6 +166,34 @@ class Beside:
     def _connected(self) -> Iterator[Connection]:
         with connection_of(self._options, autocommit=True) as connection:
             yield connection
+
+
+def rights_of(connection: Connection) -> Rights:
+    """What the login of a connection may. Raises BackupFailed."""
+    with worded():
+        login = text(_one(connection, "SELECT current_user"))
+        superuser = bool(_one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
+        roles = connection.execute(_ROLES.encode()).fetchall()
+        trusted = connection.execute(
+            "SELECT name FROM pg_available_extension_versions WHERE trusted"
+        ).fetchall()
+    return Rights(
+        login,
+        superuser,
+        frozenset(foreign(name) for name, member, _ in roles if member),
+        frozenset(foreign(name) for name, _, _ in roles),
+        frozenset(text(name) for (name,) in trusted),
+        frozenset(foreign(name) for name, _, super_ in roles if super_),
+    )
+
+
+def owners_rights(options: Mapping[str, str]) -> Rights | None:
+    """What the login may, where the database that these options lead to is its own; None where it is another role's, who restores it.
+    Raises BackupFailed."""
+    with connection_of(options, autocommit=True) as connection:
+        with worded():
+            row = connection.execute(_OWNER.encode(), [options["dbname"]]).fetchone()
+        return rights_of(connection) if row and row[0] == row[1] else None
 
 
 def refuse_other_locale(live: Sequence[Any], copy: Sequence[Any] | None) -> None:

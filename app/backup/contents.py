@@ -1,6 +1,6 @@
-"""What an archive holds that this login cannot put back as it was, told from its table of contents before anything is stopped.
+"""What an archive holds that this login cannot put back as it was, told from its table of contents when it is made and before anything is stopped.
 
-Called by `app.backup.restore` with the list of `pg_restore --list`: number; oids; kind, schema, name, owner. Pure.
+Called by `app.backup.upload` and `app.backup.restore` with the list of `pg_restore --list`: number; oids; kind, schema, name, owner. Pure.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ _NOT_OWNED: Final = (
     "BLOB METADATA ",
 )
 _OF_ANY: Final = "pg_database_owner"
-_SHOWN, _LONGEST = 5, 80
+_PUBLIC: Final = "SCHEMA - public"
+_SHOWN, _LONGEST, _SHORT = 5, 180, 60
 
 
 @dataclass(frozen=True, slots=True)
 class Rights:
-    """What the login may. `member` are the roles whose rights it has, `roles` all of the server, `trusted` the extensions that an owner may
-    make."""
+    """What the login may. `member` are the roles whose rights it has, `roles` all of the server, `superusers` those that nobody locks out,
+    `trusted` the extensions that an owner may make."""
 
     login: str
     superuser: bool
     member: frozenset[str]
     roles: frozenset[str]
     trusted: frozenset[str]
+    superusers: frozenset[str] = frozenset()
 
 
 def cannot(listing: str, rights: Rights, *, privileges: bool) -> str:
@@ -72,13 +74,22 @@ def _not_made(entries: list[str], rights: Rights, privileges: bool) -> Iterator[
 
 
 def _of_others(entries: list[str], rights: Rights) -> Iterator[str]:
-    """What belongs to another role of this server: it would be the login's, and that role be locked out."""
+    """What belongs to another role of this server: it would be the login's, and that role be locked out. The schema `public` belongs to a superuser
+    in each database that was made before PostgreSQL 15, and to the login in each new one."""
+    found: dict[str, list[str]] = {}
     for rest in entries:
-        _, owner = _name_and_owner(rest)
+        name, owner = _name_and_owner(rest)
         if rest.startswith((*_NOT_OWNED, "DEFAULT ACL ", "EXTENSION ")) or owner == _OF_ANY:
             continue
+        if name == _PUBLIC and owner in rights.superusers:
+            continue
         if owner in rights.roles and owner != rights.login:
-            yield f"what belongs to {owner}"
+            found.setdefault(owner, []).append(name)
+    for owner, names in found.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        to = _OF_ANY if names[0] == _PUBLIC else "the login"
+        first = bounded(names[0].replace(" - ", " "), _SHORT)
+        yield f"what belongs to {bounded(owner, _SHORT)} ({first}{more}; ALTER ... OWNER TO {to})"
 
 
 def _name_and_owner(rest: str) -> tuple[str, str]:

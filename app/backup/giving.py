@@ -25,10 +25,11 @@ _SETTINGS: Final = """
     WHERE d.datname = %s ORDER BY r.rolname NULLS FIRST
 """
 _ALIKE: Final = """
-    SELECT DISTINCT d.datdba, (SELECT array_agg(a::text ORDER BY a::text)
-        FROM aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) a WHERE a.grantee <> d.datdba)
+    SELECT DISTINCT d.datdba, (SELECT array_agg(g::text ORDER BY g::text) FROM (
+        SELECT a.grantee, a.privilege_type, bool_or(a.is_grantable)
+        FROM aclexplode(COALESCE(d.datacl, acldefault('d', d.datdba))) a WHERE a.grantee <> d.datdba GROUP BY 1, 2) g)
     FROM pg_database d WHERE d.datname IN (%s, %s)
-"""
+"""  # whoever gave a right: those that somebody handed on are the owner's to give in the copy
 _LISTS: Final = frozenset(
     {"search_path", "session_preload_libraries", "local_preload_libraries", "temp_tablespaces"}
 )

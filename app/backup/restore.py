@@ -95,6 +95,7 @@ def _rehearse(parts: Restoring, means: tuple[Pipes, Bucket], copy: Beside) -> st
     order, (pipes, bucket) = parts.order, means
     if not copy.may_create:
         raise BackupFailed("the login may not make a database (CREATEDB)", code="no_right")
+    copy.refuse_no_writes()
     copy.refuse_foreign()
     copy.refuse_place()
     copy.refuse_powers()
@@ -124,6 +125,7 @@ def _restore(work: _Work, entry: Options, logins: Logins) -> str:
     order, copy = work.parts.order, work.copy
     if copy.mark == order.mark:
         return f"{order.copy} was restored and validated already"
+    copy.refuse_no_writes()
     copy.refuse_foreign()
     copy.refuse_place()
     copy.refuse_powers()

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from app.backup.beside import owners_rights
 from app.backup.bucket import Bucket, Counted, written
+from app.backup.contents import cannot
 from app.backup.counting import counting
 from app.backup.failure import BackupFailed
 from app.backup.logins import Logins, client_version, pod_login
@@ -66,12 +68,13 @@ def back_up(parts: Parts) -> str:
                     manifest = stored.make(client, dumping)
                 if order.scratch:
                     _try_restore(stored, complete, logins, manifest)
+                against = _against_restore(stored, complete)
                 stored.publish(manifest)
             finally:
                 with suppress(BackupFailed):  # what is left there is told apart from a backup by its key
                     bucket.discard(order.incomplete)
         removed = prune(bucket, order, parts.clock.now(), manifest)
-    return _words(parts, manifest, removed)
+    return "; ".join(part for part in (_words(parts, manifest, removed), against) if part)
 
 
 class _Stored:
@@ -86,6 +89,13 @@ class _Stored:
         which `dumping` logs in, holds its locks."""
         order, clock, source = self.parts.order, self.parts.clock, self._source
         started, snapshot, size = clock.now(), source.snapshot(), source.size
+        # Before the dump: this session has nothing to say meanwhile, and who is silent for so long may be forgotten on the way.
+        of_server = {
+            "system": source.system,
+            "name_digest": digest([source.name]),
+            "server": source.version[1],
+            "locale": source.locale,
+        }
         own = {**dumping, "application_name": APPLICATION}
         with counting(own, snapshot, dumping["application_name"]) as rows:
             dump = self._told("dumped", self.pipes.dump(order.form, snapshot))
@@ -102,16 +112,13 @@ class _Stored:
             "version": 1,
             "name": order.name,
             "database": in_one_line(str(order.database), _LONGEST),
-            "system": source.system,
-            "name_digest": digest([source.name]),
             "form": order.form.value,
             "sha256": self._counted.sha256,
             "bytes": self._counted.size,
-            "server": source.version[1],
             "client": client,
             "rows": tables,
             "database_bytes": size,
-            "locale": source.locale,
+            **of_server,
             "started": started.isoformat(),
             "uploaded": uploaded.isoformat(),
             "asked_by": in_one_line(self.parts.environment.get(ASKED_BY, ""), _LONGEST),
@@ -122,6 +129,10 @@ class _Stored:
     def blocks(self) -> Iterator[bytes]:
         """The dump once more, as it is in the bucket."""
         return self._again("restored")
+
+    def listing(self) -> str:
+        """The archive's table of contents."""
+        return self.pipes.listing(unpacked(self._again("listed")))
 
     def publish(self, manifest: dict[str, Any]) -> None:
         """From here on it counts."""
@@ -178,6 +189,20 @@ def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: d
             f"the restored copy differs in {len(wrong)} tables, {wrong[0]} for one", code="differs"
         )
     manifest["restored"] = True
+
+
+def _against_restore(stored: _Stored, complete: Options) -> str:
+    """What a rehearsal will find in this archive against its restore, told on the day on which somebody can still mend it. A backup with it is
+    as good."""
+    if stored.parts.order.form is not Form.CUSTOM:
+        return ""
+    try:
+        if (rights := owners_rights(complete)) is None:
+            return ""
+        found = cannot(stored.listing(), rights, privileges=True)
+    except BackupFailed:  # a look that failed is found by the rehearsal
+        return ""
+    return f"a restore would refuse it as it is: {found}" if found else ""
 
 
 def _words(parts: Parts, manifest: Mapping[str, Any], removed: str) -> str:

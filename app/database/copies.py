@@ -29,6 +29,7 @@ from app.domain.copies import (
     replicating,
     subscribed,
     subscription,
+    template,
     waiting_slot,
 )
 from app.domain.database import APPLICATION, OURS, DatabaseAddress
@@ -59,6 +60,11 @@ POWERS: Final[LiteralString] = f"""
 """
 """What SQL of this login may do as a superuser's may. A member by whatever way and with whatever option counts: SET ROLE is a statement
 too, and who may grant a role may grant it to itself."""
+WRITES: Final[LiteralString] = """
+    SELECT pg_is_in_recovery(),
+        EXISTS (SELECT FROM pg_settings WHERE name = 'default_transaction_read_only' AND reset_val = 'on')
+"""
+"""Whether the server takes none, and whether sessions of the login begin so that they write nothing, whatever was set in this one."""
 WAL: Final[LiteralString] = """
     SELECT 'slot', slot_name::text FROM pg_replication_slots WHERE NOT active AND restart_lsn IS NOT NULL
     UNION ALL
@@ -73,8 +79,9 @@ DATABASES: Final[LiteralString] = f"""
     SELECT {raw("d.datname")}, CASE WHEN has_database_privilege(d.oid, 'CONNECT') THEN pg_database_size(d.oid) END,
         {raw("shobj_description(d.oid, 'pg_database')")}, pg_has_role(d.datdba, 'USAGE'), d.datallowconn,
         d.oid::bigint, {raw("pg_get_userbyid(d.datdba)")}, d.datconnlimit
-    FROM pg_database d WHERE NOT d.datistemplate ORDER BY 1
+    FROM pg_database d WHERE d.datname NOT IN ('template0', 'template1') ORDER BY 1
 """
+"""All but the server's own: one that somebody made a template (IS_TEMPLATE) has rows, clients and a name like any other."""
 CLIENTS: Final[LiteralString] = f"""
     SELECT {raw("datname")}, {raw("application_name")}, count(*) FROM pg_stat_activity
     WHERE COALESCE(backend_type, 'client backend') = 'client backend' AND datname IS NOT NULL AND usesysid IS NOT NULL
@@ -111,6 +118,8 @@ HELD: Final[LiteralString] = f"""
     SELECT d.datname, CASE WHEN s.subenabled THEN 'subscribed' ELSE 'subscription' END, s.subname
     FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid
     UNION ALL
+    SELECT d.datname, 'template', d.datname FROM pg_database d WHERE d.datistemplate
+    UNION ALL
     SELECT a.datname, 'worker', a.backend_type || COALESCE(' of ' || a.usename, '')
     FROM pg_stat_activity a
     WHERE a.datname IS NOT NULL AND a.backend_type NOT IN ('client backend', 'autovacuum worker', 'parallel worker')
@@ -129,6 +138,7 @@ _IN_THE_WAY: Final[Mapping[str, Callable[[str], str]]] = {
 _LEFT_BEHIND: Final[Mapping[str, Callable[[str], str]]] = {
     "slot": waiting_slot,
     "subscription": subscription,
+    "template": template,
 }
 END: Final[LiteralString] = f"""
     SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a JOIN pg_roles r ON r.oid = a.usesysid
@@ -157,6 +167,7 @@ class PostgresCopies:
             ):
                 await conn.execute(_AS_LOGIN)
                 ((version, major, superuser, may_create, login),) = await _rows(conn, LOGIN)
+                ((standby, read_only),) = await _rows(conn, WRITES)
                 powers, wal = await _rows(conn, POWERS), await _rows(conn, WAL)
                 rows = await _rows(conn, DATABASES)
                 sessions = await _rows(conn, CLIENTS, values)
@@ -167,7 +178,8 @@ class PostgresCopies:
                     await _rows(conn, HELD, ()),
                 )
                 login_is = (superuser, may_create, found, login, powers_of(powers))
-                return Server(text(version), int(major), options["dbname"], *login_is, _wal(wal))
+                no = no_writes(standby, read_only)
+                return Server(text(version), int(major), options["dbname"], *login_is, _wal(wal), no)
         except FAULTS as error:
             raise failed(at, error) from None
 
@@ -283,6 +295,15 @@ async def _why_in_use(conn: Connection, names: Sequence[str]) -> str:
     if found := [words for name in names for words in _held(held, name, _IN_THE_WAY)]:
         return f"a database cannot get another name while in it is {'; '.join(found)}"
     return "a session could not be ended in time, or may not be ended by this login"
+
+
+def no_writes(standby: bool, read_only: bool) -> str:
+    """Why nothing can be restored to this server by this login, by what `WRITES` found; empty when it can."""
+    if standby:
+        return "the server is a standby and takes no writes: name the primary as the host"
+    if read_only:
+        return "sessions of the login write nothing (default_transaction_read_only is on): ALTER ROLE ... SET default_transaction_read_only = off"
+    return ""
 
 
 def powers_of(rows: Sequence[tuple[Any, ...]]) -> tuple[str, ...]:

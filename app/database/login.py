@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
@@ -22,6 +23,9 @@ Options = dict[str, str]
 
 _ORDER = tuple(Tls)
 _PORT = "5432"
+_ALIVE: Final = {"keepalives_idle": "60", "keepalives_interval": "15", "keepalives_count": "6"}
+"""What is between us and the server (kube-proxy, a NAT, a balancer) forgets connections that are silent for some minutes, and nobody hears of
+that: a session waits in silence for a statement of an hour, or for the dump of another one. The system's own would first speak after two hours."""
 _KNOWS_AUTHENTICATION = 160_000
 """The version of libpq from which a client may say how it lets itself be asked for its password."""
 
@@ -52,7 +56,7 @@ def login_of(values: Mapping[str, str], at: DatabaseAddress) -> Options:
         "user": given["user"],
         "password": given["password"],
     }
-    return {**login, **_encryption(tls), "application_name": APPLICATION, "gssencmode": "disable"}
+    return {**login, **_encryption(tls), **_ALIVE, "application_name": APPLICATION, "gssencmode": "disable"}
 
 
 @contextmanager

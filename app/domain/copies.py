@@ -56,6 +56,11 @@ def subscribed(name: str) -> str:
     return f"the worker of the subscription {quoted} (ALTER SUBSCRIPTION {quoted} DISABLE stops it)"
 
 
+def template(name: str) -> str:
+    """What is left behind: that databases are made from this one (IS_TEMPLATE)."""
+    return f"that it is a template, which keeps it from being dropped (ALTER DATABASE {sql_name(name)} IS_TEMPLATE false)"
+
+
 def subscription(name: str) -> str:
     """What is left behind: a subscription that is disabled."""
     quoted = sql_name(name)
@@ -131,7 +136,8 @@ class Wal:
 class Server:
     """One look at the server. `database` is the name that the address leads to, whether there is such a database or not; `superuser` and
     `may_create` are the login's, whose role is `login`; `powers` are those of it, its own or those of roles that it is a member of, by which
-    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log."""
+    SQL may do what only a superuser's should, or leave behind who may. `wal` is what it keeps of its log; `no_writes` says why nothing can be
+    written to it, empty when it can."""
 
     version: str
     major: int
@@ -142,6 +148,7 @@ class Server:
     login: str = ""
     powers: tuple[str, ...] = ()
     wal: Wal = Wal()
+    no_writes: str = ""
 
     def find(self, name: str) -> Found | None:
         """The database of this name."""

@@ -156,6 +156,8 @@ def _told(server: Server) -> Finding:
 
 def rights_obstacle(server: Server, *, superuser: bool) -> str:
     """Why this login cannot, or should not, restore; empty when it may."""
+    if server.no_writes:
+        return server.no_writes
     if server.superuser and not superuser:
         return (
             "the login is a superuser: a dump that it restores could run programs on the server; name the Secret of an owner that "

@@ -28,7 +28,7 @@ CANARY = "c4nary-p4ssword"
 
 @dataclass
 class Recovery:
-    """A database of a plain owner with a backup in a folder; `run` makes the pod of a restore, which has so many `seconds`."""
+    """A database of a plain owner with a backup in a folder, which `told` this; `run` makes the pod of a restore, which has so many `seconds`."""
 
     url: str
     owner: str
@@ -37,6 +37,7 @@ class Recovery:
     manifest: dict[str, Any]
     runs: int = 0
     seconds: float = 120
+    told: str = ""
 
     @property
     def live(self) -> str:
@@ -139,7 +140,7 @@ def backed_up(url: str, folder: Path, as_owner: Sequence[str], as_superuser: Seq
     found = planned(url, owner, folder)
     ended = found.backup_pod.run()
     assert ended.codes["upload"] == 0, ended.printed
-    return found.published()
+    return replace(found.published(), told=ended.words)
 
 
 def planned(url: str, owner: str, folder: Path) -> Recovery:

@@ -106,10 +106,26 @@ def test_a_database_without_an_encoding_is_backed_up_and_restored(
         assert code == 0, words_said
 
 
+def test_a_login_whose_sessions_write_nothing_is_told_by_the_rehearsal(make: Make) -> None:
+    """Else the restore found it, after two people had agreed to it."""
+    made = make(*STOCK, admin=("ALTER ROLE {owner} SET default_transaction_read_only = on",))
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert (code, "SET default_transaction_read_only = off" in words, made.copies) == (1, True, [])
+
+
 REFUSED = {
     "a table of another role": (
         ("CREATE TABLE others (a int)", "GRANT SELECT ON others TO {owner}"),
-        "what belongs to tester",
+        "what belongs to tester (TABLE public others; ALTER ... OWNER TO the login)",
+    ),
+    "the schema public of another role": (
+        (
+            "CREATE ROLE pub_{live}",
+            "ALTER SCHEMA public OWNER TO pub_{live}",
+            "GRANT ALL ON SCHEMA public TO {owner}",
+        ),
+        "(SCHEMA public; ALTER ... OWNER TO pg_database_owner)",
     ),
     "an event trigger": (
         (
@@ -141,6 +157,18 @@ def test_the_rehearsal_names_what_the_owner_cannot_put_back(make: Make, what: st
     assert (code, made.copies) == (1, [])
     assert "cannot put back as it was: " in words
     assert named in words
+    assert (named in made.told, "a restore would refuse it as it is: " in made.told) == (True, True)
+
+
+def test_a_schema_public_of_a_superuser_is_restored_as_it_is_given_to_every_new_database(make: Make) -> None:
+    """As in each database that was made before PostgreSQL 15, and that pg_upgrade took along."""
+    made = make(
+        *STOCK, admin=("ALTER SCHEMA public OWNER TO tester", "GRANT ALL ON SCHEMA public TO {owner}")
+    )
+    assert "would refuse" not in made.told
+    for phase in Phase:
+        code, words = made.run(phase)
+        assert code == 0, words
 
 
 def test_what_the_owner_can_put_back_is_not_refused(make: Make) -> None:
@@ -149,6 +177,13 @@ def test_what_the_owner_can_put_back_is_not_refused(make: Make) -> None:
         "CREATE EXTENSION hstore",
         "CREATE PUBLICATION pub FOR TABLE stock",
         "ALTER DEFAULT PRIVILEGES GRANT SELECT ON TABLES TO PUBLIC",
+        admin=(
+            "CREATE ROLE a_{live}",
+            "CREATE ROLE b_{live}",
+            "GRANT CONNECT ON DATABASE {live} TO a_{live} WITH GRANT OPTION",
+            "SET ROLE a_{live}",
+            "GRANT CONNECT ON DATABASE {live} TO b_{live}",
+        ),
     )
     assert made.run(Phase.REHEARSE)[0] == 0
     code, words = made.run(Phase.RESTORE)

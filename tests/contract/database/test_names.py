@@ -190,6 +190,26 @@ async def test_a_role_that_a_setting_gives_the_login_changes_nothing(place: Plac
     assert await place.names() == {"live": (MARK, True), "kept": ("", False)}
 
 
+async def test_a_template_is_a_database_like_any_other_and_told_as_what_cannot_be_dropped(
+    place: Place,
+) -> None:
+    """It was told that there is none, so nobody saved it first."""
+    live = place.exchange.live
+    with _admin(place, "postgres") as conn:
+        conn.execute(sql.SQL("ALTER DATABASE {} IS_TEMPLATE true").format(sql.Identifier(live)))
+    (told,) = (await _live(place)).left_behind
+    assert "that it is a template" in told
+    await place.rename(place.exchange.forth, place.exchange.kept)
+    assert await place.names() == {"live": (MARK, True), "kept": ("", False)}
+    seen = await place.copies.look(place.cluster, place.exchange.at, place.exchange.entry)
+    kept = seen.find(place.exchange.kept)
+    assert kept is not None
+    with _admin(place, "postgres") as conn:
+        for statement in (*_typed(kept.left_behind[0]), drop_command(kept.name)):
+            conn.execute(statement.encode())
+    assert await place.names() == {"live": (MARK, True)}
+
+
 async def test_a_database_that_was_closed_is_so_again_after_an_undo(place: Place) -> None:
     await place.rename(place.exchange.forth, place.exchange.kept)
     await place.rename(place.exchange.back, *replace(place.exchange, was_closed=True).closed_back)

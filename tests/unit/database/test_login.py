@@ -89,3 +89,11 @@ async def test_promise_12_the_end_of_a_password_is_taken_for_no_host_of_a_cache(
 def test_what_a_host_can_be_is_one(there: str, host: str, port: str) -> None:
     found = login_of({"url": f"postgresql://web:p%40w@{there}/shop"}, _at())
     assert (found["host"], found["port"], found["password"]) == (host, port, "p@w")
+
+
+def test_a_connection_that_waits_in_silence_is_kept_alive_for_whatever_is_between() -> None:
+    """A balancer forgets it after 240 s, and both its ends wait for ever, or lose what an hour of work was for."""
+    found = login_of({"url": "postgresql://web:pw@db/shop"}, _at())
+    silent = int(found["keepalives_idle"])
+    dead = silent + int(found["keepalives_interval"]) * int(found["keepalives_count"])
+    assert (0 < silent <= 120, silent < dead <= 240) == (True, True)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from app.backup.order import new_name, safe_name
+from app.database.copies import no_writes
 from app.domain.backups import Stored
 from app.domain.copies import Exchange, Found, Server
 from app.domain.database import DatabaseAddress
@@ -253,6 +254,9 @@ SERVER = Server("16.4", 16, "live", superuser=False, may_create=True, databases=
             "live cannot get another name: in it is the prepared transaction shop-1 (end it)",
         ),
         (replace(SERVER, databases=()), False, ""),
+        (replace(SERVER, no_writes=no_writes(standby=True, read_only=False)), False, "name the primary"),
+        (replace(SERVER, no_writes=no_writes(standby=False, read_only=True)), True, "_read_only = off"),
+        (replace(SERVER, no_writes=no_writes(standby=False, read_only=False)), False, ""),
     ],
 )
 def test_a_login_that_should_not_or_cannot_restore_is_refused(
