@@ -34,21 +34,25 @@ class TooDear(Exception):
 
 
 @dataclass(slots=True)
-class _Bound:
+class Bound:
+    """What may still be spent under `work_bounded`, and what was."""
+
     left: int
     hides: bool
+    spent: int = 0
 
 
-_BOUND: ContextVar[_Bound | None] = ContextVar("bound of the work on texts", default=None)
+_BOUND: ContextVar[Bound | None] = ContextVar("bound of the work on texts", default=None)
 
 
 @contextmanager
-def work_bounded(most: int, *, hides: bool) -> Iterator[None]:
+def work_bounded(most: int, *, hides: bool) -> Iterator[Bound]:
     """All looks at texts that are made inside may cost so many units together (`Effort`), whoever asks for them. What exceeds that is hidden
     where it `hides`; else it is not done, and TooDear tells so."""
-    token = _BOUND.set(_Bound(most, hides))
+    bound = Bound(most, hides)
+    token = _BOUND.set(bound)
     try:
-        yield
+        yield bound
     finally:
         _BOUND.reset(token)
 
@@ -65,6 +69,7 @@ def affordable(number: int) -> bool:
     if bound is None:
         return True
     bound.left -= number
+    bound.spent += number
     if bound.left < 0 and not bound.hides:
         raise TooDear
     return bound.left >= 0

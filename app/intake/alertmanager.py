@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any
 
 from app.domain.alert import Alert, AlertStatus, Delivery, RejectedAlert, Source
+from app.domain.effort import affordable
 from app.domain.errors import BadInput
 from app.domain.free_text import cut_raw, one_line
 from app.domain.json import beginning, canonical
@@ -47,6 +48,7 @@ _EFFORT, _EFFORT_ANYWAY, _BYTES_OF_ONE, _EFFORT_OF_ALERT = 250_000, 2_000, 3, 50
 """What may be spent on hiding secrets in the texts of a body, at most and whatever its length, and in an alert whatever its length; bytes and
 characters that allow one more. Alerts as Alertmanager sends them need 20 or less each; lines of logs and traces need one for each three characters or
 more, up to ten."""
+_ITEMS_FOR_ONE = 4  # alerts, whatever is in them
 UNREAD_NOTES = "unread_annotations"
 """An annotation that says how many others were not taken."""
 _SHOWN_FIRST = ("summary", "title", "message")
@@ -80,6 +82,9 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     alerts: list[Alert] = []
     rejected: list[RejectedAlert] = []
     more, cut = 0, max(0, len(items) - MAX_ALERTS)
+    affordable(
+        len(items) // _ITEMS_FOR_ONE
+    )  # a few bytes may be thousands, whether anything is searched in them or not
     left = min(_EFFORT, _EFFORT_ANYWAY + len(body) // _BYTES_OF_ONE)
     for index in range(min(len(items), MAX_ALERTS)):
         item, items[index] = items[index], None  # freed one by one, not all in one go

@@ -21,6 +21,7 @@ _AT_ONCE = 4
 _IDLE = 700  # more connections than the service keeps
 _SLOW = 200
 _CHUNKED = 20  # connections with chunks of one byte
+_DEAR = 40  # connections with short bodies of dear texts
 
 
 @dataclass(frozen=True)
@@ -232,6 +233,15 @@ async def texts_full_of_secrets(victim: Victim) -> None:
     await _together(*(_send(victim, [request]) for _ in range(_AT_ONCE)))
 
 
+async def dear_texts(victim: Victim) -> None:
+    """Short bodies on many connections, each with texts that take far longer to look through than others of their length."""
+    text = "passw\u200bord=a <password>failed to verify token 'a' curl -u \"a:b\" "
+    rejected = json.dumps({"version": "4", "alerts": [text * 2] * 150}).encode()
+    notes = [{**_alert(n), "annotations": {"a": text * 2}} for n in range(30)]
+    requests = [victim.post(rejected), victim.post(bodies.message(notes))]
+    await _together(*(_send(victim, requests[n % 2 :]) for n in range(_DEAR)))
+
+
 async def rejected_items(victim: Victim) -> None:
     """A mebibyte of alerts none of which can be understood, as many as a body may have."""
     item = {"status": "odd", "labels": {"a": "password=x"}, "pad": "token=" * 22}
@@ -268,6 +278,7 @@ ATTACKS: Mapping[str, Callable[[Victim], Awaitable[None]]] = {
     "chunks of one byte": one_byte_chunks,
     "requests sent ahead": sent_ahead,
     "deep and wide bodies": deep_and_wide_bodies,
+    "short bodies of dear texts": dear_texts,
     "1 MiB of rejected items": rejected_items,
     "16 MiB of structure": largest_bodies,
     "16 MiB of secrets": texts_full_of_secrets,

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
 import pytest
 
 from app.domain.alert import Delivery, Source
+from app.domain.effort import spend
 from app.domain.errors import TryLater
 from app.intake import alertmanager, manual, orchestration
+from app.web import long_bodies
 from app.web.long_bodies import LongBodies
 from app.web.problems import status_of
 from tests.bench.bodies import alert, message
@@ -174,17 +178,80 @@ async def test_ten_thousand_ordinary_alerts_are_taken(rig: Rig) -> None:
 DEAR = "['sh','-c','redis-cli -a  ping']|\n property \"auth.token\" holds ``, which is not a UR%22"
 
 
+def dear(first: int = 0) -> bytes:
+    """A short body whose texts take long to look through."""
+    notes = {"annotations": {f"{DEAR}{n}": "x" for n in range(100)}}
+    body = message([{**alert(first + number, "2026-03-04T10:00:00Z"), **notes} for number in range(2)])
+    assert len(body) < 32 * 1024
+    return body
+
+
 async def test_a_short_body_whose_texts_take_long_to_look_through_is_parsed_beside_the_event_loop(
     rig: Rig, threads: list[str]
 ) -> None:
     """It is begun on the loop and given up there; the answer is the same."""
-    notes = {"annotations": {f"{DEAR}{n}": "x" for n in range(100)}}
-    body = message([{**alert(number, "2026-03-04T10:00:00Z"), **notes} for number in range(2)])
-    assert len(body) < 32 * 1024
     async with rig.client("ingest") as http:
-        assert (await http.post(PATH, content=body)).status_code == 202
+        assert (await http.post(PATH, content=dear())).status_code == 202
     here = threading.current_thread().name
     assert [name == here for name in threads] == [True, False]
+
+
+async def test_of_a_sender_of_dear_bodies_one_is_begun_on_the_event_loop_until_it_has_sent_cheap_ones_for_a_while(
+    rig: Rig, threads: list[str]
+) -> None:
+    here, cheap = threading.current_thread().name, long_bodies._ANEW
+    async with rig.client("ingest") as http:
+        answers = await asyncio.gather(*(http.post(PATH, content=dear(10 * n)) for n in range(6)))
+        assert {a.status_code for a in answers} == {202}
+        assert [name == here for name in threads].count(True) == 1
+        threads.clear()
+        for _ in range(cheap + 1):
+            assert (await http.post(PATH, content=SHORT)).status_code == 202
+    assert [name == here for name in threads] == [*[False] * cheap, True]
+
+
+async def test_of_bodies_that_come_in_one_moment_few_are_read_in_each_round_of_the_event_loop() -> None:
+    """None of them is dear, and whoever else is to be answered has a turn between them; what one sender has sent keeps no other's waiting."""
+    places, rounds, found = LongBodies(), 0, list[tuple[str, int]]()
+
+    async def others() -> None:
+        nonlocal rounds
+        while True:
+            rounds += 1
+            await asyncio.sleep(0)
+
+    def parse(name: str) -> None:
+        spend(None, long_bodies.MAX_ON_LOOP // 4)
+        found.append((name, rounds))
+
+    everybody = asyncio.ensure_future(others())
+    senders = ["bad"] * 20 + ["good"]
+    await asyncio.gather(*(places.read(name, b"", lambda name=name: parse(name)) for name in senders))  # type: ignore[misc]
+    everybody.cancel()
+    most = max(Counter(at for _, at in found).values())
+    assert most * long_bodies.MAX_ON_LOOP // 4 <= long_bodies._ROUND
+    assert [name for name, _ in found].index("good") < 5
+
+
+async def test_who_stops_waiting_for_a_body_leaves_its_place_taken_as_long_as_it_is_read() -> None:
+    """Nobody can end a thread: else as many would run as there are senders who go away."""
+    places, begun, goes_on = LongBodies(patience=0.05), threading.Event(), threading.Event()
+    long = b" " * 100_000
+
+    def slow() -> None:
+        begun.set()
+        assert goes_on.wait(60)
+
+    gone = asyncio.ensure_future(places.read("bad", long, slow))
+    await asyncio.to_thread(begun.wait, 60)
+    gone.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await gone
+    try:
+        with pytest.raises(TryLater):
+            await places.read("good", long, lambda: None)
+    finally:
+        goes_on.set()
 
 
 async def test_an_order_whose_params_take_long_to_look_through_is_parsed_beside_the_event_loop(
