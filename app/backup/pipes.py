@@ -20,8 +20,8 @@ from typing import Self, TextIO
 from app.backup.failure import BackupFailed
 from app.backup.order import Form
 from app.backup.over import OVER, TOLD_TO_END, WORK
-from app.backup.words import without_rows
-from app.domain.database import NO_ROOM
+from app.backup.words import LIMIT, without_rows
+from app.domain.database import LIMITED, NO_ROOM
 
 _TURNS = 9_000
 """Looks, ten a second, for the other container: it may wait for its image all that time."""
@@ -175,6 +175,7 @@ class Pipes:
         if code != "0":
             words = self._words()
             kind = "disk_full" if words.startswith(f": {NO_ROOM}") else f"{program}_failed"
+            kind = LIMITED if words.endswith(LIMIT) else kind
             raise BackupFailed(f"{program} ended with exit code {code}{words}", code=kind)
 
     def _words(self) -> str:

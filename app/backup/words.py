@@ -58,7 +58,7 @@ _FORMS: Final = tuple(
         r"terminating connection because of crash of another server process",
         r"the database system is (?:starting up|shutting down|in recovery mode|not (?:yet )?accepting connections)",
         r"out of (?:shared )?memory|deadlock detected|password authentication failed|no pg_hba\.conf entry",
-        r"remaining connection slots are reserved|sorry, too many clients already|too many connections for",
+        r"remaining connection slots are reserved|sorry, too many clients already",
         rf"unrecognized configuration parameter {_N}",
         r"cannot execute [A-Z ]+ in a read-only transaction",
         r"cannot import a snapshot from a different database",
@@ -82,10 +82,12 @@ _FULL: Final = re.compile(
     r"could not write (?:block \d+ of |to )?temporary file: No space left on device|"
     r"could not write init file"  # of a session that begins: PostgreSQL ends it so when the file could not be closed
 )
+LIMIT: Final = "its CONNECTION LIMIT has to leave four for a backup, beside those of the application"
 _WITH_A_WAY: Final = {
     re.compile(rf"query would be affected by row-level security policy for table {_N}"): (
         "the login would see only some of its rows: give it BYPASSRLS, or take FORCE ROW LEVEL SECURITY from the table"
     ),
+    re.compile(r"too many connections for (?:role|database)\b"): LIMIT,
 }
 """Forms that hold no row, with what they mean and what to do."""
 _COMMAND: Final = re.compile(

@@ -56,7 +56,22 @@ def _without(text: str, password: str) -> str:
 
 _LOGIN = re.compile(
     r"authentication failed|no password supplied|no pg_hba\.conf entry|pg_hba\.conf rejects|role \"[^\"]*\" does not exist|not permitted to log in"
-    r"|database \"[^\"]*\" does not exist|permission denied for database"
+    r"|permission denied for database"
+)
+_REFUSED: Final = (
+    (
+        re.compile(r"database \"[^\"]*\" does not exist|no such database"),
+        "is not there: the server has no database of this name (CREATE DATABASE makes it, or REMEDIATOR_DATABASE_URL names another one)",
+    ),
+    (
+        re.compile(r"too many connections for (?:role|database)"),
+        "has as many connections as its role or database may (CONNECTION LIMIT)",
+    ),
+    (re.compile(r"is not currently accepting connections"), "is closed (ALLOW_CONNECTIONS false)"),
+    (
+        re.compile(r"too many clients already|remaining connection slots are reserved"),
+        "has no free connection (max_connections of the server)",
+    ),
 )
 _AWAY = re.compile(
     r"connection (?:failed|refused|timeout|to server)|could not (?:connect|receive data|translate)|failed to resolve|timeout expired"
@@ -68,6 +83,8 @@ _AWAY = re.compile(
 def not_begun(said: str, state: str) -> str:
     """What a server or a driver says of a connection that did not come about, in words; empty for another fault. `state` is its SQLSTATE."""
     said = said[:4_000]
+    if found := next((words for pattern, words in _REFUSED if pattern.search(said)), ""):
+        return found
     if state[:2] == "28" or _LOGIN.search(said):
         return "refused the login"
     return "cannot be reached" if _AWAY.search(said) else ""

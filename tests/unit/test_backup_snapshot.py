@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.backup import upload
+from app.backup.bucket import Counted
 from app.backup.failure import BackupFailed
 from app.backup.order import Form, Keep, Order, Place
 from app.domain.database import DatabaseAddress
@@ -32,9 +33,9 @@ class Source:
 
 
 class Bucket:
-    def put(self, key: str, blocks: Iterable[bytes], size: int) -> upload.Counted:
+    def put(self, key: str, blocks: Iterable[bytes], size: int) -> Counted:
         del key, size
-        counted = upload.Counted()
+        counted = Counted()
         list(counted.through(blocks))
         return counted
 

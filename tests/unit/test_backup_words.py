@@ -47,6 +47,14 @@ TOLD = {
     f'pg_restore: error: could not execute query: ERROR:  character with byte sequence 0xe2 in encoding "UTF8" {ROW}\n': (
         "pg_restore: error: could not execute query: ERROR: character with byte sequence"
     ),
+    'pg_dump: error: connection to server at "127.0.0.1", port 5432 failed: FATAL:  too many connections for role "owner"\n': (
+        'pg_dump: error: connection to server at "127.0.0.1", port 5432 failed: FATAL: too many connections for role; '
+        "its CONNECTION LIMIT has to leave four for a backup, beside those of the application"
+    ),
+    'pg_dump: error: connection to server at "127.0.0.1", port 5432 failed: FATAL:  too many connections for database "shop"\n': (
+        'pg_dump: error: connection to server at "127.0.0.1", port 5432 failed: FATAL: too many connections for database; '
+        "its CONNECTION LIMIT has to leave four for a backup, beside those of the application"
+    ),
     "pg_restore: error: could not read from input file: end of file\n": (
         "pg_restore: error: could not read from input file: end of file"
     ),
