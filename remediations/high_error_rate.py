@@ -12,7 +12,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
-from app.domain.loads import beside_at_limit
+from app.domain.loads import beside_at_limit, hot_pod
 from app.domain.onset import Since
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
@@ -373,11 +373,12 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
     why = f"capacity problem: {'; '.join(signs)}"
     step = act(SCALE_UP, why, scale(scene.workload, params.scale_to), open_task=task)
-    unmeasured = "" if limited or helper.names else not_measured(others, measures)
+    hot = "" if limited else hot_pod(diagnosis, params.cpu_high)
+    unmeasured = "" if limited or helper.names or hot else not_measured(others, measures)
     starts = perhaps_never_up(diagnosis) if late else beside
     judged = _release_judged(diagnosis, errors)
     doubts = against_more(diagnosis, strained=bool(limited), own_release_judged=judged)
-    return asking(step, helper.doubt, unmeasured, cause.perhaps, starts, *doubts)
+    return asking(step, hot, helper.doubt, unmeasured, cause.perhaps, starts, *doubts)
 
 
 def _release_judged(diagnosis: Diagnosis, errors: Errors) -> bool:

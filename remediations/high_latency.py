@@ -14,7 +14,7 @@ from dataclasses import replace
 from pydantic import Field
 
 from app.domain.evidence import Diagnosis, Finding
-from app.domain.loads import Beside, beside_at_limit, held_back
+from app.domain.loads import Beside, beside_at_limit, held_back, hot_pod
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
@@ -212,6 +212,7 @@ def _doubts(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> li
     possible = "" if first.code is CauseCode.SERVICE_PORT else first.perhaps
     if (beside := _beside(params, diagnosis)).names:
         unseen = f"{beside.text}; {beside.doubt}"
+    unseen = hot_pod(diagnosis, params.cpu_high) or unseen
     aside = "" if late_by_load(first, limited) else beside_load(scene, first, diagnosis)
     return [*([] if limited else [unseen]), aside, possible, *against_more(diagnosis, strained=bool(limited))]
 

@@ -97,6 +97,33 @@ def _total(limits: Sequence[int | None]) -> int | None:
     return sum(known) if known and len(known) == len(limits) else None
 
 
+# Whether one pod has much more to do than the others. Pure.
+
+_UNEVEN = 2.0
+
+
+def hottest(loads: Sequence[Load], high: float = 0.8) -> tuple[str, float] | None:
+    """The pod that is near its CPU limit while the others have less than half of that on average, and its share; None where they are alike."""
+    known = sorted(((x.cpu_share, x.pod) for x in loads if x.cpu_share is not None), reverse=True)
+    if not known[1:] or known[0][0] < high:
+        return None
+    (most, pod), rest = known[0], [share for share, _ in known[1:]]
+    return (pod, round(most, 4)) if most >= _UNEVEN * sum(rest) / len(rest) else None
+
+
+def hot_pod(diagnosis: Diagnosis, cpu_high: float) -> str:
+    """Why more pods hardly help where one alone is at its limit; empty without one."""
+    finding = diagnosis.finding(USAGE)
+    data = finding.data if finding is not None and finding.certainty is Certainty.KNOWN else {}
+    pod, share = data.get("hot"), data.get("hot_share")
+    if not isinstance(share, float) or share < cpu_high:
+        return ""
+    return (
+        f"pod {pod} alone is at its limit (CPU {percent(share)} of it), and another pod hardly takes anything from it: what is sent to it"
+        " stays with it (sessions, a hot key, long connections), so rather spread that, or delete the pod"
+    )
+
+
 # Whether a helper holds the pods up. Pure.
 
 

@@ -12,7 +12,7 @@ from app.domain.cluster import Cluster, measured_lately
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
-from app.domain.loads import THROTTLING, USAGE, Load, load_of, serving
+from app.domain.loads import THROTTLING, USAGE, Load, hottest, load_of, serving
 from app.domain.plan import Step, Symptom
 from app.domain.ports import Dependencies, DependencyResult, SlowQuery
 from app.domain.remediation import Scene
@@ -102,8 +102,10 @@ async def usage_finding(cluster: Cluster, workload: Workload, pods: Sequence[Pod
         "cpu": sum(x.cpu for x in loads),
         "memory": sum(x.memory for x in loads),
         **({"beside": dict(beside)} if beside else {}),
+        **({"hot": hot[0], "hot_share": hot[1]} if (hot := hottest(loads)) else {}),
     }
-    helpers = [
+    helpers = [f"{percent(hot[1])} of pod {hot[0]} alone"] if hot else []
+    helpers += [
         f"container {n} CPU {percent(share)} of its limit"
         for n, share in beside.items()
         if share >= _TOLD_FROM

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.domain.cluster import PodUsage
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
+from tests.unit.causes.cluster import NOW
 from tests.unit.causes.test_more_pods import BUSY, OLD, busy, judged
 from tests.unit.causes.world import World, at
 
@@ -161,3 +163,27 @@ async def test_what_does_not_make_those_slow_that_serve_is_told_beside_their_loa
     assert "rollout resume" not in found.advice
     if handler is HighLatency:
         assert "CPU 96 % of the limit" in found.why, "that the pods are at their limit is told anyway"
+
+
+def one_hot(*millicores: int) -> World:
+    world = busy(OLD())
+
+    async def usage(namespace: str, selector: str) -> list[PodUsage]:
+        shares = zip(world.pods, millicores, strict=True)
+        return [PodUsage(name, NOW, {"app": 100 * 1024**2}, {"app": cpu}) for name, cpu in shares]
+
+    world.cluster.pod_usage = usage  # type: ignore[method-assign]
+    return world
+
+
+@pytest.mark.parametrize(
+    ("millicores", "named"), [((480, 60, 60), True), ((480, 300, 300), False), ((300, 20, 20), False)]
+)
+async def test_a_pod_that_alone_is_at_its_limit_is_named(millicores: tuple[int, ...], *, named: bool) -> None:
+    """A mean hides it, and another pod takes nothing from what stays with it."""
+    found = await _step(one_hot(*millicores), HighLatency, "scale-out")
+    assert (judged(found), "pod new-0 alone is at its limit (CPU 96 % of it)" in found.asks) == (
+        "asks",
+        named,
+    ), found
+    assert ("96 % of pod new-0 alone" in found.why) is named
