@@ -39,6 +39,7 @@ from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import (
     completed,
     made_by_a_restart,
+    on_new_nodes,
     pushed_over,
     read_at_start,
     run_from_before,
@@ -226,7 +227,8 @@ def _ran_well(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     """The revision was rolled out completely, or ran for long, before the trouble began."""
     name = _name(last)
     if cause.code in _BEFORE_RUNNING and (completed(seen) or _others_ready(seen, cause)):
-        return Blame(False, f"{name} had its pods running before, so it did not bring that")
+        where = on_new_nodes(seen, [p for p in seen.alive if p.name in cause.pods])
+        return Blame(False, f"{name} had its pods running before, so it did not bring that{where}")
     pods = [p for p in seen.alive if p.name in cause.pods]
     if made_late := _made_late(seen, pods, last, fills=cause.code in _FILLS):
         return made_late
@@ -252,7 +254,7 @@ def _made_late(seen: Snapshot, pods: Sequence[Pod], last: Deployment, *, fills: 
         fills and not any(p.created_at < made and runs_well(seen, p) for p in seen.alive)
     ):
         return None
-    text = f"{_name(last)} had all its pods available, and the pods that fail were made {span(late.total_seconds())} after it"
+    text = f"{_name(last)} had all its pods available, and the pods that fail were made {span(late.total_seconds())} after it{on_new_nodes(seen, pods)}"
     return Blame(False, text)
 
 

@@ -34,7 +34,7 @@ from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.pods import only_newest_has_them
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
-from remediations.causes.silent import brought, came_later, without_lines
+from remediations.causes.silent import brought, came_later, only_configuration, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
@@ -81,7 +81,7 @@ def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment
     if measured.since is Since.LATER and not only_newest_has_them(seen, log) and not named_by(last, log):
         yield Blame(False, late) if (late := came_later(seen, log, measured, deployed)) else None
     if not _new_image(last, log) and (untouched := brings_no_errors(last)):
-        yield Blame(False, untouched)
+        yield only_configuration(seen, untouched, last, said_of(log))
 
 
 def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[str]:

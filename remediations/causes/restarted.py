@@ -15,6 +15,8 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.known_good import of_revision
+from app.kube.parse import parse_time
+from remediations.causes.changes import deployed_at
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
@@ -122,4 +124,49 @@ def completed(seen: Snapshot) -> bool:
     if seen.workload.target.kind is Kind.STATEFUL_SET:
         update = status.get("updateRevision")
         return bool(update) and status.get("currentRevision") == update
-    return False
+    return _covered(seen, status)
+
+
+_PAUSE = timedelta(minutes=10)
+"""A DaemonSet goes on with its rollout as soon as a pod is ready: one that was made so long after that came of something else."""
+
+
+def _covered(seen: Snapshot, status: Obj) -> bool:
+    """The same of a DaemonSet, which has no word for it: every node has a pod of the present template, and those that are not ready were made long after
+    the last of the others had been, or are on nodes that joined after the release."""
+    whole = status.get("updatedNumberScheduled", 0) >= status.get("desiredNumberScheduled", 1)
+    ready = [p for p in seen.alive if p.ready]
+    if not whole or not ready or not all(map(seen.newest, seen.alive)):
+        return False
+    done, late = max(map(_up, ready)), [p for p in seen.alive if not p.ready]
+    return all(p.created_at - done >= _PAUSE or _new_node(seen, p) is not None for p in late)
+
+
+def _up(pod: Pod) -> datetime:
+    """When a pod was ready for the first time, as far as that is known: its readiness may have come and gone since."""
+    ready = pod.condition("Ready")
+    since = ready.since if ready is not None else None
+    return since if since is not None and since - pod.created_at < _PAUSE else pod.created_at
+
+
+def _new_node(seen: Snapshot, pod: Pod) -> Obj | None:
+    """Its node, where that was made after the release: no pod of an older template has ever been there."""
+    deployed = deployed_at(seen)
+    node = next((n for n in seen.nodes if n["metadata"]["name"] == pod.node), None)
+    made = parse_time(node["metadata"].get("creationTimestamp")) if node is not None else None
+    return node if deployed is not None and made is not None and made > deployed else None
+
+
+def on_new_nodes(seen: Snapshot, pods: Sequence[Pod]) -> str:
+    """That all of these pods are on nodes that joined after the release, as a clause; empty otherwise."""
+    found = [_new_node(seen, p) for p in pods]
+    nodes = {n["metadata"]["name"]: n for n in found if n is not None}
+    if not nodes or None in found:
+        return ""
+    told = []
+    for name, node in sorted(nodes.items())[:_NAMED]:
+        kind = ((node.get("status") or {}).get("nodeInfo") or {}).get("architecture")
+        made = parse_time(node["metadata"].get("creationTimestamp")) or seen.now
+        ago = span((seen.now - made).total_seconds())
+        told.append(f"Node {name}{f' ({kind})' if kind else ''}, made {ago} ago")
+    return f", on {' and '.join(told)}, after the release"

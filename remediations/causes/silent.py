@@ -11,7 +11,7 @@ from app.domain.evidence import Finding
 from app.domain.onset import Since
 from remediations.causes.blame import Blame
 from remediations.causes.changes import CLEAN, NEW, Change, Measured, served_from, telling
-from remediations.causes.creation import picked_up
+from remediations.causes.creation import met_first, picked_up
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
 from remediations.evidence.error_words import Nature
@@ -31,7 +31,7 @@ def without_lines(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deplo
         why = f"something that fits better changed after the rollout: {change.told(seen.now)}"
         return Blame(False, why, change)
     if untouched := brings_no_errors(last):
-        return Blame(False, untouched)
+        return only_configuration(seen, untouched, last)
     if late := came_later(seen, log, measured, deployed):
         return Blame(False, late)
     unsure = f"{measured.said}, and nothing tells whether that is its fault: {said}"
@@ -69,6 +69,14 @@ def _both(seen: Snapshot, change: Change | None, deployed: datetime) -> str:
         return ""
     after = span((change.at - deployed).total_seconds())
     return f"{change.told(seen.now)}, {after} after the rollout, and going back does not undo that"
+
+
+def only_configuration(seen: Snapshot, untouched: str, last: Deployment, said: Sequence[str] = ()) -> Blame:
+    """The word on a rollout that brings no errors by itself (`untouched`), with the configuration that changed right before it and that its pods were the
+    first to start with: many charts change an annotation for no other reason."""
+    deployed = seen.now - timedelta(seconds=last.age)
+    met, change = met_first(seen, last, deployed, said), brought(seen, deployed, said)
+    return Blame(False, f"{untouched}: {met}" if met else untouched, change if met else None)
 
 
 def brought(seen: Snapshot, began: datetime | None, said: Sequence[str] = ()) -> Change | None:

@@ -116,11 +116,14 @@ def annotated() -> World:
         (lambda: earlier(failing(), ""), False, "later than 10 min after the rollout"),
         (lambda: failing('Get "https://pay.test": dial tcp: lookup pay.test on 10.96.0.10:53: server misbehaving'), False, "began to fail 26 min after its pods served"),
         (annotated, False, "changed metadata.annotations only"),
+        (lambda: with_config(annotated(), 6.02), False, "2 s before the rollout by kubectl-edit, and only pods of revision 2 started with it Look at what changed 6 min ago: ConfigMap web-config changed by kubectl-edit"),
+        (lambda: with_config(annotated(), 300), False, "ConfigMap web-config was changed 4 h 54 min before the rollout by kubectl-edit"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}, changed=4), False, "Service web has no endpoint"),
         (lambda: service(failing(deployed=6), "web", {"app": "webb"}), True, "KeyError"),
     ],
     ids=["new errors", "began long after", "config changed since", "config changed before",
          "old pods have them", "old pods do not", "dependency unchecked", "neighbour down", "clean ten minutes after", "no name resolution", "annotations only",
+         "annotations and configuration", "annotations and configuration of long before",
          "service broken just now", "service that has not fitted for days"],
 )  # fmt: skip
 async def test_an_innocent_release_is_not_rolled_back_for_errors(

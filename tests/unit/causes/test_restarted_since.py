@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 
@@ -155,6 +156,53 @@ async def test_going_back_by_a_name_that_stands_for_another_image_by_now_is_aske
     assert ("stable stood for sha256:aaaaaaaaaaaa in the pods of revision 1" in steps["roll-back"].asks) is (
         moved and not pinned
     )
+
+
+def _joined(kind: Kind, said: str, *, node: float = 6, made: float = 5, others: float = 40) -> SetWorld:
+    """A release of forty minutes ago runs everywhere; a node of another architecture joined, so many minutes ago."""
+    world = SetWorld(kind)
+    world.deployed, world.fired, world.replicas = 40, 3, 4
+    for name in [*world.pods]:
+        world.pod(name, made=others)
+    world.pod("new-9", made=made, ready=False)["spec"]["nodeName"] = "node-new"
+    world.put(
+        "Node",
+        "node-new",
+        namespace="",
+        spec={},
+        status={"nodeInfo": {"architecture": "arm64"}, "conditions": []},
+    )
+    world.cluster.objects["Node", "", "node-new"]["metadata"]["creationTimestamp"] = at(minutes=node)
+    if not said:
+        world.state("new-9", {"waiting": {"reason": "ImagePullBackOff", "message": "no match for platform in manifest: not found"}})  # fmt: skip
+        return world
+    world.crash("new-9", restarts=4).said("app", said)
+    return world
+
+
+MODULE = "modprobe: FATAL: Module wireguard not found in directory /lib/modules/6.1"
+ARM = "on Node node-new (arm64), made 6 min ago, after the release"
+
+
+@pytest.mark.parametrize(
+    ("world", "refused", "told"),
+    [
+        (lambda: _joined(Kind.DAEMON_SET, "exec format error"), True, ARM),
+        (lambda: _joined(Kind.DAEMON_SET, ""), True, ARM),
+        (lambda: _joined(Kind.DAEMON_SET, MODULE), True, ARM),
+        (lambda: _joined(Kind.STATEFUL_SET, "exec format error"), True, ARM),
+        (lambda: _joined(Kind.DAEMON_SET, MODULE, node=90_000), True, "the pods that fail were made 35 min after it"),
+        (lambda: _joined(Kind.DAEMON_SET, MODULE, node=90_000, made=19, others=20), False, ""),
+    ],
+    ids=["another architecture", "no image for it", "another kernel", "a StatefulSet", "a pod made anew", "the last node of the rollout"],
+)  # fmt: skip
+async def test_what_a_node_that_joined_later_cannot_run_is_no_release_s_doing(
+    world: Callable[[], World], *, refused: bool, told: str
+) -> None:
+    """A DaemonSet has no word for a rollout that came to its end; that its other pods have been ready for long tells it."""
+    _, steps = await world().look(PodRestarting())
+    assert steps["roll-back"].applies is not refused, steps["roll-back"].why
+    assert told in steps["roll-back"].why
 
 
 class Recreated(Restarted):
