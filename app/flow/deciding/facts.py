@@ -327,7 +327,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=at_it or record.at_its_target(tx, target.key, incident),
+        acknowledged=at_it,
+        acknowledged_beside=record.at_its_target(tx, target.key, incident),
         acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,
@@ -392,8 +393,7 @@ def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:
 def _last_seen(tx: Tx, seen: Outside, incident: Incident) -> Fact[datetime]:
     if incident.manual is not None or seen.firing is True:
         return seen.at
-    last = counts.last_seen(tx.conn, incident.id)
-    return Unknown("no alert of this incident is known") if last is None else last
+    return counts.last_seen(tx.conn, incident.id) or Unknown("no alert of this incident is known")
 
 
 def _managers(workload: Workload) -> tuple[Manager, ...]:
