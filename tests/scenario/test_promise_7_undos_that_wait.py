@@ -13,8 +13,6 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.sim.faults import Fault, FaultKind
-from app.store import escalations
-from tests.scenario.calling import steps
 from tests.scenario.moments import after_the_first
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import the_incident, the_run, trail, writes
@@ -27,7 +25,6 @@ from tests.scenario.test_promise_7_at_odd_moments import (
     _is,
     _replicas,
 )
-from tests.scenario.test_questions_that_come_and_go import _gone_at_the_source
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNREACHABLE, FaultKind.THROTTLED])
@@ -224,21 +221,4 @@ async def test_help_that_comes_late_is_told_by_the_step_that_was_taken(tmp_path:
     assert run.step.open_task in told
     assert asked.step.open_task not in told
     assert (await rig.operations.explain(run.id))["plan"]["name"] == "scale-out"
-    await rig.close()
-
-
-async def test_an_undo_that_waits_keeps_no_further_step_from_being_asked_when_its_alert_vanishes(
-    tmp_path: Path,
-) -> None:
-    """No look closes an incident that a run has, so that nothing ends it without a person."""
-    rig = await _held(tmp_path)
-    rig.policy = rig.policy.model_copy(update={"escalation": steps(), "version": "two"})
-    await rig.run(30)
-    incident = await the_incident(rig)
-    _gone_at_the_source(rig)
-    await rig.run(1_200, alerts=False)
-    assert (await the_run(rig)).state is RunState.UNDOING
-    assert (await the_incident(rig)).state is IncidentState.ESCALATED
-    walk = (await rig.store.read(lambda conn: escalations.of_incident(conn, incident.id)))[-1]
-    assert len(walk.asked) == 3
     await rig.close()
