@@ -8,7 +8,7 @@ sweep, and the look whether its alert is gone. Only reads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -122,12 +122,12 @@ def asked_last(conn: Connection, incident: Incident) -> Run | None:
 _NOT_AGREED = (RunState.ABANDONED, RunState.REJECTED, RunState.EXPIRED)
 
 
-def there_since(conn: Connection, incident: Incident) -> datetime | None:
+def there_since(conn: Connection, incident: Incident, target_key: str) -> datetime | None:
     """When the alert fired first that was away for no more than a moment before this incident; None where it was not. What a run mended is another
     time."""
     first, until = None, incident.opened_at
-    for one in [] if incident.manual is not None else lately.earlier(conn, incident):
-        mended = counts.mended_at(conn, incident.target_key or "", "", one.spell.since)
+    for one in lately.earlier(conn, replace(incident, target_key=target_key)):
+        mended = counts.mended_at(conn, target_key, "", one.spell.since)
         if until - one.spell.ended > BLINK or mended is not None:
             break
         first, until = one.incident_id, one.spell.since

@@ -190,10 +190,11 @@ async def changed_by(
 
 
 def _since(conn: Connection, sight: Sight, alerts: Sequence[StoredAlert]) -> datetime | None:
-    first, incident = min((a.starts_at for a in alerts), default=None), sight.incident
+    first, incident, key = min((a.starts_at for a in alerts), default=None), sight.incident, sight.target.key
     if incident is None or first is None:
         return first if incident is None or sight.begun else incident.ordered_at
-    return min(first, attended.there_since(conn, replace(incident, target_key=sight.target.key)) or first)
+    before = people.another_on(conn, key, incident.id) and attended.there_since(conn, incident, key)
+    return min(first, before or first)
 
 
 async def _leaving(services: Services, sight: Sight) -> Fact[str]:
@@ -368,8 +369,7 @@ def _replicas(workload: Workload) -> Replicas:
 
 def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
     """When the clock's order should have begun; None for other orders, once it has begun, and for later steps."""
-    first = not own.run_id or own.step_index == 0
-    if incident.manual is None or not incident.manual.schedule or own.begun or not first:
+    if not (manual := incident.manual) or not manual.schedule or own.begun or (own.run_id and own.step_index):
         return None
     return schedules.due_of(tx.conn, incident.id)
 
