@@ -50,6 +50,7 @@ class Code(StrEnum):
     SILENCED = "silenced"
     ACKNOWLEDGED = "acknowledged"
     CHANGED_SINCE = "changed_since"
+    TAKEN_BESIDE = "taken_beside"
     BEING_DELETED = "being_deleted"
     OWNED = "owned"
     ROLLOUT_PAUSED = "rollout_paused"
@@ -112,6 +113,7 @@ FOLLOWS: Mapping[Code, tuple[tuple[str, ...], Calls]] = {
     Code.SILENCED: ((_REFUSED,), Calls.NOBODY),
     Code.ACKNOWLEDGED: ((_REFUSED,), Calls.NOBODY),
     Code.CHANGED_SINCE: (_QUESTION, Calls.IF_UNANSWERED),
+    Code.TAKEN_BESIDE: (_QUESTION, Calls.IF_UNANSWERED),
     Code.BEING_DELETED: ((_REFUSED,), Calls.NOBODY),
     Code.OWNED: ((_REFUSED, *_QUESTION), Calls.IN_THE_WAY),
     Code.ROLLOUT_PAUSED: ((_REFUSED,), Calls.NOBODY),

@@ -112,7 +112,7 @@ class Facts:
     Alert: `firing` is the word of the best source; `silenced` says by what all its firing alerts are silenced or inhibited, empty
     for not at all; `last_seen` the newest moment at which any source (a delivery, or a
     poll of Alertmanager's API) said that it fires.
-    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `acknowledged_until` when that ends by itself, None for not; `taken_since` that they did so after the word that
+    Hands: `acknowledged` says by whom the incident is acknowledged, empty for nobody; `acknowledged_until` when that ends by itself, None for not; `acknowledged_beside` who has another incident of the target; `taken_since` that they did so after the word that
     lets this plan go on was given, and are not who gave it; `changed_by` who else changed the target since
     the alert fired, what and when; `leaving` what is being deleted and takes it with it: itself, its namespace, an owner, empty for nothing.
     Marks: `marks` are the values of the label or annotation `alert-remediator.io/enabled` by where it stands (`namespace`,
@@ -154,6 +154,7 @@ class Facts:
     silenced: str = ""
     acknowledged: str = ""
     acknowledged_until: datetime | None = None
+    acknowledged_beside: str = ""
     changed_by: Fact[str] = ""
     leaving: Fact[str] = ""
     ordered_by: str = ""

@@ -23,6 +23,9 @@ from app.store.schema import incidents, runs
 
 ROW: Final = timedelta(hours=12)
 """How long it is remembered what came one after another: a night."""
+_LONGEST: Final = timedelta(
+    days=7
+)  # for which one that went lately may have been open, so that few rows are read
 APART: Final = timedelta(hours=1)
 """What comes again within this is one row."""
 MAX_LOOKED_AT: Final = 2_000
@@ -38,7 +41,6 @@ _JOINED = (
         _HAS_RUN.label("ran"),
         escalations.c.begun_at,
         escalations.c.answered_at,
-        escalations.c.answered_by,
         escalations.c.asked,
         escalation_scopes.c.severity.label("called_for"),
         incident_acknowledgements.c.given_by,
@@ -65,14 +67,13 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, the steps that
-    were asked, and who answered."""
+    """The last call for an incident: when, for what severity (None where it was not looked at yet), whether somebody answered, and the steps
+    that were asked."""
 
     at: datetime
     severity: str | None
     answered: bool
     asked: tuple[Asked, ...] = ()
-    by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +100,12 @@ def added_up(spells: Iterable[Spell], until: datetime, apart: timedelta) -> time
 
 
 def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
-    """The incidents of the same alert about the same target that were opened within a night before this one, newest first; where no target was
+    """The incidents of the same alert about the same target that were open within a night before this one, newest first; where no target was
     found, those of the same key."""
-    since = _C.opened_at >= micros(incident.opened_at - ROW)
+    since = and_(
+        _C.closed_at >= micros(incident.opened_at - ROW),
+        _C.opened_at >= micros(incident.opened_at - _LONGEST),
+    )
     same = (
         and_(_C.target_key == storable(incident.target_key), _C.alertname == storable(incident.alertname))
         if incident.target_key
@@ -127,4 +131,4 @@ def _earlier(row: Row[Any]) -> Earlier:
 
 def _call(row: Row[Any]) -> Call:
     asked = steps_asked.from_text(row.asked)
-    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked, row.answered_by)
+    return Call(moment(row.begun_at), row.called_for, row.answered_at is not None, asked)

@@ -285,6 +285,14 @@ def other_incidents_on(conn: Connection, target_key: str, incident_id: str) -> l
     return list(conn.execute(select(incidents.c.id).where(*mine).order_by(incidents.c.id)).scalars())
 
 
+def another_on(conn: Connection, target_key: str | None, incident_id: str) -> bool:
+    """Whether there is, or was, another incident with this target, as far as they are kept; yes where none is known yet."""
+    mine = (incidents.c.target_key == target_key, incidents.c.id != incident_id)
+    return (
+        target_key is None or conn.execute(select(incidents.c.id).where(*mine).limit(1)).first() is not None
+    )
+
+
 def undecided_beside(conn: Connection, incident_id: str, since: datetime) -> list[str]:
     """Other incidents of alerts, opened since then, that nobody has decided yet, the newest first; some of them where there are many."""
     c = incidents.c

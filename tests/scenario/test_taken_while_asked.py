@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from app.domain.alert import Delivery, ManualRequest, Source
-from app.domain.decision import Mode
+from app.domain.decision import Code, Mode
 from app.domain.events import EventKind
 from app.domain.json import digest
 from app.domain.outcome import IncidentState, RunState
@@ -137,14 +137,19 @@ async def test_who_took_it_hears_that_a_person_is_needed_again(tmp_path: Path) -
     await rig.close()
 
 
-async def _asked_over_their_change(tmp_path: Path) -> Rig:
-    """Somebody changed the target after the alert fired, so that a rule that acts by itself asks. Another alert has a rule like its own."""
+async def _paused(tmp_path: Path) -> Rig:
+    """A rule acts by itself, and another alert has one like it; everything is paused."""
     rules = policy()
-    first = rules.rules[0].to_json()
-    odd = Rule.from_json({**first, "name": "odd", "when": ['alertname="Odd"']})
+    odd = Rule.from_json({**rules.rules[0].to_json(), "name": "odd", "when": ['alertname="Odd"']})
     rules = rules.model_copy(update={"rules": (*rules.rules, odd)})
     rig = await born(tmp_path, rules=rules, use_api=False, stride=15.0)
     await rig.operations.pause("all", "a release", "ops", None)
+    return rig
+
+
+async def _asked_over_their_change(tmp_path: Path) -> Rig:
+    """Somebody changed the target after the alert fired, so that the rule asks."""
+    rig = await _paused(tmp_path)
     await rig.send(body(alert(rig, started=1)))
     await rig.run(15, alerts=False)
     rig.cluster.scale(Kind.DEPLOYMENT, "rag7", "langgraph", 4, "kubectl-scale")
@@ -199,5 +204,48 @@ async def test_what_a_person_rejected_is_not_done_by_itself_when_an_alert_is_bac
     found = await all_runs(rig)
     assert len(found) == runs
     assert found[-1].state is (RunState.REJECTED if runs == 1 else RunState.WAITING)
+    assert not writes(rig)
+    await rig.close()
+
+
+async def test_who_had_an_alert_for_longer_than_half_an_hour_has_it_when_it_is_back(tmp_path: Path) -> None:
+    rig = await _paused(tmp_path)
+    there = alert(rig, started=1)
+    await rig.send(body(there))
+    await rig.run(15, alerts=False)
+    await rig.operations.acknowledge((await the_incident(rig)).id, "kim")
+    await rig.operations.resume("all", "ops")
+    for _ in range(4):
+        await rig.run(600, alerts=False)
+        await rig.send(body(there))
+    await _back(rig, 30.0)
+    found = await decision(rig, (await all_incidents(rig))[-1].id)
+    assert (found.code, "by kim at" in found.text) == (Code.ACKNOWLEDGED, True)
+    assert not writes(rig)
+    await rig.close()
+
+
+@pytest.mark.parametrize("rejects", [False, True])
+async def test_whose_another_incident_of_the_target_is_has_a_rule_ask(
+    tmp_path: Path, *, rejects: bool
+) -> None:
+    """By their word, or by their no."""
+    rig = await (_asked_over_their_change(tmp_path) if rejects else _paused(tmp_path))
+    if rejects:
+        await rig.operations.reject((await the_run(rig)).id, "kim")
+    else:
+        await rig.send(body(alert(rig, started=1)))
+        await rig.run(15, alerts=False)
+        await rig.operations.acknowledge((await the_incident(rig)).id, "kim")
+        await rig.operations.resume("all", "ops")
+    await rig.run(15, alerts=False)
+    first = await the_incident(rig)
+    await rig.send(body(alert(rig, started=1, alertname="Odd")))
+    await rig.run(60, alerts=False)
+    odd = (await all_incidents(rig))[-1]
+    text = (await decision(rig, odd.id)).text
+    assert odd.state is IncidentState.WAITING
+    assert f"{first.id} on this target is " in text
+    assert "kim" in text
     assert not writes(rig)
     await rig.close()

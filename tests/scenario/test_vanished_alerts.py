@@ -16,6 +16,8 @@ from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.policy.escalation import EscalationPolicy, EscalationStep
 from app.policy.model import Approval
+from app.store import escalations
+from tests.scenario.calling import steps
 from tests.scenario.rig import Rig
 from tests.scenario.scenes import (
     alert,
@@ -29,6 +31,8 @@ from tests.scenario.scenes import (
     trail,
     writes,
 )
+from tests.scenario.test_promise_7_at_odd_moments import _held
+from tests.scenario.test_questions_that_come_and_go import _gone_at_the_source
 from tests.scenario.test_way_of_an_incident import Told, use
 
 GHOSTS: dict[str, dict[str, Any]] = {
@@ -330,4 +334,21 @@ async def test_e_an_alert_about_an_event_that_comes_again_is_not_fixed(tmp_path:
     vars(rig.cluster)["list_objects"] = listed
     assert await _result(rig) is RunState.INCONCLUSIVE
     assert "ended again 10s ago (OOMKilled)" in rig.notebook.text
+    await rig.close()
+
+
+async def test_an_undo_that_waits_keeps_no_further_step_from_being_asked_when_its_alert_vanishes(
+    tmp_path: Path,
+) -> None:
+    """No look closes an incident that a run has, so that nothing ends it without a person."""
+    rig = await _held(tmp_path)
+    rig.policy = rig.policy.model_copy(update={"escalation": steps(), "version": "two"})
+    await rig.run(30)
+    incident = await the_incident(rig)
+    _gone_at_the_source(rig)
+    await rig.run(1_200, alerts=False)
+    assert (await the_run(rig)).state is RunState.UNDOING
+    assert (await the_incident(rig)).state is IncidentState.ESCALATED
+    walk = (await rig.store.read(lambda conn: escalations.of_incident(conn, incident.id)))[-1]
+    assert len(walk.asked) == 3
     await rig.close()

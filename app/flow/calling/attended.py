@@ -8,7 +8,7 @@ sweep, and the look whether its alert is gone. Only reads.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,8 +18,8 @@ from app.domain.decision import Mode
 from app.domain.outcome import IncidentState, RunState
 from app.flow.calling import severity
 from app.policy.match import rank_of
+from app.store import escalations, incidents, lately, people, runs
 from app.store import facts as counts
-from app.store import incidents, lately, people, runs
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier
@@ -27,7 +27,7 @@ from app.store.people import Holder
 from app.store.runs import Run
 
 THEIRS = timedelta(minutes=30)
-"""So long whoever took an alert has it also when it goes and comes back."""
+"""So long after it went whoever had an alert has it when it comes back: as long as it was there they had it without a limit."""
 _LEAST = timedelta(minutes=1)
 """So long, at least, a call counts as time to answer, however soon its alert went: else one that is there for seconds each time would wake the
 first step for ever, and never ask the next one."""
@@ -95,13 +95,17 @@ _LEFT = {
 def _had(conn: Connection, one: Earlier) -> tuple[str, str | None, datetime] | None:
     """Who had that incident to its end, in words, for what severity and until when: by their word, or by what they said to its run or did beside it."""
     if one.holder is not None:
-        return one.holder.text, one.holder.severity, one.holder.at
-    if one.call is None or not one.call.answered or not one.ran:
-        return None
-    last = runs.newest_of(conn, one.incident_id)
-    if last is None or last.state not in _LEFT:
-        return None
-    return f"left to {one.call.by or 'somebody'}, {_LEFT[last.state]}", one.call.severity, one.spell.ended
+        return one.holder.text, one.holder.severity, one.spell.ended
+    text = left_to(conn, one.incident_id) if one.ran and one.call is not None else ""
+    return (text, one.call.severity, one.spell.ended) if one.call is not None and text else None
+
+
+def left_to(conn: Connection, incident_id: str) -> str:
+    """Whose the incident is, or was to its end, by what they said to its run or did beside it, in words; empty for nobody."""
+    rounds, run = escalations.of_incident(conn, incident_id), runs.newest_of(conn, incident_id)
+    if not rounds or rounds[-1].answered_at is None or run is None or run.state not in _LEFT:
+        return ""
+    return f"left to {rounds[-1].answered_by or 'somebody'}, {_LEFT[run.state]}"
 
 
 def asked_last(conn: Connection, incident: Incident) -> Run | None:
@@ -121,12 +125,12 @@ def asked_last(conn: Connection, incident: Incident) -> Run | None:
 _NOT_AGREED = (RunState.ABANDONED, RunState.REJECTED, RunState.EXPIRED)
 
 
-def there_since(conn: Connection, incident: Incident) -> datetime | None:
+def there_since(conn: Connection, incident: Incident, target_key: str) -> datetime | None:
     """When the alert fired first that was away for no more than a moment before this incident; None where it was not. What a run mended is another
     time."""
     first, until = None, incident.opened_at
-    for one in [] if incident.manual is not None else lately.earlier(conn, incident):
-        mended = counts.mended_at(conn, incident.target_key or "", "", one.spell.since)
+    for one in lately.earlier(conn, replace(incident, target_key=target_key)):
+        mended = counts.mended_at(conn, target_key, "", one.spell.since)
         if until - one.spell.ended > BLINK or mended is not None:
             break
         first, until = one.incident_id, one.spell.since
@@ -218,6 +222,17 @@ def left(conn: Connection, incident: Incident, walk: StoredEscalation | None) ->
         return Left.ANEW if there else Left.OVER
     told = stuck and walk.joined and fires and bool(walk.asked) and walk.due_at is None
     return Left.ANEW if told else Left.WAITS
+
+
+_LOOKS = timedelta(minutes=2)  # as long as decisions wait for a look elsewhere
+
+
+def look_closes(conn: Connection, incident: Incident, walk: StoredEscalation, now: datetime) -> bool:
+    """Whether a look would close the incident once its alert is gone, so that the step which is due is not asked. Not while a run has it, an undo
+    that waits perhaps; and where none has closed it for longer than a look takes, none is waited for."""
+    late = walk.due_at is None or now - walk.due_at > _LOOKS
+    looked_at = incident.manual is None and incident.decided_at is not None
+    return looked_at and not late and counts.live_of(conn, incident.id) is None
 
 
 def stays_open(conn: Connection, incident: Incident) -> bool:

@@ -105,7 +105,9 @@ async def _gone(services: Services, walk: StoredEscalation) -> bool:
     incident, alerts = await services.store.read(
         lambda conn: (incidents.get(conn, walk.subject), firing_alerts(conn, walk.subject))
     )
-    closes = alerts and incident.manual is None and incident.decided_at is not None
+    closes = bool(alerts) and await services.store.read(
+        lambda conn: attended.look_closes(conn, incident, walk, services.clock.now())
+    )
     if not closes or incident.state is not IncidentState.ESCALATED:
         return False  # what is left of a run that got stuck stays open, and the next one is asked
     gone = ""

@@ -190,10 +190,11 @@ async def changed_by(
 
 
 def _since(conn: Connection, sight: Sight, alerts: Sequence[StoredAlert]) -> datetime | None:
-    first, incident = min((a.starts_at for a in alerts), default=None), sight.incident
+    first, incident, key = min((a.starts_at for a in alerts), default=None), sight.incident, sight.target.key
     if incident is None or first is None:
         return first if incident is None or sight.begun else incident.ordered_at
-    return min(first, attended.there_since(conn, replace(incident, target_key=sight.target.key)) or first)
+    before = people.another_on(conn, key, incident.id) and attended.there_since(conn, incident, key)
+    return min(first, before or first)
 
 
 async def _leaving(services: Services, sight: Sight) -> Fact[str]:
@@ -327,7 +328,8 @@ def facts_in(
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
-        acknowledged=at_it or record.at_its_target(tx, target.key, incident),
+        acknowledged=at_it,
+        acknowledged_beside=record.at_its_target(tx, target.key, incident),
         acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,
@@ -367,8 +369,7 @@ def _replicas(workload: Workload) -> Replicas:
 
 def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
     """When the clock's order should have begun; None for other orders, once it has begun, and for later steps."""
-    first = not own.run_id or own.step_index == 0
-    if incident.manual is None or not incident.manual.schedule or own.begun or not first:
+    if not (manual := incident.manual) or not manual.schedule or own.begun or (own.run_id and own.step_index):
         return None
     return schedules.due_of(tx.conn, incident.id)
 
@@ -392,8 +393,7 @@ def _firing_fact(tx: Tx, seen: Outside, incident: Incident) -> Fact[bool]:
 def _last_seen(tx: Tx, seen: Outside, incident: Incident) -> Fact[datetime]:
     if incident.manual is not None or seen.firing is True:
         return seen.at
-    last = counts.last_seen(tx.conn, incident.id)
-    return Unknown("no alert of this incident is known") if last is None else last
+    return counts.last_seen(tx.conn, incident.id) or Unknown("no alert of this incident is known")
 
 
 def _managers(workload: Workload) -> tuple[Manager, ...]:

@@ -31,7 +31,7 @@ from app.policy.facts import Fact, Facts, Unknown
 from app.policy.gates.timing import DID_NOT_HELP
 from app.policy.model import Policy, Rule, TargetClass, TrustTerms
 from app.policy.trust import Change, Evidence, TrustLevel, next_text, proof_text
-from app.store import approvals, facts, incidents, lately, runs, trust_levels, work
+from app.store import approvals, facts, incidents, lately, people, runs, trust_levels, work
 from app.store.incidents import Incident
 from app.store.runs import Run
 from app.store.trust_levels import StoredTrustLevel
@@ -249,7 +249,9 @@ def history_of(
             run.step.name: f"{run.result} ({run.id})"
             for run in facts.taken_over(conn, target_key, now - TAKEN_OVER_FOR)
         },
-        refused=approvals.refused(conn, target_key, now - TAKEN_OVER_FOR),
+        refused=approvals.refused(conn, target_key, now - TAKEN_OVER_FOR)
+        if people.another_on(conn, target_key, incident_id)
+        else {},
         alerts=tuple(PastAlert(*row) for row in facts.alerts_on(conn, target_key, now - _ALERTS)),
         memory=facts.samples_of(conn, target_key, now - _MEMORY),
         replaced=Replaced(key, _replaced(conn, target_key, rotates)),
@@ -384,6 +386,8 @@ def not_for_good(rule: Rule, decision: Decision, measured: Facts) -> str:
 
 
 def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
-    """Who took the same alert a while ago, and until when they have it."""
+    """Who took the same alert a while ago, and until when they have it; nothing is looked for where it is the first on its target."""
+    if not people.another_on(tx.conn, incident.target_key, incident.id):
+        return "", None
     taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
     return ("", None) if taken is None else (taken.text, taken.until)

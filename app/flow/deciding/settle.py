@@ -27,7 +27,7 @@ from app.policy import decide as policy_decide
 from app.policy.facts import Beside, Facts, may_act
 from app.policy.match import ledger_keys
 from app.policy.model import Policy, Rule
-from app.store import escalations, incidents, runs, work
+from app.store import escalations, incidents, people, runs, work
 from app.store import facts as counts
 from app.store.incidents import Incident, StoredAlert
 from app.store.runs import NewRun, run_id_for
@@ -92,7 +92,8 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
     incident = incidents.get(tx.conn, case.incident.id)
-    case = replace(case, seen=approval_request.still_asked(tx, incident, case.seen))
+    if counts.count_of(tx.conn, incident.id) or people.another_on(tx.conn, target_key, incident.id):
+        case = replace(case, seen=approval_request.still_asked(tx, incident, case.seen))
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())

@@ -269,12 +269,13 @@ def taken_since(conn: Connection, services: Services, incident_id: str, agreed: 
 
 
 def at_its_target(tx: Tx, target_key: str, incident: Incident) -> str:
-    """For an order of the clock: who has another incident of its target, as nobody who ordered it knows of them."""
-    if incident.manual is None or not incident.manual.schedule:
+    """Who has another incident of its target. A person's own order is not asked: they know of both."""
+    if incident.manual is not None and not incident.manual.schedule:
         return ""
     for other in people.other_incidents_on(tx.conn, target_key, incident.id):
         holder = holder_in_force(tx, other)
-        if text := people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else ""):
+        text = people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else "")
+        if text := text or attended.left_to(tx.conn, other):
             return f"{other} on this target is {text}"
     return ""
 

@@ -109,9 +109,9 @@ _STAYS = "neither it, its namespace nor an owner is being deleted"
 
 @_HANDS.of
 def hands(case: Case) -> GateResult:
-    """Deny what is being deleted, and while somebody has acknowledged the incident; ask when somebody else changed the target after the alert
-    fired or it was ordered. Who orders or approves this very plan knows of what stood then, and of nothing that came since: an order is no word
-    for what others changed after it. What is being deleted nobody can keep."""
+    """Deny what is being deleted, and while somebody has acknowledged the incident, or for an order of the clock any incident of its target; ask when
+    somebody has another incident of it, or somebody else changed the target after the alert fired or it was ordered. Who orders or approves this very plan
+    knows of what stood then, and of nothing that came since: an order is no word for what others changed after it. What is being deleted nobody can keep."""
     facts = case.facts
     if isinstance(facts.leaving, Unknown):
         return _HANDS.unknown("whether it is being deleted", facts.leaving, _STAYS)
@@ -120,17 +120,21 @@ def hands(case: Case) -> GateResult:
         return _HANDS.deny(Code.BEING_DELETED, facts.leaving, _STAYS, remedy)
     if isinstance(facts.changed_by, Unknown):
         return _HANDS.unknown("who changed the target", facts.changed_by, _NOBODY_AT_IT)
-    value = "; ".join(part for part in (facts.acknowledged, facts.changed_by) if part)
+    theirs = facts.acknowledged or (facts.acknowledged_beside if facts.scheduled else "")
+    value = "; ".join(filter(None, (facts.acknowledged, facts.acknowledged_beside, facts.changed_by)))
     if not value:
         return _HANDS.allow("nobody is at it", _NOBODY_AT_IT)
     agreed = case.approved_by and not facts.taken_since
     if agreed and (facts.approved_by or not facts.changed_by):
         return _HANDS.allow(f"{value}; {case.approved_by}", _NOBODY_AT_IT)
-    if facts.acknowledged and not agreed:
+    if theirs and not agreed:
         until = facts.acknowledged_until
         when = "the acknowledgement ends" if until is None else f"they no longer have it, at {utc(until)}"
         remedy = f"{when}, or a person orders it"
         return _HANDS.deny(Code.ACKNOWLEDGED, value, _NOBODY_AT_IT, remedy, until)
+    if not facts.changed_by:
+        remedy = f"{case.approvers} that it is done beside them, or they no longer have that"
+        return _HANDS.hold(case.question, Code.TAKEN_BESIDE, value, _NOBODY_AT_IT, remedy)
     remedy = f"{case.approvers} that it is written over what they did"
     return _HANDS.hold(case.question, Code.CHANGED_SINCE, value, _NOBODY_AT_IT, remedy)
 

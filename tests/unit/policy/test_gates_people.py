@@ -15,7 +15,7 @@ from app.domain.plan import ActionKind
 from app.domain.target import Kind, ObjectRef, Target
 from app.domain.workload import Manager
 from app.policy.facts import Pause, Unknown
-from app.policy.gates.people import approval, kill_switch
+from app.policy.gates.people import approval, hands, kill_switch
 from app.policy.gates.target import ownership, scope
 from tests.unit.policy.cases import NOW, action_of, ask_gate, case_of, policy_of, step_of
 
@@ -352,3 +352,25 @@ def test_a_mark_of_other_words_is_told_on_one_line_without_secrets() -> None:
     assert result.code is Code.OPTED_OUT
     assert "sunflower" not in result.value
     assert len(result.value) < 200
+
+
+@pytest.mark.parametrize(
+    ("facts", "verdict", "code"),
+    [
+        ({"acknowledged": "kim's"}, Verdict.DENY, Code.ACKNOWLEDGED),
+        ({"acknowledged_beside": "inc_1 is kim's"}, Verdict.ASK, Code.TAKEN_BESIDE),
+        ({"acknowledged_beside": "inc_1 is kim's", "changed_by": "kubectl"}, Verdict.ASK, Code.CHANGED_SINCE),
+        ({"acknowledged_beside": "inc_1 is kim's", "approved_by": "ana"}, Verdict.ALLOW, Code.ALLOWED),
+        (
+            {"acknowledged_beside": "inc_1 is kim's", "ordered_by": "schedule", "scheduled": True},
+            Verdict.DENY,
+            Code.ACKNOWLEDGED,
+        ),
+    ],
+)
+def test_who_has_another_incident_of_the_target_is_asked_about_and_holds_what_the_clock_orders(
+    facts: dict[str, Any], verdict: Verdict, code: Code
+) -> None:
+    result = ask_gate(hands, **facts)
+    assert (result.verdict, result.code) == (verdict, code)
+    assert ("inc_1" in result.value) == ("acknowledged_beside" in facts)
