@@ -16,6 +16,8 @@ from pydantic_core import from_json
 
 from app.domain import pieces
 from app.domain.errors import BadInput
+from app.domain.free_text import MAX_WHERE, told_of
+from app.domain.secret_names import is_plain_name
 from app.domain.text import visible
 
 # RFC 3339 times as senders write them: 0 to 9 fraction digits, any offset.
@@ -198,8 +200,15 @@ def _too_deep() -> BadInput:
 
 
 def pointer(*parts: str | int) -> str:
-    """RFC 6901 JSON pointer of a place in a body, e.g. `/alerts/3/labels/severity`; what nobody sees stands as its escape."""
-    return "".join("/" + visible(str(part)).replace("~", "~0").replace("/", "~1") for part in parts)
+    """RFC 6901 JSON pointer of a place in a body, e.g. `/alerts/3/labels/severity`; what nobody sees stands as its escape. A sender's names are
+    told as other texts are, without what looks like a secret: behind the pointer's own escapes nobody would know it."""
+    return "".join("/" + _named(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
+def _named(part: str | int) -> str:
+    if isinstance(part, int) or is_plain_name(part):
+        return str(part)
+    return visible(told_of(part, MAX_WHERE))
 
 
 def validated(model: type[M], value: Any) -> M:
