@@ -25,7 +25,7 @@ from app.domain.workload import Pod
 from app.kube.actions import Impossible, rollout_restart, rotate_key
 from app.kube.actions.rotate_key import KeyList
 from remediations.causes import findings_of, investigate
-from remediations.causes.report import stands_by_design
+from remediations.causes.decisive import stands_by_design
 from remediations.evidence.caches import CACHE, CacheLimits, cache_finding
 from remediations.evidence.keys import KEYS, Rest, keys_of
 from remediations.evidence.limit_providers import Whose

@@ -19,8 +19,9 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
+from remediations.causes.decisive import beware_of, stands_by_design
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
+from remediations.causes.report import ORIGIN, origin_finding
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.evidence.capacity import not_measured, other_signs

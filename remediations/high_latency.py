@@ -19,8 +19,8 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes.decisive import stands_by_design
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding

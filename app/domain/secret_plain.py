@@ -53,11 +53,18 @@ _PLAIN_UNDER: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
     (re.compile(r"routing[_.-]?key$", re.IGNORECASE), _TOPIC),
     (re.compile(r"^secret-id$"), _OBJECT),
     (re.compile(r"(?:^|[_.-])(?:[th]?otp|mfa|pin)$", re.IGNORECASE), _STATE_OR_FEW),
-    (re.compile(r"(?:attempts|retries|tries|failures)$", re.IGNORECASE), _under(_COUNT, 0)),
+    (
+        re.compile(
+            r"(?:attempts|retries|tries|failures|(?<=[_.-])(?:days|digits|history|rotations|rate))$",
+            re.IGNORECASE,
+        ),
+        _under(rf"{_COUNT}|0\.\d{{1,3}}", 0),
+    ),
+    (re.compile(r"[_.-]key[_.-]bits$", re.IGNORECASE), _under(r"\d{3,5}", 0)),
     (re.compile(r"(?:hash|hasher|hashing|encoder|signature)$", re.IGNORECASE), _ALGORITHM),
     (re.compile(r"(?:key|cert|certificate|credentials?|token|jwt|secret)$", re.IGNORECASE), _FILE),
 )
-"""What stands under names by themselves besides secrets: the topic of a queue, the name of an object, a count of attempts, a state, an algorithm, a file."""
+"""What stands under names by themselves besides secrets: the topic of a queue, the name of an object, a count of attempts, bits or days, a state, an algorithm, a file."""
 _NUMBERS = re.compile(
     r"(?:tok|tkn|otp|jwt|auth|dsn|pin|pwd|pw|psk|pat|code)s[_.-]?(?:per[_.-]?\w{1,64}|sent|issued|configured|loaded|verified|expired|used|left|remaining|failed)$",
     re.IGNORECASE,

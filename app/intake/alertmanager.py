@@ -243,7 +243,7 @@ def _annotations(value: Any, effort: Effort) -> dict[str, str]:
             told[name] = annotation(name[:MAX_NAME], texts[name], min(MAX_ANNOTATION, left), effort)
             left -= len(told[name]) + min(len(name), MAX_NAME)
     shown = {_told_name(name, effort): told[name] for name in value if name in told}  # as they came
-    lost = len(value) - len(told)
+    lost = len(value) - len(shown)  # also those whose names are told alike
     return shown | {UNREAD_NOTES: f"{lost} of {len(value)} annotations were not taken"} if lost else shown
 
 

@@ -90,7 +90,7 @@ def _without_secrets(params: dict[str, Any]) -> dict[str, Any]:
             text = (
                 "it looks as if it held a secret, which would be kept and shown: name the Secret in the rule"
             )
-            raise BadInput(text, code="secret_in_param", where=pointer("params", redact(name)))
+            raise BadInput(text, code="secret_in_param", where=pointer("params", name))
     return params
 
 

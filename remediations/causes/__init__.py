@@ -8,9 +8,10 @@ can have brought the first one, `report` makes findings of all that. Called by t
 from __future__ import annotations
 
 from remediations.causes.blame import Blame, blame
+from remediations.causes.decisive import FirstCause
 from remediations.causes.investigate import Investigation, conclude, investigate
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.causes.report import FirstCause, findings_of
+from remediations.causes.report import findings_of
 
 __all__ = [
     "Blame",

@@ -9,8 +9,9 @@ from typing import Any
 
 from app.domain.evidence import Diagnosis
 from app.domain.remediation import Scene
+from remediations.causes.decisive import FirstCause, time_of
 from remediations.causes.model import NEAR, CauseCode
-from remediations.causes.report import CAUSE, FirstCause, time_of
+from remediations.causes.report import CAUSE
 from remediations.evidence.usage import count, span
 from remediations.evidence.used_up import LATE
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from app.domain.errors import BadInput
+from app.intake import alertmanager
 from app.intake.body import MAX_DEPTH, decode, pointer, validated
 
 BAD = [
@@ -111,6 +114,37 @@ def test_a_field_that_does_not_fit_is_named_by_its_pointer(value: object, where:
     with pytest.raises(BadInput) as caught:
         validated(_Model, value)
     assert (caught.value.code, caught.value.where) == ("invalid_field", where)
+
+
+class _Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+def _of_a_label(name: str) -> str:
+    alert = {"status": "firing", "labels": {"alertname": "A", name: {"y": 1}}}
+    body = json.dumps({"alerts": [alert]}).encode()
+    return alertmanager.parse(body, received_at=datetime.now(UTC), sender="am").rejected[0].where
+
+
+def _of_a_field(name: str) -> str:
+    with pytest.raises(BadInput) as caught:
+        validated(_Closed, {name: 1})
+    return caught.value.where
+
+
+@pytest.mark.parametrize("place", [_of_a_label, _of_a_field])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("postgres://app:{}@db/x", "https://h/p?access_token={}", "amqp://u:{}@h/"),
+        *("password={}", "a~b/c token: {}", "ghp_{}abcdefghijklmnopqrstuvwx"),
+    ],
+)
+def test_a_place_tells_no_secret_of_a_senders_names(place: Callable[[str], str], name: str) -> None:
+    """The pointer's escapes for `/` and `~` would hide from a search what has them in its form."""
+    told = place(name.format("Wq777Xk7Qp2Lm9Rt4"))
+    assert "Wq777" not in told
+    assert "[redacted]" in told
 
 
 def test_a_refused_value_is_not_echoed() -> None:

@@ -28,3 +28,15 @@ def test_annotations_that_were_not_taken_are_counted(notes: dict[str, str], lost
     said = {"unread_annotations": f"{lost} of {len(notes) + 1} annotations were not taken"} if lost else {}
     assert {name: text for name, text in kept.items() if name not in notes} == {"summary": "s", **said}
     assert len(kept) == len(notes) + 1 - lost + len(said)
+
+
+@pytest.mark.parametrize(
+    "names", [("a" * 256 + "1", "a" * 256 + "2"), ("password=Xk7Qp2Lm9Rt4", "password=Yk7Qp2Lm9Rt5")]
+)
+def test_an_annotation_whose_name_is_told_like_anothers_is_counted_as_not_taken(
+    names: tuple[str, str],
+) -> None:
+    """Names are cut and searched for secrets, and two may be alike after it."""
+    kept = parse(message(alert(annotations=dict.fromkeys(names, "x")))).alerts[0].annotations
+    assert kept["unread_annotations"] == "1 of 2 annotations were not taken"
+    assert len(kept) == 2
