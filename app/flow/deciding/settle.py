@@ -92,8 +92,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
     incident = incidents.get(tx.conn, case.incident.id)
-    if counts.count_of(tx.conn, incident.id) or people.another_on(tx.conn, target_key, incident.id):
-        case = replace(case, seen=approval_request.still_asked(tx, incident, case.seen))
+    case = _asking(tx, case, incident)
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
@@ -133,6 +132,12 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if why is not None:
         call(tx, incident.id, why, once="after a failure")
     return Settled(decision, None)
+
+
+def _asking(tx: Tx, case: Case, it: Incident) -> Case:
+    """The case, whose rule asks where people were asked about its alert before."""
+    was = counts.count_of(tx.conn, it.id) or people.another_on(tx.conn, it.target_key, it.id)
+    return replace(case, seen=approval_request.still_asked(tx, it, case.seen)) if was else case
 
 
 def _first(
