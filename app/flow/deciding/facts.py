@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from itertools import starmap
 
 from sqlalchemy import Connection
 
@@ -303,9 +304,8 @@ def facts_in(
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, policy, rule = tx.conn, tx.now, ground.policy, ground.rule
     target, workload, manual = seen.target, seen.workload, incident.manual
-    past = counts.results(conn, target.key, rule.remediation, 20, excluding=own.run_id)
     spent = partial(counts.spent, conn, excluding=(own.run_id, own.step_index))
-    at_it, until = _acknowledged(tx, seen, incident)
+    (at_it, until), key = _acknowledged(tx, seen, incident), target.key
     return Facts(
         now=now,
         target=target,
@@ -320,7 +320,7 @@ def facts_in(
         busy_with=work.busy_with_any(conn, (target, *seen.touched), seen.databases, excluding=own.run_id),
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=_in_flight(tx, target, own),
-        results=tuple(Past(state, at) for state, at in past),
+        results=tuple(starmap(Past, counts.results(conn, key, rule.remediation, 20, excluding=own.run_id))),
         mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
         theirs_since=history.theirs_since(conn, incident.id, seen.changed_by, seen.changed_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),

@@ -92,8 +92,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if target_key != case.incident.target_key and _claim_target(tx, case.incident, target_key):
         return None
     incident = incidents.get(tx.conn, case.incident.id)
-    if counts.count_of(tx.conn, incident.id) or people.another_on(tx.conn, target_key, incident.id):
-        case = replace(case, seen=approval_request.still_asked(tx, incident, case.seen))
+    case = _asking(tx, case, incident)
     rule, seen = case.seen.subject.rule, case.seen
     ground = facts.Ground(case.policy, rule)
     measured = facts.facts_in(tx, services, ground, case.outside, incident, facts.Own())
@@ -133,6 +132,12 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     if why is not None:
         call(tx, incident.id, why, once="after a failure")
     return Settled(decision, None)
+
+
+def _asking(tx: Tx, case: Case, it: Incident) -> Case:
+    """The case, whose rule asks where people were asked about its alert before."""
+    new = not (counts.count_of(tx.conn, it.id) or people.another_on(tx.conn, it.target_key, it.id))
+    return case if new else replace(case, seen=approval_request.still_asked(tx, it, case.seen))
 
 
 def _first(
@@ -325,8 +330,7 @@ def _rest(decision: Decision, stood: timedelta) -> timedelta:
 def _close_order(tx: Tx, incident: Incident, decision: Decision, seen: investigate.Seen | None) -> None:
     """A manual order that starts nothing still gets its run, so that whoever ordered can read why. One that was abandoned
     and may not begin again has its run already, and the message says why not."""
-    order = incident.manual
-    if order is None:
+    if (order := incident.manual) is None:
         return
     away = seen is not None and any(f.away for f in seen.diagnosis.findings)
     if order.schedule and (decision.blind or away):

@@ -206,7 +206,6 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             changed_by=CHANGED,
             acknowledged=ACKNOWLEDGED,
         ),
-        row("another incident is somebody's", ASK, Code.TAKEN_BESIDE, acknowledged_beside=ACKNOWLEDGED),
         row("nobody can tell", DENY, Code.UNKNOWN_FACT, changed_by=NEVER_TOLD),
     ),
     "ownership": (
