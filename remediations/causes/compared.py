@@ -8,10 +8,10 @@ from datetime import timedelta
 from math import inf
 
 from app.domain.workload import Pod
+from app.kube.known_good import short_digests, stood_for
 from app.kube.lineage import template_written_at
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Snapshot
-from remediations.evidence.digests import short, stood_for
 from remediations.evidence.error_signs import TELEMETRY
 from remediations.evidence.logs import ErrorGroup, ErrorLog
 from remediations.evidence.rollouts import last_deployment
@@ -91,7 +91,7 @@ def _other_image(having: Sequence[Pod], well: Sequence[Pod], group: ErrorGroup) 
     for container in sorted(group.containers):
         theirs, others = stood_for(having, well, container)
         if theirs and others and not theirs & others:
-            return f", and the image of {container} is another one there ({short(theirs)}; {short(others)})"
+            return f", and the image of {container} is another one there ({short_digests(theirs)}; {short_digests(others)})"
     return ""
 
 

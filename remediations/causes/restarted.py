@@ -14,13 +14,12 @@ from datetime import datetime, timedelta
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
-from app.kube.known_good import of_revision
+from app.kube.known_good import of_revision, short_digests, stood_for
 from app.kube.parse import parse_time
 from remediations.causes.changes import deployed_at
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
-from remediations.evidence.digests import short, stood_for
 from remediations.evidence.usage import count, span
 
 _NAMED = 2
@@ -68,8 +67,8 @@ def pushed_over(seen: Snapshot, cause: Cause) -> FromBefore | None:
     now, before = stood_for(ailing, well, cause.container)
     if not image or "@" in image or not now or not before or now & before:
         return None
-    told = f"{image} stood for another image when they started ({short(now)}; before {short(before)})"
-    look = f"put {image} back to {short(before)}, and name images by digest or by a tag that stays"
+    told = f"{image} stood for another image when they started ({short_digests(now)}; before {short_digests(before)})"
+    look = f"put {image} back to {short_digests(before)}, and name images by digest or by a tag that stays"
     return FromBefore(f"{_run(well, 'made before')}: {told}", look)
 
 

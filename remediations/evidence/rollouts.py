@@ -38,7 +38,6 @@ from app.kube.lineage import (
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
-from remediations.evidence.digests import pushed_over
 from remediations.evidence.pods import pods_of
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
@@ -333,7 +332,7 @@ async def way_back(
     ]
     bad = records.standing(goal).word is Word.BAD
     behind = await one_way_since(scene, found, goal, release_after(records.lives, goal), one_way, past.pods)
-    sure = [doubts(goal, found, left), pushed_over(found, goal, past.pods), behind]
+    sure = [doubts(goal, found, left, past.pods), behind]
     weighed = [
         (ordered is Ordered.NO, repair[:1]),
         (ordered is Ordered.NO or bad, [doubt]),

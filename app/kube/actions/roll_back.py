@@ -16,7 +16,7 @@ from app.domain.units import few
 from app.domain.workload import Pod, Revision, Workload
 from app.kube.actions.delete_pod import delete_pod
 from app.kube.impossible import Impossible
-from app.kube.known_good import NO_PODS, PodsByTemplate, Records, Word
+from app.kube.known_good import NO_PODS, PodsByTemplate, Records, Word, pushed_over
 from app.kube.lineage import is_return, left_by_return, released_again
 from app.kube.manifest import annotation_path, value_at
 from app.kube.newpods.goal import refusal
@@ -155,8 +155,15 @@ def _best(kept: Sequence[Revision], records: Records | None, pods: PodsByTemplat
     return next(proved, newest)
 
 
-def doubts(goal: Revision, revisions: Sequence[Revision], left: Container[str]) -> str:
-    """What a person has to know of this goal itself: somebody went back from it once. As one clause, empty where nobody did."""
+def doubts(
+    goal: Revision, revisions: Sequence[Revision], left: Container[str], pods: Sequence[Pod] = ()
+) -> str:
+    """What a person has to know of this goal itself: somebody went back from it once, or its image's name stands for another image by what the
+    `pods` run. As clauses, empty where nothing is known."""
+    return "; ".join(filter(None, (_left_before(goal, revisions, left), pushed_over(revisions, goal, pods))))
+
+
+def _left_before(goal: Revision, revisions: Sequence[Revision], left: Container[str]) -> str:
     if goal.fingerprint in released_again(revisions):
         return f"revision {goal.number} was rolled back from before, and released again"
     if goal.fingerprint in left or goal.fingerprint in left_by_return(revisions):
