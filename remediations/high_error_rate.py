@@ -21,6 +21,7 @@ from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.decisive import beware_of, stands_by_design
 from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.pods import on_one_node
 from remediations.causes.report import ORIGIN, origin_finding
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
@@ -30,6 +31,7 @@ from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
     OF_OTHERS,
+    ON_NODE,
     Errors,
     against_more,
     at_their_limit,
@@ -167,8 +169,8 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
-    cause = findings_of(found, log)[:2]
-    return [errors_finding(log), state, *cause, *([origin] if origin else []), usage, *neighbours]
+    told = [*findings_of(found, log)[:2], *([origin] if origin else []), usage]
+    return [errors_finding(log), state, *told, *await on_one_node(scene, found.seen, log), *neighbours]
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -198,7 +200,7 @@ def _summary(diagnosis: Diagnosis) -> str:
     parts = [
         *first,
         *named,
-        *known(diagnosis, "rollout.recent"),
+        *known(diagnosis, ON_NODE, "rollout.recent"),
         *_acquitted(diagnosis),
         *(f.text for f in failed_dependencies(diagnosis)),
     ]
@@ -256,7 +258,8 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
-    doubts = () if cut_off else (_doubt(diagnosis), pool, *about_neighbours(diagnosis))
+    place = errors.place.text if errors.place is not None else ""
+    doubts = () if cut_off else (_doubt(diagnosis), place, pool, *about_neighbours(diagnosis))
     of_cause = cause.asks if (cause.sure and not cause.beside) or cut_off else ""
     return warned(_accused(asking(step, of_cause, *doubts), diagnosis), beware_of(diagnosis))
 
@@ -301,6 +304,8 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
     cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
     if acquitted := cause.acquits:
         return refuse(ROLL_BACK, acquitted, cause.advice)
+    if errors.place is not None and errors.ill:
+        return refuse(ROLL_BACK, errors.place.text, str(errors.place.data["advice"]))
     if origin is None or (errors.none and _cut_off(diagnosis)):
         return None
     if origin.data["rollout"] is not True:

@@ -21,12 +21,14 @@ from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.decisive import stands_by_design
 from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.pods import on_one_node
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
     OF_OTHERS,
+    ON_NODE,
     Errors,
     against_more,
     at_their_limit,
@@ -165,6 +167,7 @@ async def _pods(scene: Scene) -> list[Finding]:
         [errors_finding(log)] if log.errors or log.warned or log.everyday or not log.known else []
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *findings_of(found, log)[:2], *errors]
+    told += await on_one_node(scene, found.seen, log)
     return [*told, *([slower] if slower else []), *neighbours]
 
 
@@ -172,7 +175,7 @@ def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
     cause = FirstCause(diagnosis)
     parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else filter(None, [cause.of_size]))]
-    parts += known(diagnosis, SLOWER)
+    parts += known(diagnosis, SLOWER, ON_NODE)
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
         parts += known(diagnosis, "memory.leak")

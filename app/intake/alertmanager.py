@@ -79,12 +79,9 @@ def parse(body: bytes, *, received_at: datetime, sender: str, max_bytes: int = M
     items = [] if data.get("alerts", 0) is None else data.get("alerts")  # Go writes an empty list as null
     if type(items) is not list:
         raise BadInput("expected a list", code="invalid_field", where="/alerts")
-    alerts: list[Alert] = []
-    rejected: list[RejectedAlert] = []
+    alerts, rejected = list[Alert](), list[RejectedAlert]()
     more, cut = 0, max(0, len(items) - MAX_ALERTS)
-    affordable(
-        len(items) // _ITEMS_FOR_ONE
-    )  # a few bytes may be thousands, whether anything is searched in them or not
+    affordable(len(items) // _ITEMS_FOR_ONE)  # a few bytes may be thousands, with nothing to search
     left = min(_EFFORT, _EFFORT_ANYWAY + len(body) // _BYTES_OF_ONE)
     for index in range(min(len(items), MAX_ALERTS)):
         item, items[index] = items[index], None  # freed one by one, not all in one go

@@ -1,15 +1,19 @@
 """What keeps a pod as a whole from running: its node, its sandbox, its volumes, readiness gates; and pods that are over and in the way of
-others: ending for too long, rejected by the kubelet, put out by a node. Pure."""
+others: ending for too long, put out by a node. Pure, but for the one node that is read where only its pods have the errors."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from app.domain.accusing import Sign
+from app.domain.errors import ClusterRefused, TryLater
+from app.domain.evidence import Finding
 from app.domain.json import Obj
+from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
 from app.kube.known_good import of_revision
@@ -18,9 +22,21 @@ from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
 from remediations.causes.compared import as_often
 from remediations.causes.exits import missing_config, missing_ref
-from remediations.causes.model import RECENT, Cause, CauseCode, Demand, Snapshot, Sureness, earliest
-from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, ended_at, put_out_at
+from remediations.causes.model import (
+    NEAR,
+    RECENT,
+    Cause,
+    CauseCode,
+    Demand,
+    Snapshot,
+    Sureness,
+    earliest,
+)
+from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away
+from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
+from remediations.causes.rejected import rejections
 from remediations.evidence.logs import ErrorLog
+from remediations.evidence.pods import ON_NODE
 from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -39,7 +55,8 @@ def pod_causes(seen: Snapshot) -> Iterator[Cause]:
         if found is not None:
             yield found
     yield from _ending(seen, nodes)
-    yield from _rejected(seen)
+    if not _enough(seen):
+        yield from rejections(seen)
     yield from _evictions(seen)
 
 
@@ -52,7 +69,7 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
     conditions = {c["type"]: c for c in ((node or {}).get("status") or {}).get("conditions") or ()}
     ready = conditions.get("Ready", {}).get("status", "True")
     if not told and ready == "True":
-        return None
+        return ailing(seen, pod, nodes)
     why = told_by(conditions.get("Ready", {}).get("message", ""), 150)
     said = f" ({why})" if why else ""
     return Cause(
@@ -64,6 +81,33 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
         pods=(pod.name,),
         since=earliest([e.first_seen for e in told]),
     )
+
+
+async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
+    """The finding `errors.node`, where only pods of one node have the most frequent error, and those of the same version on others do not: two of
+    them, or one of a node that says that it lacks something. Data: `ill`, and what a person does (`advice`)."""
+    has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()
+    read = [p for p in seen.alive if p.name in log.read]
+    bad = [p for p in read if p.name in has]
+    nodes, versions = {p.node for p in bad}, {seen.newest(p) for p in bad}
+    well = [p for p in read if p.ready and p.name not in has and p.node and seen.newest(p) in versions]
+    if len(nodes) != 1 or nodes == {""} or not well or any(p.node in nodes for p in well):
+        return []
+    (name,) = nodes
+    try:
+        found = await scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={name}")
+    except (ClusterRefused, TryLater):
+        found = []  # optional: without it, what the pods have in common is told
+    said, since = next((ails(n) for n in found if n["metadata"]["name"] == name), ("", None))
+    own = log.top is not None and log.top.sign is Sign.OWN
+    ill = bool(said) and not own and (since is None or since >= seen.fired_at - NEAR)
+    if len(bad) < MIN_ALIKE and not ill:
+        return []
+    have, others = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
+    text = f"Only {count(len(bad), 'pod')} on node {name} {have} the most frequent error, and {count(len(well), 'pod')} of the same version on other nodes {others} not"
+    text += f": that node {said}" if ill else ""
+    advice = away(name) if ill else f"see first what is wrong with node {name}"
+    return [Finding(ON_NODE, text, data={"node": name, "ill": ill, "advice": advice})]
 
 
 def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
@@ -292,79 +336,6 @@ def _ending(seen: Snapshot, nodes: Mapping[str, Obj]) -> Iterator[Cause]:
             pods=(pod.name,),
             since=pod.ends_at,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class _Rejection:
-    """Why the kubelet turns down a pod that the scheduler gave it: what a person does, and what of the template can bring it."""
-
-    reasons: re.Pattern[str]
-    advice: str
-    fields: tuple[str, ...] = ()
-    demands: tuple[Demand, ...] = ()
-
-
-_SIZES = ("nodeName",), tuple(sizes.asked(name) for name in ("cpu", "memory", "ephemeral-storage"))
-_REJECTIONS = (
-    _Rejection(re.compile(r"OutOf.+|InsufficientResource.*"), "free room on node {node}, or ask for less; a pod with nodeName is not scheduled", *_SIZES),
-    _Rejection(re.compile(r"UnexpectedAdmissionError"), "repair the device or its plugin on node {node}, or cordon the node", ("nodeName", *sizes.RESOURCES)),
-    _Rejection(re.compile(r"\w*AffinityError|SMTAlignmentError"), "let node {node} align it (topology manager), or ask for other amounts", ("nodeName", *sizes.RESOURCES), _SIZES[1]),
-    _Rejection(re.compile(r"NodeAffinity|NodeName|TaintToleration|PodOS.*"), "label node {node} as the pod wants it, or change what the pod wants",
-               ("nodeName", "os"), (demands.selected_nodes(), demands.dropped("tolerations"))),
-    _Rejection(re.compile(r"NodePorts|HostPortConflict"), "free the host port on node {node}, or do without it", (), (demands.host_ports(),)),
-    _Rejection(re.compile(r"Sysctl.*|AppArmor|.*Unsupported|.*NotSupported|Forbidden.*"), "allow it on node {node}, or do without it",
-               ("securityContext", "containers[*].securityContext", "annotations")),
-    _Rejection(re.compile(r"VolumeAttachmentLimit.*"), "free a volume on node {node}", ()),
-    _Rejection(re.compile(r"DeadlineExceeded"), "take activeDeadlineSeconds out of the pod template", ("activeDeadlineSeconds",)),
-)  # fmt: skip
-_OTHER = _Rejection(re.compile(""), "look at the kubelet of node {node}", ("*",))
-
-
-def _rejected(seen: Snapshot) -> Iterator[Cause]:
-    """Pods that the kubelet has turned down lately, as long as others are missing for it; one cause a reason."""
-    if _enough(seen):
-        return
-    by_reason: dict[str, list[Pod]] = {}
-    for pod in seen.pods:
-        told = pod.message.startswith("Pod was rejected") or any(
-            r.reasons.fullmatch(pod.reason) for r in _REJECTIONS
-        )
-        if (
-            pod.phase == "Failed"
-            and told
-            and pod.reason not in PUT_OUT
-            and _failed_at(pod) >= seen.now - RECENT
-        ):
-            by_reason.setdefault(pod.reason, []).append(pod)
-    for reason, pods in by_reason.items():
-        meaning = next((r for r in _REJECTIONS if r.reasons.fullmatch(reason)), _OTHER)
-        first = pods[0]
-        said = told_by(first.message.removeprefix("Pod was rejected: "), 250)
-        node = f"node {first.node}" if first.node else "its node"
-        does = "ended" if reason == "DeadlineExceeded" else "rejected"
-        yield Cause(
-            code=CauseCode.REJECTED,
-            object=f"Pod {first.name}" if does == "ended" or not first.node else f"Node {first.node}",
-            sureness=Sureness.CERTAIN,
-            text=f"the kubelet of {node} {does} {count(len(pods), 'pod')} ({reason}): {said}",
-            advice=meaning.advice.replace("{node}", first.node or "of the pod"),
-            pods=tuple(p.name for p in pods),
-            fields=meaning.fields,
-            demands=_named(reason, meaning.demands),
-            since=earliest([_failed_at(p) for p in pods]),
-        )
-
-
-def _named(reason: str, tests: tuple[Demand, ...]) -> tuple[Demand, ...]:
-    """Of several resources the one that the reason names, as `OutOfcpu` does."""
-    name = reason.removeprefix("OutOf")
-    return (sizes.asked(name),) if name != reason else tests
-
-
-def _failed_at(pod: Pod) -> datetime:
-    """When a pod failed: of one that the kubelet never took, when it was made."""
-    ended: datetime | None = ended_at(pod)
-    return ended or pod.created_at
 
 
 def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:

@@ -34,6 +34,7 @@ from remediations.causes.model import (
     earliest,
     not_ready_since,
 )
+from remediations.causes.nodes import placed
 from remediations.causes.pods import ends_soon, explains_missing, pod_causes
 from remediations.causes.scheduling import node_comes, scheduling_causes
 from remediations.causes.stopped import written_by
@@ -249,7 +250,7 @@ def causes_of(seen: Snapshot) -> list[Cause]:
     found = [_dated(c, found) for c in found]
     found += _unexplained(seen, found)
     found = [c for c in found if not _being_removed(seen, c)]
-    return sorted(_merged(found), key=lambda c: _key(seen, c))
+    return [placed(seen, c) for c in sorted(_merged(found), key=lambda c: _key(seen, c))]
 
 
 def _dated(cause: Cause, found: Iterable[Cause]) -> Cause:

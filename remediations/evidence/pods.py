@@ -34,6 +34,7 @@ _CANNOT_START = frozenset(
 # CreateContainerConfigError also stands for e.g. a user that may not be root, which no ConfigMap heals.
 _CONFIG_WORDS = re.compile(r"not found|couldn't find key|non-existent config key|^$", re.IGNORECASE)
 _SHOWN = 8
+ON_NODE = "errors.node"
 _SIGNALS = {137: "SIGKILL, not for memory", 139: "SIGSEGV", 143: "SIGTERM", 134: "SIGABRT"}
 
 
@@ -232,6 +233,9 @@ class Errors:
         self._warned: Sequence[Any] = data.get("warned", ())
         self._natures: Mapping[str, int] = data.get("natures", {})
         self._unclear: int = data.get("unclear", 0)
+        self.place = diagnosis.finding(ON_NODE)
+        """The node whose pods alone have them, if one is known."""
+        self.ill = self.place is not None and self.place.data["ill"] is True
 
     @property
     def top(self) -> str:
@@ -354,10 +358,14 @@ OF_OTHERS = frozenset(_NOT_CAPACITY) - {Nature.CODE}
 def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) -> tuple[str, str] | None:
     """Why more pods would not help, by what most errors are about, and what a person does; None when these natures say nothing of the
     kind. `strained` pods may get late answers, not wrong ones, by their own doing."""
+    place = errors.place
+    if place is not None and errors.ill:
+        return place.text, str(place.data["advice"])
+    look = f"{place.data['advice']} ({place.text}); " if place is not None else ""
     for nature, (why, advice) in _NOT_CAPACITY.items():
         own = nature is Nature.ANSWER and strained and errors.only_late
         if nature in natures and not own and errors.share(nature) >= 0.5:
-            return f"{why}: {errors.top}", f"{advice}; the most frequent error is {errors.top}"
+            return f"{why}: {errors.top}", f"{look}{advice}; the most frequent error is {errors.top}"
     return None
 
 
@@ -367,6 +375,7 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
     errors = Errors(diagnosis)
     unread = f"whether the errors speak of something else is not known: {errors.unknown}"
     doubts = [unread] if errors.unknown else []
+    doubts += [errors.place.text] if errors.place is not None else []
     natures = OF_OTHERS - ({Nature.ANSWER} if strained and errors.only_late else set())
     lines = errors.count(*natures)
     if errors.used_up:

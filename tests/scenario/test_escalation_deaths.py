@@ -10,13 +10,16 @@ from pathlib import Path
 import pytest
 
 from app.domain.outcome import IncidentState
+from app.flow.calling.calls import PAGE, Do
 from app.flow.calling.escalation import walk_due
-from app.store import incidents, trail
+from app.flow.calling.fence import repair
+from app.store import incidents, outbox, trail
+from app.store.outbox import Message as Row
 from tests.crash.conftest import ALL
 from tests.crash.test_store_faults import FaultyStore
 from tests.scenario.calling import ON_CALL, SECOND, CallingRig, calling_rig, policy, steps
 from tests.scenario.rig import Died, Reaper
-from tests.scenario.scenes import the_incident
+from tests.scenario.scenes import alert, body, the_incident
 
 BRISK = policy(
     steps(
@@ -103,4 +106,32 @@ async def test_a_store_that_is_away_at_any_call_of_the_walk_costs_a_sweep(tmp_pa
     heads = [next(t for t in TOLD if head.startswith(t)) for head in rig.heads]
     assert heads == TOLD
     assert len(rig.pagerduty.woken) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize(("answered", "then"), [(True, Do.ACKNOWLEDGE), (False, Do.RESOLVE)])
+async def test_a_page_that_a_frozen_replica_made_late_is_left_to_who_has_it(
+    tmp_path: Path, *, answered: bool, then: Do
+) -> None:
+    rig = CallingRig(tmp_path / "rig.sqlite")
+    rig.policy = policy()
+    await rig.born()
+    incident = await rig.handed_over()
+    await rig.later(1)
+    [key] = rig.pagerduty.pages
+    if answered:
+        await rig.operations.acknowledge(incident.id, "kim")
+    else:
+        fires = alert(rig, "resolved", alertname="Odd", severity="critical")
+        await rig.send(body(fires))
+    await rig.later(1)
+    state = (await the_incident(rig)).state
+    assert state is (IncidentState.ESCALATED if answered else IncidentState.RESOLVED)
+    late = await rig.store.read(lambda conn: outbox.get(conn, outbox.page_row(key)))
+    assert isinstance(late, Row)
+    assert late.kind == PAGE
+    await rig.store.write(lambda tx: repair(tx, late))
+    sent = len(rig.pagerduty.events)
+    await rig.later(1)
+    assert [event["event_action"] for event in rig.pagerduty.events[sent:]] == [then.value]
     await rig.close()

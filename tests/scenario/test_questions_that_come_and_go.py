@@ -15,14 +15,10 @@ from app.domain.alert_report import AlertReport, Reported
 from app.domain.decision import Mode
 from app.domain.events import EventKind
 from app.domain.json import digest
-from app.domain.outcome import IncidentState, RunState
+from app.domain.outcome import RunState
 from app.flow.calling import escalation
-from app.flow.calling.calls import PAGE, Do
-from app.flow.calling.fence import repair
 from app.policy.model import Approval, Otherwise
 from app.sim import Fault, FaultKind
-from app.store import outbox
-from app.store.outbox import Message as Row
 from tests.crash.worlds import flood
 from tests.scenario import calling
 from tests.scenario.calling import CallingRig
@@ -37,7 +33,6 @@ from tests.scenario.scenes import (
     decision,
     policy,
     says_yes,
-    the_incident,
     trail,
     writes,
 )
@@ -373,32 +368,4 @@ async def test_who_joined_a_call_is_called_itself_as_soon_as_that_is_over(tmp_pa
     await rig.send(body({**comes, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
     await rig.run(20, alerts=False)
     assert steady.id in [e.incident_id for e in await trail(rig, EventKind.ESCALATED)]
-    await rig.close()
-
-
-@pytest.mark.parametrize(("answered", "then"), [(True, Do.ACKNOWLEDGE), (False, Do.RESOLVE)])
-async def test_a_page_that_a_frozen_replica_made_late_is_left_to_who_has_it(
-    tmp_path: Path, *, answered: bool, then: Do
-) -> None:
-    rig = CallingRig(tmp_path / "rig.sqlite")
-    rig.policy = calling.policy()
-    await rig.born()
-    incident = await rig.handed_over()
-    await rig.later(1)
-    [key] = rig.pagerduty.pages
-    if answered:
-        await rig.operations.acknowledge(incident.id, "kim")
-    else:
-        fires = alert(rig, "resolved", alertname="Odd", severity="critical")
-        await rig.send(body(fires))
-    await rig.later(1)
-    state = (await the_incident(rig)).state
-    assert state is (IncidentState.ESCALATED if answered else IncidentState.RESOLVED)
-    late = await rig.store.read(lambda conn: outbox.get(conn, outbox.page_row(key)))
-    assert isinstance(late, Row)
-    assert late.kind == PAGE
-    await rig.store.write(lambda tx: repair(tx, late))
-    sent = len(rig.pagerduty.events)
-    await rig.later(1)
-    assert [event["event_action"] for event in rig.pagerduty.events[sent:]] == [then.value]
     await rig.close()

@@ -300,7 +300,7 @@ def test_what_is_left_to_make_long_is_there_and_run_by_ci() -> None:
         if not names or (name and name.partition("[")[0] not in names):
             gone.append(entry)
     assert gone == []
-    assert 'make long PART="$((state % 8 + 1))/8"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 'make long PART="$((state % 12 + 1))/12"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 def test_the_parts_of_the_long_tests_are_all_of_them_once() -> None:

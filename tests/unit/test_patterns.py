@@ -42,7 +42,7 @@ BOUNDED = {
     "app.domain.secret_sentences._VERDICT": _NEAR,
     "app.domain.secret_statements._THEN_NAME": _NEAR,
     "app.domain.subject._WORDS": _FORWARD,
-    "remediations.causes.pods._REJECTIONS": _STATUS,
+    "remediations.causes.rejected._REJECTIONS": _STATUS,
     "remediations.causes.refusals._BOUND": _CUT,
     "remediations.causes.refusals._RULES": _CUT,
     "remediations.causes.scheduling._PREEMPTION": _CUT,

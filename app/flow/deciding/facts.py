@@ -298,19 +298,17 @@ async def blocking_alerts(services: Services, rule: Rule) -> Fact[Mapping[str, t
     return found
 
 
-def facts_in(
-    tx: Tx, services: Services, ground: Ground, seen: Outside, incident: Incident, own: Own
-) -> Facts:
+def facts_in(tx: Tx, services: Services, ground: Ground, seen: Outside, it: Incident, own: Own) -> Facts:
     """Complete the facts inside the transaction that decides; counts are read under the ledger's lock."""
     conn, now, policy, rule = tx.conn, tx.now, ground.policy, ground.rule
-    target, workload, manual = seen.target, seen.workload, incident.manual
+    target, workload, manual = seen.target, seen.workload, it.manual
     spent = partial(counts.spent, conn, excluding=(own.run_id, own.step_index))
-    (at_it, until), key = _acknowledged(tx, seen, incident), target.key
+    (at_it, until), key = _acknowledged(tx, seen, it), target.key
     return Facts(
         now=now,
         target=target,
-        firing=_firing_fact(tx, seen, incident),
-        last_seen=_last_seen(tx, seen, incident),
+        firing=_firing_fact(tx, seen, it),
+        last_seen=_last_seen(tx, seen, it),
         marks=seen.marks,
         managers=workload if isinstance(workload, Unknown) else _managers(workload),
         rollout_paused=workload if isinstance(workload, Unknown) else workload.paused,
@@ -321,15 +319,15 @@ def facts_in(
         waiting=counts.plans_waiting(conn, target.key, excluding=own.run_id),
         targets_in_flight=_in_flight(tx, target, own),
         results=tuple(starmap(Past, counts.results(conn, key, rule.remediation, 20, excluding=own.run_id))),
-        mended_at=counts.mended_at(conn, target.key, incident.id, incident.opened_at),
-        theirs_since=history.theirs_since(conn, incident.id, seen.changed_by, seen.changed_at),
+        mended_at=counts.mended_at(conn, target.key, it.id, it.opened_at),
+        theirs_since=history.theirs_since(conn, it.id, seen.changed_by, seen.changed_at),
         storm_targets=counts.targets_since(conn, now - policy.storm.within),
         pauses=pauses(conn, now),
         blocking=seen.blocking,
         ceiling=services.ceiling,
         silenced=seen.silenced,
         acknowledged=at_it,
-        acknowledged_beside=record.at_its_target(tx, target.key, incident),
+        acknowledged_beside=record.at_its_target(tx, target.key, it),
         acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,
@@ -339,14 +337,14 @@ def facts_in(
         ordered_as=tuple(sorted(names_of(manual.requested_by, services.people))) if manual else (),
         ordered_by=manual.requested_by if manual else "",
         scheduled=bool(manual and manual.schedule),
-        ordered_at=None if own.begun or manual is None else incident.opened_at,
-        was_due=_was_due(tx, incident, own),
+        ordered_at=None if own.begun or manual is None else it.opened_at,
+        was_due=_was_due(tx, it, own),
         order_may_approve=manual.may_approve if manual else False,
         approved_by=own.approved_by,
         brings_back=own.brings_back,
-        taken_since=record.taken_since(conn, services, incident.id, own.agreed),
+        taken_since=record.taken_since(conn, services, it.id, own.agreed),
         dry_run=manual.dry_run if manual else False,
-        trust_level=history.trust_level_of(conn, rule, incident, target, now),
+        trust_level=history.trust_level_of(conn, rule, it, target, now),
     )
 
 

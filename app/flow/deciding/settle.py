@@ -102,8 +102,7 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
         measured = beside.without_step(tx.conn, ground, incident, measured, case.outside.changed_at, began)
     last = work.latest_decision(tx.conn, incident.id)
     stands = last is not None and last.body.get("code") == Code.UNKNOWN_FACT.value
-    fresh = last is None or not stands or tx.now - last.at < _UNASKED
-    passing = case.passing if fresh else ""
+    passing = case.passing if last is None or not stands or tx.now - last.at < _UNASKED else ""
     decision = decide_on(case.policy, seen, measured, passing)
     if seen.step is None:
         decision = handing.not_yet(decision, incident, seen, tx.now, began)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import threading
 import unicodedata
-from collections.abc import Callable
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -69,23 +69,20 @@ async def test_long_texts_are_read_beside_the_event_loop_and_short_ones_on_it() 
     assert await beside(LONG + 1, threading.get_ident) != threading.get_ident()
 
 
-async def test_of_many_long_texts_one_is_read_at_a_time_and_short_ones_wait_for_none(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_of_many_long_texts_one_is_read_at_a_time_and_short_ones_wait_for_none() -> None:
     """Threads share one interpreter: six of them left whoever answers requests every seventh turn at it."""
     under_way, most = 0, 0
-    go_on = asyncio.Event()
+    go_on = threading.Event()
 
-    async def to_thread(work: Callable[[], int]) -> int:
+    def read(number: int) -> int:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
-        await go_on.wait()
+        go_on.wait(60)
         under_way -= 1
-        return work()
+        return number
 
-    monkeypatch.setattr("app.domain.text.asyncio.to_thread", to_thread)
-    reading = [asyncio.ensure_future(beside(LONG + 1, lambda n=n: n)) for n in range(6)]  # type: ignore[misc]
+    reading = [asyncio.ensure_future(beside(LONG + 1, partial(read, n))) for n in range(6)]
     await asyncio.sleep(0)
     assert await beside(LONG, lambda: 7) == 7
     go_on.set()

@@ -1,7 +1,6 @@
 """Every gate on both sides of each of its boundaries: what is measured, and which word it must give.
 
-One row is one case; the golden files beside show the same rows as people read them. A new gate needs its rows here, and a
-new reason of a gate too: `test_gate_explanations` fails without them.
+One row is one case; the golden files beside show the same rows as people read them. `test_gate_explanations` misses those of a new reason.
 """
 
 from __future__ import annotations

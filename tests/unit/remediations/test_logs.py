@@ -198,7 +198,7 @@ async def test_a_log_that_cannot_be_read_is_counted() -> None:
     log = await read(Logs({("a", "app", False): lines(1, "x")}, gone=("b",)), pod("a"), pod("b"))
     assert (
         errors_finding(log).text
-        == '1 error line in 5 min on 2 pods, all of them "x"; 1 log could not be read'
+        == '1 error line in 5 min on 1 of 2 pods, all of them "x"; 1 log could not be read'
     )
 
 
