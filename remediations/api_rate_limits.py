@@ -24,8 +24,8 @@ from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.actions import Impossible, rollout_restart, rotate_key
 from app.kube.actions.rotate_key import KeyList
-from remediations.causes import findings_of, investigate
-from remediations.causes.decisive import stands_by_design
+from remediations.causes import first_findings, investigate
+from remediations.causes.report import stands_by_design
 from remediations.evidence.caches import CACHE, CacheLimits, cache_finding
 from remediations.evidence.keys import KEYS, Rest, keys_of
 from remediations.evidence.limit_providers import Whose
@@ -161,7 +161,7 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
-        findings = (answers, *([keys] if keys else []), *more, state, *findings_of(looked)[:2])
+        findings = (answers, *([keys] if keys else []), *more, state, *first_findings(looked))
         unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
         limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]
         counted = () if unread else limits_counted(limited, window)

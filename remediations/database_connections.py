@@ -23,7 +23,7 @@ from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import delete_pod, rollout_restart
-from remediations.causes import FirstCause, findings_of, investigate
+from remediations.causes import FirstCause, first_findings, investigate
 from remediations.database_params import WHERE, DatabaseParams
 from remediations.evidence.database_locks import LOCKS
 from remediations.evidence.database_pods import (
@@ -162,7 +162,7 @@ async def _workload(scene: Scene, params: DatabaseConnectionsParams) -> list[Fin
     pods = found.seen.pods
     log = await read_errors(scene.cluster, pods, scene.now, scene.window(params.logs))
     state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
-    return [state, *findings_of(found)[:2], errors_finding(log)]
+    return [state, *first_findings(found), errors_finding(log)]
 
 
 async def _clients(scene: Scene, database: Sequence[Finding]) -> list[Finding]:

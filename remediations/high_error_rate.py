@@ -17,12 +17,11 @@ from app.domain.onset import Since
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
-from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes import CauseCode, FirstCause, first_findings, investigate
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
-from remediations.causes.decisive import beware_of, stands_by_design
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import on_one_node
-from remediations.causes.report import ORIGIN, origin_finding
+from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.evidence.capacity import not_measured, other_signs
@@ -169,7 +168,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
-    told = [*findings_of(found, log)[:2], *([origin] if origin else []), usage]
+    told = [*first_findings(found, log), *([origin] if origin else []), usage]
     return [errors_finding(log), state, *told, *await on_one_node(scene, found.seen, log), *neighbours]
 
 
@@ -355,7 +354,7 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
         return Step(SCALE_UP, no.why, advice=no.advice)
     limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
     late = late_by_load(cause, limited) if cause.sure else ""
-    beside = "" if late else beside_load(scene, cause, diagnosis)
+    beside = beside_load(scene, cause, diagnosis) if cause.sure and not late else ""
     aside = late or beside
     if cause.sure and not aside and not cause.beside:
         return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)

@@ -18,10 +18,10 @@ from app.domain.loads import Beside, beside_at_limit, held_back, hot_pod
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
-from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.decisive import stands_by_design
+from remediations.causes import CauseCode, FirstCause, first_findings, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import on_one_node
+from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
@@ -166,7 +166,7 @@ async def _pods(scene: Scene) -> list[Finding]:
     errors = (
         [errors_finding(log)] if log.errors or log.warned or log.everyday or not log.known else []
     )  # without any, nothing is to be told
-    told = [usage, limits_finding(scene.workload), state, *findings_of(found, log)[:2], *errors]
+    told = [usage, limits_finding(scene.workload), state, *first_findings(found, log), *errors]
     told += await on_one_node(scene, found.seen, log)
     return [*told, *([slower] if slower else []), *neighbours]
 

@@ -22,7 +22,7 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import Impossible, Killed, raise_memory, scale
 from app.kube.manifest import pod_memory_limit
 from app.kube.read import default_limits, limit_ranges, quota_headroom
-from remediations.causes import CauseCode, FirstCause, Investigation, findings_of, investigate
+from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
 from remediations.causes.limits import (
     BROUGHT,
     NODE,
@@ -101,7 +101,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             limits_finding(workload),
             events,
             leak,
-            *findings_of(looked)[:2],
+            *first_findings(looked),
         )
         found = Diagnosis("", findings)
         told = known(found, SIZES, "usage.pods", "memory.leak")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 from app.domain.errors import PASSING
@@ -209,6 +210,12 @@ class Diagnosis:
     def finding(self, code: str) -> Finding | None:
         """The first finding with this code."""
         return next((f for f in self.findings if f.code == code), None)
+
+    def moment(self, code: str, field: str) -> datetime | None:
+        """A moment that a finding tells in its data."""
+        finding = self.finding(code)
+        text = finding.data.get(field) if finding is not None else None
+        return datetime.fromisoformat(text) if isinstance(text, str) else None
 
     def set_aside(self, *, few: bool = True) -> str:
         """Why a person has to say that the error lines which were set aside (finding `errors.grouped`) are not the cause; empty where none were.

@@ -6,9 +6,9 @@ CPU in millicores. Never reads the cluster.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from app.domain.json import Obj
@@ -83,6 +83,12 @@ class ContainerState:
     def first(self) -> bool:
         """It ends before the others start; a sidecar runs on beside them."""
         return self.init and not self.sidecar
+
+    @property
+    def calm(self) -> bool:
+        """It runs and is ready, and no end of it is told."""
+        ends = self.terminated or self.last_terminated
+        return self.ready and self.running_since is not None and not (self.waiting or ends or self.first)
 
     @property
     def oom_killed(self) -> Terminated | None:
@@ -261,3 +267,14 @@ class KubeEvent:
     about: str
     first_seen: datetime | None = None
     container: str = ""
+
+
+def killed_at(pod: Pod) -> datetime | None:
+    """When a container of the pod was last killed for memory; None when none was, or nobody tells when."""
+    ends = [k.finished_at for c in pod.containers if (k := c.oom_killed) is not None and k.finished_at]
+    return max(ends, default=None)
+
+
+def killed_within(pods: Iterable[Pod], now: datetime, span: timedelta) -> list[Pod]:
+    """Those of which a container was killed for memory so lately."""
+    return [p for p in pods if (at := killed_at(p)) is not None and now - at <= span]

@@ -13,6 +13,7 @@ from typing import Any
 
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
+from app.domain.tools import is_hand
 from app.domain.workload import KubeEvent, Revision, Workload
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
@@ -381,3 +382,13 @@ def last_write(
         return None
     at, by = max(times, key=lambda t: (t[0], bool(t[1])))
     return Write(at, by)
+
+
+def beneath(
+    manifest: Obj, newest: Write | None, itself: Callable[[str], bool]
+) -> tuple[datetime, str] | None:
+    """The newest write of a hand beneath one of a program, with whose it was: beneath one that writes of its own accord (`itself`) of anybody
+    else, beneath one that is not known of a hand that is. None without any."""
+    known = newest is not None and itself(newest.by)
+    hand = last_write(manifest, unless=lambda by: itself(by) or not (known or is_hand(by)))
+    return (hand.at, hand.by) if hand is not None and hand.by and hand != newest else None

@@ -8,10 +8,9 @@ can have brought the first one, `report` makes findings of all that. Called by t
 from __future__ import annotations
 
 from remediations.causes.blame import Blame, blame
-from remediations.causes.decisive import FirstCause
 from remediations.causes.investigate import Investigation, conclude, investigate
 from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
-from remediations.causes.report import findings_of
+from remediations.causes.report import FirstCause, findings_of, first_findings
 
 __all__ = [
     "Blame",
@@ -24,5 +23,6 @@ __all__ = [
     "blame",
     "conclude",
     "findings_of",
+    "first_findings",
     "investigate",
 ]

@@ -394,7 +394,7 @@ def fits_better(seen: Snapshot, log: ErrorLog, measured: Measured, deployed: dat
         (
             c
             for c in telling(seen, said_of(log))
-            if c.at <= until and not came_with(seen, c.at, c.by, deployed)
+            if deployed < c.at <= until and not came_with(seen, c.at, c.by, deployed)
         ),
         None,
     )

@@ -73,8 +73,8 @@ def only_some(seen: Snapshot, log: ErrorLog) -> str:
     tells the pods apart that have it."""
     group = log.top
     having = _having(seen, group) if group is not None else []
-    read = [p for p in seen.alive if p.name in log.read and seen.newest(p) and runs_well(seen, p)]
-    well = [p for p in read if group is not None and _far_fewer(seen, log, group, p)]
+    read = [p for p in seen.alive if p.name in log.read and seen.newest(p)]
+    well = [p for p in read if group is not None and _far_fewer(seen, log, group, p) and runs_well(seen, p)]
     having = [p for p in having if p not in well]
     if group is None or not well or not having:
         return ""

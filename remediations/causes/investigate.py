@@ -16,18 +16,20 @@ from app.domain.evidence import Certainty, Finding
 from app.domain.json import Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
-from app.domain.workload import Pod
-from app.kube.lineage import last_write
+from app.domain.workload import Pod, killed_within
+from app.kube.lineage import beneath, last_write
 from app.kube.manifest import claims_of, config_keys
 from app.kube.parse import OF_SERVICE, parse_pod, selector_text, serves
 from app.kube.read import WARNINGS, autoscaler_manifest, pod_manifests, read_pods, replica_sets_of, revisions
 from remediations.causes.around import meant
 from remediations.causes.blame import Blame, blame
+from remediations.causes.changes import of_itself
 from remediations.causes.compared import of_older_too
 from remediations.causes.creation import events_about, held_back
 from remediations.causes.everyday import judged
 from remediations.causes.images import WAITING, pull_secrets
 from remediations.causes.model import (
+    NEAR,
     RECENT,
     Cause,
     CauseCode,
@@ -39,12 +41,10 @@ from remediations.causes.model import (
     not_ready_since,
 )
 from remediations.causes.others import with_nodes, with_others
-from remediations.causes.outgrown import killed_of_late
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, stopped_by_design, under_way
-from remediations.causes.writers import beneath
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
@@ -132,7 +132,8 @@ async def read_snapshot(scene: Scene) -> Snapshot:
     try:
         async with asyncio.timeout(LIMIT):
             seen = await _core(scene, reads, seen)
-            seen = await with_nodes(scene, await _used(scene, reads, seen))
+            seen = await _used(scene, reads, seen)
+            seen = await with_nodes(scene, seen) if killed_within(seen.alive, seen.now, NEAR) else seen
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, reads, seen)
             seen = seen if seen.whole else await with_others(scene, seen)
@@ -179,7 +180,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
     never_ran = [p for p in waiting if not any(c.running_since for c in p.containers)]
     claims = await _claims(scene, reads, never_ran, seen)
-    nodes = await _nodes(scene, reads, [*killed_of_late(seen), *waiting, *stuck(seen)])
+    nodes = await _nodes(scene, reads, [*killed_within(seen.alive, seen.now, NEAR), *waiting, *stuck(seen)])
     if any(not p.node for p in waiting) and wants_taints(seen):
         every = await reads.one("nodes", [], scene.cluster.list_objects, Kind.NODE, "")
         nodes = (*nodes, *every[:_MAX_NODES])
@@ -217,7 +218,7 @@ async def _kept(scene: Scene, reads: _Reads, kind: Kind, name: str) -> Kept | No
         return None
     write = last_write(found)
     at, by = (write.at, write.by) if write else (None, "")
-    hand = beneath(found, write, scene.workload)
+    hand = beneath(found, write, of_itself(scene.workload))
     return Kept(kind, name, config_keys(found), at, by, found.get("immutable") is True, hand)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 
 from app.domain.json import Obj
-from app.domain.workload import Pod
+from app.domain.workload import Pod, killed_at, killed_within
 from app.kube.lineage import lives, template_written_at
 from app.kube.parse import parse_time
 from remediations.causes.exits import runs_well
@@ -109,19 +109,14 @@ _AROUND = timedelta(minutes=5)
 
 def killed_of_late(seen: Snapshot) -> list[Pod]:
     """Pods of which a container was killed for memory within the hour."""
-    return [p for p in seen.alive if (at := _killed_at(p)) is not None and seen.now - at <= NEAR]
-
-
-def _killed_at(pod: Pod) -> datetime | None:
-    ends = [k.finished_at for c in pod.containers if (k := c.oom_killed) is not None and k.finished_at]
-    return max(ends, default=None)
+    return killed_within(seen.alive, seen.now, NEAR)
 
 
 def short_node(seen: Snapshot, killed: Collection[str]) -> str:
     """That a node of these pods has no memory left, or had none when they were killed, in words; empty where that is not known of any."""
     nodes = {m["metadata"]["name"]: m for m in seen.nodes}
     for pod in killed_of_late(seen):
-        at = _killed_at(pod)
+        at = killed_at(pod)
         if pod.name not in killed or not pod.node or at is None:
             continue
         if told := _pressed(seen, nodes.get(pod.node) or {}, at) or _ran_out(seen, pod.node, at):

@@ -12,7 +12,7 @@ from typing import Any
 from app.domain.accusing import Sign
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Finding
-from app.domain.json import Obj
+from app.domain.json import JsonValue, Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
@@ -350,3 +350,31 @@ def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
     spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
     older = [p for p in read if not seen.newest(p)]
     return log.top is not None and bool(older) and all(p in without for p in older) and not spared
+
+
+def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
+    """Do the pods of the present template do worse than those of an older one? None when revisions are not known."""
+    current = seen.current
+    if current is None:
+        return None
+    shown = {n for c in causes if c.sureness is not Sureness.POSSIBLE for n in c.pods}
+    broken = [p for p in seen.alive if p.name in shown]
+
+    def split(pods: list[Pod]) -> tuple[int, int]:
+        newest = sum(seen.newest(p) for p in pods)
+        return newest, len(pods) - newest
+
+    (new_broken, old_broken), (new_ready, old_ready) = (
+        split(broken),
+        split([p for p in seen.alive if p.ready]),
+    )
+    data: dict[str, JsonValue] = {
+        "only_newest": bool(broken) and old_broken == 0,
+        "older_ready": old_ready,
+        "newest_ready": new_ready,
+    }
+    text = (
+        f"{count(new_broken, 'pod')} of revision {current.number} broken and {new_ready} ready; "
+        f"of older revisions {old_broken} broken and {old_ready} ready"
+    )
+    return Finding("pods.revision", text, data=data)

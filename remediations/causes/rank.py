@@ -227,13 +227,19 @@ def unplaced_causes(seen: Snapshot) -> Iterator[Cause]:
     return scheduling_causes(seen) if any(not p.node for p in seen.alive) else iter(())
 
 
+def _of_containers(seen: Snapshot) -> Iterable[Cause]:
+    """Of containers that run, are ready and never ended there is none."""
+    calm = all(c.calm for p in seen.alive for c in p.containers)
+    return () if calm else container_causes(seen)
+
+
 _FINDERS = (
     stopped_causes,
     creation_causes,
     unplaced_causes,
     pod_causes,
     reference_causes,
-    container_causes,
+    _of_containers,
     other_causes,
     put_out_causes,
     around_causes,

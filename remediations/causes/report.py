@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from app.domain.accusing import Sign
-from app.domain.evidence import Certainty, Finding
+from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.onset import Since
 from app.domain.target import Kind
-from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from app.kube.manifest import differences
 from remediations.causes.blame import Blame
-from remediations.causes.bystanders import whose_errors
+from remediations.causes.bystanders import Whose, whose_errors
 from remediations.causes.changes import (
     CLEAN,
     NEW,
@@ -25,13 +25,14 @@ from remediations.causes.changes import (
     deployed_at,
     fits_better,
     said_of,
+    telling,
     told,
 )
 from remediations.causes.compared import as_often, fewer_in_older, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
-from remediations.causes.model import STARTING, Snapshot, Sureness
-from remediations.causes.pods import only_newest_has_them
+from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
+from remediations.causes.pods import only_newest_has_them, revision_finding
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, only_configuration, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
@@ -87,7 +88,8 @@ def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deplo
     """Why a person is to be asked, although nothing acquits the rollout."""
     seen = found.seen
     yield picked_up(seen, last, deployed := seen.now - timedelta(seconds=last.age), said_of(log))
-    yield perhaps_repaired(seen, said_of(log), deployed)
+    if any(c.at > seen.fired_at for c in telling(seen, said_of(log))):
+        yield perhaps_repaired(seen, said_of(log), deployed)
     yield only_some(seen, log)
     yield fewer_in_older(seen, log)
     if only_newest_has_them(seen, log):
@@ -214,7 +216,7 @@ def _why(found: Investigation, log: ErrorLog, measured: Measured, last: Deployme
 # `sureness`, `text`, `advice`, `rollout` (can the last rollout have brought it), `rollout_why`, `asks` (what of that only
 # a person may say), `held` (what was written that has to show first whether it ends it), `instead` (the change that fits better), `rest` (why nothing is to be done now).
 
-CAUSE, CHANGES, REVISION = "cause.first", "changes.recent", "pods.revision"
+CAUSE, CHANGES = "cause.first", "changes.recent"
 _SHOWN = 6
 _WINDOW = timedelta(days=1)
 _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: "possibly: "}
@@ -222,15 +224,19 @@ _WORDS = {Sureness.CERTAIN: "", Sureness.LIKELY: "likely: ", Sureness.POSSIBLE: 
 
 def findings_of(found: Investigation, log: ErrorLog | None = None) -> tuple[Finding, ...]:
     """All of them, the cause first. A finding that says nothing is left out. `log`: the errors that the cause may only stand beside."""
-    revision = _revision(found)
-    first = found.causes[0] if found.causes else None
-    changed = changed_finding(found.seen, first)
-    repair = Repair(changed, first.code if first else None, found.seen.now)
-    made = (_cause(found, repair, log), _changes(found.seen), *((revision,) if revision else ()))
+    revision = revision_finding(found.seen, found.causes)
+    changed = changed_finding(found.seen, found.causes[0] if found.causes else None)
+    made = (_cause(found, changed, log), _changes(found.seen), *((revision,) if revision else ()))
     return (*made, missing_finding(found.seen), changed)
 
 
-def _cause(found: Investigation, repair: Repair, log: ErrorLog | None) -> Finding:
+def first_findings(found: Investigation, log: ErrorLog | None = None) -> tuple[Finding, Finding]:
+    """The cause, and what changed lately: all that is told beside an alert of which pods are not the whole."""
+    changed = changed_finding(found.seen, found.causes[0]) if found.causes else None
+    return _cause(found, changed, log), _changes(found.seen)
+
+
+def _cause(found: Investigation, changed: Finding | None, log: ErrorLog | None) -> Finding:
     seen = found.seen
     gaps = tuple(f"not known: {what}: {why}" for what, why in sorted(seen.unread.items()))
     if not found.causes or found.blame is None:
@@ -242,6 +248,7 @@ def _cause(found: Investigation, repair: Repair, log: ErrorLog | None) -> Findin
         )
         return Finding(CAUSE, _capital(text), data={"code": None, "rest": found.rest}, details=gaps)
     first, word = found.causes[0], found.blame
+    repair = Repair(changed, first.code, seen.now)
     data: dict[str, JsonValue] = {
         "code": first.code.value,
         "object": first.object,
@@ -307,29 +314,69 @@ def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
     return {**found}
 
 
-def _revision(found: Investigation) -> Finding | None:
-    """Do the pods of the present template do worse than those of an older one? None when revisions are not known."""
-    seen, current = found.seen, found.seen.current
-    if current is None:
-        return None
-    shown = {n for c in found.causes if c.sureness is not Sureness.POSSIBLE for n in c.pods}
-    broken = [p for p in seen.alive if p.name in shown]
+_OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})
+"""Why there are not more pods, or why they cannot be moved."""
 
-    def split(pods: list[Pod]) -> tuple[int, int]:
-        newest = sum(seen.newest(p) for p in pods)
-        return newest, len(pods) - newest
 
-    (new_broken, old_broken), (new_ready, old_ready) = (
-        split(broken),
-        split([p for p in seen.alive if p.ready]),
-    )
-    data: dict[str, JsonValue] = {
-        "only_newest": bool(broken) and old_broken == 0,
-        "older_ready": old_ready,
-        "newest_ready": new_ready,
-    }
-    text = (
-        f"{count(new_broken, 'pod')} of revision {current.number} broken and {new_ready} ready; "
-        f"of older revisions {old_broken} broken and {old_ready} ready"
-    )
-    return Finding(REVISION, text, data=data)
+class FirstCause:
+    """What the finding `cause.first` says, for decisions."""
+
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        finding = diagnosis.finding(CAUSE)
+        data: Any = finding.data if finding is not None else {}
+        self.text: str = finding.text if finding is not None else "nobody looked for the cause"
+        self.unknown = finding is None or finding.certainty is Certainty.UNKNOWN
+        """The pods could not be read."""
+        self.code = CauseCode(data["code"]) if data.get("code") else None
+        self.rest: str = data.get("rest", "")
+        """Why nothing is to be done now."""
+        self.by_design: str = data.get("by_design", "")
+        """The same, where it is meant to have no pods."""
+        latent = self.code is CauseCode.CONFIG_MISSING and not data.get("pods")
+        self.sure = self.code is not None and not latent and data.get("sureness") != Sureness.POSSIBLE.value
+        """A cause was found, it is more than possible, and it is not only what new pods would wait for."""
+        possible = self.code is not None and not latent and not self.sure and self.code not in _OF_SIZE
+        self.perhaps: str = self.text if possible else ""
+        """A cause that is only possible, and that more pods would not end; empty without one."""
+        self.of_size: str = self.text if self.code in _OF_SIZE and not self.sure else ""
+        """Why there are not more pods, or why they cannot be moved, where it is only possible that this is the cause."""
+        self.by_rollout: bool = data.get("rollout") is True
+        """The last rollout can have brought it, and nothing fits better."""
+        self.rollout_why: str = data.get("rollout_why", "")
+        self.asks: str = data.get("asks", "")
+        """What is not known of it, so that only a person may say that the rollout brought it."""
+        self.advice: str = data.get("advice", "")
+        self.held: str = data.get("held", "")
+        """What was written since that may end it, and has to show first whether it does: nobody goes back to another version before."""
+        self.instead: str = data.get("instead", "")
+        self.beside = self.sure and data.get("errors") == Whose.ELSEWHERE
+        """The errors in the logs come from elsewhere."""
+        self.says_them = data.get("errors") == Whose.ITS_OWN
+        self.cure = "" if self.beside else self.advice
+
+    @property
+    def acquits(self) -> str:
+        """Why the last rollout did not bring it, or is not the one to be taken back now; empty when it is, when no sure cause is known, or
+        when that brought no error."""
+        why = self.held or ("" if self.by_rollout else self.rollout_why)
+        acquitted = self.sure and not self.beside and (self.held or not self.by_rollout)
+        return f"{self.text}; {why}" if acquitted else ""
+
+
+def beware_of(diagnosis: Diagnosis) -> str:
+    """What is told of going back also where that is right."""
+    found = (diagnosis.finding(code) for code in (ORIGIN, CAUSE))
+    return next((str(f.data["beware"]) for f in found if f is not None and f.data.get("beware")), "")
+
+
+_COUNTED_OVER = timedelta(
+    minutes=5
+)  # what handlers ask of requests: for so long pods that are gone still count
+
+
+def stands_by_design(diagnosis: Diagnosis, now: datetime, value: float | None, bad: float) -> str:
+    """Why nothing is to be done about an alert on requests: the workload is meant to have no pods, and no request is measured that
+    fails (`value` from `bad` on) since those of its former pods are not counted any more. Empty otherwise."""
+    since = diagnosis.moment(CAUSE, "since")
+    fails = value is not None and value >= bad and (since is None or now - since > _COUNTED_OVER)
+    return "" if fails else FirstCause(diagnosis).by_design

@@ -9,9 +9,8 @@ from typing import Any
 
 from app.domain.evidence import Diagnosis
 from app.domain.remediation import Scene
-from remediations.causes.decisive import FirstCause, time_of
 from remediations.causes.model import NEAR, CauseCode
-from remediations.causes.report import CAUSE
+from remediations.causes.report import CAUSE, FirstCause
 from remediations.evidence.usage import count, span
 from remediations.evidence.used_up import LATE
 
@@ -58,7 +57,7 @@ def beside_load(scene: Scene, cause: FirstCause, diagnosis: Diagnosis) -> str:
         return ""
     if cause.code is CauseCode.PAUSED and ready >= desired:
         return f"{cause.text}, and more pods are of both versions then"
-    since = time_of(diagnosis, CAUSE, "since")
+    since = diagnosis.moment(CAUSE, "since")
     old = since is not None and since <= scene.fired_at - NEAR
     if cause.code not in _OF_SOME or not (old or ready >= desired):
         return ""

@@ -8,12 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime
 
-from app.domain.json import Obj
 from app.domain.tools import is_hand
-from app.domain.workload import Workload
-from app.kube.lineage import Write, last_write
 from remediations.causes.changes import CONFIGURATION, Change, of_itself
 from remediations.causes.model import Snapshot
 
@@ -30,15 +26,6 @@ _FILE = re.compile(r"\.(?:ya?ml|json|toml|ini|conf|cfg|config|properties|env|xml
 def by_hand(seen: Snapshot, change: Change) -> bool:
     """Whether a person, or what carries out a person's word, wrote that, as far as the writer's name tells."""
     return is_hand(change.by) and not of_itself(seen.workload)(change.by)
-
-
-def beneath(manifest: Obj, newest: Write | None, workload: Workload) -> tuple[datetime, str] | None:
-    """The newest write of a hand beneath one of a program, with whose it was: beneath one that writes of its own accord of anybody else, beneath one
-    that is not known of a hand that is. None without any."""
-    itself = of_itself(workload)
-    known = newest is not None and itself(newest.by)
-    hand = last_write(manifest, unless=lambda by: itself(by) or not (known or is_hand(by)))
-    return (hand.at, hand.by) if hand is not None and hand.by and hand != newest else None
 
 
 def unsure_hand(seen: Snapshot, change: Change) -> str:

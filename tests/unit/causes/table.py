@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from remediations.causes import CauseCode
-from remediations.causes.decisive import FirstCause
+from remediations.causes.report import FirstCause
 from tests.unit.causes.world import World
 
 

@@ -13,8 +13,8 @@ from app.domain.workload import ConfigRef
 from app.kube.lineage import Write, last_write
 from remediations.causes import CauseCode
 from remediations.causes.creation import is_missing
-from remediations.causes.decisive import FirstCause
 from remediations.causes.demands import needed
+from remediations.causes.report import FirstCause
 from tests.unit.causes.world import World, at
 
 

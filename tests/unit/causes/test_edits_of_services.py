@@ -11,9 +11,9 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from remediations.causes import CauseCode as C
 from remediations.causes.changes import changes_of
-from remediations.causes.decisive import FirstCause
 from remediations.causes.edits import edit_of
 from remediations.causes.model import Sureness
+from remediations.causes.report import FirstCause
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.test_endpoints import HTTP, acts_on_the_release, good
 from tests.unit.causes.test_errors import KEY, failing

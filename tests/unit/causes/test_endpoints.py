@@ -10,8 +10,8 @@ import pytest
 from app.domain.json import Obj
 from app.domain.target import Kind
 from remediations.causes import CauseCode as C
-from remediations.causes.decisive import FirstCause
 from remediations.causes.model import Sureness
+from remediations.causes.report import FirstCause
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.test_errors import KEY, failing
 from tests.unit.causes.test_everyday import young

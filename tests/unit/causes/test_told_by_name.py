@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from remediations.causes.decisive import FirstCause
+from remediations.causes.report import FirstCause
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from tests.unit.causes.test_everyday import decided, scaling, writes

@@ -18,6 +18,7 @@ from app.domain.lines import ASKED_BY, EXPENSIVE, NOBODY, Asker, Lines
 from app.domain.text import size_spelled, spelled
 from app.intake import alertmanager
 from app.intake import body as bodies
+from app.store import shown
 from app.store.database import Store
 from app.store.portions import Portion
 from app.store.runs import Run
@@ -159,7 +160,7 @@ async def test_a_long_answer_has_its_place_until_it_was_taken(rig: Rig) -> None:
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
     """A list of the runs of `inc_slow` takes until this is set."""
-    ended, real = threading.Event(), reading.shown.runs_listed
+    ended, real = threading.Event(), shown.runs_listed
 
     def runs_listed(
         conn: Any, before: str | None, limit: int, incident: str | None, state: Any
@@ -168,7 +169,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
             ended.wait(20)
         return real(conn, before, limit, incident, state)
 
-    monkeypatch.setattr(reading.shown, "runs_listed", runs_listed)
+    monkeypatch.setattr(shown, "runs_listed", runs_listed)
     yield ended
     ended.set()
 
