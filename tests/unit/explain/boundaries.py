@@ -36,6 +36,7 @@ BUDGET = "budgets: [{per: target, limit: 3 per 1h}]\n"
 LIMIT = "limits: {per_target: 2 per 1h}\n"
 ACKNOWLEDGED = "acknowledged in PagerDuty by Ann Ops at 2026-03-04T03:01:00Z"
 LEAVING = "namespace rag7 is being deleted since 2026-03-04 03:00:00 UTC"
+BESIDE = "inc_2 on this target is acknowledged by kim in Slack"
 CHANGED = "kubectl-edit changed template at 03:02:10 UTC, after the alert fired"
 UNSURE = replace(step_of(), asks="revision 7 is not known to be good: revision 7 ran only 4 min")
 BLOCKING = 'alertname="KubeAPIDown"'
@@ -198,13 +199,8 @@ BOUNDARIES: Mapping[str, tuple[Row, ...]] = {
             rule="mode: observe\n",
         ),
         row("changed since, and erin approved this plan", ALLOW, changed_by=CHANGED, approved_by="erin"),
-        row(
-            "changed by its own holder",
-            DENY,
-            Code.ACKNOWLEDGED,
-            changed_by=CHANGED,
-            acknowledged=ACKNOWLEDGED,
-        ),
+        row("changed by its holder", DENY, Code.ACKNOWLEDGED, changed_by=CHANGED, acknowledged=ACKNOWLEDGED),
+        row("somebody has another incident of it", ASK, Code.TAKEN_BESIDE, acknowledged_beside=BESIDE),
         row("nobody can tell", DENY, Code.UNKNOWN_FACT, changed_by=NEVER_TOLD),
     ),
     "ownership": (
