@@ -42,7 +42,7 @@ def client_finding(image: str, tls: str) -> Finding:
         return Finding(CLIENT, text, Certainty.UNKNOWN)
     major, text = int(found[1]), f"{image} has pg_dump {found[1]}"
     if major < KNOWS_AUTHENTICATION and tls in (Tls.DISABLE, Tls.PREFER):
-        text += f", which tells its password to whoever asks for it in the server's place: tls: {Tls.VERIFY_FULL} keeps it"
+        text += f", which tells its password to whoever asks for it in the server's place, unless the Secret's URL is stricter: tls: {Tls.VERIFY_FULL} keeps it"
     return Finding(CLIENT, text, data={"major": major})
 
 

@@ -39,8 +39,8 @@ from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import (
     completed,
     made_by_a_restart,
+    of_another_image,
     on_new_nodes,
-    pushed_over,
     read_at_start,
     run_from_before,
 )
@@ -179,7 +179,7 @@ def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | 
 
 def _run_from_before(seen: Snapshot, cause: Cause, last: Deployment) -> Blame | None:
     """Its own template acquits it: for what its image can bring, and, but for what takes its time, for what configuration can."""
-    found = pushed_over(seen, cause) if cause.code in OF_A_CONTAINER else None
+    found = of_another_image(seen, cause) if cause.code in OF_A_CONTAINER else None
     if found is None and cause.code in _BY_CONFIGURATION - _FILLS:
         found = run_from_before(seen, cause)
     return (

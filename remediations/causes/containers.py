@@ -252,7 +252,7 @@ def _end(at: At, ended: Terminated) -> Cause:
         of = limit_of(at)
         node = short_node(at.seen, (at.pod.name,))
         text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts}){f'; {node}' if node else ''}"
-        return at.cause(CauseCode.OUT_OF_MEMORY, text, more_memory(at), fields=(at.where, "volumes"))
+        return at.cause(CauseCode.OUT_OF_MEMORY, text, more_memory(at, node), fields=(at.where, "volumes"))
     said, heard = at.said(), at.heard().text
     if ended.reason in ("StartError", "ContainerCannotRun") or ARCHITECTURE.search(heard):
         told = short(redact(ended.message), 300) or said

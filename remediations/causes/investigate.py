@@ -132,8 +132,9 @@ async def read_snapshot(scene: Scene) -> Snapshot:
     try:
         async with asyncio.timeout(LIMIT):
             seen = await _core(scene, reads, seen)
-            seen = await _used(scene, reads, seen)
-            seen = await with_nodes(scene, seen) if killed_within(seen.alive, seen.now, NEAR) else seen
+            killed = killed_within(seen.alive, seen.now, NEAR)
+            seen = await _used(scene, reads, seen, killed)
+            seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
             seen = await _words(scene, reads, seen)
             seen = seen if seen.whole else await with_others(scene, seen)
@@ -145,8 +146,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
 
 async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     """Pods, revisions, events."""
-    cluster, workload = scene.cluster, scene.workload
-    namespace = workload.target.namespace
+    cluster, workload, namespace = scene.cluster, scene.workload, scene.workload.target.namespace
     manifests, pods, found, sets, events = await asyncio.gather(
         reads.one("pods", [], pod_manifests, cluster, workload),
         reads.one("pods", [], read_pods, cluster, workload),
@@ -169,8 +169,8 @@ async def _core(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     )  # fmt: skip
 
 
-async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
-    """What the pods use: configuration; and where pods wait, pull Secrets, claims, nodes and what bounds them."""
+async def _used(scene: Scene, reads: _Reads, seen: Snapshot, killed: Sequence[Pod]) -> Snapshot:
+    """What the pods use: configuration; where pods wait, pull Secrets, claims, nodes and what bounds them; nodes of those `killed` for memory."""
     waiting = [p for p in seen.alive if not p.ready]
     pulls = [p for p in waiting if any(c.waiting in WAITING for c in p.containers)]
     seen = replace(seen, service_account=await _account(scene, reads, seen) if pulls else None)
@@ -180,7 +180,7 @@ async def _used(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
     kept = await asyncio.gather(*(_kept(scene, reads, kind, name) for kind, name in chosen))
     never_ran = [p for p in waiting if not any(c.running_since for c in p.containers)]
     claims = await _claims(scene, reads, never_ran, seen)
-    nodes = await _nodes(scene, reads, [*killed_within(seen.alive, seen.now, NEAR), *waiting, *stuck(seen)])
+    nodes = await _nodes(scene, reads, [*killed, *waiting, *stuck(seen)])
     if any(not p.node for p in waiting) and wants_taints(seen):
         every = await reads.one("nodes", [], scene.cluster.list_objects, Kind.NODE, "")
         nodes = (*nodes, *every[:_MAX_NODES])

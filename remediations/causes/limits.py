@@ -167,8 +167,8 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
 # What a killed container ran into, and where a person gives it more, in words.
 
 
-def more_memory(at: At) -> str:
-    """Where a person gives it more memory: where the limit that it ran into is set."""
+def more_memory(at: At, short: str) -> str:
+    """Where a person gives it more memory: where the limit that it ran into is set, unless its node is `short` of it, in words."""
     name, seen = at.state.name, at.seen
     own = next((s.memory_limit for s in at.pod.specs if s.name == name), None)
     template = next((c for c in seen.workload.containers if c.name == name), None)
@@ -190,7 +190,7 @@ def more_memory(at: At) -> str:
         where = f"raise the memory limit of the whole pod beyond {memory(whole)}"
     else:
         where = f"give {name} a memory request and limit that fit its usage, and see what else fills node {at.pod.node or 'of the pod'}"
-    if short_node(seen, (at.pod.name,)):
+    if short:
         place = f"node {at.pod.node}"
         return f"give {name} a memory request near to its usage, so that it gets a node with room, and see what else fills {place} (drain it, if need be); only then {where}"
     return f"{where}, or find what uses it"

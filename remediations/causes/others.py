@@ -18,13 +18,13 @@ from app.domain.json import Obj
 from app.domain.owner import Relation
 from app.domain.remediation import Scene
 from app.domain.target import Kind
-from app.domain.workload import KubeEvent
+from app.domain.workload import KubeEvent, Pod
 from app.kube.owners import names, owners_of
 from app.kube.parse import parse_event
 from app.kube.read import in_turns, pdb_manifests
 from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
-from remediations.causes.outgrown import SYSTEM_OOM, killed_of_late
+from remediations.causes.outgrown import SYSTEM_OOM
 from remediations.causes.rank import neighbours_in
 from remediations.causes.scheduling import ADDING, NOT_ADDING
 from remediations.evidence.last_words import LastWords, last_words
@@ -73,12 +73,10 @@ _OF_NODES = "default"
 """The namespace of events about what has none, such as nodes."""
 
 
-async def with_nodes(scene: Scene, seen: Snapshot) -> Snapshot:
-    """The snapshot with what the kubelets said of nodes without memory, where a container was killed for it. Who may not read nodes
+async def with_nodes(scene: Scene, seen: Snapshot, killed: Sequence[Pod]) -> Snapshot:
+    """The snapshot with what the kubelets said of nodes without memory, of pods of which a container was killed for it. Who may not read nodes
     is not asked, and who may not read events of that namespace knows their conditions alone."""
-    nodes = {f"Node/{p.node}" for p in killed_of_late(seen)} & {
-        f"Node/{m['metadata']['name']}" for m in seen.nodes
-    }
+    nodes = {f"Node/{p.node}" for p in killed} & {f"Node/{m['metadata']['name']}" for m in seen.nodes}
     if not nodes:
         return seen
     read = scene.cluster.list_objects

@@ -107,15 +107,10 @@ SYSTEM_OOM = "SystemOOM"
 _AROUND = timedelta(minutes=5)
 
 
-def killed_of_late(seen: Snapshot) -> list[Pod]:
-    """Pods of which a container was killed for memory within the hour."""
-    return killed_within(seen.alive, seen.now, NEAR)
-
-
 def short_node(seen: Snapshot, killed: Collection[str]) -> str:
     """That a node of these pods has no memory left, or had none when they were killed, in words; empty where that is not known of any."""
     nodes = {m["metadata"]["name"]: m for m in seen.nodes}
-    for pod in killed_of_late(seen):
+    for pod in killed_within(seen.alive, seen.now, NEAR):
         at = killed_at(pod)
         if pod.name not in killed or not pod.node or at is None:
             continue

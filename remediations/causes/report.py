@@ -87,9 +87,10 @@ def _reasons(seen: Snapshot, log: ErrorLog, measured: Measured, last: Deployment
 def _doubts(found: Investigation, log: ErrorLog, measured: Measured, last: Deployment) -> Iterator[str]:
     """Why a person is to be asked, although nothing acquits the rollout."""
     seen = found.seen
-    yield picked_up(seen, last, deployed := seen.now - timedelta(seconds=last.age), said_of(log))
-    if any(c.at > seen.fired_at for c in telling(seen, said_of(log))):
-        yield perhaps_repaired(seen, said_of(log), deployed)
+    words, deployed = said_of(log), seen.now - timedelta(seconds=last.age)
+    yield picked_up(seen, last, deployed, words)
+    if any(c.at > seen.fired_at for c in telling(seen, words)):
+        yield perhaps_repaired(seen, words, deployed)
     yield only_some(seen, log)
     yield fewer_in_older(seen, log)
     if only_newest_has_them(seen, log):

@@ -58,7 +58,7 @@ def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
     return FromBefore(told, f"compare {names} with what the program needs at its start" if names else "")
 
 
-def pushed_over(seen: Snapshot, cause: Cause) -> FromBefore | None:
+def of_another_image(seen: Snapshot, cause: Cause) -> FromBefore | None:
     """That the image of the container that shows the cause stood for something else in all pods of the present template that were made before and
     run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one."""
     ailing = _ailing(seen, cause)
