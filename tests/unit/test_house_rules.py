@@ -319,6 +319,12 @@ def test_servers_of_a_few_lines_are_all_ended_in_one_place() -> None:
     assert [_named(p) for p in TESTS if own.search(p.read_text(encoding="utf-8"))] == []
 
 
+def test_work_is_bounded_in_units_and_in_no_seconds_of_this_machine() -> None:
+    """The processor's time of one run is compared with that of another run beside it: `tests.unit.work`, or twice the input."""
+    seconds = re.compile(r"assert .*(?:process_time|thread_time)\(\) - \w+\)? *<")
+    assert [_named(p) for p in TESTS if seconds.search(p.read_text(encoding="utf-8"))] == []
+
+
 def test_live_tests_stand_where_make_live_looks_for_them() -> None:
     rooms = ("tests/live/", "tests/contract/")
     marked = [_named(path) for path in TESTS if re.search(r"mark\.live\b", path.read_text(encoding="utf-8"))]

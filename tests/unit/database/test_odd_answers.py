@@ -140,7 +140,7 @@ async def test_a_server_that_stays_silent_after_the_login_is_told_in_time(name: 
         well = min(well, 1)
     began = time.monotonic()
     error = await _looked(name, Odd(None, well).talk)
-    assert time.monotonic() - began < 3, "the library's own way to give up takes 10 s"
+    assert time.monotonic() - began < 8, "the library's own way to give up takes 10 s"
     assert "no answer within" in str(error)
 
 
@@ -264,7 +264,7 @@ async def test_a_dependency_that_stays_silent_after_the_login_is_told_in_time(we
     began = time.monotonic()
     async with listening(Odd(None, well).talk) as port:
         assert await _checked(f"postgresql://app:x@127.0.0.1:{port}/x?sslmode=disable") == [None]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8
 
 
 async def _checked(url: str) -> list[bool | None]:

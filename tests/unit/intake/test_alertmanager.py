@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from app.domain.errors import BadInput
 from app.domain.subject import UNREAD, unread
 from app.intake import alertmanager
 from app.intake.alertmanager import unquote_receiver
+from tests.unit.work import measured
 
 DATA = Path(__file__).parent / "data"
 NOW = datetime(2026, 3, 4, 10, 16, tzinfo=UTC)
@@ -259,16 +259,16 @@ def test_every_alert_of_a_message_is_either_taken_or_rejected(items: list[Any]) 
     assert delivery.alerts[-1].name == "HighErrorRate"
 
 
-def test_a_message_of_one_alert_is_parsed_in_well_under_a_millisecond() -> None:
+def test_a_message_of_one_alert_is_parsed_in_no_time() -> None:
     body = json.dumps(message(alert())).encode()
     rounds = []
     for _ in range(20):
-        began = time.process_time()
-        for _ in range(20):
-            alertmanager.parse(body, received_at=NOW, sender="am")
-        rounds.append((time.process_time() - began) / 20)
-    # About 14 µs on the machine it was written on; the best round is free of other people's load.
-    assert min(rounds) < 0.0002
+        with measured() as work:
+            for _ in range(20):
+                alertmanager.parse(body, received_at=NOW, sender="am")
+        rounds.append(work.units)
+    # About 14 µs each on the machine it was written on; the best round is free of other people's load.
+    assert min(rounds) < 0.8
 
 
 @pytest.mark.parametrize("odd", [-1, "2", True, 1.5, {}])

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from app.policy.matchers import MAX_MATCHERS, compile_anchored, parse_matchers, parse_when
+from tests.unit.work import measured
 
 
 @pytest.mark.parametrize(
@@ -41,9 +40,9 @@ def test_what_re2_does_not_accept_is_refused_with_the_expression(pattern: str) -
 @pytest.mark.parametrize("pattern", ["a*a*a*b", ".*.*.*.*x", "(a+)+x", "(a?){30}a{30}x", ".*Error.*Rate.*"])
 def test_no_expression_takes_long_on_a_long_value(pattern: str) -> None:
     compiled = compile_anchored(pattern)
-    begun = time.process_time()
-    assert compiled.fullmatch("a" * 100_000) is None
-    assert time.process_time() - begun < 1
+    with measured() as work:
+        assert compiled.fullmatch("a" * 100_000) is None
+    assert work.units < 200
 
 
 def test_a_value_with_a_lone_surrogate_is_compared_and_not_a_fault() -> None:
