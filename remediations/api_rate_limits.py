@@ -254,6 +254,8 @@ def _not_this_key(group: Group, scene: Scene, params: ApiRateLimitsParams) -> st
         return f"{group.title} is overloaded or failing, which another key does not change"
     if group.whose is Whose.ADDRESS:
         return f"{group.title} limits our address, which another key does not change"
+    if group.whose is Whose.CREDIT and not params.own_quota:
+        return f"the credit or the budget of the account at {group.title} is used up, whichever of its keys is used"
     if group.whose is Whose.ACCOUNT and not params.own_quota:
         return (
             f"{group.title} limits the account, and the rule does not say that each key of the list has a quota of its own"
@@ -278,6 +280,8 @@ async def _rotated(
     rotation = rotate_key(scene.workload, manifest, keys, position, str(restart.params["restarted_at"]))
     why = f"{group.note(params.logs)}; {listed.text}"
     task = f"{group.contact}, and let the code wait (exponential backoff): the next key has a limit too"
+    if group.whose is Whose.CREDIT:
+        task = f"{group.contact}: the credit of the next key ends too"
     step = act(ROTATE, why, rotation, (restart,), open_task=task)
     unsure = [str(listed.data["asks"] or "")]
     if group.whose is Whose.UNKNOWN and not params.own_quota:
@@ -296,9 +300,14 @@ def _mend_cache(diagnosis: Diagnosis) -> Step:
 
 def _wait_in_code(diagnosis: Diagnosis) -> Step:
     """Never acts: a change of the code."""
-    groups = [g for g in groups_in(diagnosis.finding(ANSWERS)) if g.whose is not Whose.PROVIDER]
+    answers = groups_in(diagnosis.finding(ANSWERS))
+    groups = [g for g in answers if g.whose not in (Whose.PROVIDER, Whose.CREDIT)]
     if not groups:
-        return refuse(BACKOFF, "no answer of a provider is a limit")
+        spent = any(g.whose is Whose.CREDIT for g in answers)
+        why = (
+            "used up credit does not come back by waiting" if spent else "no answer of a provider is a limit"
+        )
+        return refuse(BACKOFF, why)
     names = ", ".join(g.title for g in groups)
     waits = any(g.wait is not None for g in groups)
     advice = (

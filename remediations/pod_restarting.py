@@ -115,11 +115,12 @@ def _restart(scene: Scene, diagnosis: Diagnosis, cause: FirstCause) -> Step:
     if is_missing(diagnosis) or cause.code not in RUNS_AGAIN:
         return refuse(RESTART, f"{cause.text}: a restart would end the same way", cause.advice)
     repair = Repair(diagnosis.finding(CHANGED), cause.code, scene.now)
-    if repair.told and repair.trial is not Trial.NONE:
+    serving = _serving(diagnosis)
+    if repair.told and (repair.trial is not Trial.NONE or (repair.elsewhere and serving)):
         return refuse(RESTART, repair.told, repair.advice, repair.later)
     if repair.told:
         step = act(RESTART, repair.told, rollout_restart(scene.workload, scene.now))
-        return asking(step, _serving(diagnosis), repair.other)
+        return asking(step, serving, repair.other)
     changed = diagnosis.finding(CHANGED)
     known = f" ({changed.text})" if changed else ""
     return refuse(

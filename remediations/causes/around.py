@@ -47,7 +47,7 @@ def _said(seen: Snapshot) -> Iterator[Cause]:
         if not shown:
             continue
         for neighbour in seen.neighbours:
-            if neighbour.named_in(words.text):
+            if not neighbour.ready and neighbour.named_in(words.text):
                 cause = _neighbour(seen, neighbour, (pod, container), shown)
                 yield cause if not neighbour.exists else _in_time(seen, neighbour, cause)
         if found := _FORBIDDEN.search(words.text):

@@ -136,7 +136,7 @@ def _older(seen: Snapshot) -> list[Pod]:
 def _begun(pod: Pod) -> datetime:
     """From when on all of its containers have what they read when they start."""
     runs = [c.running_since or pod.created_at for c in pod.containers if not c.first]
-    return min(runs, default=pod.created_at)
+    return max(pod.created_at, min(runs, default=pod.created_at))
 
 
 def met_first(seen: Snapshot, last: Deployment, deployed: datetime, said: Iterable[str] = ()) -> str:

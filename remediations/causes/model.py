@@ -150,7 +150,7 @@ class Kept:
 class Neighbour:
     """A Service that is not the workload's own, and has no ready pod or does not exist: its name, its pods in words, since when the
     last of them has not been ready, None when that is not known, and its addresses in the cluster. One that has ready pods holds these
-    as `ready`: that they are ready does not prove that they answer."""
+    as `ready`, and since when one of them has been: that they are ready does not prove that they answer."""
 
     name: str
     state: str
@@ -187,7 +187,7 @@ def not_ready_since(pods: Sequence[Pod]) -> datetime | None:
 class Snapshot:
     """One look at a workload and at what its pods use. `controllers` are the ReplicaSets of a Deployment; `specs` the pods'
     specs by name; `selected` how many pods the selector of a Service chooses, and how many of them are ready, by its name; `slices` its EndpointSlices; `claims` the PersistentVolumeClaims by name, None for one that does not exist; `words` what containers
-    said last, by pod and container; `neighbours` the Services without a ready pod that these words name. `put_out` are events about
+    said last, by pod and container; `neighbours` the Services that these words name: those without a ready pod, and those that have one again. `put_out` are events about
     pods that are gone: preempted, or evicted by an updater; `down` are Services beside whose pods stopped being ready lately, looked for where
     words may follow from that; `pulling` the pods whose image is being pulled,
     `scaling` what the autoscaler of nodes said about pods. `template_of` names the object whose template the workload only is, `scalers` are the

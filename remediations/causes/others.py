@@ -25,7 +25,7 @@ from app.kube.read import in_turns, pdb_manifests
 from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
 from remediations.causes.outgrown import SYSTEM_OOM
-from remediations.causes.rank import neighbours_in
+from remediations.causes.rank import kept_away, neighbours_in
 from remediations.causes.scheduling import ADDING, NOT_ADDING
 from remediations.evidence.last_words import LastWords, last_words
 
@@ -38,15 +38,21 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-async def _down(scene: Scene, seen: Snapshot) -> list[Neighbour]:
-    return [n for n in await neighbours_in(scene, [w.text for w in seen.words.values()]) if not n.ready]
+async def _named(scene: Scene, seen: Snapshot) -> list[Neighbour]:
+    """Those without a ready pod, and those that have had one again since a run began that ended. Of one that is kept away nothing is told."""
+    ends = [c.last_terminated or c.terminated for p in seen.alive for c in p.containers]
+    began = min((t.started_at for t in ends if t is not None and t.started_at is not None), default=None)
+    found = await neighbours_in(scene, [w.text for w in seen.words.values()])
+    back = [n for n in found if n.ready and n.since is not None and began is not None and n.since > began]
+    told = [n for n in back if not await kept_away(scene, n.ready)]
+    return [*(n for n in found if not n.ready), *told]
 
 
 async def with_others(scene: Scene, seen: Snapshot) -> Snapshot:
     """The snapshot with all that; never raises for what the cluster does."""
     stopped = seen.workload.desired == 0
     named, put_out, pulling, scaling, budgets, owner = await asyncio.gather(
-        _or_nothing(_down, scene, seen),
+        _or_nothing(_named, scene, seen),
         _or_nothing(_events, scene, seen),
         _or_nothing(_pulls, scene, seen),
         _or_nothing(_scaling, scene, seen),
@@ -91,7 +97,7 @@ async def _without_old(
     """The last words without what they say of Services that are away for longer than the trouble, or nobody knows since when, where the
     rest accuses the program: that comes first, and what was left out is told, for only a person may say that it is not why. Who starts for the
     first time since may be the first that needs such a Service. Reads those logs once more."""
-    old = [n for n in named if not n.fits(seen.fired_at)]
+    old = [n for n in named if not n.ready and not n.fits(seen.fired_at)]
     found = dict(seen.words)
     pods = {p.name: p for p in seen.alive}
     for (pod, container), words in seen.words.items():

@@ -1,4 +1,4 @@
-"""What was written once the trouble was there, and may have repaired it: what it is, and whether the pods have tried it.
+"""What was written or came back once the trouble was there, and may have repaired it: what it is, and whether the pods have tried it.
 
 One rule for errors of pods that run and for pods that crash, for every handler: who has tried it is told by when a run *began*, of the
 container that shows the cause, for that is when a program reads its configuration; and a run that goes on with it tells that it works. Pure.
@@ -73,6 +73,8 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
         return Finding(CHANGED, f"When configuration changed is not known: {why}", Certainty.UNKNOWN)
     if cause is not None and cause.code is CauseCode.CONFIG_MISSING and cause.objects and not cause.needs:
         return Finding(CHANGED, "What was missing is there now", data={**data, **_there_now(seen, cause)})
+    if (back := _back(seen, cause, failed)) is not None:
+        return Finding(CHANGED, f"{back['repaired']}", data={**data, **back})
     used = {(ref.kind, ref.name) for c in seen.workload.containers for ref in c.config}
     if not used:
         return Finding(CHANGED, "The pods use no ConfigMap or Secret", data=data)
@@ -80,7 +82,8 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
     if not written:
         return Finding(CHANGED, "No write to the pods' configuration is recorded", data=data)
     said = [words.text for words in last_words_of(seen, cause)] if cause is not None else []
-    since = repairs(seen, said, failed - _SYNCED) if failed else ()
+    begun = (failed - _SYNCED, _troubled(seen, cause)) if failed else ()
+    since = repairs(seen, said, max(begun)) if begun else ()
     if failed and (
         found := [r for r in since if (r.kind, r.name) in used and _untried(seen, cause, r, failed)]
     ):
@@ -93,6 +96,15 @@ def changed_finding(seen: Snapshot, cause: Cause | None = None) -> Finding:
 
 
 _LATE = "files of a volume come to pods a minute or two later, so that the run that failed last may not have had it"
+
+
+def _troubled(seen: Snapshot, cause: Cause | None) -> datetime:
+    """What was there before the trouble began has perhaps brought it, and repaired nothing: when the cause began, or the earliest end that is known."""
+    ends = [
+        t.finished_at for p in seen.alive for c in p.containers if _shows(cause, c) for t in _failed(cause, c)
+    ]
+    known = [cause.since if cause is not None else None, *ends, seen.fired_at]
+    return min(t for t in known if t is not None) - _SAME
 
 
 def _untried(seen: Snapshot, cause: Cause | None, change: Change, failed: datetime) -> bool:
@@ -119,6 +131,32 @@ def _there_now(seen: Snapshot, cause: Cause) -> dict[str, JsonValue]:
     }
 
 
+def _back(seen: Snapshot, cause: Cause | None, failed: datetime | None) -> dict[str, JsonValue] | None:
+    """What is known of a Service that the last words could not reach, and that has had a ready pod again since the last run began that failed."""
+    if cause is None or failed is None or cause.code not in RUNS_AGAIN:
+        return None
+    said = [w.text for w in last_words_of(seen, cause) if judged([w.text])[1] is Nature.DEPENDENCY]
+    again = [n for n in seen.neighbours if n.ready and any(map(n.named_in, said)) and n.since is not None]
+    found = max(again, key=lambda n: n.since or failed, default=None)
+    if found is None or found.since is None or found.since <= failed:
+        return None
+    tried = _trial(seen, cause, found.since)
+    ran = seen.now - found.since
+    if tried.word is Trial.FAILED:
+        return None
+    if tried.word is Trial.NONE and ran < _STAYS:
+        tried = _Tried(
+            Trial.BEGUN, "which is too early to tell whether it stays so", found.since + _STAYS + _SAME
+        )
+    return {
+        "repaired": f"Service {found.name}, which the last words name, has had a ready pod again for {span(ran.total_seconds())}",
+        "trial": tried.word.value,
+        "tried": tried.told,
+        "later": tried.later.isoformat() if tried.later else None,
+        "elsewhere": True,
+    }
+
+
 def _of_repair(
     seen: Snapshot, cause: Cause | None, said: Sequence[str], found: Sequence[Change]
 ) -> dict[str, JsonValue]:
@@ -126,7 +164,7 @@ def _of_repair(
     change = sure or found[0]
     else_ = speaks_of_else(seen, cause, held=_is_about(seen, change, said)) if cause else ""
     doubts = [unsure_hand(seen, change), else_]
-    tried = _trial(seen, cause, change)
+    tried = _trial(seen, cause, change.at)
     if tried.word is Trial.FAILED:
         return {}
     return {
@@ -175,15 +213,15 @@ class _Tried:
     later: datetime | None = None
 
 
-def _trial(seen: Snapshot, cause: Cause | None, change: Change) -> _Tried:
-    """What the pods have shown of what was written. Pods of another template than those that show the cause show nothing of it."""
+def _trial(seen: Snapshot, cause: Cause | None, since: datetime) -> _Tried:
+    """What the pods have shown of what was repaired then. Pods of another template than those that show the cause show nothing of it."""
     newest = {seen.newest(p) for p in seen.alive if cause is None or p.name in cause.pods}
     runs = [
         (p, c, c.running_since)
         for p in seen.alive
         if seen.newest(p) in newest
         for c in p.containers
-        if _shows(cause, c) and c.running_since is not None and c.running_since > change.at
+        if _shows(cause, c) and c.running_since is not None and c.running_since > since
     ]
     if not runs:
         return _Tried()
@@ -193,7 +231,7 @@ def _trial(seen: Snapshot, cause: Cause | None, change: Change) -> _Tried:
     ran = seen.now - began
     told = f"pod {name} began with it {span(ran.total_seconds())} ago"
     if ready and ran >= least:
-        return _Tried(Trial.WORKS, f"{told} and is ready, so it works", change.at + _MAX_BACK_OFF)
+        return _Tried(Trial.WORKS, f"{told} and is ready, so it works", since + _MAX_BACK_OFF)
     if ran >= max(least, _MAX_TRIAL):
         return _Tried(Trial.FAILED)
     state = "is ready, which is too early to tell whether it stays so" if ready else "is not ready yet"
@@ -218,6 +256,8 @@ class Repair:
         self.trial = Trial(data.get("trial", Trial.NONE))
         self.other: str = data.get("other", "")
         """Why no configuration is known to end it; empty where its words speak of that, or of nothing."""
+        self.elsewhere: bool = data.get("elsewhere") is True
+        """It is something that the pods need, and nothing that they read when they begin: who is ready has it."""
         later = data.get("later")
         self.later = datetime.fromisoformat(later) if later else None
         """When its trial will have shown something; None where none is under way."""

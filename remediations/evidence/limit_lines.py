@@ -56,11 +56,11 @@ _STATUS = re.compile(
 )
 _ERROR = re.compile(
     r"(?:(?<!\w)[\"']?(?:code|type|error|reason|status)[\"']?\s{0,4}[:=]\s{0,4}[\"']?)(?:rate_limit(?:_exceeded|_error)?|rateLimitExceeded"
-    r"|insufficient_quota|overloaded_error|RESOURCE_EXHAUSTED|too_many_requests)(?![\w-])"
+    r"|insufficient_quota|billing_hard_limit_reached|overloaded_error|RESOURCE_EXHAUSTED|too_many_requests)(?![\w-])"
     r"|(?<!raise )(?<!except )\b(?:RateLimitError|RateLimitExceeded|TooManyRequests(?:Exception|Error)?|ResourceExhausted"
     r"|ThrottlingException|OverloadedError)(?:: |\) when calling )"
     r"|\bAPI rate limit exceeded\b|\bRate limit reached for\b|exceeded a secondary rate limit|\berror code: 1015\b"
-    r"|Too many requests hit the API too quickly|have exceeded (?:token|call|request) rate limit of your current",
+    r"|\bcredit balance is too low\b|Too many requests hit the API too quickly|have exceeded (?:token|call|request) rate limit of your current",
     re.IGNORECASE,
 )
 _URL = re.compile(
@@ -102,12 +102,13 @@ _IN_WORDS = re.compile(
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3_600.0}
 
 _WHOSE: Final = (
+    (Whose.CREDIT, re.compile(r"\binsufficient_quota\b|\bbilling_hard_limit_reached\b|\bcredit balance is too low\b", re.IGNORECASE)),
     (Whose.PROVIDER, re.compile(
         r"overloaded|\b529\b|at capacity|high demand|heavy load|temporarily (?:unable|unavailable)|resource exhausted\. please try again later"
         r"|resource has been exhausted \(e\.g\. check quota\)", re.IGNORECASE)),
     (Whose.ADDRESS, re.compile(r"exceeded for (?:\d{1,3}\.){3}\d{1,3}|\byour IP\b|\berror code: 1015\b|being rate limited", re.IGNORECASE)),
     (Whose.ACCOUNT, re.compile(
-        r"organi[sz]ation|\bproject\b|per_?project|\baccount\b|subscription|workspace|pricing tier|insufficient_quota|current quota|your plan and billing"
+        r"organi[sz]ation|\bproject\b|per_?project|\baccount\b|subscription|workspace|pricing tier|current quota|your plan and billing"
         r"|for (?:user|installation) ID", re.IGNORECASE)),
     (Whose.KEY, re.compile(r"\b(?:this|your|the|per) (?:api[ _-]?key|access key|access token|api token|credential)\b", re.IGNORECASE)),
 )  # fmt: skip
@@ -176,7 +177,9 @@ def limit_in(line: str) -> Limited | str | None:
     return _limited(text, at, (provider, host), failing=failing)
 
 
-_HINT = re.compile(r"429|50[0234]|529|1015|limit|thrott|quota|exhausted|too.?many|overloaded", re.IGNORECASE)
+_HINT = re.compile(
+    r"429|50[0234]|529|1015|limit|thrott|quota|exhausted|too.?many|overloaded|credit balance", re.IGNORECASE
+)
 """What every line of interest has, looked for before anything else."""
 
 

@@ -13,10 +13,12 @@ from typing import Final
 
 
 class Whose(StrEnum):
-    """What a limit is counted against. PROVIDER: it limits everybody, because it is overloaded or broken."""
+    """What a limit is counted against. PROVIDER: it limits everybody, because it is overloaded or broken. CREDIT: what the account has paid
+    for, or may spend, is used up, which no waiting ends."""
 
     KEY = "key"
     ACCOUNT = "account"
+    CREDIT = "credit"
     ADDRESS = "address"
     PROVIDER = "provider"
     UNKNOWN = "unknown"
@@ -52,7 +54,7 @@ PROVIDERS: Final = (
         "Anthropic",
         (".anthropic.com",),
         _shape(
-            r"\brate_limit_error\b|\boverloaded_error\b|\banthropic\.(?:RateLimit|InternalServer|APIStatus|Overloaded)Error\b|anthropic-ratelimit-|exceed your organization's rate limit"
+            r"\brate_limit_error\b|\boverloaded_error\b|\banthropic\.(?:RateLimit|InternalServer|APIStatus|Overloaded)Error\b|anthropic-ratelimit-|exceed your organization's rate limit|access the Anthropic API\b"
         ),
         Whose.ACCOUNT,
         "ask for a higher tier (Claude Console, Limits)",

@@ -34,6 +34,7 @@ _CONTACTS = {p.name: p.contact for p in PROVIDERS}
 _WORDS = {
     Whose.KEY: "the limit is the key's",
     Whose.ACCOUNT: "the limit is the account's, whichever of its keys is used",
+    Whose.CREDIT: "the credit or the budget of the account is used up, which no waiting ends",
     Whose.ADDRESS: "the limit is our address's, whichever key is used",
     Whose.PROVIDER: "the provider is overloaded or failing, for everybody",
     Whose.UNKNOWN: "whose limit it is, is not told",
@@ -63,6 +64,8 @@ class Group:
     @property
     def contact(self) -> str:
         """How one asks this provider for more."""
+        if self.whose is Whose.CREDIT:
+            return "add credit to the account, or raise its budget"
         return _CONTACTS.get(self.provider, "ask it for a higher limit")
 
     def waits(self, now: datetime, longest: float) -> bool:
@@ -159,8 +162,11 @@ def _apart(times: Sequence[datetime]) -> float:
 
 
 def _whose(lines: Sequence[Limited]) -> Whose:
-    """Half of the lines say that the provider itself is in trouble, or else what most of them say that say something."""
+    """A fifth of the lines say that credit is used up, as a client tells of each try and says why at the last; half of them that the provider itself is
+    in trouble; or else what most of them say that say something."""
     counts = Counter(one.whose for one in lines)
+    if counts[Whose.CREDIT] * 5 >= len(lines):
+        return Whose.CREDIT
     if counts[Whose.PROVIDER] * 2 >= len(lines):
         return Whose.PROVIDER
     told = [(n, w) for w, n in counts.items() if w not in (Whose.UNKNOWN, Whose.PROVIDER)]

@@ -9,12 +9,14 @@ import pytest
 from app.domain.json import Obj
 from app.domain.plan import Step
 from app.domain.remediation import AnyRemediation
+from app.domain.target import Kind
 from app.kube.lineage import last_write
 from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import Requests
 from tests.unit.causes.test_bystanders import released
 from tests.unit.causes.test_errors import log
+from tests.unit.causes.test_others import CACHE, cache
 from tests.unit.causes.world import SPACE, World, at
 
 OWN = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
@@ -322,3 +324,68 @@ async def test_an_older_pod_whose_container_began_with_it_has_met_it() -> None:
     world.fired = 3
     _, steps = await world.crash("new-0", "new-1", "new-2", restarts=4, ended=1).said("app", OWN).look()
     assert "started with it" not in f"{steps['roll-back'].asks} {steps['roll-back'].why}"
+
+
+def back(*names: str, since: float = 2.0, said: str = CACHE) -> World:
+    """These crash because a cache was away, which has been ready again for so many minutes; their last run began 4 and ended 3 min ago."""
+    world = cache(World(), ready=True)
+    pod = world.cluster.of(Kind.POD, "cache-0", SPACE)
+    for condition in pod["status"]["conditions"]:
+        condition["lastTransitionTime"] = at(minutes=since)
+    world.fired = 15
+    return world.crash(*names, restarts=8, ended=3, ran=1.0, first=20).said("app", f"ERROR {said}")
+
+
+async def test_a_dependency_that_is_back_is_tried_by_a_restart_where_no_pod_serves() -> None:
+    _, steps = await back(*ALL).look(PodRestarting())
+    step = steps["restart"]
+    assert (step.applies, step.asks) == (True, ""), step.why
+    assert step.why.startswith(
+        "Service cache, which the last words name, has had a ready pod again for 2 min"
+    )
+    assert "the pods have not tried it yet" in step.why
+    assert "Fix the code" not in str(steps["fix-by-hand"].advice)
+    assert "back-off" in steps["fix-by-hand"].advice
+
+
+@pytest.mark.parametrize(
+    ("world", "why"),
+    [
+        (lambda: back("new-0"), "Service cache, which the last words name, has had a ready pod again"),
+        (lambda: back(*ALL, since=0.2), "which is too early to tell whether it stays so"),
+        (
+            lambda: back(*ALL, since=3.95),
+            "Service cache, which the last words name, has had a ready pod again",
+        ),
+        (lambda: back(*ALL, since=4.5), "Nothing was fixed since the last crash"),
+        (lambda: back(*ALL, since=9_000), "Nothing was fixed since the last crash"),
+        (lambda: back(*ALL, said="KeyError: 'cache'"), "Nothing was fixed since the last crash"),
+    ],
+    ids=[
+        "others serve",
+        "just now",
+        "during the last run",
+        "before the last run",
+        "always there",
+        "its own error",
+    ],
+)
+async def test_what_is_back_restarts_no_pod_that_serves_and_only_what_began_without_it(
+    world: Callable[[], World], why: str
+) -> None:
+    step = await _restart(world())
+    if why.startswith("Service") and step.applies:
+        assert step.why.startswith(why)
+    else:
+        assert not step.applies
+        assert why in step.why
+
+
+async def test_a_release_is_not_taken_back_before_its_pods_have_begun_beside_what_is_back() -> None:
+    world = back(*ALL)
+    world.deployed = 25
+    for name in ALL:
+        world.pods[name]["metadata"]["creationTimestamp"] = at(minutes=24)
+    _, steps = await world.look(PodRestarting())
+    assert not steps["roll-back"].applies
+    assert "has had a ready pod again" in steps["roll-back"].why

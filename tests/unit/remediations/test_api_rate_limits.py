@@ -104,6 +104,25 @@ async def test_whose_limit_it_is_is_asked_where_nobody_tells() -> None:
     assert (own.applies, own.asks) == (True, "")
 
 
+CREDIT = (
+    "openai.RateLimitError: Error code: 429 - 'You exceeded your current quota', 'code': 'insufficient_quota'"
+)
+TRIED = 'httpx HTTP Request: POST https://api.openai.com/v1/chat/completions "HTTP/1.1 429 Too Many Requests"'
+
+
+async def test_credit_that_is_used_up_comes_back_by_no_waiting_and_by_no_key_of_the_account() -> None:
+    diagnosis, steps = await Stage(NAME, world(CREDIT, TRIED, TRIED)).look(own_quota=False)
+    assert "the credit or the budget of the account is used up" in diagnosis.summary
+    assert not any(step.applies for step in steps.values())
+    text = told(diagnosis, steps)
+    assert "add credit to the account, or raise its budget" in text
+    assert "exponentially" not in text
+    assert "usage tier" not in text
+    own = await rotation(CREDIT, TRIED, TRIED)
+    assert own.applies
+    assert "the credit of the next key ends too" in own.open_task
+
+
 async def test_a_wait_under_way_is_no_persons_work() -> None:
     diagnosis, steps = await Stage(NAME, world(f"{ACCOUNT} Please try again in 14m0s")).look(longest_wait=900)
     assert "OpenAI says to try again at" in diagnosis.rest

@@ -40,7 +40,17 @@ ANSWERS = [
     Case(
         "ERROR openai.RateLimitError: Error code: 429 - {'error': {'message': 'You exceeded your current quota, please check your plan and"
         " billing details.', 'type': 'insufficient_quota', 'param': None, 'code': 'insufficient_quota'}}",
-        "openai", ACCOUNT,
+        "openai", Whose.CREDIT,
+    ),
+    Case(
+        "ERROR anthropic.BadRequestError: Error code: 400 - {'type': 'error', 'error': {'type': 'invalid_request_error', 'message': 'Your credit"
+        " balance is too low to access the Anthropic API. Please go to Plans & Billing to upgrade or purchase credits.'}}",
+        "anthropic", Whose.CREDIT,
+    ),
+    Case(
+        "ERROR google.genai.errors.ClientError: 429 RESOURCE_EXHAUSTED. {'error': {'code': 429, 'message': 'You exceeded your current quota, please"
+        " check your plan and billing details. For more information head to: https://ai.google.dev/gemini-api/docs/rate-limits.'}}",
+        "google-gemini", ACCOUNT,
     ),
     Case(
         'INFO httpx HTTP Request: POST https://api.openai.com/v1/chat/completions "HTTP/1.1 429 Too Many Requests"',
