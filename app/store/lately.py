@@ -50,7 +50,13 @@ _JOINED = (
     )
     .outerjoin(escalations, and_(escalations.c.incident_id == _C.id, escalations.c.subject == _C.id))
     .outerjoin(escalation_scopes, escalation_scopes.c.escalation_id == escalations.c.id)
-    .outerjoin(incident_acknowledgements, incident_acknowledgements.c.incident_id == _C.id)
+    .outerjoin(
+        incident_acknowledgements,
+        and_(
+            incident_acknowledgements.c.incident_id == _C.id,
+            incident_acknowledgements.c.outgrown_at.is_(None),
+        ),
+    )
     .where(_C.closed_at.is_not(None), _C.merged_into.is_(None), _C.manual.is_(None))
     .order_by(_C.opened_at.desc(), _C.id.desc(), escalations.c.round.desc())
     .limit(MAX_LOOKED_AT)
@@ -115,6 +121,13 @@ def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
     for row in conn.execute(_JOINED.where(since, same, _C.id != incident.id)):
         found.setdefault(row.id, _earlier(row))  # its last round comes first
     return list(found.values())
+
+
+def closed_on(conn: Connection, target_key: str, since: datetime) -> list[tuple[str, datetime]]:
+    """The incidents of whichever alert about this target that were closed since then, newest first, and when each was opened."""
+    mine = (_C.target_key == storable(target_key), _C.closed_at > micros(since), _C.merged_into.is_(None))
+    asked = select(_C.id, _C.opened_at).where(*mine).order_by(_C.opened_at.desc(), _C.id.desc())
+    return [(row.id, moment(row.opened_at)) for row in conn.execute(asked.limit(MAX_LOOKED_AT))]
 
 
 def _earlier(row: Row[Any]) -> Earlier:

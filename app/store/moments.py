@@ -77,6 +77,7 @@ COUNTED: Final[tuple[tuple[Column[int], Rows], ...]] = (
     (outbox.c.created_at, (UNSENT,)),  # how long a message waits
     (escalations.c.begun_at, ()),  # an alert that comes and goes calls so often within an hour
     (incident_acknowledgements.c.at, ()),  # and whoever took it has it for a while
+    (incident_acknowledgements.c.outgrown_at, ()),
     (digests.c.opened_at, ()),
     (digests.c.joined_at, ()),
     (digests.c.told_at, ()),

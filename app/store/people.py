@@ -29,7 +29,7 @@ from app.domain.events import EventKind
 from app.domain.free_text import OF_PAGERDUTY
 from app.store import work
 from app.store.audit import EPISODES_OF, episodes_of
-from app.store.columns import flag_column, maybe_text, text_column, time_column
+from app.store.columns import flag_column, maybe_text, maybe_time, text_column, time_column
 from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
 from app.store.schema import IN_FORCE, OPEN, episodes, incidents, metadata, pauses
 from app.store.tx import Tx
@@ -165,6 +165,7 @@ incident_acknowledgements = Table(
     text_column("through"),
     time_column("at"),
     maybe_text("severity"),
+    maybe_time("outgrown_at"),
 )
 Index("ix_incident_acknowledgements_at", incident_acknowledgements.c.at)
 
@@ -186,9 +187,10 @@ _OF = (
 )
 
 
-_HOLDER = select(incident_acknowledgements).where(
+_WORD = select(incident_acknowledgements).where(
     incident_acknowledgements.c.incident_id == bindparam("incident")
 )
+_HOLDER = _WORD.where(incident_acknowledgements.c.outgrown_at.is_(None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +268,20 @@ def withdraw_holder(tx: Tx, incident_id: str) -> None:
     """Nobody has the incident, which is decided anew."""
     mine = incident_acknowledgements.c.incident_id == incident_id
     tx.conn.execute(delete(incident_acknowledgements).where(mine))
+    _decide_anew(tx, incident_id)
+
+
+def outgrow_holder(tx: Tx, incident_id: str) -> None:
+    """Whoever has the incident has it no longer, as it is more severe than what they took; they may still be at it. It is decided anew."""
+    mine = (
+        incident_acknowledgements.c.incident_id == incident_id,
+        incident_acknowledgements.c.outgrown_at.is_(None),
+    )
+    tx.conn.execute(update(incident_acknowledgements).where(*mine).values(outgrown_at=tx.stamp))
+    _decide_anew(tx, incident_id)
+
+
+def _decide_anew(tx: Tx, incident_id: str) -> None:
     due = case((incidents.c.due_at < tx.stamp, incidents.c.due_at), else_=tx.stamp)
     tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(due_at=due))
 
@@ -305,3 +321,11 @@ def holder_of(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()
     return None if row is None else Holder(row.given_by, row.through, moment(row.at), row.severity)
+
+
+def at_work_on(conn: Connection, incident_id: str, since: datetime) -> Holder | None:
+    """Who has the incident, or had it until it became more severe, no longer ago than `since`; None for nobody."""
+    row = conn.execute(_WORD, {"incident": incident_id}).one_or_none()
+    if row is None or (row.outgrown_at is not None and moment(row.outgrown_at) <= since):
+        return None
+    return Holder(row.given_by, row.through, moment(row.at), row.severity)

@@ -188,7 +188,7 @@ async def test_a_question_that_nobody_answered_is_put_again_when_its_alert_is_ba
     [
         ("HighErrorRate", 30.0, "was left to ana, who rejected its plan", 1),
         ("HighErrorRate", 2_000.0, "refused it on this target: rejected by ana", 2),
-        ("Odd", 30.0, "refused it on this target: rejected by ana", 2),
+        ("Odd", 30.0, "on this target was left to ana, who rejected its plan", 2),
     ],
 )
 async def test_what_a_person_rejected_is_not_done_by_itself_when_an_alert_is_back(
@@ -248,4 +248,68 @@ async def test_whose_another_incident_of_the_target_is_has_a_rule_ask(
     assert f"{first.id} on this target is " in text
     assert "kim" in text
     assert not writes(rig)
+    await rig.close()
+
+
+async def _taken(tmp_path: Path, **labels: str) -> Rig:
+    """Somebody has the incident, and nothing is paused any more."""
+    rig = await _paused(tmp_path)
+    await rig.send(body(alert(rig, started=1, **labels)))
+    await rig.run(15, alerts=False)
+    await rig.operations.acknowledge((await the_incident(rig)).id, "kim")
+    await rig.operations.resume("all", "ops")
+    await rig.run(30, alerts=False)
+    return rig
+
+
+@pytest.mark.parametrize("blinks", [True, False])
+async def test_whoever_had_an_alert_that_went_a_moment_ago_is_asked_before_another_one_of_the_target_acts(
+    tmp_path: Path, *, blinks: bool
+) -> None:
+    """They have it for half an hour after it went, whether it came back or not."""
+    rig = await _taken(tmp_path)
+    if blinks:
+        await _back(rig, 20.0)
+    there = [one for one in rig.bodies if one["status"] == "firing"][-1]["alerts"][0]
+    if not blinks:
+        await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+        await rig.run(20, alerts=False)
+    await rig.send(body(alert(rig, started=1, alertname="Odd")))
+    await rig.run(90, alerts=False)
+    found = await decision(rig, (await all_incidents(rig))[-1].id)
+    assert found.code is Code.TAKEN_BESIDE, found.text
+    assert "on this target was acknowledged through API by kim" in found.text
+    assert not writes(rig)
+    await rig.close()
+
+
+async def test_half_an_hour_after_it_went_nobody_has_its_target(tmp_path: Path) -> None:
+    rig = await _taken(tmp_path)
+    there = [one for one in rig.bodies if one["status"] == "firing"][-1]["alerts"][0]
+    await rig.send(body({**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(1_900, alerts=False)
+    await rig.send(body(alert(rig, started=1, alertname="Odd")))
+    await rig.run(90, alerts=False)
+    assert len(writes(rig)) == 1
+    await rig.close()
+
+
+@pytest.mark.parametrize("how", ["joins", "replaces", "comes back"])
+async def test_whoever_has_what_becomes_more_severe_is_asked_before_anything_is_written(
+    tmp_path: Path, how: str
+) -> None:
+    """Their word does not keep others from being called for it; they are at work on it all the same."""
+    rig = await _taken(tmp_path, severity="warning")
+    there = [one for one in rig.bodies if one["status"] == "firing"][-1]["alerts"][0]
+    over = {**there, "status": "resolved", "endsAt": rig.clock.now().isoformat()}
+    if how == "comes back":
+        await rig.send(body(over))
+        await rig.run(20, alerts=False)
+    more = alert(rig, started=1, severity="critical")
+    await rig.send(body(more, over) if how == "replaces" else body(more))
+    await rig.run(90, alerts=False)
+    found = await decision(rig, (await all_incidents(rig))[-1].id)
+    assert (found.code, "by kim" in found.text) == (Code.TAKEN_BESIDE, True), found.text
+    assert not writes(rig)
+    assert ("kim had it" in rig.notebook.text) == (how != "comes back")
     await rig.close()

@@ -108,6 +108,33 @@ def left_to(conn: Connection, incident_id: str) -> str:
     return f"left to {rounds[-1].answered_by or 'somebody'}, {_LEFT[run.state]}"
 
 
+def at_its_target(conn: Connection, target_key: str, incident: Incident, now: datetime, known: str) -> str:
+    """Who is at the target of an incident by another one of it, whichever alert that was for, or by this one as it was less severe, in words; empty for
+    nobody. For how severe they took it says whom people call, and not who is at work. `known`: who has this one, or had its alert before. A person's own
+    order is not asked: they know of all of them."""
+    if incident.manual is not None and not incident.manual.schedule:
+        return ""
+    since = now - THEIRS
+    if not known and (own := people.at_work_on(conn, incident.id, since)) is not None:
+        return f"it was {own.text}, for what was less severe"
+    for other in people.other_incidents_on(conn, target_key, incident.id):
+        if text := _at_other(conn, incidents.get(conn, other), now):
+            return f"{other} on this target is {text}"
+    for one, opened in [] if known else lately.closed_on(conn, target_key, since):
+        if counts.mended_at(conn, target_key, "", opened) is not None:
+            break
+        holder = people.at_work_on(conn, one, since)
+        if text := holder.text if holder is not None else left_to(conn, one):
+            return f"{one} on this target was {text}"
+    return ""
+
+
+def _at_other(conn: Connection, other: Incident, now: datetime) -> str:
+    holder = people.at_work_on(conn, other.id, now - THEIRS)
+    text = people.taken_in_pagerduty(conn, other.id) or (holder.text if holder is not None else "")
+    return text or left_to(conn, other.id)
+
+
 def asked_last(conn: Connection, incident: Incident) -> Run | None:
     """The run in which people were asked about the alert at last, when nobody agreed to that plan, or nothing of it was begun: in this incident or,
     as long as it has no run, in one of those before it that came one after another."""

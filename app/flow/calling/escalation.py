@@ -223,9 +223,11 @@ def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalatio
         return replace(walk, joined=False), again
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
-    people.forget_holder(tx, walk.subject)
     text = "its alert fires again"
-    if risen:
+    if not risen:
+        people.forget_holder(tx, walk.subject)
+    else:
+        people.outgrow_holder(tx, walk.subject)
         text = record.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
     return escalations.anew(tx, walk, walk.why), text
 

@@ -104,7 +104,7 @@ def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = 
         return
     if (holder := people.holder_of(tx.conn, incident_id)) is not None:
         if begun.before is None:  # nobody was asked before, and the steps do not say that they begin anew
-            _let_go(tx, incident_id, holder, "a person is needed again")
+            _say_let_go(tx, incident_id, holder, "a person is needed again")
         people.forget_holder(tx, incident_id)
     if begun.before is not None and begun.before.page_key:
         # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
@@ -254,7 +254,8 @@ def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
     if holder.severity is None:
         people.held_for(tx, incident_id, now)
     elif severity.above(tx.conn, incident_id, holder.severity):
-        _let_go(tx, incident_id, holder, risen(now, holder.severity))
+        _say_let_go(tx, incident_id, holder, risen(now, holder.severity))
+        people.outgrow_holder(tx, incident_id)
         return None
     return holder
 
@@ -268,26 +269,13 @@ def taken_since(conn: Connection, services: Services, incident_id: str, agreed: 
     return any(since > at and by not in names for by, since in people.takers(conn, incident_id))
 
 
-def at_its_target(tx: Tx, target_key: str, incident: Incident) -> str:
-    """Who has another incident of its target. A person's own order is not asked: they know of both."""
-    if incident.manual is not None and not incident.manual.schedule:
-        return ""
-    for other in people.other_incidents_on(tx.conn, target_key, incident.id):
-        holder = holder_in_force(tx, other)
-        text = people.taken_in_pagerduty(tx.conn, other) or (holder.text if holder else "")
-        if text := text or attended.left_to(tx.conn, other):
-            return f"{other} on this target is {text}"
-    return ""
-
-
 def risen(now: str, before: str) -> str:
     """In words: `it is critical now, warning before`."""
     words = (visible(bounded(word, _WORD)) or "no severity" for word in (now, before))
     return f"it is {' now, '.join(words)} before"
 
 
-def _let_go(tx: Tx, incident_id: str, holder: Holder, why: str) -> None:
-    people.withdraw_holder(tx, incident_id)
+def _say_let_go(tx: Tx, incident_id: str, holder: Holder, why: str) -> None:
     data = {"through": holder.through, "had": holder.by, "reason": why}
     tx.audit(EventKind.RELEASED, incident_id=incident_id, actor="service", data=data)
     once = f"risen/{tx.stamp}"
