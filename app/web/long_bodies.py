@@ -29,6 +29,10 @@ _ROUND, _BYTES_OF_ONE = 100, 256
 _ANEW: Final = 16
 """Bodies of a sender that are read beside the loop although they are short, after one that had to be: what was begun in vain on the loop held up
 everybody, and senders repeat themselves. As many in a row that could have been read there end it."""
+MAX_OF_FEW: Final = 40
+"""Units on the event loop of a body of at most `_FEW` bytes of such a sender: an alert by itself takes less, and must not stand behind the dear ones
+of the one Alertmanager that sends them all."""
+_FEW: Final = 8 * 1024
 _ANYWAY, _MAX_WORK = 4_000, 300_000
 """In a thread: so much, and one for every other byte; and at most."""
 PATIENCE: Final = 8.0
@@ -66,9 +70,9 @@ class LongBodies:
         if short:
             # Of who sends many, too, one at a time: the next of somebody else comes before their second.
             async with known.on_loop, self._loop:
-                if not known.beside:
+                if not known.beside or len(body) <= _FEW:
                     try:
-                        return await self._on_loop(body, parse)
+                        return await self._on_loop(body, parse, MAX_OF_FEW if known.beside else MAX_ON_LOOP)
                     except TooDear:
                         known.beside = _ANEW
         large = len(body) > _LARGE
@@ -78,10 +82,10 @@ class LongBodies:
         doing.add_done_callback(lambda _: held.close())
         return await asyncio.shield(doing)
 
-    async def _on_loop(self, body: bytes, parse: Callable[[], T]) -> T:
+    async def _on_loop(self, body: bytes, parse: Callable[[], T], most: int) -> T:
         """Raises TooDear, and what `parse` raises; after a round's work not before all others had their turn."""
         try:
-            with work_bounded(MAX_ON_LOOP, hides=False) as work:
+            with work_bounded(most, hides=False) as work:
                 return parse()
         finally:
             self._of_round += work.spent + len(body) // _BYTES_OF_ONE

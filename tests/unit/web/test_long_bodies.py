@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from app.domain.alert import Delivery, Source
-from app.domain.effort import spend
+from app.domain.effort import TooDear, spend
 from app.domain.errors import TryLater
 from app.intake import alertmanager, manual, orchestration
 from app.web import long_bodies
@@ -175,6 +175,8 @@ async def test_ten_thousand_ordinary_alerts_are_taken(rig: Rig) -> None:
     assert (answer.status_code, answer.json()["rejected"]) == (202, [])
 
 
+SOME = message([alert(number, "2026-03-04T10:00:00Z") for number in range(20)])
+assert 8 * 1024 < len(SOME) < 32 * 1024
 DEAR = "['sh','-c','redis-cli -a  ping']|\n property \"auth.token\" holds ``, which is not a UR%22"
 
 
@@ -206,8 +208,34 @@ async def test_of_a_sender_of_dear_bodies_one_is_begun_on_the_event_loop_until_i
         assert [name == here for name in threads].count(True) == 1
         threads.clear()
         for _ in range(cheap + 1):
-            assert (await http.post(PATH, content=SHORT)).status_code == 202
+            assert (await http.post(PATH, content=SOME)).status_code == 202
     assert [name == here for name in threads] == [*[False] * cheap, True]
+
+
+async def test_an_alert_by_itself_stands_behind_no_dear_body_of_its_sender() -> None:
+    """A group whose annotations take long to look through comes from the same Alertmanager as everybody's alerts."""
+    places, begun, goes_on = LongBodies(patience=0.05), threading.Event(), threading.Event()
+
+    def slow() -> None:
+        if threading.current_thread() is threading.main_thread():
+            raise TooDear
+        begun.set()
+        assert goes_on.wait(60)
+
+    def alone() -> str:
+        spend(None, long_bodies.MAX_OF_FEW)
+        return threading.current_thread().name
+
+    held = asyncio.ensure_future(places.read("am", b" " * 20_000, slow))
+    await asyncio.to_thread(begun.wait, 60)
+    try:
+        for _ in range(3):
+            assert await places.read("am", b" " * 2_000, alone) == threading.main_thread().name
+        with pytest.raises(TryLater):  # what takes longer is not tried for longer than that
+            await places.read("am", b" " * 2_000, lambda: spend(None, long_bodies.MAX_OF_FEW + 1))
+    finally:
+        goes_on.set()
+    await held
 
 
 async def test_of_bodies_that_come_in_one_moment_few_are_read_in_each_round_of_the_event_loop() -> None:
