@@ -24,13 +24,23 @@ from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.actions import Impossible, rollout_restart, rotate_key
 from app.kube.actions.rotate_key import KeyList
+from app.kube.lineage import template_written_at
 from remediations.causes import first_findings, investigate
 from remediations.causes.report import stands_by_design
 from remediations.evidence.caches import CACHE, CacheLimits, cache_finding
 from remediations.evidence.keys import KEYS, Rest, keys_of
 from remediations.evidence.limit_providers import Whose
-from remediations.evidence.limits import ANSWERS, Group, clock, groups_in, limits_finding
+from remediations.evidence.limits import (
+    ANSWERS,
+    RELEASE,
+    Group,
+    clock,
+    groups_in,
+    limits_finding,
+    release_finding,
+)
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
+from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import Metric, count, joined, measured, metric_finding, span
 from remediations.shared import (
     LIMITED,
@@ -161,7 +171,10 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
-        findings = (answers, *([keys] if keys else []), *more, state, *first_findings(looked))
+        last = last_deployment(looked.seen.revisions, scene.now, template_written_at(scene.workload))
+        began = release_finding(last, next(iter(_groups(params, answers)), None), scene.now)
+        optional = [found for found in (keys, began) if found is not None]
+        findings = (answers, *optional, *more, state, *first_findings(looked))
         unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
         limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]
         counted = () if unread else limits_counted(limited, window)
@@ -239,7 +252,9 @@ async def _rotate(scene: Scene, params: ApiRateLimitsParams, diagnosis: Diagnosi
             else f"look at the list of keys: {why}"
         )
         return refuse(ROTATE, why, advice)
-    return await _rotated(scene, keys, (group, params), listed)
+    began = diagnosis.finding(RELEASE)
+    doubts = [f"{began.data['text']}, which may ask more often than before"] if began else []
+    return await _rotated(scene, keys, (group, params), listed, doubts)
 
 
 def _not_this_key(group: Group, scene: Scene, params: ApiRateLimitsParams) -> str:
@@ -265,7 +280,11 @@ def _not_this_key(group: Group, scene: Scene, params: ApiRateLimitsParams) -> st
 
 
 async def _rotated(
-    scene: Scene, keys: KeyList, about: tuple[Group, ApiRateLimitsParams], listed: Finding
+    scene: Scene,
+    keys: KeyList,
+    about: tuple[Group, ApiRateLimitsParams],
+    listed: Finding,
+    doubts: Sequence[str],
 ) -> Step:
     """The step: the Secret, then the restart by which its pods take the key."""
     group, params = about
@@ -283,7 +302,11 @@ async def _rotated(
     if group.whose is Whose.CREDIT:
         task = f"{group.contact}: the credit of the next key ends too"
     step = act(ROTATE, why, rotation, (restart,), open_task=task)
-    unsure = [str(listed.data["asks"] or "")]
+    unsure = [str(listed.data["asks"] or ""), *doubts]
+    if group.pod:
+        unsure.append(
+            f"nearly all limited answers are of pod {group.pod}, which uses up the next key as well"
+        )
     if group.whose is Whose.UNKNOWN and not params.own_quota:
         unsure.append(f"{group.title} does not say whose limit it is, so that another key may meet the same")
     return replace(step, asks=joined(unsure)) if step.applies else step

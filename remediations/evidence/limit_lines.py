@@ -137,7 +137,7 @@ _OPERATION = re.compile(
 class Limited:
     """One answer of a provider that limits us, or, with `whose` PROVIDER, that it is overloaded or broken. `provider` is its name
     or its host; `until` is when it said to try again, told by the line's own time; `wait` the seconds that it said, where it said
-    them. Empty texts where the line does not tell."""
+    them. `pod` is whose log has it. Empty texts where nothing tells."""
 
     provider: str
     title: str
@@ -148,6 +148,7 @@ class Limited:
     limit: str = ""
     model: str = ""
     endpoint: str = ""
+    pod: str = ""
 
 
 def limit_in(line: str) -> Limited | str | None:

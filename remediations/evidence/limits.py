@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
@@ -22,14 +22,17 @@ from app.domain.workload import Pod
 from remediations.evidence.limit_lines import OURS, Limited, limit_in
 from remediations.evidence.limit_providers import PROVIDERS, Whose
 from remediations.evidence.logs import PodLog, read_logs
+from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, short, span
 
-ANSWERS = "limits.answers"
+ANSWERS, RELEASE = "limits.answers", "limits.release"
 MAX_GROUPS = 8
 _GRACE = timedelta(seconds=1)
+_SOON = timedelta(minutes=3)
+"""So long after a release, at most, its own first limited answer comes."""
 _LONGER = 2.0
 """So many times as long as it usually is silent between two limited answers is a silence that tells something."""
-_USUALLY = 0.9
+_USUALLY = _NEARLY_ALL = 0.9
 _CONTACTS = {p.name: p.contact for p in PROVIDERS}
 _WORDS = {
     Whose.KEY: "the limit is the key's",
@@ -45,7 +48,7 @@ _WORDS = {
 class Group:
     """What one provider answered. `first` and `last` are None where no line tells its time. `until` is the latest moment until which it
     said to wait; `outlived`: it limited again after a wait that it had asked for was over, so that waiting has been tried. `apart`: how many seconds
-    nine in ten limited answers come after the one before, at most."""
+    nine in ten limited answers come after the one before, at most. `pod`: whose log has nine in ten of them, where other pods were read as well."""
 
     provider: str
     title: str
@@ -60,6 +63,7 @@ class Group:
     models: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
     apart: float = 0.0
+    pod: str = ""
 
     @property
     def contact(self) -> str:
@@ -103,6 +107,7 @@ class Group:
             "models": list(self.models),
             "endpoints": list(self.endpoints),
             "apart": self.apart,
+            "pod": self.pod,
         }
 
     @classmethod
@@ -153,6 +158,9 @@ def _group(name: str, lines: Sequence[Limited], fired_at: datetime) -> Group:
         models=_most(one.model for one in lines),
         endpoints=_most(one.endpoint for one in lines),
         apart=_apart(times),
+        pod=next(
+            (p for p, n in Counter(one.pod for one in lines).items() if n >= _NEARLY_ALL * len(lines)), ""
+        ),
     )
 
 
@@ -189,6 +197,8 @@ async def limits_finding(
     size = sum(len(log.text) for log in logs)
     found, ours = await beside(size, lambda: _lines(logs, now - timedelta(seconds=window)))
     groups = grouped(found, fired_at)
+    if len({log.pod for log in logs if not log.fault}) < 2:
+        groups = [replace(group, pod="") for group in groups]
     where = f"in {span(window)} of logs of {count(len(chosen), 'pod')}"
     text = "; ".join(_sentence(g, now) for g in groups[:3]) or f"No answer of a provider {where} is a limit"
     text += f" ({where})" if groups else ""
@@ -206,6 +216,18 @@ async def limits_finding(
     return Finding(ANSWERS, text, data=data, details=tuple(_detail(g) for g in groups))
 
 
+def release_finding(last: Deployment | None, group: Group | None, now: datetime) -> Finding | None:
+    """The finding `limits.release`, where limited answers began right after the last release: what asks more often than before may be the new version."""
+    if last is None or last.previous is None or group is None or group.first is None or group.count < 2:
+        return None
+    after = group.first - (now - timedelta(seconds=last.age))
+    if not timedelta() <= after <= _SOON:
+        return None
+    what = f"revision {last.revision.number} ({last.change})"
+    told = f"imited answers of {group.title} began {span(after.total_seconds())} after {what} was deployed {span(last.age)} ago"
+    return Finding(RELEASE, f"L{told}", data={"text": f"l{told}"})
+
+
 def groups_in(finding: Finding | None) -> list[Group]:
     """The groups of the finding `limits.answers`; none where it was not made."""
     groups: Any = finding.data["groups"] if finding is not None else ()
@@ -213,14 +235,17 @@ def groups_in(finding: Finding | None) -> list[Group]:
 
 
 def _lines(logs: Sequence[PodLog], since: datetime) -> tuple[list[Limited], int]:
-    told = [limit_in(line) for log in logs for line in log.text.splitlines()]
-    found = [t for t in told if isinstance(t, Limited) and (t.at is None or t.at >= since)]
-    return found, told.count(OURS)
+    told = [(log.pod, limit_in(line)) for log in logs for line in log.text.splitlines()]
+    found = [
+        replace(t, pod=pod) for pod, t in told if isinstance(t, Limited) and (t.at is None or t.at >= since)
+    ]
+    return found, sum(t == OURS for _, t in told)
 
 
 def _sentence(group: Group, now: datetime) -> str:
     kind = "failing answer" if group.whose is Whose.PROVIDER else "limited answer"
-    text = f"{group.title}: {count(group.count, kind)}, {_WORDS[group.whose]}"
+    only = f", nearly all of them of pod {group.pod}" if group.pod else ""
+    text = f"{group.title}: {count(group.count, kind)}{only}, {_WORDS[group.whose]}"
     if group.until is None:
         return text
     if group.outlived and not group.over(now):
