@@ -23,9 +23,14 @@ _FILE = re.compile(r"\.(?:ya?ml|json|toml|ini|conf|cfg|config|properties|env|xml
 """Keys that hold a whole file: whatever an error names may stand in it."""
 
 
+_LIBRARIES = frozenset({"node-fetch"})
+"""What a person's tool calls itself, and also each program that writes with the same library: a heartbeat is nobody's word."""
+
+
 def by_hand(seen: Snapshot, change: Change) -> bool:
     """Whether a person, or what carries out a person's word, wrote that, as far as the writer's name tells."""
-    return is_hand(change.by) and not of_itself(seen.workload)(change.by)
+    known = is_hand(change.by) and change.by.lower() not in _LIBRARIES
+    return known and not of_itself(seen.workload)(change.by)
 
 
 def unsure_hand(seen: Snapshot, change: Change) -> str:

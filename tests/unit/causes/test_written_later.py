@@ -135,6 +135,8 @@ TLS, SYNCED = ("tls.crt", "tls.key"), "externalsecrets.external-secrets.io/used"
         (lambda: _broken("doppler-kubernetes-operator", ("OTHER_KEY",), OWN), "acts", "refuses", ""),
         (lambda: _broken("manager", ("beat",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "acts", "refuses", ""),
         (lambda: _broken("manager", ("beat",), "ValueError: RAG_SIZE is not set", "ConfigMap"), "acts", "refuses", ""),
+        (lambda: _broken("node-fetch", ("beat",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "acts", "refuses", ""),
+        (lambda: _broken("node-fetch", ("RAG_SIZE",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "asks", "asks", "not known of node-fetch"),
         (lambda: _broken("manager", ("config.yaml",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "asks", "asks", "whether a person meant it is not known of manager"),
         (lambda: _broken("manager", ("RAG_SIZE",), "KeyError: 'RAG_SIZE'", "ConfigMap"), "asks", "asks", "whether a person meant it is not known of manager"),
         (lambda: _broken("manager", ("beat",), "invalid configuration: no such queue", "ConfigMap"), "asks", "asks", "not known of manager"),
@@ -144,7 +146,7 @@ TLS, SYNCED = ("tls.crt", "tls.key"), "externalsecrets.external-secrets.io/used"
         (lambda: _broken(SYNCED, ("PASSWORD",), 'FATAL: password authentication failed for user "web"'), "asks", "asks", "own accord"),
     ],
     ids=["a renewed certificate", "of a fault of the program", "a heartbeat", "another key by external-secrets", "by Python's client", "by Java's",
-         "by a vault's injector", "by one store's operator", "by another's", "another key by anybody", "another variable by anybody", "a file by anybody", "the very key by anybody",
+         "by a vault's injector", "by one store's operator", "by another's", "another key by anybody", "another variable by anybody", "another key by JavaScript's", "the very key by JavaScript's", "a file by anybody", "the very key by anybody",
          "anything by anybody", "anything that was declared", "the very key by it", "the key by a person",
          "a rotated password"],
 )  # fmt: skip
