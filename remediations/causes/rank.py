@@ -96,8 +96,8 @@ async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
     pods = [p for p in map(parse_pod, listed) if not p.over]
     if ready := tuple(m for m in listed if (p := parse_pod(m)).ready and not p.over):
-        since = [c.since for m in ready if (c := parse_pod(m).condition("Ready")) is not None]
-        began = min((t for t in since if t is not None), default=None) if all(since) else None
+        times = [c.since for m in ready if (c := parse_pod(m).condition("Ready")) is not None]
+        began = min((t for t in times if t is not None), default=None) if all(times) else None
         return Neighbour(name, "", began, addresses=tuple(sorted(_addresses(service))), ready=ready)
     if await kept_away(scene, listed):
         return None
