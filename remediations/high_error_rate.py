@@ -23,7 +23,7 @@ from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import on_one_node
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
-from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
+from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.evidence.capacity import not_measured, other_signs
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
@@ -353,8 +353,8 @@ def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -
     if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
     limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
-    late = late_by_load(cause, limited) if cause.sure else ""
-    beside = beside_load(scene, cause, diagnosis) if cause.sure and not late else ""
+    late = by_load(cause, diagnosis, limited) if cause.sure else ""
+    beside = beside_load(scene, cause, diagnosis, limited) if cause.sure and not late else ""
     aside = late or beside
     if cause.sure and not aside and not cause.beside:
         return refuse(SCALE_UP, f"{cause.text}: more replicas would not change that", cause.advice)

@@ -22,7 +22,7 @@ from remediations.causes import CauseCode, FirstCause, first_findings, investiga
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import on_one_node
 from remediations.causes.report import stands_by_design
-from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
+from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding
@@ -193,8 +193,8 @@ def _elsewhere(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         return f"slow queries are the cause: {text}", f"speed up the query or add an index: {text}"
     cause = FirstCause(diagnosis)
     limited, _ = _limited(params, diagnosis)
-    late = late_by_load(cause, limited)
-    aside = "" if late else beside_load(scene, cause, diagnosis)
+    late = by_load(cause, diagnosis, limited)
+    aside = "" if late else beside_load(scene, cause, diagnosis, limited)
     if cause.sure and cause.code is not CauseCode.OUT_OF_MEMORY and not (late or aside):
         return joined([*limited, cause.text]), cause.advice
     if aside and cause.says_them:
@@ -216,7 +216,7 @@ def _doubts(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> li
     if (beside := _beside(params, diagnosis)).names:
         unseen = f"{beside.text}; {beside.doubt}"
     unseen = hot_pod(diagnosis, params.cpu_high) or unseen
-    aside = "" if late_by_load(first, limited) else beside_load(scene, first, diagnosis)
+    aside = "" if by_load(first, diagnosis, limited) else beside_load(scene, first, diagnosis, limited)
     return [*([] if limited else [unseen]), aside, possible, *against_more(diagnosis, strained=bool(limited))]
 
 
@@ -279,7 +279,7 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         return refuse(
             SCALE_OUT, f"no pod is ready, and none is measured at its limit: {first.text}", first.advice
         )
-    late = late_by_load(first, limited)
+    late = by_load(first, diagnosis, limited)
     step = act(SCALE_OUT, joined([_load(scene, diagnosis), *filter(None, [late])]), built, open_task=task)
     return asking(step, late and perhaps_never_up(diagnosis), *_doubts(scene, params, diagnosis))
 

@@ -65,7 +65,7 @@ class Terminated:
 class ContainerState:
     """One container of a pod now; `waiting` is the waiting reason (CrashLoopBackOff, ImagePullBackOff, ...) or empty,
     `running_since` when its present run began, None when it does not run. `image_id` is what the image's name stood for when it was started, as
-    the kubelet tells it (a digest), empty where it does not."""
+    the kubelet tells it (a digest), empty where it does not. `started`: its startup probe has succeeded, or it has none."""
 
     name: str
     init: bool
@@ -78,6 +78,7 @@ class ContainerState:
     running_since: datetime | None = None
     image_id: str = ""
     sidecar: bool = False
+    started: bool = False
 
     @property
     def first(self) -> bool:

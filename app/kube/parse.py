@@ -255,6 +255,7 @@ def _container_state(status: Mapping[str, Any], *, init: bool, sidecar: bool = F
         running_since=parse_time((state.get("running") or {}).get("startedAt")),
         image_id=status.get("imageID") or "",
         sidecar=sidecar,
+        started=status.get("started") is True,
     )
 
 

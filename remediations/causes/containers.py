@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from app.domain.json import Obj
 from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Terminated
 from remediations.causes.exits import (
@@ -39,6 +38,7 @@ from remediations.causes.model import (
 )
 from remediations.causes.outgrown import short_node
 from remediations.causes.sizes import of_container
+from remediations.causes.stopped import starting
 from remediations.evidence.usage import count, short, span
 
 _CANNOT_START = frozenset(
@@ -304,10 +304,7 @@ def _probe(at: At, event: KubeEvent, probe: tuple[str, CauseCode, str], more: st
     which, code, field = probe
     said_so = PROBED.match(event.message)
     answer = short(redact(said_so["answer"] or ""), 200) if said_so else ""
-    spec = at.seen.specs.get(at.pod.name) or at.seen.spec
-    listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-    own: Obj = next((c for c in listed if c.get("name") == at.state.name), {})
-    how = _asked(own.get(field) or {})
+    how = _asked(at.own.get(field) or {})
     text = f"{which.lower()} probe of {at.name} fails{f' ({how})' if how else ''}: {answer or 'without an answer'}{more}"
     said = at.said()
     advice = f"find out why {at.state.name} answers so{f', it said last {said!r}' if said else ''}, or correct its {field}"
@@ -348,6 +345,8 @@ def _unready(at: At) -> Cause | None:
     order = (_PROBES[0], _PROBES[2], _PROBES[1])
     began = at.state.running_since
     young = began is not None and at.seen.now - began < STARTING and not at.state.restarts
+    if starting(at):
+        return None
     for probe in order:
         event = at.probe(probe[0])
         if event is not None and not young:

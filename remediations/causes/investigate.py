@@ -44,7 +44,7 @@ from remediations.causes.others import with_nodes, with_others
 from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
 from remediations.causes.scheduling import node_comes, wants_taints
-from remediations.causes.stopped import paused_on_purpose, stopped_by_design, under_way
+from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
@@ -395,6 +395,6 @@ def at_rest(seen: Snapshot, causes: Collection[Cause]) -> str:
     newest = max((p.created_at for p in seen.alive if not p.ready), default=None)
     if newest is None:
         return f"still starting: {state}, a pod of before is ending" if ends_soon(seen) else ""
-    if any(node_comes(seen, p) for p in seen.alive):
-        return f"still starting: {state}, a node is being added"
-    return f"still starting: {state}, the newest was made {span((seen.now - newest).total_seconds())} ago"
+    comes = any(node_comes(seen, p) for p in seen.alive) and "a node is being added"
+    made = f"the newest was made {span((seen.now - newest).total_seconds())} ago"
+    return f"still starting: {state}, {comes or starts(seen, seen.alive) or made}"

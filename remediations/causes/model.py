@@ -17,6 +17,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, ContainerState, KubeEvent, Pod, Revision, Workload
 from app.kube.known_good import of_revision
+from app.kube.newpods.goal import all_containers
 from remediations.evidence.last_words import LastWords, heard
 from remediations.evidence.usage import span
 
@@ -268,8 +269,7 @@ class Snapshot:
 
     def mounts(self, container: str) -> tuple[str, ...]:
         """Where the present template gives this container volumes."""
-        listed = (*(self.spec.get("initContainers") or ()), *(self.spec.get("containers") or ()))
-        own: Obj = next((c for c in listed if c.get("name") == container), {})
+        own: Obj = next((c for c in all_containers(self.spec) if c.get("name") == container), {})
         paths = (m.get("mountPath") for m in own.get("volumeMounts") or ())
         return tuple(str(path).rstrip("/") for path in paths if path)
 
@@ -354,8 +354,7 @@ class At:
     @property
     def name(self) -> str:
         """As sentences name it."""
-        spec = self.seen.spec
-        own = {c.get("name") for c in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))}
+        own = {c.get("name") for c in all_containers(self.seen.spec)}
         foreign = "" if self.state.name in own or not self.seen.newest(self.pod) else " (put in by admission)"
         kind = "sidecar" if self.sidecar else "init container" if self.state.init else "container"
         return f"{kind} {self.state.name} of {self.pod.name}{foreign}"
@@ -367,13 +366,13 @@ class At:
 
     def asked_for(self, *probes: str) -> bool:
         """Has it one of these probes?"""
-        return any(self._own.get(probe) for probe in probes)
+        return any(self.own.get(probe) for probe in probes)
 
     @property
-    def _own(self) -> Obj:
+    def own(self) -> Obj:
+        """Its part of its pod's own spec."""
         spec = self.seen.specs.get(self.pod.name) or self.seen.spec
-        listed = (*(spec.get("initContainers") or ()), *(spec.get("containers") or ()))
-        return next((c for c in listed if c.get("name") == self.state.name), {})
+        return next((c for c in all_containers(spec) if c.get("name") == self.state.name), {})
 
     def probe(self, which: str) -> KubeEvent | None:
         """The newest event of a failed probe of this container."""

@@ -77,16 +77,18 @@ def filled_before(seen: Snapshot, cause: Cause, *, worse: bool) -> str:
 
 _MAX_FILLING = timedelta(hours=12)
 """What took longer to fill is nobody's release."""
+_LONG = timedelta(hours=4)
+"""Pods fill at different speeds, and an alert comes with the first that is full: another one shows that the release alone fills nothing once it has run for
+twice as long as that took, or for so long."""
 
 
 def fills_since(seen: Snapshot, last: Deployment, first: datetime, full: Collection[str]) -> bool:
     """Whether what was full for the first time at `first` may be new with the last rollout: the version before it was there for longer than that took,
-    and no pod of the new one beside those that were `full` has been."""
+    and no pod of the new one beside those that were `full` has run for so long that it had to be full as well."""
     took = first - (seen.now - timedelta(seconds=last.age))
-    others = [
-        p for p in seen.alive if seen.newest(p) and p.name not in full and seen.now - p.created_at >= took
-    ]
-    if any(runs_well(seen, p) for p in others):
+    enough = max(took, min(2 * took, _LONG))
+    others = [p for p in seen.alive if seen.newest(p) and p.name not in full]
+    if any(seen.now - p.created_at >= enough and runs_well(seen, p) for p in others):
         return False
     records = lives(seen.revisions, template_written_at(seen.workload))
     before = [

@@ -37,7 +37,7 @@ from remediations.causes.model import (
 from remediations.causes.nodes import placed
 from remediations.causes.pods import ends_soon, explains_missing, pod_causes
 from remediations.causes.scheduling import node_comes, scheduling_causes
-from remediations.causes.stopped import written_by
+from remediations.causes.stopped import starts, written_by
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog, read_errors
 from remediations.evidence.natures import absent_names
@@ -96,8 +96,8 @@ async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
     pods = [p for p in map(parse_pod, listed) if not p.over]
     if ready := tuple(m for m in listed if (p := parse_pod(m)).ready and not p.over):
-        since = [c.since for m in ready if (c := parse_pod(m).condition("Ready")) is not None]
-        began = min((t for t in since if t is not None), default=None) if all(since) else None
+        times = [c.since for m in ready if (c := parse_pod(m).condition("Ready")) is not None]
+        began = min((t for t in times if t is not None), default=None) if all(times) else None
         return Neighbour(name, "", began, addresses=tuple(sorted(_addresses(service))), ready=ready)
     if await kept_away(scene, listed):
         return None
@@ -363,8 +363,8 @@ def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:
 
 
 def _patience(seen: Snapshot, pod: Pod) -> timedelta:
-    """How long a pod may take without a word; longer while its image is being pulled, and as long as it takes while a node comes."""
-    if node_comes(seen, pod):
+    """How long a pod may take without a word; longer while its image is being pulled, and as long as it takes while a node comes or its startup probe waits."""
+    if node_comes(seen, pod) or starts(seen, [pod]):
         return timedelta.max
     return PULLING if pod.name in seen.pulling else STARTING
 
@@ -376,7 +376,7 @@ def _stalled(seen: Snapshot) -> Cause | None:
     late = next(
         (c for c in conditions if c.get("type") == "Progressing" and c.get("status") == "False"), None
     )
-    if late is None or "pods" in seen.unread or seen.missing:
+    if late is None or "pods" in seen.unread or seen.missing or starts(seen, seen.alive):
         return None
     target, behind = workload.target, max(0, workload.desired - workload.updated)
     return Cause(

@@ -258,6 +258,7 @@ def _cause(found: Investigation, changed: Finding | None, log: ErrorLog | None) 
         "advice": repair.advice if repair.holds else _advice(found),
         "held": repair.holds,
         "pods": len(first.pods),
+        "newest_ready": any(p.ready and seen.newest(p) for p in seen.alive),
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
         "rollout_why": word.why,
@@ -346,6 +347,8 @@ class FirstCause:
         self.rollout_why: str = data.get("rollout_why", "")
         self.asks: str = data.get("asks", "")
         """What is not known of it, so that only a person may say that the rollout brought it."""
+        self.newest_ready: bool = data.get("newest_ready") is True
+        """A pod of the present template is ready: others can be."""
         self.advice: str = data.get("advice", "")
         self.held: str = data.get("held", "")
         """What was written since that may end it, and has to show first whether it does: nobody goes back to another version before."""

@@ -197,8 +197,7 @@ def probe(where: str, field: str) -> Demand:
         own: Obj | None = container.get(field)
         if own is None:
             return {}
-        patience = _patience(own)
-        start = Fraction(own.get("initialDelaySeconds") or 0) + patience
+        start = Fraction(own.get("initialDelaySeconds") or 0) + patience(own)
         found: dict[str, Amount] = {
             "timeoutSeconds": _less(Fraction(own.get("timeoutSeconds") or 1)),
             "successThreshold": Fraction(own.get("successThreshold") or 1),
@@ -206,17 +205,17 @@ def probe(where: str, field: str) -> Demand:
             text_of(_asks(own, container)): 1,
         }
         if field != "startupProbe":
-            found["patience"] = _less(patience)
+            found["patience"] = _less(patience(own))
         if field == "livenessProbe":  # it begins when the startup probe has succeeded
             before: Obj = container.get("startupProbe") or {}
-            found["startup"] = _less(1 + (_patience(before) if before else Fraction(0)))
+            found["startup"] = _less(1 + (patience(before) if before else Fraction(0)))
         return found
 
     fields = (f"{where}.{field}", f"{where}.startupProbe", f"{where}.ports")
     return Demand(f"the revision before had no looser {field} in {where}", of, fields)
 
 
-def _patience(own: Obj) -> Fraction:
+def patience(own: Obj) -> Fraction:
     """Seconds for which a probe may fail (defaults as the API server sets them)."""
     return Fraction(own.get("periodSeconds") or 10) * Fraction(own.get("failureThreshold") or 3)
 

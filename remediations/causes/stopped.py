@@ -1,9 +1,10 @@
-"""What stands at 0 replicas, in a paused rollout or in one that is under way: who did it, whether that is meant, and how it is started again. Pure; the writer stands in managedFields."""
+"""What stands at 0 replicas, in a paused rollout or in one that is under way: who did it, whether that is meant, and how it is started again; and what takes the
+time to start that it was given. Pure; the writer stands in managedFields."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -18,7 +19,8 @@ from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.rollout import rollout_status
 from app.kube.scaled_objects import at_zero, maker_of, paused
-from remediations.causes.model import Cause, CauseCode, Snapshot, Sureness
+from remediations.causes.model import At, Cause, CauseCode, Snapshot, Sureness
+from remediations.causes.sizes import patience
 from remediations.evidence.usage import count, span
 
 BY_DESIGN: Final = "at 0 replicas by design"
@@ -138,10 +140,34 @@ _DEADLINE, _LONGEST = 600.0, 1800.0
 """Seconds without progress after which a rollout is stuck where its Deployment says nothing, and at most."""
 
 
+def starting(at: At) -> str:
+    """That a container which is not ready is within the time that its own startup probe gives it, and for how long; empty for any other. Until that time is over, or
+    the kubelet ends the container for it, the probe has not failed, however often it got no answer; and no other probe asks before it has succeeded."""
+    began, probe = at.state.running_since, at.own.get("startupProbe")
+    if not probe or began is None or at.state.ready or at.state.started:
+        return ""
+    asked = (at.probe(other) for other in ("Readiness", "Liveness"))
+    if any(e is not None and (e.last_seen is None or e.last_seen >= began) for e in asked):
+        return ""
+    given = float(patience(probe) + (probe.get("initialDelaySeconds") or 0))
+    takes = (at.seen.now - began).total_seconds()
+    if takes >= given:
+        return ""
+    return f"{at.name} for {span(takes)} of the {span(given)} that its startupProbe allows"
+
+
+def starts(seen: Snapshot, pods: Iterable[Pod]) -> str:
+    """What is told of the first container of these pods that is starting, with what it said last; empty without one."""
+    for at in (At(seen, pod, state) for pod in pods for state in pod.containers):
+        if told := starting(at):
+            return f'{told}, said last "{said}"' if (said := at.said()) else told
+    return ""
+
+
 def under_way(seen: Snapshot, causes: Collection[Cause]) -> str:
-    """Why a rollout of somebody else is waited for: its controller says that it progresses, within its deadline, and its new pods fail at
-    nothing. One that began after the alert is perhaps the repair, whatever older pods do; one from before, while all that is wanted is
-    ready. Empty otherwise."""
+    """Why a rollout of somebody else is waited for: its controller says that it progresses, within its deadline, or a new pod takes no longer to start than
+    its probe allows; and its new pods fail at nothing. One that began after the alert is perhaps the repair, whatever older pods do; one from before, while
+    all that is wanted is ready. Empty otherwise."""
     workload = seen.workload
     at = template_written_at(workload)
     if at is None or workload.target.kind is not Kind.DEPLOYMENT or written_by_us(workload, at):
@@ -152,7 +178,8 @@ def under_way(seen: Snapshot, causes: Collection[Cause]) -> str:
     deadline = timedelta(seconds=min(float(spec.get("progressDeadlineSeconds") or _DEADLINE), _LONGEST))
     progresses = rollout_status(workload).state is RolloutState.PROGRESSING and told.get("status") == "True"
     new = [p for p in seen.alive if seen.newest(p)]
-    if not progresses or seen.now - moved >= deadline or not new or any(map(_fails, new)):
+    late = not progresses or seen.now - moved >= deadline
+    if (late and not starts(seen, new)) or not new or any(map(_fails, new)):
         return ""
     after = at > seen.fired_at
     if not (after or seen.ready >= workload.desired):

@@ -30,9 +30,17 @@ def killed(world: World, container: str = "app") -> World:
     return world.crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2, container=container)
 
 
+def settled(world: World) -> World:
+    """Its release was two days ago."""
+    world.deployed = 3000
+    for pod in world.pods.values():
+        pod["metadata"]["creationTimestamp"] = at(minutes=3000)
+    return world
+
+
 def resized() -> World:
     """The pod was resized in place."""
-    world = World().both(sized("512Mi"))
+    world = settled(World().both(sized("512Mi")))
     world.pods["new-0"]["spec"]["containers"][0]["resources"] = {
         "limits": {"memory": "1Gi"},
         "requests": {"memory": "1Gi"},
@@ -127,7 +135,7 @@ def native() -> World:
 
 MIB = 1024**2
 ROWS: list[tuple[str, Callable[[], World], dict[str, list[int]], str, bool, str, str]] = [
-    ("the template's own limit", lambda: killed(World().both(sized("512Mi"))), {"app": [512, 768]}, "", True, "", "raise the memory limit of app (the remediation"),
+    ("the template's own limit", lambda: killed(settled(World().both(sized("512Mi")))), {"app": [512, 768]}, "", True, "", "raise the memory limit of app (the remediation"),
     ("a pod that was resized in place", resized, {"app": [512, 1536]}, "pods run with 1 GiB for app, and the template says 512 MiB: somebody else sets it", True, "",
      "raise the memory limit of app"),
     ("a release that lowered the limit", lowered, {"app": [64, 512]}, "the last release lowered the memory limit of app from 512 MiB to 64 MiB (a rollback of that release may fit better)",
@@ -143,7 +151,7 @@ ROWS: list[tuple[str, Callable[[], World], dict[str, list[int]], str, bool, str,
     ("pods that admission gives less than the template", lambda: killed(shrunk("new-0", "new-1", "new-2")), {}, "", False, "Pods run with 256 MiB for app, and the template says 1 GiB: somebody else sets it, and each new pod gets the same",
      "see what gives app 256 MiB where the template says 1 GiB"),
     ("one pod with less, and one with all that the template gives is killed as well",
-     lambda: shrunk("new-0").crash("new-0", "new-1", code=137, reason="OOMKilled", restarts=3, first=2), {"app": [1024, 1536]}, "", True, "", "see what gives app 256 MiB"),
+     lambda: settled(shrunk("new-0")).crash("new-0", "new-1", code=137, reason="OOMKilled", restarts=3, first=2), {"app": [1024, 1536]}, "", True, "", "see what gives app 256 MiB"),
     ("a sidecar that admission puts in", injected, {}, "", False, "Container istio-proxy is put in by admission", "where admission takes it from"),
     ("a limit that a LimitRange gives", defaulted, {}, "", False, "The template sets no memory limit for container app", "a LimitRange or admission gives it 128 MiB"),
     ("no limit at all", lambda: killed(World()), {}, "", False, "The template sets no memory limit for container app", "see what else fills node node-1"),
@@ -268,6 +276,10 @@ RELEASES: list[tuple[str, Callable[[], World], str]] = [
     ("another container, killed after it ran well", lambda: later(60, 10), ""),
     ("a new image, all full after a quarter of an hour", lambda: leaking(20, 5), BROUGHT_IT),
     ("a new image, all full after hours", lambda: leaking(300, 5), BROUGHT_IT),
+    ("a new image, two full after a quarter of an hour and the third not yet", lambda: leaking(20, 5, "new-0", "new-1"), BROUGHT_IT),
+    ("a new image, the first full after a quarter of an hour", lambda: leaking(20, 5, "new-0"), BROUGHT_IT),
+    ("a new image, most full after an hour and a half", lambda: leaking(90, 5, "new-0", "new-1"), BROUGHT_IT),
+    ("a new image, one full after a quarter of an hour and the others not for longer", lambda: leaking(35, 20, "new-0"), ""),
     ("a new image, one full after hours and the others not", lambda: leaking(300, 5, "new-0"), ""),
     ("a new image, all full after a day", lambda: leaking(1500, 5), ""),
 ]  # fmt: skip

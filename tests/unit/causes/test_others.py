@@ -14,6 +14,7 @@ from app.domain.target import Kind
 from remediations.causes import CauseCode as C
 from tests.unit.causes.sets import SetWorld
 from tests.unit.causes.table import Row, holds
+from tests.unit.causes.test_memory import settled, whole_pod
 from tests.unit.causes.world import World, at
 
 CACHE = "dial tcp 10.0.0.9:6379: connect: connection refused (cache:6379)"
@@ -253,7 +254,7 @@ OTHERS = [
     Row("a probe that could not be asked ended the container", errored, C.LIVENESS_PROBE, "Pod new-0", words=('"pg_isready" timed out after 1s', "SIGKILL, not for memory")),
     Row("an image that is pulled for too long", lambda: pulling(12), C.NOT_READY, "Pod new-0", "roll-back", asks="the cause is not sure"),
     Row("a resize that waits", lambda: resized("Deferred"), C.RESIZE, "Pod new-0", words=("cannot carry for now",)),
-    Row("killed at the limit of the whole pod", lambda: World().both(lambda s: s.update(resources={"limits": {"memory": "300Mi"}})).crash("new-0", code=137, reason="OOMKilled", restarts=3, first=2),
+    Row("killed at the limit of the whole pod", lambda: settled(whole_pod()),
         C.OUT_OF_MEMORY, "Pod new-0", words=("OOMKilled, limit of the whole pod 300 MiB",)),
     Row("a budget that lets nobody evict", lambda: budget(0), C.DISRUPTION_BUDGET, "PodDisruptionBudget web", words=("2 have to be healthy",)),
     Row("only the template of a Rollout", template_only, C.SCALED_TO_ZERO, "Deployment web", words=("only the template of Rollout web (Argo Rollouts)", "look at Rollout web")),

@@ -78,9 +78,13 @@ async def test_one_that_the_kubelet_ended_for_it_too(handler: Any, step: str) ->
 
 @pytest.mark.parametrize(("handler", "step"), STEPS)
 @pytest.mark.parametrize("answer", OTHERS)
-async def test_another_answer_is_a_cause_of_its_own(handler: Any, step: str, answer: str) -> None:
+async def test_another_answer_is_a_cause_of_its_own_beside_the_load_of_those_that_serve(
+    handler: Any, step: str, answer: str
+) -> None:
     found = await _step(unready(BUSY(), answer, "new-0"), handler, step)
-    assert (judged(found), "more replicas would not change that" in found.why) == ("refuses", True)
+    assert (judged(found), "those that serve are at their limit" in found.asks) == ("asks", True), found
+    found = await _step(unready(BUSY(), answer, "new-0", "new-1"), handler, step)
+    assert (judged(found), "more replicas would not change that" in found.why) == ("refuses", True), found
 
 
 BELOW: tuple[Callable[[], World], ...] = (lambda: busy(OLD(), 300), OLD)
@@ -142,12 +146,40 @@ def surging(world: World) -> World:
     return world.crash("new-9", first=4)
 
 
+def lost(world: World, *names: str) -> World:
+    """Their node stopped answering."""
+    for name in names or ("new-0",):
+        world.pods[name]["spec"]["nodeName"] = "node-3"
+        world.pods[name]["status"]["conditions"][0].update(status="False", lastTransitionTime=at(minutes=6))
+    said = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}
+    return world.put(
+        "Node", "node-3", namespace="", status={"conditions": [said | {"lastTransitionTime": at(minutes=6)}]}
+    )
+
+
+def of_two(world: World) -> World:
+    del world.pods["new-2"]
+    world.replicas = 2
+    return world
+
+
+def first_of_a_release(world: World) -> World:
+    return world.rolling(8, old=2, new=1).crash("new-0", first=7)
+
+
 BYSTANDERS: dict[str, tuple[Callable[[World], World], str, str]] = {
     "a helper of one pod, for a day": (lambda w: crashing(w, 1440, "new-0"), "asks", "container logger of new-0 crashes"),
     "one pod, for a day": (lambda w: crashing(w, 1440, "new-0", container="app"), "asks", "for 24 h: that makes no other pod slow"),
     "a pod more than are wanted": (surging, "asks", "container app of new-9 crashes"),
     "a rollout that is paused, with all pods ready": (stopped_half_way, "asks", "is paused"),
-    "one pod, since the trouble": (lambda w: crashing(w, 6, "new-0"), "refuses", "more replicas would not change that"),
+    "one pod, since the trouble": (lambda w: crashing(w, 6, "new-0"), "asks", "for 6 min: those that serve are at their limit"),
+    "one pod that is lost with its node": (lost, "acts", "node node-3 of pod new-0 is not ready"),
+    "one pod of two that is lost with its node": (lambda w: lost(of_two(w)), "acts", "and those that serve carry its load"),
+    "two of three that are lost with their node": (lambda w: lost(w, "new-0", "new-1"), "refuses", "more replicas would not change that"),
+    "one pod that is killed for memory": (lambda w: w.crash("new-0", code=137, reason="OOMKilled", restarts=3, first=6), "acts", "and those that serve carry its load"),
+    "one pod of two that crashes": (lambda w: crashing(of_two(w), 6, "new-0", container="app"), "asks", "those that serve are at their limit"),
+    "the first pod of a release, beside older ones": (first_of_a_release, "refuses", "more replicas would not change that"),
+    "a pod that no node takes": (lambda w: w.unscheduled("new-0", "0/3 nodes are available: 3 Insufficient cpu."), "refuses", "more replicas would not change that"),
     "most pods, for a day": (lambda w: crashing(w, 1440, "new-0", "new-1"), "refuses", "more replicas would not change that"),
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""A rollout of somebody else that is under way: it is waited for as long as its controller says that it progresses."""
+"""A rollout of somebody else that is under way: it is waited for as long as its controller says that it progresses; and a start that takes the time it was given."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 
+from app.domain.target import Kind
+from remediations.causes import CauseCode, FirstCause
+from tests.unit.causes.sets import SetWorld
+from tests.unit.causes.test_more_pods import judged
 from tests.unit.causes.world import World, at
 
 RUNS: Callable[[float], dict[str, Any]] = lambda minutes: {"running": {"startedAt": at(minutes=minutes)}}  # noqa: E731
@@ -79,3 +83,101 @@ async def test_a_rollout_of_somebody_else_is_waited_for(name: str) -> None:
 async def test_one_that_does_not_go_on_or_fails_is_judged(name: str) -> None:
     diagnosis, _ = await DOES_NOT[name]().look()
     assert not diagnosis.rest
+
+
+PROBE = {"httpGet": {"path": "/", "port": 8080}, "failureThreshold": 180, "periodSeconds": 10}
+REFUSES = "dial tcp 10.0.0.1:8080: connect: connection refused"
+
+
+def starts(
+    minutes: float = 18.0, world: World | None = None, *, asked: str = "Startup", **probe: Any
+) -> World:
+    """A pod has run for so long, its startup probe (30 minutes by default) gets no answer, and those that were there before serve."""
+    world = world or World().rolling(minutes, old=2, new=1)
+    world.both(lambda s: s["containers"][0].update(startupProbe=PROBE | probe, livenessProbe=PROBE))
+    world.fired = 3
+    world.state("new-0", RUNS(minutes))
+    world.event("Unhealthy", f"{asked} probe failed: {REFUSES}", "Pod/new-0", container="app")
+    return world.said("app", "INFO loading model shard 7 of 30", previous=False)
+
+
+def of_a_set() -> World:
+    world = SetWorld(Kind.STATEFUL_SET)
+    world.deployed, world.done = 18, False
+    world.pods.clear()
+    for number in range(2):
+        world.pod(f"old-{number}", revision=1, made=8640)
+    world.pod("new-0", made=18)
+    return starts(18, world)
+
+
+def drained() -> World:
+    """A node was drained, and the pod that takes the place of its pod starts."""
+    world = World()
+    world.deployed = 600
+    for name in list(world.pods):
+        world.pod(name, made=600)
+    world.pod("new-0", made=18)
+    return starts(18, world)
+
+
+def anew() -> World:
+    """Its node was restarted, and the container starts once more."""
+    last = {"reason": "Unknown", "exitCode": 255, "finishedAt": at(minutes=19)}
+    return drained().state("new-0", RUNS(18), last=last, restarts=1)
+
+
+def mends() -> World:
+    """Old pods crash, and what somebody rolls out against it takes longer than the rollout's deadline to start."""
+    world = starts(18)
+    world.fired = 60
+    return progress(world.crash("old-0", "old-1", restarts=9, first=70), 18, "False")
+
+
+def killed() -> World:
+    last = {"reason": "Error", "exitCode": 137, "startedAt": at(minutes=50), "finishedAt": at(minutes=18)}
+    return starts(18, World().rolling(50, old=2, new=1)).state("new-0", RUNS(18), last=last, restarts=1)
+
+
+def has_started() -> World:
+    world = starts()
+    world.pods["new-0"]["status"]["containerStatuses"][0]["started"] = True
+    return world
+
+
+STARTS: dict[str, Callable[[], World]] = {
+    "the first pod of a release": starts,
+    "after the deadline of its rollout": lambda: progress(starts(), 18, "False"),
+    "the first pod of a StatefulSet's release": of_a_set,
+    "a pod that a drain has moved": drained,
+    "begun anew with its node": anew,
+    "a probe that begins late": lambda: starts(failureThreshold=3, initialDelaySeconds=1100),
+}
+DOES_NOT_START: dict[str, tuple[Callable[[], World], CauseCode]] = {
+    "its time is over": (lambda: starts(failureThreshold=90), CauseCode.STARTUP_PROBE),
+    "the kubelet ended it for that": (killed, CauseCode.STARTUP_PROBE),
+    "it has started, and does not become ready": (has_started, CauseCode.STARTUP_PROBE),
+    "a later probe asks already": (lambda: starts(asked="Liveness"), CauseCode.LIVENESS_PROBE),
+}
+
+
+@pytest.mark.parametrize("name", STARTS)
+async def test_who_is_within_the_time_that_its_startup_probe_gives_is_no_fault(name: str) -> None:
+    diagnosis, steps = await STARTS[name]().look()
+    assert diagnosis.rest.startswith(
+        "still starting, nothing to do: 2 of 3 pods ready, container app of new-0 for 18 min of "
+    ), diagnosis.summary
+    assert 'that its startupProbe allows, said last "INFO loading model shard 7 of 30"' in diagnosis.rest
+    assert not any(step.applies for step in steps.values())
+
+
+async def test_a_repair_that_starts_is_waited_for_beyond_the_deadline_of_its_rollout() -> None:
+    diagnosis, _ = await mends().look()
+    assert diagnosis.rest.startswith(WORD), diagnosis.summary
+
+
+@pytest.mark.parametrize("name", DOES_NOT_START)
+async def test_a_start_that_failed_is_judged(name: str) -> None:
+    happens, code = DOES_NOT_START[name]
+    diagnosis, steps = await happens().look()
+    assert (diagnosis.rest, FirstCause(diagnosis).code, judged(steps["roll-back"])) == ("", code, "acts")
