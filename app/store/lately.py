@@ -7,13 +7,14 @@ them: whoever bounds that adds up these times. Called by the flow inside its tra
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, and_, exists, select
 
 from app.store import asked as steps_asked
+from app.store import people
 from app.store.asked import Asked
 from app.store.connection import micros, moment, moment_or_none, storable
 from app.store.escalations import escalation_scopes, escalations
@@ -84,7 +85,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier incident of an alert, which is closed. `ran`: a run was requested for it. `holder` had it to the end."""
+    """An earlier incident of an alert, which is closed. `ran`: a run was requested for it. `holder` had it to the end,
+    by their own word or by PagerDuty's."""
 
     incident_id: str
     spell: Spell
@@ -120,7 +122,8 @@ def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
     found: dict[str, Earlier] = {}
     for row in conn.execute(_JOINED.where(since, same, _C.id != incident.id)):
         found.setdefault(row.id, _earlier(row))  # its last round comes first
-    return list(found.values())
+    taken = people.had_in_pagerduty(conn, [one.incident_id for one in found.values() if one.holder is None])
+    return [replace(one, holder=one.holder or taken.get(one.incident_id)) for one in found.values()]
 
 
 def closed_on(conn: Connection, target_key: str, since: datetime) -> list[tuple[str, datetime]]:

@@ -120,10 +120,12 @@ def at_its_target(conn: Connection, target_key: str, incident: Incident, now: da
     for other in people.other_incidents_on(conn, target_key, incident.id):
         if text := _at_other(conn, incidents.get(conn, other), now):
             return f"{other} on this target is {text}"
-    for one, opened in [] if known else lately.closed_on(conn, target_key, since):
+    closed = [] if known else lately.closed_on(conn, target_key, since)
+    in_pagerduty = people.had_in_pagerduty(conn, [one for one, _ in closed])
+    for one, opened in closed:
         if counts.mended_at(conn, target_key, "", opened) is not None:
             break
-        holder = people.at_work_on(conn, one, since)
+        holder = people.at_work_on(conn, one, since) or in_pagerduty.get(one)
         if text := holder.text if holder is not None else left_to(conn, one):
             return f"{one} on this target was {text}"
     return ""
