@@ -313,3 +313,34 @@ async def test_whoever_has_what_becomes_more_severe_is_asked_before_anything_is_
     assert not writes(rig)
     assert ("kim had it" in rig.notebook.text) == (how != "comes back")
     await rig.close()
+
+
+async def test_the_rules_own_undo_is_not_begun_while_somebody_has_another_incident_of_its_target(
+    tmp_path: Path,
+) -> None:
+    """It would be written under their hands, and an undo has no question: a person is called, who may order it."""
+    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE))
+    late = next(rule for rule in rules.rules if "HighLatency" in str(rule.when))
+    odd = Rule.from_json({**late.to_json(), "name": "odd", "when": ['alertname="Odd"'], "mode": "approve"})
+    rules = rules.model_copy(update={"rules": (*rules.rules, odd)})
+    rig = await born(tmp_path, rules=rules, world=flood(), use_api=False, stride=15.0)
+    one, other = (alert(rig, started=1, **{**LABELS, "alertname": name}) for name in ("HighLatency", "Odd"))
+    await rig.send(body(one))
+    await rig.run(45, alerts=False)
+    await rig.send(body(other))
+    await rig.run(15, alerts=False)
+    theirs = (await all_incidents(rig))[-1].id
+    await rig.operations.acknowledge(theirs, "kim")
+    for _ in range(10):
+        await rig.send(body(one, other))
+        await rig.run(60, alerts=False)
+    assert writes(rig) == ["patch langgraph-api"]
+    [run] = [run for run in await all_runs(rig) if run.rule == late.name]
+    assert f"{theirs} on this target is acknowledged through API by kim" in run.result
+    assert f"remediator undo {run.id}" in run.result
+    [called] = await trail(rig, EventKind.ESCALATED)
+    assert called.incident_id == run.incident_id
+    await rig.operations.undo(run.id, "ana")
+    await rig.run(60, alerts=False)
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    await rig.close()
