@@ -344,3 +344,38 @@ async def test_the_rules_own_undo_is_not_begun_while_somebody_has_another_incide
     await rig.run(60, alerts=False)
     assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
     await rig.close()
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_whoever_has_the_storm_is_asked_before_one_of_its_targets_is_written_to(
+    tmp_path: Path, *, agreed: bool
+) -> None:
+    """Also when no more alerts come, so that the storm holds nothing; and nobody else is called where nobody agrees."""
+    rig = CallingRig(tmp_path / "rig.sqlite", scenarios=("high-error-rate",), stride=15.0, use_api=False)
+    rig.sweep = 15.0
+    rig.policy = policy({"escalation": calling.steps()}, approval=Approval(expires=timedelta(minutes=3)))
+    await rig.born()
+    names = ("langgraph", *(f"svc-{number}" for number in range(11)))
+    there = body(*(alert(rig, started=1, deployment=name) for name in names))
+    await rig.send(there)
+    await rig.run(60, alerts=False)
+    [storm] = rig.pagerduty.woken
+    await rig.operations.acknowledge(storm, "kim")
+    runs = []
+    for _ in range(8):
+        await rig.run(60, alerts=False)
+        await rig.send(there)
+        runs = await all_runs(rig)
+        if runs:
+            break
+    [run] = runs
+    found = await decision(rig, run.incident_id)
+    assert found.code is Code.TAKEN_BESIDE, found.text
+    assert f"kim has the storm {storm}, which this target is part of" in found.text
+    assert writes(rig) == []
+    if agreed:
+        await rig.operations.approve(run.id, "ana", run.plan_hash)
+    await rig.run(30 if agreed else 300, alerts=False)
+    assert bool(writes(rig)) == agreed
+    assert rig.pagerduty.woken == [storm]
+    await rig.close()

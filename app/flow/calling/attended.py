@@ -14,11 +14,11 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from app.domain.decision import Mode
+from app.domain.decision import Code, Mode
 from app.domain.outcome import IncidentState, RunState
 from app.flow.calling import severity
 from app.policy.match import rank_of
-from app.store import escalations, incidents, lately, people, runs
+from app.store import escalations, incidents, lately, people, runs, work
 from app.store import facts as counts
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
@@ -157,6 +157,10 @@ def _beside(
     for other in people.other_incidents_on(conn, target_key, incident.id):
         if (word := _at_other(conn, other, since)) is not None:
             yield replace(word, text=f"{other} on this target is {word.text}")
+    for told in [] if known else lately.of_storms_on(conn, target_key, since):
+        mended = told.closed and counts.mended_at(conn, target_key, "", told.opened_at) is not None
+        if not mended and in_a_storm(conn, told.incident_id):
+            yield _Word(f"{told.by} has the storm {told.storm}, which this target is part of", told.at)
     closed = [] if known else lately.closed_on(conn, target_key, since)
     in_pagerduty = people.had_in_pagerduty(conn, [one for one, _ in closed])
     for one, opened in closed:
@@ -165,6 +169,11 @@ def _beside(
         holder = people.at_work_on(conn, one, since) or in_pagerduty.get(one)
         if (word := _Word(holder.text, holder.at) if holder is not None else _left_to(conn, one)) is not None:
             yield replace(word, text=f"{one} on this target was {word.text}")
+
+
+def in_a_storm(conn: Connection, incident_id: str) -> bool:
+    """It was decided in a storm: not all that is told in the message of one is part of it."""
+    return any(one.body.get("code") == Code.STORM.value for one in work.decisions_of(conn, incident_id))
 
 
 def _at_other(conn: Connection, other: str, since: datetime) -> _Word | None:
