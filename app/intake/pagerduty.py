@@ -107,10 +107,14 @@ def parse(
 
 def _acknowledgement(event: Mapping[str, Any], kind: str) -> Acknowledgement | None:
     """What an incident's event says of who has it; None for one that says nothing, or that cannot be read. Whoever reassigns or
-    reopens an incident that was acknowledged makes it triggered again, and its events carry that status."""
+    reopens an incident that was acknowledged makes it triggered again, and its events carry that status. That it is resolved takes
+    nothing from whoever had it: they had it to its end."""
     stands = kind == "incident.acknowledged"
     status = _text(_maybe(event, "data"), "status")
-    lifts = kind in (*_STATUS, "incident.unacknowledged") or status in ("triggered", "resolved")
+    lifts = (
+        kind in ("incident.triggered", "incident.reopened", "incident.unacknowledged")
+        or status == "triggered"
+    )
     if not kind.startswith("incident.") or not (stands or lifts):
         return None
     try:

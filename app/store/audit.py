@@ -201,7 +201,7 @@ def all_episodes(conn: Connection, incident_id: str) -> ColumnElement[bool]:
 
 
 def episodes_of_all(conn: Connection, incident_ids: Sequence[str]) -> ColumnElement[bool]:
-    """The condition "episode of one of these open incidents"."""
+    """The condition "episode of one of these incidents"."""
     first = conn.execute(select(func.min(incidents.c.page)).where(incidents.c.id.in_(incident_ids))).scalar()
     pages = range(current_segment(conn) + 1 if first is None else first, current_segment(conn) + 1)
     return and_(in_pages(episodes.c.page, _list(pages)), episodes.c.incident_id.in_(incident_ids))

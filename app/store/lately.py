@@ -7,19 +7,20 @@ them: whoever bounds that adds up these times. Called by the flow inside its tra
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, and_, exists, select
+from sqlalchemy import Connection, Row, and_, exists, or_, select
 
 from app.store import asked as steps_asked
+from app.store import people
 from app.store.asked import Asked
 from app.store.connection import micros, moment, moment_or_none, storable
 from app.store.escalations import escalation_scopes, escalations
 from app.store.incidents import Incident
 from app.store.people import Holder, incident_acknowledgements
-from app.store.schema import incidents, runs
+from app.store.schema import OPEN, digest_incidents, incidents, runs
 
 ROW: Final = timedelta(hours=12)
 """How long it is remembered what came one after another: a night."""
@@ -31,6 +32,7 @@ APART: Final = timedelta(hours=1)
 MAX_LOOKED_AT: Final = 2_000
 """Incidents or questions: those of an alert that comes and goes each minute for a day."""
 _C = incidents.c
+_ANSWER: Final = ("answered_by", "answered_at")
 _HAS_RUN = exists().where(runs.c.incident_id == _C.id)
 _JOINED = (
     select(
@@ -84,7 +86,8 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """An earlier incident of an alert, which is closed. `ran`: a run was requested for it. `holder` had it to the end."""
+    """An earlier incident of an alert, which is closed. `ran`: a run was requested for it. `holder` had it to the end,
+    by their own word or by PagerDuty's."""
 
     incident_id: str
     spell: Spell
@@ -120,7 +123,8 @@ def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
     found: dict[str, Earlier] = {}
     for row in conn.execute(_JOINED.where(since, same, _C.id != incident.id)):
         found.setdefault(row.id, _earlier(row))  # its last round comes first
-    return list(found.values())
+    taken = people.had_in_pagerduty(conn, [one.incident_id for one in found.values() if one.holder is None])
+    return [replace(one, holder=one.holder or taken.get(one.incident_id)) for one in found.values()]
 
 
 def closed_on(conn: Connection, target_key: str, since: datetime) -> list[tuple[str, datetime]]:
@@ -128,6 +132,43 @@ def closed_on(conn: Connection, target_key: str, since: datetime) -> list[tuple[
     mine = (_C.target_key == storable(target_key), _C.closed_at > micros(since), _C.merged_into.is_(None))
     asked = select(_C.id, _C.opened_at).where(*mine).order_by(_C.opened_at.desc(), _C.id.desc())
     return [(row.id, moment(row.opened_at)) for row in conn.execute(asked.limit(MAX_LOOKED_AT))]
+
+
+@dataclass(frozen=True, slots=True)
+class OfStorm:
+    """An incident that the digest of a storm tells: when it was opened, whether it is closed, and who answered for the storm at last, when."""
+
+    storm: str
+    incident_id: str
+    opened_at: datetime
+    closed: bool
+    by: str
+    at: datetime
+
+
+def of_storms_on(conn: Connection, target_key: str, since: datetime) -> list[OfStorm]:
+    """The incidents about this target that are open, or were closed since then, of storms that somebody has, newest first."""
+    c, of = incidents.c, digest_incidents
+    there = (c.target_key == storable(target_key), or_(OPEN, c.closed_at > micros(since)))
+    columns = (c.id, c.opened_at, c.closed_at, escalations.c.subject, *(escalations.c[n] for n in _ANSWER))
+    asked = (
+        select(*columns)
+        .join(of, of.c.incident_id == c.id)
+        .join(escalations, escalations.c.subject == of.c.digest_id)
+        .where(*there)
+        .order_by(c.opened_at.desc(), c.id.desc(), escalations.c.round.desc())
+        .limit(MAX_LOOKED_AT)
+    )
+    last: dict[str, Row[Any]] = {}
+    for row in conn.execute(asked):
+        last.setdefault(
+            row.id, row
+        )  # its storm's last round comes first: an answer that was given back is none
+    return [
+        OfStorm(row.subject, row.id, moment(row.opened_at), row.closed_at is not None, row.answered_by, at)
+        for row in last.values()
+        if (at := moment_or_none(row.answered_at)) is not None
+    ]
 
 
 def _earlier(row: Row[Any]) -> Earlier:

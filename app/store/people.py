@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -28,7 +28,7 @@ from app.domain.errors import BadInput
 from app.domain.events import EventKind
 from app.domain.free_text import OF_PAGERDUTY
 from app.store import work
-from app.store.audit import EPISODES_OF, episodes_of
+from app.store.audit import EPISODES_OF, episodes_of, episodes_of_all
 from app.store.columns import flag_column, maybe_text, maybe_time, text_column, time_column
 from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
 from app.store.schema import IN_FORCE, OPEN, episodes, incidents, metadata, pauses
@@ -187,6 +187,22 @@ _OF = (
 )
 
 
+_WORDS_ON = (
+    select(
+        episodes.c.incident_id,
+        episodes.c.ends_at,
+        acknowledgements.c.given_by,
+        acknowledgements.c.at,
+        acknowledgements.c.stands,
+    )
+    .select_from(
+        episodes.outerjoin(acknowledgements, acknowledgements.c.fingerprint == episodes.c.fingerprint)
+    )
+    .order_by(episodes.c.ends_at.is_(None).desc(), episodes.c.ends_at.desc())
+)
+_ANY_WORD = select(1).where(acknowledgements.c.stands).limit(1)
+
+
 _WORD = select(incident_acknowledgements).where(
     incident_acknowledgements.c.incident_id == bindparam("incident")
 )
@@ -244,10 +260,34 @@ def pagerduty_taker(conn: Connection, incident_id: str) -> str:
 
 
 def _newest(conn: Connection, incident_id: str) -> Row[Any, Any, Any] | None:
-    found = conn.execute(_OF, episodes_of(conn, incident_id)).all()
+    return _of_all(conn.execute(_OF, episodes_of(conn, incident_id)).all())
+
+
+def _of_all(found: Sequence[Row[Any, Any, Any]]) -> Row[Any, Any, Any] | None:
+    """The newest word, where there is one on each of these."""
     if not found or not all(row.stands for row in found):
         return None
     return max(found, key=lambda row: int(row.at))
+
+
+def had_in_pagerduty(conn: Connection, incident_ids: Sequence[str]) -> dict[str, Holder]:
+    """Who had which of these incidents, which are closed, to its end by PagerDuty's word: whoever had taken all of those alerts of PagerDuty that went
+    last."""
+    if not incident_ids or conn.execute(_ANY_WORD).first() is None:
+        return {}
+    mine = (episodes_of_all(conn, incident_ids), episodes.c.source == Source.PAGERDUTY.value)
+    of: dict[str, list[Row[Any, Any, Any]]] = {}
+    for row in conn.execute(_WORDS_ON.where(*mine)):
+        there = of.setdefault(str(row.incident_id), [])
+        if there and there[0].ends_at != row.ends_at:
+            continue  # the last ones come first
+        there.append(row)
+    found = {one: _of_all(last) for one, last in of.items()}
+    return {
+        one: Holder(str(row.given_by).removeprefix(OF_PAGERDUTY), "PagerDuty", moment(row.at))
+        for one, row in found.items()
+        if row is not None
+    }
 
 
 def give_incident(tx: Tx, incident_id: str, by: str, through: str, severity: str) -> None:

@@ -18,7 +18,7 @@ from app.domain.json import canonical
 from app.domain.outcome import IncidentState, RunState
 from app.domain.target import Kind
 from app.intake import pagerduty
-from app.policy.model import Otherwise, Policy
+from app.policy.model import Otherwise, Policy, Rule
 from app.store import facts as counts
 from tests.crash.worlds import flood
 from tests.scenario.moments import during
@@ -320,6 +320,35 @@ async def test_d_pagerdutys_message_alone_holds_automatic_steps_until_the_next_o
     await _pagerduty(rig, "incident.reassigned", 4, status="triggered")
     await rig.run(15, alerts=False)
     assert writes(rig) == ["patch langgraph-api"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("back", ["HighLatency", "Odd"])
+async def test_d_whoever_took_pagerdutys_own_incident_has_the_target_when_it_went_a_moment_ago(
+    tmp_path: Path, back: str
+) -> None:
+    """Whichever way they said so: the same alert is theirs, and another one of the target is asked about."""
+    ours = rules()
+    late = next(rule for rule in ours.rules if "HighLatency" in str(rule.when))
+    odd = Rule.from_json({**late.to_json(), "name": "odd", "when": ['alertname="Odd"']})
+    ours = ours.model_copy(update={"rules": (*ours.rules, odd)})
+    rig = await born(tmp_path, rules=ours, world=flood(), use_api=False, stride=15.0)
+    await rig.operations.pause("all", "x", "ops", None)
+    await _pagerduty(rig, "incident.triggered", 0, status="triggered")
+    await _pagerduty(rig, "incident.acknowledged", 1, status="acknowledged")
+    await rig.operations.resume("all", "ops")
+    await rig.run(30, alerts=False)
+    await _pagerduty(rig, "incident.resolved", 2, status="resolved")
+    await rig.run(15, alerts=False)
+    if back == "Odd":
+        await rig.send(body(alert(rig, started=1, alertname="Odd", deployment="langgraph-api")))
+    else:
+        await _pagerduty(rig, "incident.triggered", 0, "Q1", status="triggered")
+    await rig.run(60, alerts=False)
+    found = await decision(rig, (await all_incidents(rig))[-1].id)
+    assert found.code is (Code.TAKEN_BESIDE if back == "Odd" else Code.ACKNOWLEDGED), found.text
+    assert "acknowledged through PagerDuty by Ann Ops" in found.text
+    assert writes(rig) == []
     await rig.close()
 
 

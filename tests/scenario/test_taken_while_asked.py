@@ -313,3 +313,69 @@ async def test_whoever_has_what_becomes_more_severe_is_asked_before_anything_is_
     assert not writes(rig)
     assert ("kim had it" in rig.notebook.text) == (how != "comes back")
     await rig.close()
+
+
+async def test_the_rules_own_undo_is_not_begun_while_somebody_has_another_incident_of_its_target(
+    tmp_path: Path,
+) -> None:
+    """It would be written under their hands, and an undo has no question: a person is called, who may order it."""
+    rules = policy(otherwise=(Otherwise.UNDO, Otherwise.ESCALATE))
+    late = next(rule for rule in rules.rules if "HighLatency" in str(rule.when))
+    odd = Rule.from_json({**late.to_json(), "name": "odd", "when": ['alertname="Odd"'], "mode": "approve"})
+    rules = rules.model_copy(update={"rules": (*rules.rules, odd)})
+    rig = await born(tmp_path, rules=rules, world=flood(), use_api=False, stride=15.0)
+    one, other = (alert(rig, started=1, **{**LABELS, "alertname": name}) for name in ("HighLatency", "Odd"))
+    await rig.send(body(one))
+    await rig.run(45, alerts=False)
+    await rig.send(body(other))
+    await rig.run(15, alerts=False)
+    theirs = (await all_incidents(rig))[-1].id
+    await rig.operations.acknowledge(theirs, "kim")
+    for _ in range(10):
+        await rig.send(body(one, other))
+        await rig.run(60, alerts=False)
+    assert writes(rig) == ["patch langgraph-api"]
+    [run] = [run for run in await all_runs(rig) if run.rule == late.name]
+    assert f"{theirs} on this target is acknowledged through API by kim" in run.result
+    assert f"remediator undo {run.id}" in run.result
+    [called] = await trail(rig, EventKind.ESCALATED)
+    assert called.incident_id == run.incident_id
+    await rig.operations.undo(run.id, "ana")
+    await rig.run(60, alerts=False)
+    assert writes(rig) == ["patch langgraph-api", "patch langgraph-api (undo)"]
+    await rig.close()
+
+
+@pytest.mark.parametrize("agreed", [True, False])
+async def test_whoever_has_the_storm_is_asked_before_one_of_its_targets_is_written_to(
+    tmp_path: Path, *, agreed: bool
+) -> None:
+    """Also when no more alerts come, so that the storm holds nothing; and nobody else is called where nobody agrees."""
+    rig = CallingRig(tmp_path / "rig.sqlite", scenarios=("high-error-rate",), stride=15.0, use_api=False)
+    rig.sweep = 15.0
+    rig.policy = policy({"escalation": calling.steps()}, approval=Approval(expires=timedelta(minutes=3)))
+    await rig.born()
+    names = ("langgraph", *(f"svc-{number}" for number in range(11)))
+    there = body(*(alert(rig, started=1, deployment=name) for name in names))
+    await rig.send(there)
+    await rig.run(60, alerts=False)
+    [storm] = rig.pagerduty.woken
+    await rig.operations.acknowledge(storm, "kim")
+    runs = []
+    for _ in range(8):
+        await rig.run(60, alerts=False)
+        await rig.send(there)
+        runs = await all_runs(rig)
+        if runs:
+            break
+    [run] = runs
+    found = await decision(rig, run.incident_id)
+    assert found.code is Code.TAKEN_BESIDE, found.text
+    assert f"kim has the storm {storm}, which this target is part of" in found.text
+    assert writes(rig) == []
+    if agreed:
+        await rig.operations.approve(run.id, "ana", run.plan_hash)
+    await rig.run(30 if agreed else 300, alerts=False)
+    assert bool(writes(rig)) == agreed
+    assert rig.pagerduty.woken == [storm]
+    await rig.close()

@@ -22,7 +22,7 @@ from app.store import audit, retention, runs
 from tests.scenario.moments import after_the_first, during
 from tests.scenario.played import played
 from tests.scenario.rig import POLICIES, Rig
-from tests.scenario.scenes import leased, the_incident, trail
+from tests.scenario.scenes import alert, all_incidents, body, leased, the_incident, trail
 
 API = ("rag7", "langgraph-api")
 
@@ -69,16 +69,22 @@ async def test_at_its_end_the_change_is_taken_back(rig: Rig) -> None:
     assert "Temporary change over" in rig.notebook.text
 
 
-async def test_while_somebody_has_its_incident_the_change_stays(rig: Rig) -> None:
-    has = {"text": "acknowledged by ann"}
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("app.flow.undoing.temporary.at_it", lambda _conn, _incident: has["text"])
-        await rig.run(1_000)
-        assert (await _run(rig)).waits_for == f"{OVER_BUT} acknowledged by ann"
+async def test_while_somebody_has_another_incident_of_its_target_the_change_stays(rig: Rig) -> None:
+    """And half an hour after. Its own is over, or there would be no change to take back."""
+    await rig.operations.pause("all", "a look", "ops", None)
+    other = alert(rig, started=1, deployment="langgraph-api")
+    await rig.send(body(other))
+    await rig.run(30)
+    await rig.operations.acknowledge((await all_incidents(rig))[-1].id, "ann")
+    await rig.operations.resume("all", "ops")
+    for verb in ("is", "was"):
+        await rig.run(960)
+        waits = (await _run(rig)).waits_for.removeprefix(OVER_BUT)
+        assert f"on this target {verb} acknowledged through API by ann" in waits
         assert _replicas(rig) == 8
-        has["text"] = ""
-        await rig.run(120)
-        assert _replicas(rig) == 2
+        await rig.send(body({**other, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
+    await rig.run(1_000)
+    assert _replicas(rig) == 2
 
 
 async def test_a_kept_change_stays(rig: Rig) -> None:

@@ -14,11 +14,11 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
-from app.domain.decision import Mode
+from app.domain.decision import Code, Mode
 from app.domain.outcome import IncidentState, RunState
 from app.flow.calling import severity
 from app.policy.match import rank_of
-from app.store import escalations, incidents, lately, people, runs
+from app.store import escalations, incidents, lately, people, runs, work
 from app.store import facts as counts
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
@@ -102,37 +102,85 @@ def _had(conn: Connection, one: Earlier) -> tuple[str, str | None, datetime] | N
 
 def left_to(conn: Connection, incident_id: str) -> str:
     """Whose the incident is, or was to its end, by what they said to its run or did beside it, in words; empty for nobody."""
+    word = _left_to(conn, incident_id)
+    return "" if word is None else word.text
+
+
+def _left_to(conn: Connection, incident_id: str) -> _Word | None:
     rounds, run = escalations.of_incident(conn, incident_id), runs.newest_of(conn, incident_id)
-    if not rounds or rounds[-1].answered_at is None or run is None or run.state not in _LEFT:
-        return ""
-    return f"left to {rounds[-1].answered_by or 'somebody'}, {_LEFT[run.state]}"
+    at = rounds[-1].answered_at if rounds else None
+    if at is None or run is None or run.state not in _LEFT:
+        return None
+    return _Word(f"left to {rounds[-1].answered_by or 'somebody'}, {_LEFT[run.state]}", at)
+
+
+@dataclass(frozen=True, slots=True)
+class _Word:
+    """Whose a target is, in words, and since when."""
+
+    text: str
+    at: datetime
 
 
 def at_its_target(conn: Connection, target_key: str, incident: Incident, now: datetime, known: str) -> str:
     """Who is at the target of an incident by another one of it, whichever alert that was for, or by this one as it was less severe, in words; empty for
     nobody. For how severe they took it says whom people call, and not who is at work. `known`: who has this one, or had its alert before. A person's own
     order is not asked: they know of all of them."""
-    if incident.manual is not None and not incident.manual.schedule:
+    if _knew_of_all(incident):
         return ""
+    return next((word.text for word in _beside(conn, target_key, incident, now, known)), "")
+
+
+def at_work(conn: Connection, incident_id: str, target_key: str, now: datetime) -> str:
+    """Who is at what was written for an incident, by it or by anything else of the target, so that nothing there is taken back by itself; in words,
+    empty for nobody. Whoever ordered what was done knew of all who had it then."""
+    if own := at_it(conn, incident_id):
+        return own
+    incident = incidents.get(conn, incident_id)
+    words = _beside(conn, target_key, incident, now, "")
+    knew = incident.opened_at if _knew_of_all(incident) else None
+    return next((word.text for word in words if knew is None or word.at > knew), "")
+
+
+def _knew_of_all(incident: Incident) -> bool:
+    """It is a person's own order, and not the clock's."""
+    return incident.manual is not None and not incident.manual.schedule
+
+
+def _beside(
+    conn: Connection, target_key: str, incident: Incident, now: datetime, known: str
+) -> Iterator[_Word]:
     since = now - THEIRS
-    if not known and (own := people.at_work_on(conn, incident.id, since)) is not None:
-        return f"it was {own.text}, for what was less severe"
+    own = None if known or incident.state.closed else people.at_work_on(conn, incident.id, since)
+    if own is not None:
+        yield _Word(f"it was {own.text}, for what was less severe", own.at)
     for other in people.other_incidents_on(conn, target_key, incident.id):
-        if text := _at_other(conn, incidents.get(conn, other), now):
-            return f"{other} on this target is {text}"
-    for one, opened in [] if known else lately.closed_on(conn, target_key, since):
+        if (word := _at_other(conn, other, since)) is not None:
+            yield replace(word, text=f"{other} on this target is {word.text}")
+    for told in [] if known else lately.of_storms_on(conn, target_key, since):
+        mended = told.closed and counts.mended_at(conn, target_key, "", told.opened_at) is not None
+        if not mended and in_a_storm(conn, told.incident_id):
+            yield _Word(f"{told.by} has the storm {told.storm}, which this target is part of", told.at)
+    closed = [] if known else lately.closed_on(conn, target_key, since)
+    in_pagerduty = people.had_in_pagerduty(conn, [one for one, _ in closed])
+    for one, opened in closed:
         if counts.mended_at(conn, target_key, "", opened) is not None:
             break
-        holder = people.at_work_on(conn, one, since)
-        if text := holder.text if holder is not None else left_to(conn, one):
-            return f"{one} on this target was {text}"
-    return ""
+        holder = people.at_work_on(conn, one, since) or in_pagerduty.get(one)
+        if (word := _Word(holder.text, holder.at) if holder is not None else _left_to(conn, one)) is not None:
+            yield replace(word, text=f"{one} on this target was {word.text}")
 
 
-def _at_other(conn: Connection, other: Incident, now: datetime) -> str:
-    holder = people.at_work_on(conn, other.id, now - THEIRS)
-    text = people.taken_in_pagerduty(conn, other.id) or (holder.text if holder is not None else "")
-    return text or left_to(conn, other.id)
+def in_a_storm(conn: Connection, incident_id: str) -> bool:
+    """It was decided in a storm: not all that is told in the message of one is part of it."""
+    return any(one.body.get("code") == Code.STORM.value for one in work.decisions_of(conn, incident_id))
+
+
+def _at_other(conn: Connection, other: str, since: datetime) -> _Word | None:
+    if text := people.taken_in_pagerduty(conn, other):
+        return _Word(text, max(at for _, at in people.takers(conn, other)))
+    holder = people.at_work_on(conn, other, since)
+    return _Word(holder.text, holder.at) if holder is not None else _left_to(conn, other)
 
 
 def asked_last(conn: Connection, incident: Incident) -> Run | None:

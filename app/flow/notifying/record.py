@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, func, select
 
-from app.domain.decision import Code, Decision
+from app.domain.decision import Decision
 from app.domain.errors import Refused
 from app.domain.events import EventKind
 from app.domain.outcome import IncidentState, RunState
@@ -89,9 +89,9 @@ def actor_of(fact: Fact) -> str:
 
 def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = "") -> None:
     """Say that a person is needed, and have the policy's steps asked. Steps under way that nobody answered go on; who had the incident
-    before has to say so again. Nobody is called for a target of a storm that lasts, unless the service itself left it so (`run_id`):
+    before has to say so again. Nobody is called for a target of a storm that lasts, unless the service itself left it so by what `run_id` wrote:
     people are asked for the storm, or somebody has it, and when they give it back people are called for all of it."""
-    storm = None if run_id else _who_is_asked_for_its_storm(tx, incident_id)
+    storm = None if _wrote(tx.conn, run_id) else _who_is_asked_for_its_storm(tx, incident_id)
     if storm is not None:
         why = replace(why, reason=f"{why.reason}; {storm}, so nobody is called for it alone", alone=False)
     if (
@@ -136,13 +136,17 @@ def is_theirs(  # the rule's parameters
     escalations.answer(tx, known, by or has or "somebody", "an order" if by or not has else through, given)
 
 
+def _wrote(conn: Connection, run_id: str) -> bool:
+    """It was at its target, or may have been: a plan that nobody agreed to was not."""
+    return any(
+        entry.intent.get("entry") == "action" for entry in (runs.entries(conn, run_id) if run_id else ())
+    )
+
+
 def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:
     """Who has the storm in which this incident was decided and which is not over, or that people are asked for it; None for no storm."""
     taker = escalations.storm_of(tx.conn, incident_id)
-    if taker is None:
-        return None
-    decided = work.decisions_of(tx.conn, incident_id)
-    if all(d.body.get("code") != Code.STORM.value for d in decided):
+    if taker is None or not attended.in_a_storm(tx.conn, incident_id):
         return None
     return f"{taker} has the storm it is part of" if taker else "people are asked for the storm it is part of"
 

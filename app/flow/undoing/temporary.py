@@ -20,7 +20,7 @@ from app.domain.events import EventKind
 from app.domain.json import JsonValue
 from app.domain.outcome import HELPED, RunState
 from app.domain.plan import Action
-from app.flow.calling.attended import at_it
+from app.flow.calling.attended import at_work
 from app.flow.ids import KEEP_ENTRY, OVER_BUT, TEMPORARY_ENTRY, WAKE
 from app.flow.notifying.gitops_patch import gitops_patch
 from app.flow.notifying.record import announce, taken, waits
@@ -91,7 +91,7 @@ def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touc
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
     if hold := holding.held(conn, services, run, touched):
         return f"{OVER_BUT} {hold}"
-    if taken := at_it(conn, run.incident_id):
+    if taken := at_work(conn, run.incident_id, run.target_key, services.clock.now()):
         return f"{OVER_BUT} {taken}"
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.

@@ -24,7 +24,7 @@ from app.domain.json import JsonValue
 from app.domain.outcome import RunState, UndoResult
 from app.domain.plan import Action
 from app.flow.actuators import ACTUATORS
-from app.flow.calling.attended import at_it
+from app.flow.calling.attended import at_it, at_work
 from app.flow.deciding.marks import leaving
 from app.flow.notifying.record import tell as record
 from app.flow.running import journal
@@ -193,7 +193,7 @@ async def _not_wanted(
 
 
 async def _taken(services: Services, run: Run, acted: JournalEntry) -> Found | None:
-    """Who has the incident, that its alert was silenced by now, or that the rule in force is stricter: then nothing that stands whole is taken back by itself, and nothing has begun
+    """Who has the incident or its target, that its alert was silenced by now, or that the rule in force is stricter: then nothing that stands whole is taken back by itself, and nothing has begun
     that would be left half done. None for nobody, and where a person ordered it."""
     by, theirs = await services.store.read(
         lambda conn: (_taken_by(conn, services, run, acted), at_it(conn, run.incident_id))
@@ -207,11 +207,12 @@ async def _taken(services: Services, run: Run, acted: JournalEntry) -> Found | N
 
 
 def _taken_by(conn: Connection, services: Services, run: Run, acted: JournalEntry) -> str:
-    """Who has the incident, by our own store, or why the rule in force takes nothing back."""
+    """Who has the incident, or anything else of its target, by our own store, or why the rule in force takes nothing back."""
     cause = journal.life_of(run).cause
     if cause is Cause.PERSON or not journal.is_whole(runs.entries(conn, run.id), acted):
         return ""
-    return at_it(conn, run.incident_id) or holding.not_by_itself(conn, services, run, cause)
+    theirs = at_work(conn, run.incident_id, run.target_key, services.clock.now())
+    return theirs or holding.not_by_itself(conn, services, run, cause)
 
 
 def _all_done(conn: Connection, run: Run) -> Found:
