@@ -75,6 +75,7 @@ from remediations.shared import (
 
 SCALE_OUT, RESTART = "scale-out", "restart"
 _ERRORS_OF = 300  # seconds of logs
+_UNMEASURED = "whether memory is near its limit, which alone makes slow, is not known"
 
 
 class HighLatencyParams(LeakParams):
@@ -299,29 +300,37 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     if cause := _elsewhere(scene, params, diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
+    leaks = shown(diagnosis, "memory.leak", "leak")
+    used = measured(diagnosis, "usage.pods", "memory_share")
+    near = used is None or used >= params.memory_high
     task = "find out what the restart freed, or the latency comes back"
-    if leak and shown(diagnosis, "memory.leak", "leak"):
-        why = f"{leak.text}; a restart frees it for a while"
+    if leak and leaks and near:
         task = f"find the leak ({leak.text}): it will fill up again"
-    elif calm := _not_slow(scene, params, diagnosis):
+        step = act(
+            RESTART,
+            f"{leak.text}; a restart frees it for a while",
+            rollout_restart(scene.workload, scene.now),
+            open_task=task,
+        )
+        return asking(step, less_sure(diagnosis), _UNMEASURED if used is None else "")
+    if calm := _not_slow(scene, params, diagnosis):
         return refuse(RESTART, f"nothing shows that a restart is needed: {calm[0]}", calm[1])
-    elif missed := scene.history.not_taken.get(SCALE_OUT):
+    if missed := scene.history.not_taken.get(SCALE_OUT):
         return refuse(
             RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
         )
-    elif SCALE_OUT in scene.history.tried:
+    if SCALE_OUT in scene.history.tried:
         eased = "latency is still high after scaling out, which helped in part"
         why = eased if SCALE_OUT in scene.history.helped else "latency stayed high after scaling out"
     elif scene.workload.desired >= params.scale_to:
         why = f"latency is high although {count(scene.workload.desired, 'replica')} run already"
     else:
         seen = leak.text if leak else "memory was not looked at"
-        return refuse(
-            RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
-        )
+        no = f"no leak is shown and scaling out was not tried yet ({seen})"
+        if leaks:
+            no = f"{seen}, and the fullest container has used {percent(used or 0)} of its limit, which slows nothing down (high from {percent(params.memory_high)})"
+        return refuse(RESTART, no, _advice(diagnosis))
     step = act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
-    if leak and why.startswith(leak.text):
-        return asking(step, less_sure(diagnosis))
     return asking(step, "nothing that was measured says that a restart helps")
 
 

@@ -297,9 +297,10 @@ def _another(cause: FirstCause) -> str:
 
 
 def _steady(diagnosis: Diagnosis) -> bool:
-    """Memory is known not to grow with time."""
+    """Memory is known not to grow with time. A cache that still fills does, in each pod."""
     leak = diagnosis.finding("memory.leak")
-    return leak is not None and leak.certainty is Certainty.KNOWN and leak.data.get("leak") is False
+    known_no = leak is not None and leak.certainty is Certainty.KNOWN and leak.data.get("leak") is False
+    return known_no and not shown(diagnosis, "memory.leak", "flattens")
 
 
 def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:
