@@ -18,8 +18,9 @@ from app.domain.loads import Beside, beside_at_limit, held_back, hot_pod
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
-from remediations.causes import CauseCode, FirstCause, first_findings, investigate
+from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.causes.pods import on_one_node
 from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
@@ -112,17 +113,19 @@ class HighLatency(Remediation[HighLatencyParams]):
 
     async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
         """Request duration, usage, limits, errors, dependencies and their slow queries, memory over time."""
+        seen = await investigate(scene)
         latency, pods, checked, leak = await asyncio.gather(
             _latency(scene, params),
-            _pods(scene),
+            _pods(scene, seen),
             dependency_findings(scene.dependencies, params.dependencies),
             leak_finding(scene, params),
         )
+        since = leak_of_release(seen.seen, leak)
         errors = next((f for f in pods if f.code == "errors.grouped"), None)
         checked = with_the_errors(checked, errors)
         slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
         own, needed = with_neighbours(checked, pods)
-        findings = (*latency, *own, *needed, *slow, leak)
+        findings = (*latency, *own, *needed, *slow, leak, *([since] if since else []))
         found = Diagnosis(_summary(scene, findings), findings)
         rest = stands_by_design(found, scene.now, measured(found, "metrics.latency"), params.latency_low)
         found = replace(found, summary=rest or found.summary, rest=rest)
@@ -153,8 +156,7 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     return found
 
 
-async def _pods(scene: Scene) -> list[Finding]:
-    found = await investigate(scene)
+async def _pods(scene: Scene, found: Investigation) -> list[Finding]:
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why), limits_finding(scene.workload)]
@@ -305,14 +307,16 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     near = used is None or used >= params.memory_high
     task = "find out what the restart freed, or the latency comes back"
     if leak and leaks and near:
-        task = f"find the leak ({leak.text}): it will fill up again"
+        since = diagnosis.finding(LEAKS)
+        brought = f"{since.text}: a rollback of that release may fit better" if since else ""
+        task = f"find the leak{', or roll the last release back' if since else ''} ({leak.text}): it will fill up again"
         step = act(
             RESTART,
-            f"{leak.text}; a restart frees it for a while",
+            joined([leak.text, "a restart frees it for a while", brought]),
             rollout_restart(scene.workload, scene.now),
             open_task=task,
         )
-        return asking(step, less_sure(diagnosis), _UNMEASURED if used is None else "")
+        return asking(step, less_sure(diagnosis), _UNMEASURED if used is None else "", brought)
     if calm := _not_slow(scene, params, diagnosis):
         return refuse(RESTART, f"nothing shows that a restart is needed: {calm[0]}", calm[1])
     if missed := scene.history.not_taken.get(SCALE_OUT):

@@ -32,6 +32,7 @@ from remediations.causes.limits import (
     node_finding,
     sizes_of_killed,
 )
+from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import (
     LeakParams,
@@ -101,6 +102,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             limits_finding(workload),
             events,
             leak,
+            *([since] if (since := leak_of_release(looked.seen, leak)) else []),
             *first_findings(looked),
         )
         found = Diagnosis("", findings)
@@ -214,11 +216,11 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     leak = diagnosis.finding("memory.leak")
     unsure = less_sure(diagnosis)
     if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
-        return refuse(
-            RAISE_MEMORY,
-            f"{leak.text}: it would fill a higher limit as well",
-            f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})",
-        )
+        since = diagnosis.finding(LEAKS)
+        why = f"{leak.text}: it would fill a higher limit as well"
+        task = f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})"
+        back = f"roll the last release of {scene.workload.target} back; or {task}" if since else task
+        return refuse(RAISE_MEMORY, joined([why, *([since.text] if since else [])]), back)
     try:
         rules, defaults, quota = await asyncio.gather(
             limit_ranges(scene.cluster, scene.workload.target.namespace),
@@ -241,7 +243,7 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     task = ""
     if brought:
         of = f"{', '.join(names)} of {scene.workload.target}"
-        released = cause.by_rollout or diagnosis.finding(BROUGHT) is not None
+        released = cause.by_rollout or diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
         task = f"find out why the last release needs more memory, or roll it back: {of}"
         task = task if released else f"find out what makes {of} need more memory"
     elif leak is None or leak.certainty is Certainty.UNKNOWN:
@@ -268,7 +270,8 @@ def _not_tried(diagnosis: Diagnosis) -> str:
 def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
     """That the last release is to blame for the kills, or came with them, so that more memory is relief; empty when it is not, or nobody
     knows."""
-    changes, released = diagnosis.finding("changes.recent"), diagnosis.finding(BROUGHT)
+    changes = diagnosis.finding("changes.recent")
+    released = diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
     if cause.code is not CauseCode.OUT_OF_MEMORY:
         return ""
     back = "(a rollback of that release may fit better)"

@@ -278,6 +278,8 @@ def _advice(found: Investigation) -> str:
     if word is not None and word.named:
         return f"correct {word.named} of the pod template, which the error names; or {first.advice}"
     look = word.look if word is not None else ""
+    if word is not None and word.rollout and first.code is CauseCode.OUT_OF_MEMORY:
+        look = "find out why the last release needs more memory, or roll it back"
     if word is not None and word.instead is not None:
         look = f"look at what changed {word.instead.told(found.seen.now)}"
     return "; ".join(filter(None, (look, first.advice)))

@@ -50,7 +50,8 @@ class LeakParams(Params):
 
 
 async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
-    """The finding `memory.leak`; its data says in `leak` true or false when known."""
+    """The finding `memory.leak`; its data says in `leak` true or false when known, in `of` which pods leak, and in `took_seconds` since when at
+    most at this pace."""
     limits = params.thresholds
     series, source, sure = await _series(scene, params.memory_query, params.leak_window)
     judged = {pod: judge(samples, limits) for pod, samples in series.items()}
@@ -78,6 +79,7 @@ async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
         "bytes_per_hour": round(line.slope * 3600),
         "fit": round(line.fit, 3),
         "span_seconds": round(line.span),
+        "took_seconds": round(line.last / line.slope) if line.slope > 0 else 0,
         "sure": sure,
         "unsure": unsure,
         "flattens": not growing and bool(flat),
