@@ -27,6 +27,7 @@ from remediations.causes.limits import (
     BROUGHT,
     NODE,
     OTHERS,
+    REPAIR,
     SIZES,
     came_with_release,
     node_finding,
@@ -243,9 +244,9 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     task = ""
     if brought:
         of = f"{', '.join(names)} of {scene.workload.target}"
-        released = cause.by_rollout or diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
-        task = f"find out why the last release needs more memory, or roll it back: {of}"
-        task = task if released else f"find out what makes {of} need more memory"
+        task = f"find out what makes {of} need more memory"
+        if diagnosis.finding(REPAIR) is None and (cause.by_rollout or _of_release(diagnosis)):
+            task = f"find out why the last release needs more memory, or roll it back: {of}"
     elif leak is None or leak.certainty is Certainty.UNKNOWN:
         # Nobody knows whether the higher limit is filled as well, so that this may have bought time and no more.
         task = f"see whether memory of {', '.join(names)} of {scene.workload.target} grows on: whether it leaks is not known"
@@ -271,18 +272,30 @@ def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
     """That the last release is to blame for the kills, or came with them, so that more memory is relief; empty when it is not, or nobody
     knows."""
     changes = diagnosis.finding("changes.recent")
-    released = diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
+    released = _of_release(diagnosis)
     if cause.code is not CauseCode.OUT_OF_MEMORY:
         return ""
     back = "(a rollback of that release may fit better)"
-    if cause.by_rollout:
+    repair = joined(known(diagnosis, REPAIR))
+    if cause.by_rollout and not repair:
         return f"the last release brought it: {cause.rollout_why} {back}"
     lately = changes.data.get("lately") if changes is not None else ""
     other = f"what changed {lately} may have brought it" if lately else ""
     if cause.instead:
         other = f"something else changed before it: {cause.instead}"
     with_it = f"{released.text[:1].lower()}{released.text[1:]} {back}" if released else ""
-    return "; ".join(filter(None, (with_it, other)))
+    scaled = str(changes.data.get("scaled") or "") if changes is not None else ""
+    fewer = (
+        f"what changed {scaled} may have brought it: fewer pods share the load (as many as before may fit better)"
+        if scaled
+        else ""
+    )
+    return "; ".join(filter(None, (f"{repair[:1].lower()}{repair[1:]}", with_it, fewer, other)))
+
+
+def _of_release(diagnosis: Diagnosis) -> Finding | None:
+    """That the kills, or a leak, came with the last release."""
+    return diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
 
 
 def _of_node(diagnosis: Diagnosis, harm: str) -> str:
