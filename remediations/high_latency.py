@@ -18,8 +18,9 @@ from app.domain.loads import Beside, beside_at_limit, held_back, hot_pod
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
-from remediations.causes import CauseCode, FirstCause, first_findings, investigate
+from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.causes.pods import on_one_node
 from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
@@ -75,6 +76,7 @@ from remediations.shared import (
 
 SCALE_OUT, RESTART = "scale-out", "restart"
 _ERRORS_OF = 300  # seconds of logs
+_UNMEASURED = "whether memory is near its limit, which alone makes slow, is not known"
 
 
 class HighLatencyParams(LeakParams):
@@ -111,17 +113,19 @@ class HighLatency(Remediation[HighLatencyParams]):
 
     async def diagnose(self, scene: Scene, params: HighLatencyParams) -> Diagnosis:
         """Request duration, usage, limits, errors, dependencies and their slow queries, memory over time."""
+        seen = await investigate(scene)
         latency, pods, checked, leak = await asyncio.gather(
             _latency(scene, params),
-            _pods(scene),
+            _pods(scene, seen),
             dependency_findings(scene.dependencies, params.dependencies),
             leak_finding(scene, params),
         )
+        since = leak_of_release(seen.seen, leak)
         errors = next((f for f in pods if f.code == "errors.grouped"), None)
         checked = with_the_errors(checked, errors)
         slow = await slow_query_findings(scene.dependencies, checked, params.slow_query, params.slow_calls)
         own, needed = with_neighbours(checked, pods)
-        findings = (*latency, *own, *needed, *slow, leak)
+        findings = (*latency, *own, *needed, *slow, leak, *([since] if since else []))
         found = Diagnosis(_summary(scene, findings), findings)
         rest = stands_by_design(found, scene.now, measured(found, "metrics.latency"), params.latency_low)
         found = replace(found, summary=rest or found.summary, rest=rest)
@@ -152,8 +156,7 @@ async def _latency(scene: Scene, params: HighLatencyParams) -> list[Finding]:
     return found
 
 
-async def _pods(scene: Scene) -> list[Finding]:
-    found = await investigate(scene)
+async def _pods(scene: Scene, found: Investigation) -> list[Finding]:
     pods = found.seen.pods
     if why := found.seen.unread.get("pods"):
         return [unread_pods(why), limits_finding(scene.workload)]
@@ -299,29 +302,39 @@ def _restart(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> S
     if cause := _elsewhere(scene, params, diagnosis):
         return refuse(RESTART, f"{cause[0]}, and a restart does not change that", cause[1])
     leak = diagnosis.finding("memory.leak")
+    leaks = shown(diagnosis, "memory.leak", "leak")
+    used = measured(diagnosis, "usage.pods", "memory_share")
+    near = used is None or used >= params.memory_high
     task = "find out what the restart freed, or the latency comes back"
-    if leak and shown(diagnosis, "memory.leak", "leak"):
-        why = f"{leak.text}; a restart frees it for a while"
-        task = f"find the leak ({leak.text}): it will fill up again"
-    elif calm := _not_slow(scene, params, diagnosis):
+    if leak and leaks and near:
+        since = diagnosis.finding(LEAKS)
+        brought = f"{since.text}: a rollback of that release may fit better" if since else ""
+        task = f"find the leak{', or roll the last release back' if since else ''} ({leak.text}): it will fill up again"
+        step = act(
+            RESTART,
+            joined([leak.text, "a restart frees it for a while", brought]),
+            rollout_restart(scene.workload, scene.now),
+            open_task=task,
+        )
+        return asking(step, less_sure(diagnosis), _UNMEASURED if used is None else "", brought)
+    if calm := _not_slow(scene, params, diagnosis):
         return refuse(RESTART, f"nothing shows that a restart is needed: {calm[0]}", calm[1])
-    elif missed := scene.history.not_taken.get(SCALE_OUT):
+    if missed := scene.history.not_taken.get(SCALE_OUT):
         return refuse(
             RESTART, f"scaling out never came about, so that nothing is known of what it does: {missed}"
         )
-    elif SCALE_OUT in scene.history.tried:
+    if SCALE_OUT in scene.history.tried:
         eased = "latency is still high after scaling out, which helped in part"
         why = eased if SCALE_OUT in scene.history.helped else "latency stayed high after scaling out"
     elif scene.workload.desired >= params.scale_to:
         why = f"latency is high although {count(scene.workload.desired, 'replica')} run already"
     else:
         seen = leak.text if leak else "memory was not looked at"
-        return refuse(
-            RESTART, f"no leak is shown and scaling out was not tried yet ({seen})", _advice(diagnosis)
-        )
+        no = f"no leak is shown and scaling out was not tried yet ({seen})"
+        if leaks:
+            no = f"{seen}, and the fullest container has used {percent(used or 0)} of its limit, which slows nothing down (high from {percent(params.memory_high)})"
+        return refuse(RESTART, no, _advice(diagnosis))
     step = act(RESTART, why, rollout_restart(scene.workload, scene.now), open_task=task)
-    if leak and why.startswith(leak.text):
-        return asking(step, less_sure(diagnosis))
     return asking(step, "nothing that was measured says that a restart helps")
 
 

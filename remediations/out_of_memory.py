@@ -27,11 +27,13 @@ from remediations.causes.limits import (
     BROUGHT,
     NODE,
     OTHERS,
+    REPAIR,
     SIZES,
     came_with_release,
     node_finding,
     sizes_of_killed,
 )
+from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import (
     LeakParams,
@@ -101,6 +103,7 @@ class OutOfMemory(Remediation[OutOfMemoryParams]):
             limits_finding(workload),
             events,
             leak,
+            *([since] if (since := leak_of_release(looked.seen, leak)) else []),
             *first_findings(looked),
         )
         found = Diagnosis("", findings)
@@ -214,11 +217,11 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     leak = diagnosis.finding("memory.leak")
     unsure = less_sure(diagnosis)
     if leak and shown(diagnosis, "memory.leak", "leak") and not unsure:
-        return refuse(
-            RAISE_MEMORY,
-            f"{leak.text}: it would fill a higher limit as well",
-            f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})",
-        )
+        since = diagnosis.finding(LEAKS)
+        why = f"{leak.text}: it would fill a higher limit as well"
+        task = f"find the leak in {', '.join(names)} of {scene.workload.target} ({leak.text})"
+        back = f"roll the last release of {scene.workload.target} back; or {task}" if since else task
+        return refuse(RAISE_MEMORY, joined([why, *([since.text] if since else [])]), back)
     try:
         rules, defaults, quota = await asyncio.gather(
             limit_ranges(scene.cluster, scene.workload.target.namespace),
@@ -241,9 +244,9 @@ async def _raise(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) 
     task = ""
     if brought:
         of = f"{', '.join(names)} of {scene.workload.target}"
-        released = cause.by_rollout or diagnosis.finding(BROUGHT) is not None
-        task = f"find out why the last release needs more memory, or roll it back: {of}"
-        task = task if released else f"find out what makes {of} need more memory"
+        task = f"find out what makes {of} need more memory"
+        if diagnosis.finding(REPAIR) is None and (cause.by_rollout or _of_release(diagnosis)):
+            task = f"find out why the last release needs more memory, or roll it back: {of}"
     elif leak is None or leak.certainty is Certainty.UNKNOWN:
         # Nobody knows whether the higher limit is filled as well, so that this may have bought time and no more.
         task = f"see whether memory of {', '.join(names)} of {scene.workload.target} grows on: whether it leaks is not known"
@@ -268,18 +271,31 @@ def _not_tried(diagnosis: Diagnosis) -> str:
 def _brought(diagnosis: Diagnosis, cause: FirstCause) -> str:
     """That the last release is to blame for the kills, or came with them, so that more memory is relief; empty when it is not, or nobody
     knows."""
-    changes, released = diagnosis.finding("changes.recent"), diagnosis.finding(BROUGHT)
+    changes = diagnosis.finding("changes.recent")
+    released = _of_release(diagnosis)
     if cause.code is not CauseCode.OUT_OF_MEMORY:
         return ""
     back = "(a rollback of that release may fit better)"
-    if cause.by_rollout:
+    repair = joined(known(diagnosis, REPAIR))
+    if cause.by_rollout and not repair:
         return f"the last release brought it: {cause.rollout_why} {back}"
     lately = changes.data.get("lately") if changes is not None else ""
     other = f"what changed {lately} may have brought it" if lately else ""
     if cause.instead:
         other = f"something else changed before it: {cause.instead}"
     with_it = f"{released.text[:1].lower()}{released.text[1:]} {back}" if released else ""
-    return "; ".join(filter(None, (with_it, other)))
+    scaled = str(changes.data.get("scaled") or "") if changes is not None else ""
+    fewer = (
+        f"what changed {scaled} may have brought it: fewer pods share the load (as many as before may fit better)"
+        if scaled
+        else ""
+    )
+    return "; ".join(filter(None, (f"{repair[:1].lower()}{repair[1:]}", with_it, fewer, other)))
+
+
+def _of_release(diagnosis: Diagnosis) -> Finding | None:
+    """That the kills, or a leak, came with the last release."""
+    return diagnosis.finding(BROUGHT) or diagnosis.finding(LEAKS)
 
 
 def _of_node(diagnosis: Diagnosis, harm: str) -> str:
@@ -297,9 +313,10 @@ def _another(cause: FirstCause) -> str:
 
 
 def _steady(diagnosis: Diagnosis) -> bool:
-    """Memory is known not to grow with time."""
+    """Memory is known not to grow with time. A cache that still fills does, in each pod."""
     leak = diagnosis.finding("memory.leak")
-    return leak is not None and leak.certainty is Certainty.KNOWN and leak.data.get("leak") is False
+    known_no = leak is not None and leak.certainty is Certainty.KNOWN and leak.data.get("leak") is False
+    return known_no and not shown(diagnosis, "memory.leak", "flattens")
 
 
 def _scale_out(scene: Scene, params: OutOfMemoryParams, diagnosis: Diagnosis) -> Step:

@@ -12,11 +12,12 @@ from datetime import datetime, timedelta
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue
 from app.kube.lineage import lives, template_written_at, written_by_us
-from app.kube.manifest import containers_of, pod_memory_limit
+from app.kube.manifest import containers_of, differences, pod_memory_limit
+from remediations.causes.changes import changes_of
 from remediations.causes.model import At, Cause, CauseCode, Snapshot
 from remediations.causes.outgrown import fills_since, short_node
 from remediations.causes.suspects import suspects
-from remediations.evidence.rollouts import last_deployment
+from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, joined, memory, span
 
 SIZES = "memory.sizes"
@@ -25,6 +26,8 @@ the template's), `given_less` (those that are lower), `before` (the higher limit
 into), `lowered_by` (which one), `untried` (the higher limits of the template, of which no pod has been killed)."""
 BROUGHT = "memory.released"
 """Finding: that the kills came with the last release, whatever that changed. Data: `revision`."""
+REPAIR = "memory.repair"
+"""Finding: that the last release came after the alert, or gave the killed containers more alone, so that it brought no kill and was not enough."""
 OTHERS = "a webhook, a VerticalPodAutoscaler or another admission, or a resize of the running pods (kubectl get pod -o yaml shows annotations of it)"
 """Who gives pods another limit than the template does. The API does not tell which of them it was."""
 NODE = "memory.node"
@@ -138,7 +141,7 @@ def _higher(template: Mapping[str, object], now: Mapping[str, int]) -> dict[str,
 
 def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset[str]) -> Finding | None:
     """The finding `memory.released`: only pods of the last release were killed, and older ones run well beside them or the kills began with
-    it. None otherwise, and for what this service wrote itself."""
+    it; or `memory.repair`, where it can only have been meant to end them. None otherwise, and for what this service wrote itself."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     pods = [p for p in seen.alive if p.name in killed]
     if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
@@ -148,13 +151,15 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
         return None
     name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
     data: dict[str, JsonValue] = {"revision": last.revision.number}
+    ends = [c for c in causes if c.code is CauseCode.OUT_OF_MEMORY]
+    first = min((c.since for c in ends if c.since), default=seen.now)
+    if repair := _repair(seen, last, deployed, frozenset(c.container for c in ends if c.container)):
+        return repair if first - deployed < _WITH or deployed > seen.fired_at else None
     if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
         beside = (
             f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
         )
         return Finding(BROUGHT, f"Only pods of {name}, are killed, and {beside}", data=data)
-    ends = [c for c in causes if c.code is CauseCode.OUT_OF_MEMORY]
-    first = min((c.since for c in ends if c.since), default=seen.now)
     if first - deployed < _WITH:
         return Finding(BROUGHT, f"The kills began with {name}", data=data)
     own = any(suspects(c, last.previous.template, last.revision.template).all for c in ends)
@@ -162,6 +167,40 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
         return None
     after = f"The kills began {span((first - deployed).total_seconds())} after {name}, which is as long as memory may take to fill"
     return Finding(BROUGHT, f"{after}, and the version before it was there for longer without", data=data)
+
+
+_MEMORY = (".resources.limits.memory", ".resources.requests.memory")
+
+
+def _repair(seen: Snapshot, last: Deployment, deployed: datetime, names: frozenset[str]) -> Finding | None:
+    """The finding `memory.repair`: the release gave these containers more memory and changed nothing else, or came after the alert while no pod of an older one
+    runs well beside. None otherwise."""
+    before = last.previous.template if last.previous is not None else {}
+    had = {n: size for n, size in _limits(before).items() if n in names}
+    now = _limits(last.revision.template)
+    raised = {n: size for n, size in had.items() if now.get(n, 0) > size}
+    alone = all(d.path.endswith(_MEMORY) for d in differences(before, last.revision.template))
+    after = deployed > seen.fired_at
+    well = any(p.ready and not seen.newest(p) for p in seen.alive)
+    if not (raised and len(raised) == len(names) and alone) and (not after or well):
+        return None
+    kind = seen.workload.target.kind
+    own = next((c for c in changes_of(seen) if c.kind is kind and c.at == deployed), None)
+    by = f" by {own.by}" if own is not None and own.by else ""
+    when = f"{span(last.age)} ago{by}{', after the alert fired' if after else ''}"
+    told = [
+        f"the memory limit of {n} was raised from {memory(size)} to {memory(now[n])} {when}, and that is not enough either"
+        for n, size in raised.items()
+    ]
+    other = f"revision {last.revision.number} ({last.change}) was deployed {when}, so it did not bring the kills, and does not end them"
+    text = joined(told) or other
+    return Finding(REPAIR, f"{text[:1].upper()}{text[1:]}", data={"revision": last.revision.number})
+
+
+def _limits(template: Mapping[str, object]) -> dict[str, int]:
+    spec = template.get("spec")
+    found = containers_of(spec if isinstance(spec, dict) else {})
+    return {c.name: c.memory_limit for c in found if c.memory_limit}
 
 
 # What a killed container ran into, and where a person gives it more, in words.

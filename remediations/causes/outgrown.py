@@ -9,14 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from datetime import datetime, timedelta
+from typing import Any
 
+from app.domain.evidence import Finding
 from app.domain.json import Obj
 from app.domain.workload import Pod, killed_at, killed_within
-from app.kube.lineage import lives, template_written_at
+from app.kube.lineage import lives, template_written_at, written_by_us
 from app.kube.parse import parse_time
 from remediations.causes.exits import runs_well
 from remediations.causes.model import NEAR, Cause, Snapshot
-from remediations.evidence.rollouts import Deployment
+from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import span
 
 PUT_OUT = frozenset({"Evicted", "Preempting", "NodeLost", "Terminated", "Shutdown", "NodeShutdown"})
@@ -100,6 +102,37 @@ def fills_since(seen: Snapshot, last: Deployment, first: datetime, full: Collect
         and life.end
     ]
     return took <= _MAX_FILLING and max(before, default=timedelta()) > took
+
+
+LEAKS = "memory.since"
+"""Finding: that memory may leak since the last release. Data: `revision`."""
+_NEARLY = 0.75
+"""At its pace memory was at nothing when the pod began, but for what a program takes at once."""
+
+
+def leak_of_release(seen: Snapshot, leak: Finding) -> Finding | None:
+    """The finding `memory.since`: memory has grown for as long as the pods of the last release run, and only on these, and the version before was
+    there for longer. None otherwise, and for what this service wrote itself."""
+    names: Any = leak.data.get("of") or ()
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    pods = [p for p in seen.alive if p.name in names]
+    if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
+        return None
+    deployed = seen.now - timedelta(seconds=last.age)
+    ran = (seen.now - max(map(_began, pods))).total_seconds()
+    took: Any = leak.data.get("took_seconds") or 0
+    if written_by_us(seen.workload, deployed) or took < _NEARLY * ran:
+        return None
+    if not fills_since(seen, last, seen.now, names):
+        return None
+    name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
+    text = f"Memory has grown since the pods of {name}, began, and the version before it was there for longer"
+    return Finding(LEAKS, text, data={"revision": last.revision.number})
+
+
+def _began(pod: Pod) -> datetime:
+    """When the newest run of its containers began: with that its memory began anew."""
+    return max((c.running_since for c in pod.containers if c.running_since), default=pod.created_at)
 
 
 # Who killed a container for memory: its limit, or the node, which had none left. The kernel's word is OOMKilled for both.

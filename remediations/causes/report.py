@@ -279,6 +279,10 @@ def _advice(found: Investigation) -> str:
     if word is not None and word.named:
         return f"correct {word.named} of the pod template, which the error names; or {first.advice}"
     look = word.look if word is not None else ""
+    at = deployed_at(found.seen)
+    suspect = word is not None and word.rollout and at is not None and at <= found.seen.fired_at
+    if suspect and first.code is CauseCode.OUT_OF_MEMORY:
+        look = "find out why the last release needs more memory, or roll it back"
     if word is not None and word.instead is not None:
         look = f"look at what changed {word.instead.told(found.seen.now)}"
     return "; ".join(filter(None, (look, first.advice)))
@@ -301,11 +305,11 @@ def _changes(seen: Snapshot) -> Finding:
 
 def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
     """The newest changes within the hour before the alert, or since, that pods which run can feel: `released`, of the workload itself,
-    and `lately`, of anything else; empty without one. What was made together with the workload is no change of it; whose hand was on it
+    and `lately`, of anything else, and `scaled`, of its replicas to fewer; empty without one. What was made together with the workload is no change of it; whose hand was on it
     or on its autoscaler since the alert is a gate's to judge."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     made = seen.now - timedelta(seconds=last.age) if last is not None and last.previous is None else None
-    found = {"released": "", "lately": ""}
+    found = {"released": "", "lately": "", "scaled": ""}
     for change in changes:
         own = change.kind is seen.workload.target.kind
         felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC, Kind.NODE)
@@ -313,7 +317,14 @@ def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
         if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
             which = "released" if own else "lately"
             found[which] = found[which] or change.told(seen.now)
+            if own and change.what.startswith("replicas of ") and not _made_at(seen, change.at):
+                found["scaled"] = found["scaled"] or change.told(seen.now)
     return {**found}
+
+
+def _made_at(seen: Snapshot, at: datetime) -> bool:
+    """Were pods made then? Who sets the replicas higher has them made, and nothing else tells how many there were."""
+    return any(at - STARTING <= p.created_at <= at + STARTING for p in seen.pods)
 
 
 _OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})

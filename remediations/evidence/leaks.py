@@ -1,19 +1,17 @@
-"""Does memory grow steadily, what may be used, what is a program told to fill, and who was killed for it? A least-squares line through each
-pod's samples, with what it takes to believe it.
+"""Does memory leak, what may be used, what is a program told to fill, and who was killed for it? What one pod's samples say is in `growth`.
 
 Called by the handlers for the runbook's "check for memory leaks". Samples come from Prometheus, else from what this
 service measured itself during the incident. Too few samples or too short a time is unknown, never "no leak". Where only the
-working set is known, as from metrics-server, page cache is in it: growth of that is told as less sure.
+working set is known, as from metrics-server, page cache is in it: growth of that is told as less sure. So is growth beside requests
+that nobody counted, which may be theirs.
 """
 
 from __future__ import annotations
 
 import re
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 
 from pydantic import Field
 
@@ -23,31 +21,22 @@ from app.domain.json import JsonValue, Obj
 from app.domain.ports import Sample
 from app.domain.remediation import Params, Scene
 from app.domain.workload import Workload
+from remediations.evidence.growth import Line, Load, Thresholds, Verdict, by_load, judge
 from remediations.evidence.pods import Fault, Trouble
-from remediations.evidence.usage import count, memory, millicores, percent, short, span
-from remediations.shared import MEMORY, WORKING_SET, Query, Seconds, Share, aim
+from remediations.evidence.usage import count, joined, memory, millicores, percent, short, span
+from remediations.shared import ERROR_RATIO, MEMORY, PRESENCE, WORKING_SET, Query, Seconds, Share, aim
 
-_DROP = 0.6
-"""A sample below this part of the one before it: the container was started anew, and with it the line."""
+REQUESTS = PRESENCE[ERROR_RATIO].replace("sum(", "sum by (pod) (", 1)
+"""Requests a second, by pod: memory that grows with them is theirs."""
 _STEPS = 60
 _LESS_SURE = "less sure, as this is the working set, in which page cache counts too"
-
-
-@dataclass(frozen=True, slots=True)
-class Thresholds:
-    """What it takes to call growth a leak: at least `samples` over `span` seconds, growing by `growth` of the first
-    value over that span, and a line that explains `fit` of the variance (R squared)."""
-
-    samples: int
-    span: float
-    growth: float
-    fit: float
 
 
 class LeakParams(Params):
     """Params of a handler that looks for leaks."""
 
     memory_query: Query = MEMORY
+    requests_query: Query = REQUESTS
     leak_window: Seconds = 3600
     leak_samples: int = Field(default=10, ge=3)
     leak_span: Seconds = 900
@@ -60,71 +49,9 @@ class LeakParams(Params):
         return Thresholds(self.leak_samples, self.leak_span, self.leak_growth, self.leak_fit)
 
 
-class Verdict(StrEnum):
-    """What the samples of one pod show."""
-
-    LEAK = "leak"
-    STEADY = "steady"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A straight line through samples: slope in bytes a second, R squared, seconds covered, first and last value on
-    the line in bytes."""
-
-    slope: float
-    fit: float
-    span: float
-    first: float
-    last: float
-    samples: int
-
-    @property
-    def growth(self) -> float:
-        """Growth over the span as a part of the first value."""
-        return (self.last - self.first) / self.first if self.first > 0 else 0.0
-
-
-def fit_line(samples: Sequence[Sample]) -> Line | None:
-    """Least squares; None when the samples are fewer than two or lie at one moment."""
-    if len(samples) < 2:
-        return None
-    origin = samples[0].at
-    xs = [(s.at - origin).total_seconds() for s in samples]
-    ys = [s.value for s in samples]
-    length = max(xs) - min(xs)
-    if length == 0:
-        return None
-    slope, at_zero = statistics.linear_regression(xs, ys)
-    flat = min(ys) == max(ys)
-    fit = 0.0 if flat else statistics.correlation(xs, ys) ** 2
-    first = at_zero + slope * min(xs)
-    return Line(slope, fit, length, first, first + slope * length, len(samples))
-
-
-def judge(samples: Sequence[Sample], limits: Thresholds) -> tuple[Verdict, Line | None]:
-    """Verdict on one pod. Each life of its container counts for itself; the longest one that is long enough decides."""
-    lines = [line for part in _lives(samples) if (line := fit_line(part)) is not None]
-    usable = [x for x in lines if x.samples >= limits.samples and x.span >= limits.span]
-    if not usable:
-        return Verdict.UNKNOWN, None
-    line = max(usable, key=lambda x: x.span)
-    grows = line.slope > 0 and line.growth >= limits.growth and line.fit >= limits.fit
-    return (Verdict.LEAK if grows else Verdict.STEADY), line
-
-
-def _lives(samples: Sequence[Sample]) -> list[list[Sample]]:
-    lives: list[list[Sample]] = [[]]
-    for sample in sorted(samples, key=lambda s: s.at):
-        if lives[-1] and sample.value < lives[-1][-1].value * _DROP:
-            lives.append([])
-        lives[-1].append(sample)
-    return lives
-
-
 async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
-    """The finding `memory.leak`; its data says in `leak` true or false when known."""
+    """The finding `memory.leak`; its data says in `leak` true or false when known, in `of` which pods leak, and in `took_seconds` since when at
+    most at this pace."""
     limits = params.thresholds
     series, source, sure = await _series(scene, params.memory_query, params.leak_window)
     judged = {pod: judge(samples, limits) for pod, samples in series.items()}
@@ -137,25 +64,72 @@ async def leak_finding(scene: Scene, params: LeakParams) -> Finding:
             Certainty.UNKNOWN,
             {"pods": len(series)},
         )
-    leaking = {pod: known[pod] for pod, (verdict, _) in judged.items() if verdict is Verdict.LEAK}
-    shown = leaking or known
+    growing = {pod: known[pod] for pod, (verdict, _) in judged.items() if verdict is Verdict.LEAK}
+    loads = await _loads(scene, params, growing)
+    leaking = {pod: line for pod, line in growing.items() if loads[pod][0] is not Load.EXPLAINS}
+    flat = {pod: known[pod] for pod, (verdict, _) in judged.items() if verdict is Verdict.FLATTENS}
+    shown = leaking or growing or flat or known
     pod, line = max(shown.items(), key=lambda item: item[1].slope)
+    unsure = _unsure(leaking, loads, sure=sure)
     data: dict[str, JsonValue] = {
         "leak": bool(leaking),
         "leaking": len(leaking),
+        "of": sorted(leaking),
         "pods": len(known),
         "bytes_per_hour": round(line.slope * 3600),
         "fit": round(line.fit, 3),
         "span_seconds": round(line.span),
+        "took_seconds": round(line.last / line.slope) if line.slope > 0 else 0,
         "sure": sure,
+        "unsure": unsure,
+        "flattens": not growing and bool(flat),
     }
     details = tuple(f"{p}: {_line(x)}" for p, x in sorted(shown.items(), key=lambda i: -i[1].slope)[:8])
+    some = f"{len(shown)} of {count(len(known), 'pod')}"
     if leaking:
-        text = f"Memory of {len(leaking)} of {count(len(known), 'pod')} grows steadily: {pod} {_line(line)}"
-        text += "" if sure else f"; {_LESS_SURE}"
+        beside = f" while {_requests(loads[pod][1])}" if loads[pod][0] is Load.IN_PART else ""
+        text = joined([f"Memory of {some} grows steadily: {pod} {_line(line)}{beside}", unsure])
+    elif growing:
+        text = (
+            f"Memory of {some} grows with its requests: {pod} {_line(line)} while {_requests(loads[pod][1])}"
+        )
+    elif flat:
+        text = f"Memory of {some} grows ever slower, as a cache that fills: {pod} {_line(line)}"
     else:
         text = f"Memory does not grow steadily on {count(len(known), 'pod')}: {pod} {_line(line)}"
     return Finding("memory.leak", text, data=data, details=details)
+
+
+async def _loads(
+    scene: Scene, params: LeakParams, growing: Mapping[str, Line]
+) -> Mapping[str, tuple[Load, Line | None]]:
+    """What the requests say of each pod's growth. Series that a rule's query does not tell apart by pod are those of each."""
+    asked: Mapping[str, Sequence[Sample]] = {}
+    if growing and scene.metrics is not None and params.requests_query:
+        try:
+            rows = await _window(scene, params.requests_query, params.leak_window)
+            asked = {labels.get("pod", ""): samples for labels, samples in rows}
+        except TryLater:
+            pass  # not known, as without Prometheus
+    every = asked.get("", ())
+    return {pod: by_load(line, asked.get(pod, every), params.thresholds) for pod, line in growing.items()}
+
+
+def _unsure(leaking: Mapping[str, Line], loads: Mapping[str, tuple[Load, Line | None]], *, sure: bool) -> str:
+    """Why growth may be no leak; empty where it is one, or none is shown."""
+    found = {loads[pod][0] for pod in leaking}
+    doubts = [_LESS_SURE] if leaking and not sure else []
+    if leaking and Load.NOT not in found:
+        in_part = "less sure, as its requests grew as well"
+        unknown = "less sure, as its requests are not known, with which it may grow"
+        doubts.append(in_part if Load.IN_PART in found else unknown)
+    return "; ".join(doubts)
+
+
+def _requests(line: Line | None) -> str:
+    if line is None:
+        return ""
+    return f"its requests went from {max(line.first, 0):.3g} to {max(line.last, 0):.3g} a second"
 
 
 def _line(line: Line) -> str:
@@ -172,14 +146,10 @@ async def _series(
     """Samples by pod, where they come from or why there are none, and whether they are of memory that cannot be taken back."""
     fault = "no Prometheus is configured"
     if scene.metrics is not None and query:
-        start = scene.now - timedelta(seconds=window)
         asked = (query, WORKING_SET) if query == MEMORY else (query,)
         try:
             for one in asked:
-                rows = await scene.metrics.window(
-                    aim(one, scene.workload.target), start, scene.now, max(15.0, window / _STEPS)
-                )
-                if rows:
+                if rows := await _window(scene, one, window):
                     found = {labels.get("pod", "pod"): samples for labels, samples in rows}
                     return found, "Prometheus", one == query
             fault = "Prometheus has no memory series of these pods"
@@ -192,12 +162,22 @@ async def _series(
     return {}, fault, True
 
 
+async def _window(
+    scene: Scene, query: str, window: float
+) -> Sequence[tuple[Mapping[str, str], Sequence[Sample]]]:
+    if scene.metrics is None:
+        return ()
+    start, step = scene.now - timedelta(seconds=window), max(15.0, window / _STEPS)
+    return await scene.metrics.window(aim(query, scene.workload.target), start, scene.now, step)
+
+
 def less_sure(diagnosis: Diagnosis) -> str:
-    """What is not known of a leak that is shown by its working set alone; empty for one that is sure, or none."""
+    """What is not known of a leak that is shown by its working set alone, or beside requests that may account for it; empty for one that is
+    sure, or none."""
     finding = diagnosis.finding("memory.leak")
-    if finding is None or finding.data.get("leak") is not True or finding.data.get("sure") is not False:
+    if finding is None or finding.data.get("leak") is not True or not finding.data.get("unsure"):
         return ""
-    return f"whether memory leaks is {_LESS_SURE.partition(',')[0]}: {finding.text}"
+    return f"whether memory leaks is less sure: {finding.text}"
 
 
 def limits_finding(workload: Workload) -> Finding:

@@ -12,7 +12,8 @@ from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.ports import Sample
 from app.domain.remediation import History, Scene
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.leaks import LeakParams, Verdict, fit_line, judge, leak_finding
+from remediations.evidence.growth import Verdict, fit_line, judge
+from remediations.evidence.leaks import LeakParams, leak_finding
 from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
 from tests.unit.remediations.snapshots import MIB, NOW, workload
@@ -43,6 +44,7 @@ def scene(metrics: Metrics | None, history: History | None = None) -> Scene:
 GROWING = samples(lambda i: (300 + i) * MIB)
 NOISY = samples(lambda i: (300 + i + (20 if i % 2 else -20)) * MIB)
 FLAT = samples(lambda i: (300 + i % 3) * MIB)
+WARMED = samples(lambda i: (300 + 150 * (1 - 0.95**i)) * MIB)
 JUMPY = samples(lambda i: (300 + (200 if i % 7 == 0 else 0)) * MIB)
 
 
@@ -52,6 +54,13 @@ JUMPY = samples(lambda i: (300 + (200 if i % 7 == 0 else 0)) * MIB)
         (GROWING, Verdict.LEAK),
         (FLAT, Verdict.STEADY),
         (JUMPY, Verdict.STEADY),
+        (WARMED, Verdict.FLATTENS),
+        (samples(lambda i: (300 + (150 * (1 - 0.9 ** (i - 30)) if i > 30 else 0)) * MIB), Verdict.FLATTENS),
+        (
+            samples(lambda i: (300 + (10 * (i - 20) if i > 20 else 0)) * MIB),
+            Verdict.LEAK,
+        ),  # since it began on the way
+        (samples(lambda i: (300 + 5 * i + (20 if i % 2 else -20)) * MIB), Verdict.LEAK),
         (NOISY, Verdict.STEADY),  # a poor line: R squared 0.4
         (samples(lambda i: (400 - i) * MIB), Verdict.STEADY),
         (samples(lambda i: (300 + i * 0.4) * MIB), Verdict.STEADY),  # grows by 8 % only
@@ -180,13 +189,18 @@ async def test_e_the_services_own_samples_are_working_sets() -> None:
     assert (finding.data["leak"], finding.data["sure"]) == (True, False)
 
 
+def used(share: float) -> Finding:
+    return Finding("usage.pods", "measured", data={"memory_share": share, "cpu_share": 0.96, "pods": 3})
+
+
 @pytest.mark.parametrize("sure", [True, False], ids=["by rss", "by working set"])
 async def test_e_a_leak_that_is_less_sure_asks_before_a_restart(sure: bool) -> None:
     name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
-    looked = replace(scene(ByMetric(**{name: GROWING})), history=History(tried=("scale-out",)))
+    metrics = ByMetric(**{name: GROWING}, http_requests_total=FLAT)
+    looked = replace(scene(metrics), history=History(tried=("scale-out",)))
     handler = HighLatency()
     finding = await leak_finding(looked, LeakParams())
-    steps = await handler.ladder(looked, handler.params(), Diagnosis("", (finding,)))
+    steps = await handler.ladder(looked, handler.params(), Diagnosis("", (used(0.9), finding)))
     restart = next(s for s in steps if s.name == "restart")
     assert (restart.applies, bool(restart.asks)) == (True, not sure)
     assert sure or "working set" in restart.asks
@@ -195,9 +209,77 @@ async def test_e_a_leak_that_is_less_sure_asks_before_a_restart(sure: bool) -> N
 @pytest.mark.parametrize("sure", [True, False], ids=["by rss", "by working set"])
 async def test_e_memory_is_raised_for_a_leak_that_is_less_sure_only_with_a_question(sure: bool) -> None:
     name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
-    looked, handler = scene(ByMetric(**{name: GROWING})), OutOfMemory()
+    looked, handler = scene(ByMetric(**{name: GROWING}, http_requests_total=FLAT)), OutOfMemory()
     killed = Finding("memory.killed", "app was killed", data={"containers": ["app"]})
     finding = await leak_finding(looked, LeakParams())
     steps = await handler.ladder(looked, handler.params(), Diagnosis("", (killed, finding)))
     first = steps[0]
     assert (first.applies, bool(first.asks)) == (not sure, not sure)
+
+
+DOUBLED = samples(lambda i: (200 + 4 * i) * MIB)
+NOT_KNOWN = "its requests are not known"
+LOADS: list[tuple[str, Sequence[Sample] | None, bool, str, str]] = [
+    ("requests grew as much", samples(lambda i: 20 + 0.7 * i), False, "", "grows with its requests"),
+    ("requests from nothing", samples(lambda i: 0.1 * i), False, "", "grows with its requests"),
+    ("requests scatter and grow", samples(lambda i: 20 + 0.7 * i + (i % 3 - 1) * 9), False, "", "grows with its requests"),
+    ("requests grew by a half", samples(lambda i: 20 + 0.2 * i), True, "its requests grew as well", "grows steadily"),
+    ("requests hardly grew", samples(lambda i: 20 + 0.04 * i), True, "", "grows steadily"),
+    ("requests became fewer", samples(lambda i: 60 - 0.5 * i), True, "", "grows steadily"),
+    ("no requests at all", samples(lambda _: 0.0), True, "", "grows steadily"),
+    ("requests of the last minutes alone", samples(lambda i: 20 + 0.7 * i)[-15:], True, NOT_KNOWN, "grows steadily"),
+    ("requests that nobody counts", None, True, NOT_KNOWN, "grows steadily"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("requests", "leak", "unsure", "told"), [r[1:] for r in LOADS], ids=[r[0] for r in LOADS]
+)
+async def test_memory_that_grows_with_its_requests_is_no_leak(
+    requests: Sequence[Sample] | None, leak: bool, unsure: str, told: str
+) -> None:
+    """A restart in the peak would take pods away where more of them, with less to do each, are what helps; and a higher limit holds the load."""
+    counted = {"http_requests_total": requests} if requests is not None else {}
+    looked = replace(scene(ByMetric(container_memory_rss=DOUBLED, **counted)))
+    finding = await leak_finding(looked, LeakParams())
+    assert (finding.data["leak"], told in finding.text) == (leak, True)
+    assert unsure in str(finding.data["unsure"])
+    assert bool(finding.data["unsure"]) is bool(unsure)
+
+    killed = Finding("memory.killed", "app was killed", data={"containers": ["app"]})
+    memory, latency = OutOfMemory(), HighLatency()
+    first = (await memory.ladder(looked, memory.params(), Diagnosis("", (killed, finding))))[0]
+    assert (first.applies, bool(first.asks)) == (not leak or bool(unsure), bool(unsure))
+    out, again = await latency.ladder(looked, latency.params(), Diagnosis("", (used(0.94), finding)))
+    assert out.applies is not leak
+    assert (again.applies, bool(again.asks)) == (leak, bool(unsure))
+
+
+@pytest.mark.parametrize(("share", "restarts"), [(0.94, True), (0.55, False), (None, None)])
+async def test_a_leak_is_restarted_for_latency_only_where_memory_is_near_its_limit(
+    share: float | None, restarts: bool | None
+) -> None:
+    looked, handler = scene(ByMetric(container_memory_rss=GROWING, http_requests_total=FLAT)), HighLatency()
+    finding = await leak_finding(looked, LeakParams())
+    known = (finding,) if share is None else (used(share), finding)
+    again = (await handler.ladder(looked, handler.params(), Diagnosis("", known)))[1]
+    assert again.applies is (restarts is not False)
+    assert ("near its limit" in again.asks) is (restarts is None)
+    if restarts is False:
+        assert "has used 55 % of its limit, which slows nothing down" in again.why
+
+
+async def test_a_cache_that_fills_gets_its_memory_and_is_not_restarted() -> None:
+    looked = scene(ByMetric(container_memory_rss=WARMED))
+    finding = await leak_finding(looked, LeakParams())
+    assert "grows ever slower, as a cache that fills" in finding.text
+    killed = Finding("memory.killed", "app was killed", data={"containers": ["app"]})
+    memory, latency = OutOfMemory(), HighLatency()
+    more, out = await memory.ladder(looked, memory.params(), Diagnosis("", (killed, finding)))
+    assert (more.applies, more.asks, bool(out.asks)) == (
+        True,
+        "",
+        True,
+    )  # each further pod fills one of its own
+    steps = await latency.ladder(looked, latency.params(), Diagnosis("", (used(0.94), finding)))
+    assert not steps[1].applies
