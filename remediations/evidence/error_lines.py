@@ -35,8 +35,10 @@ TOKENS = (
     "[emerg]",
 )
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
-_LONGEST_SAME = 500  # characters by which errors are told apart
+_LONGEST_TEXT, _LONGEST_SAME = (
+    4_000,
+    500,
+)  # characters of what any pattern sees, and by which errors are told apart
 _LONGEST_KEY, _MAX_LEVELS = 160, 8
 _CONTEXT, _BEHIND = 16_000, 8  # characters before an error, and lines after it, that may name what it tells
 
@@ -281,7 +283,8 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if level := words.LOGFMT.search(line):
         if level[1].lower() not in records.BAD:
             return None
-        return _typed("ERROR", records.logfmt(line) or line, at)
+        said = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
+        return _typed("ERROR", ": ".join(filter(None, said)) or line, at)
     if klog := words.KLOG.match(line):
         return _typed("ERROR", line[klog.end() :], at)
     if found := word.search(line):
@@ -294,8 +297,9 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         name = re.split(r"[.\\]", bare["name"])[-1]
         package = bare["name"].removesuffix(name)
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
-    if failed := records.failed_in(line):
-        return _typed("ERROR", failed, at)
+    failed = records.FAILED.match(line) if any(m in line for m in records.FAILED_MARKS) else None
+    if failed is not None and any(failed.groups()):
+        return _typed("ERROR", next(filter(None, failed.groups())), at)
     if php := words.PHP.match(line):
         return _typed("PHP", php["text"], at)
     if raised := words.ELIXIR.match(line):
@@ -315,7 +319,8 @@ def said_in(line: str) -> str:
         return bounded(both or line, _LONGEST_TEXT)
     line = bounded(line, _LONGEST_TEXT)
     if words.LOGFMT.search(line):
-        return records.logfmt(line) or line
+        found = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
+        return ": ".join(filter(None, found)) or line
     return LEVEL.sub("", line)
 
 

@@ -66,27 +66,15 @@ _LOGGED = (
     r"^(?:\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,20} )?(?:[\w/-]{1,80}\.go:\d{1,6}: |\[[^\]]{1,60}\] )?"
 )
 _OF_SERVERS = "Unknown|DeadlineExceeded|ResourceExhausted|FailedPrecondition|Aborted|Unimplemented|Internal|Unavailable|DataLoss|Unauthenticated|PermissionDenied"
-_FAILED = Linear(
+FAILED = Linear(
     rf"{_LOGGED}(?:Internal Server Error: (?P<django>/.*)|(?P<grpc>rpc error: code = (?:{_OF_SERVERS})\b.*)"
-    r"|(?P<rails>(?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}(?:Error|Exception) \(.+\):)$"
+    # What a client asked for wrongly has no name here.
+    r"|(?:[A-Z]\w{0,60}::){0,6}(?:Routing|Parse)Error \(.+\):$|(?P<rails>(?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}(?:Error|Exception) \(.+\):)$"
     r"|[\w/.-]{1,200}\.rb:\d{1,6}:in [`'].{1,100}': (?P<ruby>.+ \((?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}\))$)"
 )
-_MARKS = ("rror", "xception", ".rb:")  # one of them stands in each such line, and in few others
-_OF_CLIENTS = re.compile(r"(?:\w{1,60}::){0,6}(?:RoutingError|ParseError) ")
-
-
-def failed_in(line: str) -> str:
-    """What a line says of a request that failed, where a framework tells it without a level: Django, gRPC, Rails or Ruby; empty for any other
-    line, and for what a client asked for wrongly."""
-    found = _FAILED.match(line) if any(mark in line for mark in _MARKS) else None
-    text = next(filter(None, found.groups()), "") if found is not None else ""
-    return "" if _OF_CLIENTS.match(text) else text
-
-
-def logfmt(line: str) -> str:
-    """What a line of logfmt says: its message and its error."""
-    said = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
-    return ": ".join(filter(None, said))
+"""How frameworks say without a level that a request failed: what a group with a name has."""
+FAILED_MARKS = ("rror", "xception", ".rb:")
+"""One of them stands in each such line, and in few others."""
 
 
 def record_in(line: str) -> Mapping[str, Any] | None:
