@@ -22,23 +22,9 @@ from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import is_consequence, judged
 from remediations.evidence.usage import short
 
-TOKENS = (
-    "ERROR",
-    "CRITICAL",
-    "FATAL",
-    "SEVERE",
-    "[error]",
-    "[crit]",
-    "[critical]",
-    "[fatal]",
-    "[alert]",
-    "[emerg]",
-)
+TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]", "[critical]", "[fatal]", "[alert]", "[emerg]")  # fmt: skip
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_TEXT, _LONGEST_SAME = (
-    4_000,
-    500,
-)  # characters of what any pattern sees, and by which errors are told apart
+_LONGEST_TEXT, _LONGEST_SAME = 4_000, 500  # characters that patterns see, and by which errors are told apart
 _LONGEST_KEY, _MAX_LEVELS = 160, 8
 _CONTEXT, _BEHIND = 16_000, 8  # characters before an error, and lines after it, that may name what it tells
 
