@@ -1,7 +1,7 @@
 """Reading error lines: which lines of a log report an error, of what type, what makes two of them the same, and what they are about.
 
 Used by `remediations.evidence.logs` and `remediations.causes.blame`; the words it judges by are tables (`error_words`). Understands JSON and logfmt lines with a level, lines with a level word, klog's
-`E0304`, syslog's priorities, Python tracebacks, Java stack traces and panics of Go and Rust. Pure.
+`E0304`, syslog's priorities, Python tracebacks, Java stack traces, panics of Go and Rust, and frameworks' own words. Pure.
 """
 
 from __future__ import annotations
@@ -22,30 +22,14 @@ from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import is_consequence, judged
 from remediations.evidence.usage import short
 
-TOKENS = (
-    "ERROR",
-    "CRITICAL",
-    "FATAL",
-    "SEVERE",
-    "[error]",
-    "[crit]",
-    "[critical]",
-    "[fatal]",
-    "[alert]",
-    "[emerg]",
-)
+TOKENS = ("ERROR", "CRITICAL", "FATAL", "SEVERE", "[error]", "[crit]", "[critical]", "[fatal]", "[alert]", "[emerg]")  # fmt: skip
 """Words that mark an error line (runbook, High Error Rate: `grep ERROR`)."""
-_LONGEST_TEXT = 4_000  # characters of what any pattern sees; 300 are shown at most
-_LONGEST_SAME = 500  # characters by which errors are told apart
+_LONGEST_TEXT, _LONGEST_SAME = 4_000, 500  # characters that patterns see, and by which errors are told apart
 _LONGEST_KEY, _MAX_LEVELS = 160, 8
-_CONTEXT = 16_000
-_BEHIND = 8  # lines after an error that may name what it tells
+_CONTEXT, _BEHIND = 16_000, 8  # characters before an error, and lines after it, that may name what it tells
 
 _PACKAGE = re.compile(r"(?<!\w)(?:\w{1,60}(?:::|\\|\.)){1,12}$")
 _PLAIN = frozenset({"Error", "error", "fatal"})
-_BAD_LEVELS = frozenset(
-    {"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +58,9 @@ class ErrorLine:
     def judged(self) -> tuple[Sign, Nature]:
         """Whom it accuses, and what it says about its cause: where it began, else the nearest around that which does."""
         own = f"{self.package}{self.type}: {self.text}" if self.named else self.text
-        return judged((own, *self.chain))
+        sign, nature = judged((own, *self.chain))
+        own_fault = self.type == "panic" and (sign, nature) == (Sign.NONE, Nature.CODE)
+        return (Sign.OWN if own_fault else sign), nature
 
     @property
     def follows(self) -> bool:
@@ -155,8 +141,7 @@ class _Reader:
         self._word = re.compile(rf"(?<![\w-])(?:{each})(?![\w-])")
         self._headed = False
         self._in_trace = False
-        self._margin = ""
-        self._elixir = False
+        self._margin, self._elixir = "", False
         self._traced = self._chained = self._listed = False
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
@@ -198,12 +183,13 @@ class _Reader:
             self._below(cause["text"] or "", cause["name"])
             return True
         if self.pending and words.PANICKED.fullmatch(self.pending.text) and not words.ANOTHER.search(line):
-            self.pending = _typed("panic", line, self.pending.at)
+            if not words.ASKING.match(line):
+                self.pending = _typed("panic", line, self.pending.at)
             return True
         if CAUSES.fullmatch(line):
             self._listed = True
             return True
-        indented = line[0] in " \t"
+        indented = line[0] in " \t" and not line.startswith(" panic: ")  # as chi writes it
         if raised := words.ELIXIR.match(line.lstrip()):
             below = indented or (
                 self.pending is not None and not self._elixir
@@ -275,12 +261,13 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
     if "{" in line[:48] and (record := records.record_in(line)) is not None:
         return _from_json(record)
     whole = bounded(line, _LONGEST_TEXT)
-    line, at = records.STAMP.sub("", words.PHP_TIME.sub("", whole)), _time(whole)
-    for pattern in (words.THROWN, words.PANIC):
-        if found := pattern.match(line):
-            return _typed("panic" if pattern is words.PANIC else "Exception", found["text"] or line, at)
+    line, at = words.PHP_TIME.sub("", records.STAMP.sub("", whole)), _time(whole)
+    if found := words.THROWN.match(line):
+        return _typed("Exception", found["text"] or line, at)
+    if ("anic" in line or "PANIC" in line) and (found := words.PANIC.match(line)):
+        return _typed("panic", found["text"] or line, at)
     if level := words.LOGFMT.search(line):
-        if level[1].lower() not in _BAD_LEVELS:
+        if level[1].lower() not in records.BAD:
             return None
         said = dict.fromkeys(m[1] or m[2] or "" for m in words.LOGFMT_MESSAGE.finditer(line))
         return _typed("ERROR", ": ".join(filter(None, said)) or line, at)
@@ -296,6 +283,9 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         name = re.split(r"[.\\]", bare["name"])[-1]
         package = bare["name"].removesuffix(name)
         return ErrorLine(name, bare["text"], at, named=name not in _PLAIN, package=package)
+    failed = records.FAILED.match(line) if any(m in line for m in records.FAILED_MARKS) else None
+    if failed is not None and any(failed.groups()):
+        return _typed("ERROR", next(filter(None, failed.groups())), at)
     if php := words.PHP.match(line):
         return _typed("PHP", php["text"], at)
     if raised := words.ELIXIR.match(line):

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from app.domain.json import decoded
+from app.domain.linear import Linear
 from app.domain.text import bounded
 from remediations.evidence import error_words as words
 from remediations.evidence.error_signs import CAUSE
@@ -26,9 +27,8 @@ TYPES = ("exc_type", "error.type", "exception.type", "error_type", "exception_cl
 TRACES = ("exc_info", "exception", "stack", *MESSAGE)
 _LEVELS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel", "severity_text", "severitytext", "@l", "l")  # fmt: skip
 _NUMBERS = ("severity_number", "severitynumber")
-_BAD = frozenset(
-    {"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"}
-)
+BAD = frozenset({"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
+_STATUS = BAD | {"warning", "warn", "notice", "info", "debug", "trace"}
 _DETAILS = ("error", "err", "exception", "cause", "error.message", "exception.message", "@x")
 _STACKS = ("stack", "stacktrace", "stack_trace", "error.stack_trace", "exception.stacktrace", "errorVerbose", "exc_info", "@x")  # fmt: skip
 _TIMES = ("timestamp", "time", "ts", "@timestamp", "asctime", "@t", "t", "timeunixnano")
@@ -55,13 +55,26 @@ HEADS = (
 )  # fmt: skip
 """Heads that tell the level of an error by a letter, or by a word of syslog's or Apache's."""
 STAMP = re.compile(
-    rf"^{_DATED}[ \t]{{1,3}}(?=\*\* \([A-Z]|thread '|<\d{{1,3}}>|\[\w{{1,40}}:{_BAD_WORD}\]|{_SYSLOG_TIME} |\[\w{{3}} \w{{3}} \d|{_DATED} \[?[EF]\]?[ \t:|])"
+    rf"^{_DATED}[ \t]{{1,3}}(?=\*\* \([A-Z]|thread '|<\d{{1,3}}>|\[\w{{1,40}}:{_BAD_WORD}\]|{_SYSLOG_TIME} |\[\w{{3}} \w{{3}} \d|\[?\d{{1,4}}[-/:]\w|Exception in thread )"
 )
 """The time that a runtime or a supervisor writes in front of such a line: what has none of its own, or has it once more."""
 PRIORITY = re.compile(
     rf"<(?P<number>\d{{1,3}})>(?:1 (?:\S{{1,255}} ){{5}}(?:-|\[[^\]]{{0,500}}\]) ?|{_SYSLOG_TIME} (?:\S{{1,255}} )?{_TAG}|)"
 )
 """Syslog's head with a number, the rest of which by eight is the level."""
+_LOGGED = (
+    r"^(?:\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,20} )?(?:[\w/-]{1,80}\.go:\d{1,6}: |\[[^\]]{1,60}\] )?"
+)
+_OF_SERVERS = "Unknown|DeadlineExceeded|ResourceExhausted|FailedPrecondition|Aborted|Unimplemented|Internal|Unavailable|DataLoss|Unauthenticated|PermissionDenied"
+FAILED = Linear(
+    rf"{_LOGGED}(?:Internal Server Error: (?P<django>/.*)|(?P<grpc>rpc error: code = (?:{_OF_SERVERS})\b.*)"
+    # What a client asked for wrongly has no name here.
+    r"|(?:[A-Z]\w{0,60}::){0,6}(?:Routing|Parse)Error \(.+\):$|(?P<rails>(?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}(?:Error|Exception) \(.+\):)$"
+    r"|[\w/.-]{1,200}\.rb:\d{1,6}:in [`'].{1,100}': (?P<ruby>.+ \((?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}\))$)"
+)
+"""How frameworks say without a level that a request failed: what a group with a name has."""
+FAILED_MARKS = ("rror", "xception", ".rb:")
+"""One of them stands in each such line, and in few others."""
 
 
 def record_in(line: str) -> Mapping[str, Any] | None:
@@ -109,6 +122,8 @@ def _text(value: Any) -> Any:
 def is_error(record: Mapping[str, Any]) -> bool:
     """Does its level say so, or without a level a field that only an error has?"""
     level: Any = next((record[f] for f in _LEVELS if f in record), None)
+    if level is None and isinstance(told := record.get("status"), str) and told.lower() in _STATUS:
+        level = told  # Datadog's name for it
     log = record.get("log")
     if level is None and isinstance(log, dict):
         level = log.get("level")
@@ -125,7 +140,7 @@ def is_error(record: Mapping[str, Any]) -> bool:
         if "short_message" in record:
             return level <= SYSLOG
         return level >= (_MONOLOG if level >= 100 else _PINO)
-    return str(level).lower() in _BAD or (level is None and bool(detail_of(record)))
+    return str(level).lower() in BAD or (level is None and bool(detail_of(record)))
 
 
 def time_of(record: Mapping[str, Any], read: Callable[[str], datetime | None]) -> datetime | None:

@@ -103,6 +103,29 @@ CONSEQUENCE: Final = Gated(
 environment variable is no such thing: the release gives it."""
 ALL: Final = (MISSING, GIVEN, BROKEN)
 
+ITSELF: Final = Gated(
+    r"(?<![\w.-])(?:localhost|127(?:\.\d{1,3}){3}|\[?::1\]?)[\"']?,?(?: \(\S{1,60}\),?)?(?::| (?:on )?port[ =:]{1,2}|[\"', ]{1,3}port[\"']?[ =:]{1,3})\d{2,5}",
+)
+"""An address of the pod itself: what does not answer there is a part of it."""
+ANOTHER_SIDE: Final = Gated(
+    r"\blookup \S|\bproxy\w*\b.{0,60}(?:localhost|127\.)|\bhost(?:name)?[=: ]{1,2}[\"'](?!localhost|127\.|::1)\w"
+    r"|->(?!127\.|\[::1)[\d\[]|(?:dial \w{2,5}|connect\w*|upstream:|to|from|at|with) \W{0,2}(?:\w{2,20}://)?(?!localhost\b|127\.)[a-z0-9][\w.-]{1,120}:\d{2,5}\b",
+)
+"""Somebody else is named as well, or asked by way of the pod itself."""
+NOT_IN_TIME: Final = Gated(r"\btimed? ?-?out\b|\btimeout\b|\bdeadline\b|\bETIMEDOUT\b|\btoo late\b")
+HUNG_UP: Final = Gated(
+    r"\bClientAbortException\b|\bclient (?:prematurely )?closed connection\b|\bwhile (?:sending (?:response )?to|reading|waiting for|processing) client\b"
+    # The port of our end is below those that outgoing connections get.
+    r"|\b(?:read|write) tcp \S{2,60}:(?:[1-9]\d{0,3}|[12]\d{4}|3[01]\d{3}|32[0-6]\d\d|327[0-5]\d|3276[0-7])->\S{2,60}: ",
+)
+"""Who asked us went away."""
+BROKEN_PIPE: Final = Gated(r"\bBrokenPipeError\b|\bbroken pipe\b|\bEPIPE\b|\b(?:Errno|errno|error) 32\b")
+"""Whose end it was is not told by these words alone: mostly that of who asked us."""
+OF_A_PEER: Final = Gated(
+    r"->|\b(?:to|from|by|of|with) (?:the )?(?:server|database|db|redis|kafka|broker|upstream|backend|peer|remote)\b|\b(?:sql|postgres\w*|mysql|redis|kafka|amqp|mongo\w*|nats|ssl|tls|driver|socket)\b|://",
+)
+"""Words of a connection of ours to somebody else."""
+
 WRAPS: Final = frozenset(
     [
         "typeinitializationexception",
@@ -189,3 +212,13 @@ TELEMETRY: Final = Gated(
 )
 """What is written of telemetry that could not be sent: programs do their work without it. It needs the word of an exporter or the name of an
 agent: profiles, log entries and metrics are business as well."""
+LOOKED_UP: Final = re.compile(
+    r"(?:\blookup |\bcan't find |enotfound |eai_again |host name \W?|hostname \W?|unknown ?host:? ?(?:exception: )?|resolve (?:host )?\W?)"
+    r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?)",
+    re.IGNORECASE,
+)
+"""A name that was asked for and is not known, as resolvers, libc, Node, Java and psql print it."""
+UNKNOWN_NAME: Final = re.compile(
+    r"no such host|nxdomain|enotfound|name or service not known|could not translate|unknown ?host|not known|nodename nor servname",
+    re.IGNORECASE,
+)

@@ -328,7 +328,7 @@ LOGFMT = re.compile(r"(?:^|\s)(?:level|lvl|severity)=\"?([A-Za-z]+)")
 LOGFMT_MESSAGE = re.compile(r"(?:^|\s)(?:msg|message|err|error)=(?:\"((?:[^\"\\]|\\.)*)\"|(\S+))")
 BARE = re.compile(
     r"^(?:\[?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S*\s+)?(?:\([^)]{1,60}\) )?"
-    r"(?:PHP (?:Fatal|Parse) error: {1,2})?(?:Uncaught |Unhandled (?:exception[.:] )?)?"
+    r"(?:PHP (?:Fatal|Parse) error: {1,2})?(?:Uncaught |Unhandled (?:exception[.:] )?|UnhandledPromiseRejectionWarning: )?"
     r"(?P<name>(?:[A-Za-z_]\w*[.\\]){0,8}[A-Z]\w{0,60}(?:Error|Exception)|Error|error|fatal)"
     r"(?: \[\w{1,40}\]| \(\w{1,12}\))?: (?P<text>\S.*)"
 )
@@ -347,7 +347,7 @@ PHP = re.compile(
 """PHP's own errors, as its log and FPM have them."""
 _CLOCKED = r"(?:\d{4}[-/]\d\d[-/]\d\d[T ])?\d{1,2}:\d\d(?::\d\d(?:[.,]\d{1,9})?)?(?: ?[AP]M)?(?:Z|[ ]?[+-]\d\d:?\d\d)?"
 LEVEL_AT = re.compile(
-    rf"^\[?{_CLOCKED}\]?(?:[ \t|]{{1,4}}(?:- )?)(?:(?-i:ERR|FTL|EROR|CRT|PNC)(?=[\s\]|:])\]?|[\[(<]?(?:error|err|fatal|critical|crit|panic|severe)(?: *[\])>|]|[:\t]|  (?=\S)))[\s|:-]*",
+    rf"^\[?{_CLOCKED}\]?(?:[ \t|]{{1,4}}(?:- )?)(?:[\w/-]{{1,80}}\.go:\d{{1,6}}: )?(?:(?-i:ERR|FTL|EROR|CRT|PNC)(?=[\s\]|:])\]?|[\[(<]?(?:error|err|fatal|critical|crit|panic|severe)(?: *[\])>|]|[:\t]|  (?=\S)))[\s|:-]*",
     re.IGNORECASE,
 )
 """A level in small letters or shortened behind the time: Serilog, zerolog, winston, spdlog, Vapor."""
@@ -366,22 +366,25 @@ CHAINED = ("During handling of the above exception", "The above exception was th
 THROWN = re.compile(r"^Exception in thread \"[^\"]*\" (?P<text>.*)")
 CAUSED = re.compile(r"^Caused by: (?:[A-Za-z_]\w*\.){0,12}(?P<name>[A-Za-z_][\w$]{1,80})(?:: (?P<text>.*))?$")
 """The cause below a Java exception: the last one is where it began, as the first of a chain of Python tracebacks is."""
+_GO_LOG = r"(?:\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,20} )?(?:[\w/-]{1,80}\.go:\d{1,6}: )?"
 PANIC = re.compile(
-    r"^(?:panic: |thread '[^']{0,80}' (?:\(\d{1,9}\) )?panicked at (?:[\w./-]{1,200}:\d{1,6}:\d{1,6}:(?: |$))?)(?P<text>.*)"
+    rf"^{_GO_LOG}(?:\[[^\]]{{1,60}}\] (?:\d{{4}}/\d\d/\d\d - [\d:]{{8}} )?){{0,2}}(?: ?[Pp]anic: |(?:https?2?: panic serving \S{{1,80}}|panic recovered|[Rr]ecovered (?:from )?panic|PANIC|\[PANIC RECOVER\]):? ?"
+    r"|thread '[^']{0,80}' (?:\(\d{1,9}\) )?panicked at (?:[\w./-]{1,200}:\d{1,6}:\d{1,6}:(?: |$))?)(?P<text>.*)"
 )
-PANICKED = re.compile(r"thread '[^']{0,80}' .{0,20}panicked at \S{1,220}:")
-"""Rust's head of a panic; its message stands on the next line."""
+"""A panic that ends a program of Go or Rust, or that a server of Go caught while it answered a request."""
+PANICKED = re.compile(r"thread '[^']{0,80}' .{0,20}panicked at \S{1,220}:|.{0,120}\bpanic recovered:")
+"""The head of a panic of Rust, and of one that Gin caught; its message stands on a line below."""
+ASKING = re.compile(r"[A-Z]{3,7} \S{1,2000} HTTP/\d|[A-Z][\w-]{1,60}: \S")
+"""The request that Gin writes between the two."""
 ANOTHER = re.compile(r" panicked at |^(?:\S{1,40} ){0,2}\[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR)\b")
 """The next line is no such message, but the next head, or has a level."""
 
 
 VARYING: tuple[tuple[re.Pattern[str], str], ...] = (
-    (
-        re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", re.IGNORECASE),
-        "<uuid>",
-    ),
+    (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", re.IGNORECASE), "<uuid>"),
     (TIME, "<time>"),
     (re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}\.[\w.-]{1,190}"), "<email>"),
+    (re.compile(r"\b127(?:\.\d{1,3}){3}(?::\d{1,5})?\b|\[::1\](?::\d{1,5})?"), "localhost"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d{1,5})?\b"), "<ip>"),
     (re.compile(r"\[?\b(?:[0-9a-f]{1,4}:){3,7}:?[0-9a-f]{0,4}\]?(?::\d{1,5})?", re.IGNORECASE), "<ip>"),
     (re.compile(r"\b0x[0-9a-f]+\b", re.IGNORECASE), "<hex>"),

@@ -165,9 +165,10 @@ def judged(texts: Iterable[str]) -> tuple[Sign, Nature]:
         follows = follows or ((sign, nature) if sign is Sign.OWN else None)
     if follows is not None:
         return follows
-    nature = nature_of("", whole[0]) if whole else Nature.CODE
     of_server = own_answer(whole[0]) if whole else None
-    return (Sign.OTHERS if of_server in (502, 504) else Sign.NONE), nature
+    if of_server is not None:
+        return (Sign.OTHERS if of_server in (502, 504) else Sign.NONE), _own(of_server)
+    return Sign.NONE, _judged(whole[0])[1] if whole else Nature.CODE
 
 
 def _levels(texts: Iterable[str]) -> Iterator[str]:
@@ -191,7 +192,23 @@ def blames_others(texts: Iterable[str]) -> bool:
 
 def _judged(line: str) -> tuple[Sign, Nature]:
     nature = nature_of("", line)
+    if nature in (Nature.DEPENDENCY, Nature.ANSWER) and (ours := _at_our_end(line)) is not None:
+        return ours
     return (Sign.OTHERS, nature) if nature is not Nature.CODE else (_of_the_program(line), nature)
+
+
+def _at_our_end(line: str) -> tuple[Sign, Nature] | None:
+    """What words of a connection say where they name no other side: the pod itself, which is its own fault, or where it is late what it has to
+    do; or a client that went away, which accuses nobody."""
+    if signs.ITSELF.search(line) and not (signs.ANOTHER_SIDE.search(line) or signs.TELEMETRY.search(line)):
+        late = signs.NOT_IN_TIME.search(line) is not None
+        return (Sign.NONE, Nature.CAPACITY) if late else (Sign.OWN, Nature.CODE)
+    if signs.HUNG_UP.search(line):
+        return Sign.NONE, Nature.CODE
+    if signs.BROKEN_PIPE.search(line) and not signs.OF_A_PEER.search(line):
+        rest = nature_of("", signs.BROKEN_PIPE.regex.sub(" ", line).strip(" :[]"))
+        return (Sign.NONE, Nature.CODE) if rest is Nature.CODE else None
+    return None
 
 
 def _of_the_program(line: str) -> Sign:
@@ -368,23 +385,11 @@ def unsettled(texts: Sequence[str], known: dict[str, Said] | None = None) -> lis
     return found
 
 
-_LOOKED_UP = re.compile(
-    r"(?:\blookup |\bcan't find |enotfound |eai_again |host name \W?|hostname \W?|unknown ?host:? ?(?:exception: )?|resolve (?:host )?\W?)"
-    r"(?P<host>[a-z0-9](?:[a-z0-9.-]{0,200}[a-z0-9])?)",
-    re.IGNORECASE,
-)
-"""A name that was asked for and is not known, as resolvers, libc, Node, Java and psql print it."""
-_UNKNOWN_NAME = re.compile(
-    r"no such host|nxdomain|enotfound|name or service not known|could not translate|unknown ?host|not known|nodename nor servname",
-    re.IGNORECASE,
-)
-
-
 def absent_names(text: str, namespace: str) -> Iterator[str]:
     """Names of Services of this namespace that the text says to be unknown: a bare one, or one of the cluster's own domain."""
-    if not _UNKNOWN_NAME.search(text):
+    if not signs.UNKNOWN_NAME.search(text):
         return
-    for found in _LOOKED_UP.finditer(text):
+    for found in signs.LOOKED_UP.finditer(text):
         name, _, rest = found["host"].partition(".")
         space, _, domain = rest.partition(".")
         if not rest or (space == namespace and domain.partition(".")[0] in ("", "svc")):

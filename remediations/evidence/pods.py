@@ -207,10 +207,8 @@ def _ran(state: ContainerState) -> float | None:
 # Asked by each ladder that scales out. Without a measure that the pods are at their own limit, or with anything that speaks against
 # it, more pods are a question: they make more connections, ask more often, and load what is down.
 
-_FEW = 3
-"""So many error lines that speak of something else are noise of the network."""
-_SOME = 0.1
-"""The same as a part of the error lines."""
+_FEW, _SOME = 3, 0.1
+"""So many error lines that speak of something else, or so small a part of them, are noise of the network."""
 
 
 def enough(lines: int, every: int) -> bool:
@@ -233,6 +231,7 @@ class Errors:
         self._warned: Sequence[Any] = data.get("warned", ())
         self._natures: Mapping[str, int] = data.get("natures", {})
         self._unclear: int = data.get("unclear", 0)
+        self.of_nobody = self._unclear > 0.9 * self.total  # they accuse nobody, not even the program
         self.place = diagnosis.finding(ON_NODE)
         """The node whose pods alone have them, if one is known."""
         self.ill = self.place is not None and self.place.data["ill"] is True
@@ -357,13 +356,14 @@ OF_OTHERS = frozenset(_NOT_CAPACITY) - {Nature.CODE}
 
 def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) -> tuple[str, str] | None:
     """Why more pods would not help, by what most errors are about, and what a person does; None when these natures say nothing of the
-    kind. `strained` pods may get late answers, not wrong ones, by their own doing."""
+    kind. `strained` pods may get late answers, not wrong ones, by their own doing, and what accuses nobody tells nothing against what was measured."""
     place = errors.place
     if place is not None and errors.ill:
         return place.text, str(place.data["advice"])
     look = f"{place.data['advice']} ({place.text}); " if place is not None else ""
     for nature, (why, advice) in _NOT_CAPACITY.items():
-        own = nature is Nature.ANSWER and strained and errors.only_late
+        late = nature is Nature.ANSWER and errors.only_late
+        own = strained and (late or (nature is Nature.CODE and errors.of_nobody))
         if nature in natures and not own and errors.share(nature) >= 0.5:
             return f"{why}: {errors.top}", f"{look}{advice}; the most frequent error is {errors.top}"
     return None

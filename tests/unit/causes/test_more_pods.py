@@ -119,6 +119,8 @@ LATENCY: dict[str, tuple[Callable[[], World], str, str]] = {
     "late answers at the own limit": (lambda: saying(BUSY(), "upstream request timeout"), "acts", ""),
     "errors of others at the own limit": (lambda: saying(BUSY(), "upstream returned 503 Service Unavailable https://pay.test"), "refuses", "pay.test"),
     "a broker that is away, CPU high": (lambda: saying(BUSY(), "kafka: broker not available"), "refuses", "broker not available"),
+    "clients hang up, CPU high": (lambda: saying(BUSY(), "write tcp 10.0.0.1:8080->10.0.0.2:3344: write: broken pipe"), "acts", ""),
+    "its own process is late, CPU high": (lambda: saying(BUSY(), 'upstream timed out (110: Connection timed out), upstream: "http://127.0.0.1:9000/"'), "acts", ""),
     "deadlocks as every day": (lambda: saying(BUSY(), *["KeyError: 'sku'"] * 12, "deadlock detected"), "acts", ""),
     "used up, among other errors": (lambda: saying(BUSY(), *["KeyError: 'sku'"] * 9, "redis: max number of clients reached"), "asks", "used up"),
     "refused, among other errors": (lambda: saying(BUSY(), *["KeyError: 'sku'"] * 3, "connection refused"), "asks", "speak of something else"),

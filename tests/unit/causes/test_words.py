@@ -9,6 +9,7 @@ from remediations.causes import CauseCode as C
 from remediations.high_error_rate import HighErrorRate
 from tests.unit.causes.table import Row, holds
 from tests.unit.causes.test_errors import told
+from tests.unit.causes.test_more_pods import busy
 from tests.unit.causes.world import V2, World, at
 
 GUILTY = (
@@ -144,6 +145,10 @@ async def test_words_of_our_own_load_alone_are_a_question() -> None:
         'psycopg2.errors.UndefinedColumn: column "tier" does not exist',
         "ModuleNotFoundError: No module named 'pdfkit'",
         "ValueError: state must be one of 'queue full', 'empty'",
+        # The pod itself does not listen.
+        "dial tcp 127.0.0.1:9000: connect: connection refused",
+        "Error: connect ECONNREFUSED localhost:9000",
+        'connect() failed (111: Connection refused) while connecting to upstream, client: 10.0.0.1, upstream: "http://[::1]:9000/"',
     ],
 )
 async def test_errors_of_schema_and_code_that_began_with_a_release_are_rolled_back(error: str) -> None:
@@ -156,13 +161,32 @@ async def test_errors_of_schema_and_code_that_began_with_a_release_are_rolled_ba
     [
         ('OperationalError: connection to server at "db" failed: Connection refused', "none is checked"),
         ("InterfaceError: connection already closed", "none is checked"),
-        ("BrokenPipeError: [Errno 32] Broken pipe", "none is checked"),
+        ("could not send data to server: Broken pipe", "none is checked"),
     ],
 )  # fmt: skip
 async def test_a_dependency_that_is_away_is_still_no_reason_for_a_rollback(error: str, happens: str) -> None:
     _, steps = await told(error, 470, 480, deployed=8).look(HighErrorRate())
     assert not steps["roll-back"].applies
     assert happens in steps["roll-back"].why
+
+
+async def test_clients_that_hang_up_are_no_dependency_and_no_proof_against_a_release() -> None:
+    error = "http: response.Write: write tcp 10.0.0.1:8080->10.0.0.2:3344: write: broken pipe"
+    _, steps = await told(error, 470, 480, deployed=8).look(HighErrorRate())
+    assert steps["roll-back"].asks.startswith("the logs have the errors since the rollout")
+    assert "dependency" not in steps["scale-up"].why
+
+
+@pytest.mark.parametrize(
+    "error", ["BrokenPipeError: [Errno 32] Broken pipe", "context canceled", "server too busy"]
+)
+async def test_what_accuses_nobody_is_no_word_against_more_pods_where_they_are_measured_at_their_limit(
+    error: str,
+) -> None:
+    _, steps = await busy(told(error, 200, 360, deployed=600)).look(HighErrorRate())
+    assert steps["scale-up"].why.startswith("Capacity problem: CPU 96 % of the limit")
+    _, steps = await busy(told("KeyError: 'id'", 200, 360, deployed=600)).look(HighErrorRate())
+    assert "come from the code" in steps["scale-up"].why
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from app.domain.accusing import Sign
 from remediations.evidence.error_lines import errors_in, first_time
 
+NIL = "runtime error: invalid memory address or nil pointer dereference"
 MISSING = "Method not found: 'Void A.B()'"
 
 ERRORS = [
@@ -55,6 +57,20 @@ ERRORS = [
     ('{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9},{"severityNumber":17,"body":{"stringValue":"boom"}}]}]}]}', "ERROR", "boom"),
     ('{"severityText":"ERROR","body":{"stringValue":"failed"},"attributes":[{"key":"exception.type","value":{"stringValue":"TypeError"}}]}', "TypeError", "failed"),
     ('{"severityNumber":"SEVERITY_NUMBER_ERROR","body":"boom"}', "ERROR", "boom"),
+    (f"2026/03/04 02:50:00 http: panic serving 10.0.0.1:3344: {NIL}", "panic", NIL),
+    (f"2026/03/04 02:50:00 http2: panic serving 10.0.0.1:3344: {NIL}", "panic", NIL),
+    (f"2026/03/04 02:50:00 main.go:7: Recovered from panic: {NIL}", "panic", NIL),
+    (f"2026/03/04 02:50:00 [negroni] PANIC: {NIL}", "panic", NIL),
+    (f" panic: {NIL}", "panic", NIL),
+    ("2026/03/04 02:50:00 error: cannot decode body", "ERROR", "cannot decode body"),
+    ("2026/03/04 02:50:00 web.go:12: error: cannot decode body", "ERROR", "cannot decode body"),
+    ('{"status":"error","message":"boom"}', "ERROR", "boom"),
+    ('Exception in thread "http-1" java.lang.IllegalStateException: no tenant', "IllegalStateException", "no tenant"),
+    ("(node:1) UnhandledPromiseRejectionWarning: TypeError: x is not a function", "TypeError", "x is not a function"),
+    ("Internal Server Error: /api/orders", "ERROR", "/api/orders"),
+    ("2026/03/04 02:50:00 rpc error: code = Internal desc = boom", "ERROR", "rpc error: code = Internal desc = boom"),
+    ("NoMethodError (undefined method `id' for nil:NilClass):", "NoMethodError", "(undefined method `id' for nil:NilClass):"),
+    ("/app/web.rb:5:in `show': undefined method `id' for nil (NoMethodError)", "NoMethodError", "undefined method `id' for nil ()"),
 ]  # fmt: skip
 
 
@@ -74,6 +90,16 @@ def test_each_logger_s_error_is_read(line: str, kind: str, text: str) -> None:
         ("<11>Mar  4 02:50:00 web app[1]: TypeError: x is not a function", "TypeError"),
         ("Mar  4 02:50:00 web app[1]: err: TypeError: x is not a function", "TypeError"),
         ("2026-03-04 02:50:00 E TypeError: x is not a function", "TypeError"),
+        ("2026/03/04 02:50:00 http: panic serving 10.0.0.1:3344: boom", "panic"),
+        ("2026/03/04 02:50:00 error: boom", "ERROR"),
+        ("2:50AM ERR boom", "ERROR"),
+        ("[02:50:00 ERR] boom", "ERROR"),
+        ('Exception in thread "main" java.lang.IllegalStateException: boom', "IllegalStateException"),
+        ('[04-Mar-2026 02:50:00] WARNING: [pool www] child 8 said into stderr: "NOTICE: PHP message: PHP Fatal error:  Uncaught TypeError: A::f()"', "TypeError"),
+        ("(node:1) UnhandledPromiseRejectionWarning: TypeError: x is not a function", "TypeError"),
+        ("Internal Server Error: /api", "ERROR"),
+        ("rpc error: code = Internal desc = boom", "ERROR"),
+        ("NoMethodError (undefined method `id' for nil:NilClass):", "NoMethodError"),
     ],
 )  # fmt: skip
 def test_a_time_that_a_supervisor_writes_in_front_hides_no_error(line: str, kind: str) -> None:
@@ -105,6 +131,10 @@ def test_a_time_in_front_makes_no_error_of_what_is_none(line: str) -> None:
         "I 2026-03-04 02:50:00 served", "2026-03-04 02:50:00 W slow", "E 3 apples", "<6>served", "<4>slow", "<30>Mar  4 02:50:00 web app[1]: served",
         "Mar  4 02:50:00 web user.info app[1]: served", "[Wed Mar 04 02:50:00.1 2026] [proxy:warn] [pid 1] slow", "** retry 3 of 5",
         '{"severityText":"INFO","body":{"stringValue":"served"},"attributes":[{"key":"error","value":{"stringValue":"x"}}]}',
+        '{"status":"info","message":"served","error":"none"}', '{"status":"error","level":"info","msg":"told"}', '{"status":500,"method":"GET","path":"/"}', '{"status":"ok","msg":"served"}',
+        "2026/03/04 02:50:00 panicserver: started", "2026/03/04 02:50:00 INFO recovered from panic: 3 of 3 tries", "recovering from panic mode", "2026/03/04 02:50:00 [INFO] http: panic handler installed",
+        "rpc error: code = NotFound desc = no such order", "rpc error: code = Canceled desc = context canceled", 'ActionController::RoutingError (No route matches [GET] "/x"):', "Internal Server Errors: 0",
+        "(node:1) Warning: an experimental feature", "Exception in threads: 0", "2026/03/04 02:50:00 web.go:12: errors: 0", "served (TypeError)", "/app/web.rb:5:in `show': slow (again)", "[02:50:00 INF] panic room opened",
         '{"severityNumber":"SEVERITY_NUMBER_INFO","body":"served"}', '{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"severityNumber":9,"body":{"stringValue":"served"}}]}]}]}',
     ],
 )  # fmt: skip
@@ -138,6 +168,35 @@ index out of bounds: the len is 3 but the index is 7
 note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"""
     (error,) = errors_in(log.splitlines())
     assert (error.type, error.text) == ("panic", "index out of bounds: the len is 3 but the index is 7")
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:50:00Z "])
+def test_the_message_of_a_panic_that_gin_caught_stands_below_its_head_and_the_request(stamp: str) -> None:
+    log = f"""{stamp}2026/03/04 02:50:00 [Recovery] 2026/03/04 - 02:50:00 panic recovered:
+GET /api/orders HTTP/1.1
+Host: web.shop
+User-Agent: curl/8.1
+
+{NIL}
+/go/src/web/orders.go:12 (0x7f)
+	list: return *order.Id
+"""
+    (error,) = errors_in(log.splitlines())
+    assert (error.type, error.text) == ("panic", NIL)
+
+
+@pytest.mark.parametrize(
+    ("line", "sign"),
+    [
+        ("thread 'tokio-runtime-worker' panicked at src/main.rs:3:5:", Sign.OWN), ("http: panic serving 10.0.0.1:3344: no tenant", Sign.OWN),
+        ("panic: dial tcp 10.0.0.7:5432: connect: connection refused", Sign.OTHERS), ("ERROR no tenant", Sign.NONE),
+    ],
+)  # fmt: skip
+def test_a_panic_is_the_program_s_own_fault_unless_its_words_name_somebody_else(
+    line: str, sign: Sign
+) -> None:
+    (error,) = errors_in([line])
+    assert error.judged[0] is sign
 
 
 @pytest.mark.parametrize(
