@@ -12,6 +12,7 @@ from sqlalchemy import (
     Connection,
     Index,
     Row,
+    Select,
     Table,
     Text,
     bindparam,
@@ -174,7 +175,7 @@ _KNOWN = select(acknowledgements.c.at).where(acknowledgements.c.fingerprint == _
 _CHANGE = update(acknowledgements).where(
     acknowledgements.c.fingerprint == _FINGERPRINT, acknowledgements.c.at <= _AT
 )
-_OF = (
+_OF: Select[Any] = (
     select(acknowledgements.c.given_by, acknowledgements.c.at, acknowledgements.c.stands)
     .select_from(
         episodes.outerjoin(acknowledgements, acknowledgements.c.fingerprint == episodes.c.fingerprint)
@@ -187,7 +188,7 @@ _OF = (
 )
 
 
-_WORDS_ON = (
+_WORDS_ON: Select[Any] = (
     select(
         episodes.c.incident_id,
         episodes.c.ends_at,
@@ -259,11 +260,11 @@ def pagerduty_taker(conn: Connection, incident_id: str) -> str:
     return "" if newest is None else str(newest.given_by)
 
 
-def _newest(conn: Connection, incident_id: str) -> Row[Any, Any, Any] | None:
+def _newest(conn: Connection, incident_id: str) -> Row[Any] | None:
     return _of_all(conn.execute(_OF, episodes_of(conn, incident_id)).all())
 
 
-def _of_all(found: Sequence[Row[Any, Any, Any]]) -> Row[Any, Any, Any] | None:
+def _of_all(found: Sequence[Row[Any]]) -> Row[Any] | None:
     """The newest word, where there is one on each of these."""
     if not found or not all(row.stands for row in found):
         return None
@@ -276,7 +277,7 @@ def had_in_pagerduty(conn: Connection, incident_ids: Sequence[str]) -> dict[str,
     if not incident_ids or conn.execute(_ANY_WORD).first() is None:
         return {}
     mine = (episodes_of_all(conn, incident_ids), episodes.c.source == Source.PAGERDUTY.value)
-    of: dict[str, list[Row[Any, Any, Any]]] = {}
+    of: dict[str, list[Row[Any]]] = {}
     for row in conn.execute(_WORDS_ON.where(*mine)):
         there = of.setdefault(str(row.incident_id), [])
         if there and there[0].ends_at != row.ends_at:

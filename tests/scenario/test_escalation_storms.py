@@ -14,7 +14,7 @@ from app.domain.outcome import IncidentState
 from app.flow.notifying.fan_out import join
 from app.flow.notifying.record import escalate
 from app.notify.timeline import Escalation
-from app.store import digests, escalations, incidents, work
+from app.store import digests, escalations, incidents, runs, work
 from tests.doubles.pagerduty import PagerDutyDouble
 from tests.scenario.calling import CallingRig, calling_rig, policy, steps
 from tests.scenario.scenes import alert, body
@@ -97,13 +97,15 @@ async def test_a_storm_of_days_is_over_when_nothing_of_it_is_open_and_its_messag
 async def test_who_has_the_storm_is_not_called_for_each_of_its_targets(
     tmp_path: Path, ran: bool, paged: int
 ) -> None:
-    """What the service itself left in a state that needs a person calls all the same."""
+    """What the service itself wrote and left in a state that needs a person calls all the same; a plan of which nothing was begun does not."""
     rig = await calling_rig(tmp_path)
     digest_id, found = await _storm(rig, "A", "B")
     await rig.operations.acknowledge(digest_id, "ann")
     await rig.later(2)
     fact = Escalation("no rule is for it")
-    run_id = "run_1" if ran else ""
+    run_id = "run_1"
+    if ran:
+        await rig.store.write(lambda tx: runs.begin_entry(tx, run_id, "s0a0", {"entry": "action"}))
     await rig.store.write(
         lambda tx: escalate(tx, incidents.get(tx.conn, found[0]), fact, once="later", run_id=run_id)
     )
