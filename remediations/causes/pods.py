@@ -1,5 +1,5 @@
 """What keeps a pod as a whole from running: its node, its sandbox, its volumes, readiness gates; and pods that are over and in the way of
-others: ending for too long, put out by a node. Pure, but for the one node that is read where only its pods have the errors."""
+others: ending for too long, put out by a node. Pure."""
 
 from __future__ import annotations
 
@@ -9,11 +9,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from app.domain.accusing import Sign
-from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue, Obj
-from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
 from app.kube.known_good import of_revision
@@ -23,7 +20,6 @@ from remediations.causes import demands, sizes
 from remediations.causes.compared import as_often
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.model import (
-    NEAR,
     RECENT,
     Cause,
     CauseCode,
@@ -32,11 +28,10 @@ from remediations.causes.model import (
     Sureness,
     earliest,
 )
-from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away
+from remediations.causes.nodes import ailing
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
 from remediations.causes.rejected import rejections
 from remediations.evidence.logs import ErrorLog
-from remediations.evidence.pods import ON_NODE
 from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -81,33 +76,6 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
         pods=(pod.name,),
         since=earliest([e.first_seen for e in told]),
     )
-
-
-async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
-    """The finding `errors.node`, where only pods of one node have the most frequent error, and those of the same version on others do not: two of
-    them, or one of a node that says that it lacks something. Data: `ill`, and what a person does (`advice`)."""
-    has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()
-    read = [p for p in seen.alive if p.name in log.read]
-    bad = [p for p in read if p.name in has]
-    nodes, versions = {p.node for p in bad}, {seen.newest(p) for p in bad}
-    well = [p for p in read if p.ready and p.name not in has and p.node and seen.newest(p) in versions]
-    if len(nodes) != 1 or nodes == {""} or not well or any(p.node in nodes for p in well):
-        return []
-    (name,) = nodes
-    try:
-        found = await scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={name}")
-    except (ClusterRefused, TryLater):
-        found = []  # optional: without it, what the pods have in common is told
-    said, since = next((ails(n) for n in found if n["metadata"]["name"] == name), ("", None))
-    own = log.top is not None and log.top.sign is Sign.OWN
-    ill = bool(said) and not own and (since is None or since >= seen.fired_at - NEAR)
-    if len(bad) < MIN_ALIKE and not ill:
-        return []
-    have, others = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
-    text = f"Only {count(len(bad), 'pod')} on node {name} {have} the most frequent error, and {count(len(well), 'pod')} of the same version on other nodes {others} not"
-    text += f": that node {said}" if ill else ""
-    advice = away(name) if ill else f"see first what is wrong with node {name}"
-    return [Finding(ON_NODE, text, data={"node": name, "ill": ill, "advice": advice})]
 
 
 def _mount(seen: Snapshot, pod: Pod) -> Cause | None:

@@ -172,7 +172,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
     """The finding `errors.origin`; None where neither the logs nor what was measured tell of errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `beware` (what is told of going back also where that is right), `only_newest` (pods of an older revision run beside without
     them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
-    measured of the time before it) and `measured` (the same in words)."""
+    measured of the time before it), `measured` (the same in words) and `containers` (those that have them, where they accuse the program)."""
     seen, word = found.seen, errors_acquit(found, log, measured)
     if log.top is None and word is None:
         return None
@@ -187,6 +187,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
         "before": measured.since.value,
+        "containers": sorted(log.top.containers) if log.top and log.accuse is Sign.OWN else [],
         "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
@@ -258,6 +259,7 @@ def _cause(found: Investigation, changed: Finding | None, log: ErrorLog | None) 
         "advice": repair.advice if repair.holds else _advice(found),
         "held": repair.holds,
         "pods": len(first.pods),
+        "containers": [first.container] if first.container else [],
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
         "rollout_why": word.why,
@@ -368,6 +370,13 @@ def beware_of(diagnosis: Diagnosis) -> str:
     """What is told of going back also where that is right."""
     found = (diagnosis.finding(code) for code in (ORIGIN, CAUSE))
     return next((str(f.data["beware"]) for f in found if f is not None and f.data.get("beware")), "")
+
+
+def shown_by(diagnosis: Diagnosis) -> frozenset[str]:
+    """The containers that have what a rollback is for and accuse themselves: those with the errors, else that of the cause."""
+    found = diagnosis.finding(ORIGIN) or diagnosis.finding(CAUSE)
+    data: Any = found.data if found is not None else {}
+    return frozenset(data.get("containers") or ())
 
 
 _COUNTED_OVER = timedelta(
