@@ -187,9 +187,9 @@ async def test_a_tag_that_moved_beside_is_asked_about_where_its_container_ails(
     world.pods["new-0"]["status"]["containerStatuses"][-1] |= state
     words = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
     if errors:
-        for pod in world.pods:
-            said = f"ERROR {words}" if pod == "new-0" else "INFO served"
-            world.cluster.timed[f"{pod}/app"] = [(NOW - timedelta(seconds=s), said) for s in range(340, 0, -2)]  # fmt: skip
+        for each in world.pods:
+            said = f"ERROR {words}" if each == "new-0" else "INFO served"
+            world.cluster.timed[f"{each}/app"] = [(NOW - timedelta(seconds=s), said) for s in range(340, 0, -2)]  # fmt: skip
         world.metrics = Requests(340)
     else:
         world.crash("new-0", restarts=4).said("app", words)
