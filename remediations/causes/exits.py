@@ -142,7 +142,7 @@ def ends_of(seen: Snapshot, cause: Cause) -> list[Terminated]:
     ]
 
 
-def unsaid(seen: Snapshot, cause: Cause, own: Suspects) -> str:
+def unsaid(seen: Snapshot, cause: Cause, parts: Suspects) -> str:
     """That the container's last words do not accuse the release: they speak of something else (a version with a wrong address says the
     same, and so does a right one while the other is down), they name nothing, or they could not be read. Who says nothing at all
     names nothing else either; a probe's failure, an end without an error and a container that the release added need no words."""
@@ -154,7 +154,7 @@ def unsaid(seen: Snapshot, cause: Cause, own: Suspects) -> str:
             f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
         )
         return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
-    if cause.code is CauseCode.OUT_OF_MEMORY or _added(seen, cause, own):
+    if cause.code is CauseCode.OUT_OF_MEMORY or _added(seen, cause, parts):
         return ""  # whom the kernel kills says nothing of it, and what it said before was about its work
     if link := _service_link(seen, said):
         return f"what {who} said last has {link}, which is what the kubelet sets NAME_PORT to for each Service (service links): one that was made since can bring that"
@@ -317,7 +317,9 @@ def ran_before(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta | None:
         return None
     stopped = ready.since if ready is not None and ready.status == "False" else None
     if stopped is not None and not any(c.restarts for c in pod.containers):
-        return stopped - pod.created_at  # a probe that failed while it started is no trouble
+        # A probe that failed while it started is no trouble, and before it ran it did not do well either.
+        began = (c.running_since for c in pod.containers if not c.init and c.running_since is not None)
+        return max(timedelta(), stopped - max([pod.created_at, *began]))
     if cause.since is None or not dated(seen, pod, cause):
         return None
     return cause.since - pod.created_at - _not_asked(seen, pod, cause)
