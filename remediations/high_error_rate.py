@@ -20,7 +20,7 @@ from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, first_findings, investigate
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.nodes import on_one_node
+from remediations.causes.pods import on_one_node
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, shown_by, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up

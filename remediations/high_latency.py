@@ -20,7 +20,7 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, first_findings, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.nodes import on_one_node
+from remediations.causes.pods import on_one_node
 from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, late_by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding

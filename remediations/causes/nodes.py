@@ -212,7 +212,7 @@ def _tells(seen: Snapshot, node: Obj, bad: Sequence[Pod], well: Sequence[Pod], w
     return ", ".join(filter(None, (age, lacks)))
 
 
-async def _read(scene: Scene, names: Collection[str]) -> dict[str, Obj]:
+async def read_nodes(scene: Scene, names: Collection[str]) -> dict[str, Obj]:
     """These nodes, as far as they may be read: without them, what the pods have in common is told."""
     asked = [
         scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={n}")
@@ -225,34 +225,7 @@ async def _read(scene: Scene, names: Collection[str]) -> dict[str, Obj]:
     return {m["metadata"]["name"]: m for found in listed for m in found if m["metadata"]["name"] in names}
 
 
-async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
-    """The finding `errors.node`, where only pods of one node have the most frequent error, and those of the same version on others do not: two of
-    them, or one of a node that says that it lacks something. Or only pods of the newest version have it, and nodes explain that as well. Data: `ill`, and
-    what a person does (`advice`)."""
-    has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()
-    read = [p for p in seen.alive if p.name in log.read]
-    bad = [p for p in read if p.name in has]
-    nodes, versions = {p.node for p in bad}, {seen.newest(p) for p in bad}
-    well = [p for p in read if p.ready and p.name not in has and p.node and seen.newest(p) in versions]
-    if not well:
-        return await _newest_apart(scene, seen, log, read)
-    if len(nodes) != 1 or nodes == {""} or any(p.node in nodes for p in well):
-        return []
-    (name,) = nodes
-    found = await _read(scene, nodes)
-    said, since = ails(found.get(name, {}))
-    own = log.top is not None and log.top.sign is Sign.OWN
-    ill = bool(said) and not own and (since is None or since >= seen.fired_at - NEAR)
-    if len(bad) < MIN_ALIKE and not ill:
-        return []
-    have, others = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
-    text = f"Only {count(len(bad), 'pod')} on node {name} {have} the most frequent error, and {count(len(well), 'pod')} of the same version on other nodes {others} not"
-    text += f": that node {said}" if ill else ""
-    advice = away(name) if ill else f"see first what is wrong with node {name}"
-    return [Finding(ON_NODE, text, data={"node": name, "ill": ill, "advice": advice})]
-
-
-async def _newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequence[Pod]) -> list[Finding]:
+async def newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequence[Pod]) -> list[Finding]:
     """The same of the newest version, beside older pods: where most errors speak of what a node may not give, and none of what the release changed."""
     groups = [g for g in log.groups if g.sign is not Sign.OWN and _of_place(g.said)]
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
@@ -264,7 +237,7 @@ async def _newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Seque
     well = [p for p in read if p.ready and p.name not in has and p.node]
     if not bad or not all(map(seen.newest, bad)) or any(map(seen.newest, well)):
         return []
-    found = await _read(scene, {p.node for p in bad})
+    found = await read_nodes(scene, {p.node for p in bad})
     words = "\n".join(g.said for g in groups)
     where = _apart(seen, bad, well, found, words)
     if not where:

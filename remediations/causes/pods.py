@@ -1,5 +1,5 @@
-"""What keeps a pod as a whole from running: its node, its sandbox, its volumes, readiness gates; and pods that are over and in the way of
-others: ending for too long, put out by a node. Pure."""
+"""What keeps a pod as a whole from running: its node, its sandbox, its volumes; and pods that are over and in the way of
+others: ending for too long, put out by a node. Pure, but for the nodes that are read where only their pods have the errors."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+from app.domain.accusing import Sign
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue, Obj
+from app.domain.remediation import Scene
 from app.domain.target import Kind
-from app.domain.workload import ConfigRef, Pod, PodCondition
-from app.kube.known_good import of_revision
+from app.domain.workload import ConfigRef, Pod
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
-from remediations.causes.compared import as_often
+from remediations.causes.compared import only_newest_has_them
 from remediations.causes.exits import missing_config, missing_ref
+from remediations.causes.gates import gate_cause
 from remediations.causes.model import (
+    NEAR,
     RECENT,
-    At,
     Cause,
     CauseCode,
     Demand,
@@ -29,10 +31,11 @@ from remediations.causes.model import (
     Sureness,
     earliest,
 )
-from remediations.causes.nodes import ailing
+from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away, newest_apart, read_nodes
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
 from remediations.causes.rejected import rejections
 from remediations.evidence.logs import ErrorLog
+from remediations.evidence.pods import ON_NODE
 from remediations.evidence.usage import count, span
 
 _MOUNT = ("FailedMount", "FailedAttachVolume", "FailedMapVolume")
@@ -47,7 +50,7 @@ def pod_causes(seen: Snapshot) -> Iterator[Cause]:
     for pod in seen.alive:
         if pod.ready:
             continue
-        found = _node(seen, pod, nodes) or _mount(seen, pod) or _sandbox(seen, pod) or _gate(seen, pod)
+        found = _node(seen, pod, nodes) or _mount(seen, pod) or _sandbox(seen, pod) or gate_cause(seen, pod)
         if found is not None:
             yield found
     yield from _ending(seen, nodes)
@@ -77,6 +80,31 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
         pods=(pod.name,),
         since=earliest([e.first_seen for e in told]),
     )
+
+
+async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
+    """The finding `errors.node`, where only pods of one node have the most frequent error and those of the same version on others do not: two, or one
+    of a node that says that it lacks something; or where nodes explain what only the newest version has. Data: `ill`, and what a person does (`advice`)."""
+    has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()
+    read = [p for p in seen.alive if p.name in log.read]
+    bad = [p for p in read if p.name in has]
+    nodes, versions = {p.node for p in bad}, {seen.newest(p) for p in bad}
+    well = [p for p in read if p.ready and p.name not in has and p.node and seen.newest(p) in versions]
+    if not well and only_newest_has_them(seen, log):
+        return await newest_apart(scene, seen, log, read)
+    if len(nodes) != 1 or nodes == {""} or not well or any(p.node in nodes for p in well):
+        return []
+    (name,) = nodes
+    said, since = ails((await read_nodes(scene, nodes)).get(name, {}))
+    own = log.top is not None and log.top.sign is Sign.OWN
+    ill = bool(said) and not own and (since is None or since >= seen.fired_at - NEAR)
+    if len(bad) < MIN_ALIKE and not ill:
+        return []
+    have, others = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
+    text = f"Only {count(len(bad), 'pod')} on node {name} {have} the most frequent error, and {count(len(well), 'pod')} of the same version on other nodes {others} not"
+    text += f": that node {said}" if ill else ""
+    advice = away(name) if ill else f"see first what is wrong with node {name}"
+    return [Finding(ON_NODE, text, data={"node": name, "ill": ill, "advice": advice})]
 
 
 def _mount(seen: Snapshot, pod: Pod) -> Cause | None:
@@ -163,62 +191,6 @@ def _sandbox(seen: Snapshot, pod: Pod) -> Cause | None:
         fields=("runtimeClassName",),
         since=earliest([e.first_seen for e in told]),
     )
-
-
-_CHECKED = re.compile(
-    r"ResponseCodeMismatch|FailedHealthChecks|Target\.Timeout|health ?checks? (?:has |have )?failed|fail(?:ed|s|ing) (?:its |the )?health ?checks?|\bunhealthy\b",
-    re.IGNORECASE,
-)
-"""What a load balancer's controller says of a pod that did not answer its health check well; not of one that it has yet to register or to ask."""
-
-
-def _gate(seen: Snapshot, pod: Pod) -> Cause | None:
-    """A readiness gate is not passed. The kubelet names one of them; what its controller found stands in the gate's own condition."""
-    ready = pod.condition("Ready")
-    if ready is None or not pod.gated:
-        return None
-    asked = (seen.specs.get(pod.name) or seen.spec).get("readinessGates") or ()
-    told = [c for g in asked if (c := pod.condition(g.get("conditionType", ""))) and c.status != "True"]
-    if failed := next((c for c in told if _CHECKED.search(f"{c.reason}: {c.message}")), None):
-        return _unhealthy(seen, pod, failed)
-    said = told_by(ready.message, 200)
-    advice = "find out why the controller of that readiness gate does not set it (mostly a load balancer's)"
-    if own := next((c for c in told if c.reason or c.message), None):
-        said = f"{told_by(own.type, 100)} says {_told(own)}"
-        advice = f"see why its controller, mostly a load balancer's, does not pass it: {_told(own)}"
-    return Cause(
-        code=CauseCode.READINESS_GATE,
-        object=f"Pod {pod.name}",
-        sureness=Sureness.CERTAIN,
-        text=f"the containers of pod {pod.name} are ready, a readiness gate is not: {said}",
-        advice=advice,
-        pods=(pod.name,),
-        demands=(demands.listed("readinessGates"),),
-        since=ready.since,
-    )
-
-
-def _told(condition: PodCondition) -> str:
-    return told_by(": ".join(filter(None, (condition.reason, condition.message))), 200)
-
-
-def _unhealthy(seen: Snapshot, pod: Pod, gate: PodCondition) -> Cause | None:
-    """A load balancer asks a pod as a readiness probe does, and what the pod's containers run answers: the one with a port, where only one has any."""
-    listed = (seen.specs.get(pod.name) or seen.spec).get("containers") or ()
-    names = [c.get("name") for c in listed if c.get("ports") or len(listed) == 1]
-    states = [c for c in pod.containers if c.name in names] or list(pod.containers)
-    if not states:
-        return None
-    at, ready = At(seen, pod, states[0]), pod.condition("Ready")
-    tests = sizes.of_container(CauseCode.READINESS_PROBE, at.where, killed=False)
-    found = at.cause(
-        CauseCode.READINESS_PROBE,
-        f"health check of a load balancer of pod {pod.name} fails (readiness gate {told_by(gate.type, 100)}): {_told(gate)}",
-        f"find out why {'the pod' if len(states) > 1 else at.state.name} answers the load balancer so ({_told(gate)}), or correct that health check",
-        demands=(demands.listed("readinessGates"), *tests),
-        since=ready.since if ready is not None else gate.since,
-    )
-    return found if len(states) == 1 else replace(found, container="", fields=("containers", *found.fields))
 
 
 def _evictions(seen: Snapshot) -> Iterator[Cause]:
@@ -346,20 +318,6 @@ def _ending(seen: Snapshot, nodes: Mapping[str, Obj]) -> Iterator[Cause]:
         )
 
 
-def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
-    """Pods of an older revision run beside, were read, and do not have the most frequent error, or far fewer of it. Where pods of the newest template from before its
-    restart do not have it either, what the others read when they start tells them apart."""
-    current, has = seen.current, log.top.names if log.top else frozenset[str]()
-    has -= {
-        p.name for p in seen.alive if log.top and not seen.newest(p) and p not in as_often(seen, log, log.top)
-    }
-    read = [p for p in seen.alive if p.ready and p.name in log.read]
-    without = [p for p in read if p.name not in has]
-    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
-    older = [p for p in read if not seen.newest(p)]
-    return log.top is not None and bool(older) and all(p in without for p in older) and not spared
-
-
 def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
     """Do the pods of the present template do worse than those of an older one? None when revisions are not known."""
     current = seen.current
@@ -372,10 +330,8 @@ def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
         newest = sum(seen.newest(p) for p in pods)
         return newest, len(pods) - newest
 
-    (new_broken, old_broken), (new_ready, old_ready) = (
-        split(broken),
-        split([p for p in seen.alive if p.ready]),
-    )
+    new_broken, old_broken = split(broken)
+    new_ready, old_ready = split([p for p in seen.alive if p.ready])
     data: dict[str, JsonValue] = {
         "only_newest": bool(broken) and old_broken == 0,
         "older_ready": old_ready,

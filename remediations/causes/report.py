@@ -28,11 +28,11 @@ from remediations.causes.changes import (
     telling,
     told,
 )
-from remediations.causes.compared import as_often, fewer_in_older, only_some
+from remediations.causes.compared import as_often, fewer_in_older, only_newest_has_them, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.pods import only_newest_has_them, revision_finding
+from remediations.causes.pods import revision_finding
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, only_configuration, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
