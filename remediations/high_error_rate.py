@@ -21,7 +21,7 @@ from remediations.causes import CauseCode, FirstCause, first_findings, investiga
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import on_one_node
-from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
+from remediations.causes.report import ORIGIN, beware_of, origin_finding, shown_by, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.evidence.capacity import not_measured, other_signs
@@ -254,7 +254,7 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
     parts = [cut_off, rollout.text, f"most frequent is {errors.top}" if errors.top else "", beside]
     if healthy := healthy_dependencies(diagnosis):
         parts.append(_answer(healthy))
-    step = await rollback_step(ROLL_BACK, joined(parts), scene, params)
+    step = await rollback_step(ROLL_BACK, joined(parts), scene, params, shows=shown_by(diagnosis))
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
     place = errors.place.text if errors.place is not None else ""

@@ -16,7 +16,7 @@ from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
 from remediations.causes.creation import MISSING, is_missing
 from remediations.causes.repaired import CHANGED, RUNS_AGAIN, Repair, Trial
-from remediations.causes.report import beware_of
+from remediations.causes.report import beware_of, shown_by
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
@@ -102,7 +102,7 @@ async def _roll_back(
     if not cause.sure and not dark:
         return refuse(ROLL_BACK, f"the cause is not sure enough to roll back for: {cause.text}")
     why = joined([cause.text, cause.rollout_why, rollout.text, revision.text])
-    step = await rollback_step(ROLL_BACK, why, scene, params, starts=True)
+    step = await rollback_step(ROLL_BACK, why, scene, params, starts=True, shows=shown_by(diagnosis))
     # No pod of the new revision is ready and nothing says why: the plan is a question, whatever the rule's mode.
     unsure = "" if cause.sure else f"the cause is not sure: {cause.text}"
     return warned(asking(step, unsure, cause.asks), beware_of(diagnosis))

@@ -151,6 +151,12 @@ class Pod:
         """The condition of this type."""
         return next((c for c in self.conditions if c.type == kind), None)
 
+    @property
+    def gated(self) -> bool:
+        """Its containers are ready, and a readiness gate keeps it from being so."""
+        told = self.condition("Ready")
+        return told is not None and told.status == "False" and told.reason == "ReadinessGatesNotReady"
+
 
 @dataclass(frozen=True, slots=True)
 class Revision:

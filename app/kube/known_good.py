@@ -372,9 +372,10 @@ def short_digests(digests: Collection[str]) -> str:
     return " or ".join(found[:_DIGEST] for found in sorted(digests)[:_MAX_NAMED])
 
 
-def pushed_over(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) -> str:
+def pushed_over(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod], shows: Collection[str] = ()) -> str:  # fmt: skip
     """Why pods that go back to `goal` may run what its own pods do not run, as one clause: the present revision names the same image, and
-    its pods got another one by that name. Empty where nothing tells it; a name with a digest stands for one image always."""
+    its pods got another one by that name. Empty where nothing tells it; a name with a digest stands for one image always. `shows`: the containers that
+    have the fault, where they accuse themselves: another one that runs well with what it got does so in pods that go back as well."""
     current = next((r for r in found if r.current), None)
     if current is None or current.fingerprint == goal.fingerprint:
         return ""
@@ -384,7 +385,8 @@ def pushed_over(found: Sequence[Revision], goal: Revision, pods: Sequence[Pod]) 
             continue
         of_now, of_goal = ([p for p in pods if of_revision(p, r)] for r in (current, goal))
         now, before = stood_for(of_now, of_goal, container)
-        if before and now - before:
+        calm = all(c.calm for p in of_now for c in p.containers if c.name == container)
+        if before and now - before and not (shows and container not in shows and calm):
             return (
                 f"{short_name(image)} stood for {short_digests(before)} in the pods of revision {goal.number} and for {short_digests(now - before)} in the present ones: "
                 "pods that go back may get that one as well"

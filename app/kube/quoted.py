@@ -35,8 +35,10 @@ _DEMANDED = re.compile(
     r"validation (?:error|failure): (?:(?:[A-Z]?[a-z]{1,20}|[A-Z]{2,6})[,.:]? ){1,60}rule [\w.-]{1,100} failed at path [\w./-]{1,200}"
 )
 """What a policy of Kyverno demands, in plain words alone: a value has a sign, a digit, a quote or capitals in it."""
-_STANDARD = frozenset({"ALL", "NET_BIND_SERVICE", "RuntimeDefault", "Localhost", "Unconfined"})
-"""What the Pod Security Standards demand or forbid, which admission quotes: words of Kubernetes itself."""
+_STANDARD = frozenset(
+    {"ALL", "NET_BIND_SERVICE", "RuntimeDefault", "Localhost", "Unconfined", "True", "False", "Unknown"}
+)
+"""What the Pod Security Standards demand or forbid, which admission quotes, and how a condition stands: words of Kubernetes itself."""
 _NAMED = re.compile(r"\s(?:is (?:invalid|forbidden)|not found|already exists|cannot\b)")
 _NAME = re.compile(r"[\w.:/*@\[\]$-]{0,253}|[a-z]+(?: [a-z]+){1,8}")
 _SUPPORTED = re.compile(r"supported values: (?:\"[^\"\n]{0,100}\"(?:, )?){1,100}")

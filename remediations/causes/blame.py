@@ -347,7 +347,7 @@ def _words(case: _Case) -> str:
     if cause.code in _FILLS and case.own.worse:
         return ""
     told = told_to_end(seen, cause, case.own) if cause.code is CauseCode.CRASH else ""
-    return unsaid(seen, cause) or beside(seen, cause) or told
+    return unsaid(seen, cause, case.own) or beside(seen, cause) or told
 
 
 def _slight(case: _Case) -> str:

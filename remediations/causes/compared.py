@@ -8,7 +8,7 @@ from datetime import timedelta
 from math import inf
 
 from app.domain.workload import Pod
-from app.kube.known_good import short_digests, stood_for
+from app.kube.known_good import of_revision, short_digests, stood_for
 from app.kube.lineage import template_written_at
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Snapshot
@@ -53,6 +53,20 @@ def as_often(seen: Snapshot, log: ErrorLog, group: ErrorGroup) -> list[Pod]:
     """The older pods that have it about as often as those of the newest revision, or alone."""
     older = [p for p in seen.alive if not seen.newest(p) and p.name in group.each]
     return [p for p in older if not _far_fewer(seen, log, group, p)]
+
+
+def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
+    """Pods of an older revision run beside, were read, and do not have the most frequent error, or far fewer of it. Where pods of the newest template from before its
+    restart do not have it either, what the others read when they start tells them apart."""
+    current, has = seen.current, log.top.names if log.top else frozenset[str]()
+    has -= {
+        p.name for p in seen.alive if log.top and not seen.newest(p) and p not in as_often(seen, log, log.top)
+    }
+    read = [p for p in seen.alive if p.ready and p.name in log.read]
+    without = [p for p in read if p.name not in has]
+    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
+    older = [p for p in read if not seen.newest(p)]
+    return log.top is not None and bool(older) and all(p in without for p in older) and not spared
 
 
 def fewer_in_older(seen: Snapshot, log: ErrorLog) -> str:

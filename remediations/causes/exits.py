@@ -142,10 +142,10 @@ def ends_of(seen: Snapshot, cause: Cause) -> list[Terminated]:
     ]
 
 
-def unsaid(seen: Snapshot, cause: Cause) -> str:
+def unsaid(seen: Snapshot, cause: Cause, parts: Suspects) -> str:
     """That the container's last words do not accuse the release: they speak of something else (a version with a wrong address says the
     same, and so does a right one while the other is down), they name nothing, or they could not be read. Who says nothing at all
-    names nothing else either; a probe's failure and an end without an error need no words."""
+    names nothing else either; a probe's failure, an end without an error and a container that the release added need no words."""
     if not cause.container:
         return ""
     said, who = last_words_of(seen, cause), f"container {cause.container}"
@@ -154,7 +154,7 @@ def unsaid(seen: Snapshot, cause: Cause) -> str:
             f" (Services could not be read: {seen.unread['services']})" if "services" in seen.unread else ""
         )
         return f'what {who} said last speaks of something else: "{short_of_both(words.shown, 160)}"{unread}'
-    if cause.code is CauseCode.OUT_OF_MEMORY:
+    if cause.code is CauseCode.OUT_OF_MEMORY or _added(seen, cause, parts):
         return ""  # whom the kernel kills says nothing of it, and what it said before was about its work
     if link := _service_link(seen, said):
         return f"what {who} said last has {link}, which is what the kubelet sets NAME_PORT to for each Service (service links): one that was made since can bring that"
@@ -273,11 +273,23 @@ def told_to_end(seen: Snapshot, cause: Cause, own: Suspects) -> str:
     """That something else ended the container, and neither its words nor a change of its sizes tell why."""
     ends = ends_of(seen, cause)
     told = ends and all(e.exit_code in TOLD_TO_END for e in ends)
-    if not told or own.worse or any(not w.routine for w in last_words_of(seen, cause)):
+    if (
+        not told
+        or own.worse
+        or _added(seen, cause, own)
+        or any(not w.routine for w in last_words_of(seen, cause))
+    ):
         return ""
     return (
         f"container {cause.container} did not end by itself, and nothing says who ended it: {ending(ends[0])}"
     )
+
+
+def _added(seen: Snapshot, cause: Cause, own: Suspects) -> bool:
+    """The release brought the cause's container, and nobody else had put it into older pods: it is itself what changed."""
+    older = (seen.specs.get(p.name) or {} for p in seen.alive if not seen.newest(p))
+    listed = (c for s in older for c in (*(s.get("initContainers") or ()), *(s.get("containers") or ())))
+    return own.adds(cause.container) and not any(c.get("name") == cause.container for c in listed)
 
 
 def slight(seen: Snapshot, cause: Cause, own: Suspects) -> str:
@@ -305,7 +317,9 @@ def ran_before(seen: Snapshot, pod: Pod, cause: Cause) -> timedelta | None:
         return None
     stopped = ready.since if ready is not None and ready.status == "False" else None
     if stopped is not None and not any(c.restarts for c in pod.containers):
-        return stopped - pod.created_at  # a probe that failed while it started is no trouble
+        # A probe that failed while it started is no trouble, and before it ran it did not do well either.
+        began = (c.running_since for c in pod.containers if not c.init and c.running_since is not None)
+        return max(timedelta(), stopped - max([pod.created_at, *began]))
     if cause.since is None or not dated(seen, pod, cause):
         return None
     return cause.since - pod.created_at - _not_asked(seen, pod, cause)

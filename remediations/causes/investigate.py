@@ -294,7 +294,7 @@ async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
             ended = state.last_terminated is not None or (
                 state.terminated is not None and state.terminated.exit_code
             )
-            stuck = (state.first and state.running_since) or not state.ready
+            stuck = (state.first and state.running_since) or not state.ready or (pod.gated and not state.init)
             if ran and (ended or stuck) and len(chosen) < _MAX_PODS:
                 chosen.setdefault(state.name, (pod, state.name))
     said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))

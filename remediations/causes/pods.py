@@ -1,5 +1,5 @@
-"""What keeps a pod as a whole from running: its node, its sandbox, its volumes, readiness gates; and pods that are over and in the way of
-others: ending for too long, put out by a node. Pure, but for the one node that is read where only its pods have the errors."""
+"""What keeps a pod as a whole from running: its node, its sandbox, its volumes; and pods that are over and in the way of
+others: ending for too long, put out by a node. Pure, but for the nodes that are read where only their pods have the errors."""
 
 from __future__ import annotations
 
@@ -10,18 +10,17 @@ from datetime import timedelta
 from typing import Any
 
 from app.domain.accusing import Sign
-from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue, Obj
 from app.domain.remediation import Scene
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod
-from app.kube.known_good import of_revision
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
-from remediations.causes.compared import as_often
+from remediations.causes.compared import only_newest_has_them
 from remediations.causes.exits import missing_config, missing_ref
+from remediations.causes.gates import gate_cause
 from remediations.causes.model import (
     NEAR,
     RECENT,
@@ -32,7 +31,7 @@ from remediations.causes.model import (
     Sureness,
     earliest,
 )
-from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away
+from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away, newest_apart, read_nodes
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
 from remediations.causes.rejected import rejections
 from remediations.evidence.logs import ErrorLog
@@ -51,7 +50,7 @@ def pod_causes(seen: Snapshot) -> Iterator[Cause]:
     for pod in seen.alive:
         if pod.ready:
             continue
-        found = _node(seen, pod, nodes) or _mount(seen, pod) or _sandbox(seen, pod) or _gate(pod)
+        found = _node(seen, pod, nodes) or _mount(seen, pod) or _sandbox(seen, pod) or gate_cause(seen, pod)
         if found is not None:
             yield found
     yield from _ending(seen, nodes)
@@ -84,21 +83,19 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
 
 
 async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
-    """The finding `errors.node`, where only pods of one node have the most frequent error, and those of the same version on others do not: two of
-    them, or one of a node that says that it lacks something. Data: `ill`, and what a person does (`advice`)."""
+    """The finding `errors.node`, where only pods of one node have the most frequent error and those of the same version on others do not: two, or one
+    of a node that says that it lacks something; or where nodes explain what only the newest version has. Data: `ill`, and what a person does (`advice`)."""
     has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()
     read = [p for p in seen.alive if p.name in log.read]
     bad = [p for p in read if p.name in has]
     nodes, versions = {p.node for p in bad}, {seen.newest(p) for p in bad}
     well = [p for p in read if p.ready and p.name not in has and p.node and seen.newest(p) in versions]
+    if not well and only_newest_has_them(seen, log):
+        return await newest_apart(scene, seen, log, read)
     if len(nodes) != 1 or nodes == {""} or not well or any(p.node in nodes for p in well):
         return []
     (name,) = nodes
-    try:
-        found = await scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={name}")
-    except (ClusterRefused, TryLater):
-        found = []  # optional: without it, what the pods have in common is told
-    said, since = next((ails(n) for n in found if n["metadata"]["name"] == name), ("", None))
+    said, since = ails((await read_nodes(scene, nodes)).get(name, {}))
     own = log.top is not None and log.top.sign is Sign.OWN
     ill = bool(said) and not own and (since is None or since >= seen.fired_at - NEAR)
     if len(bad) < MIN_ALIKE and not ill:
@@ -193,23 +190,6 @@ def _sandbox(seen: Snapshot, pod: Pod) -> Cause | None:
         pods=(pod.name,),
         fields=("runtimeClassName",),
         since=earliest([e.first_seen for e in told]),
-    )
-
-
-def _gate(pod: Pod) -> Cause | None:
-    ready = pod.condition("Ready")
-    if ready is None or ready.status != "False" or ready.reason != "ReadinessGatesNotReady":
-        return None
-    said = told_by(ready.message, 200)
-    return Cause(
-        code=CauseCode.READINESS_GATE,
-        object=f"Pod {pod.name}",
-        sureness=Sureness.CERTAIN,
-        text=f"the containers of pod {pod.name} are ready, a readiness gate is not: {said}",
-        advice="find out why the controller of that readiness gate does not set it (mostly a load balancer's)",
-        pods=(pod.name,),
-        demands=(demands.listed("readinessGates"),),
-        since=ready.since,
     )
 
 
@@ -338,20 +318,6 @@ def _ending(seen: Snapshot, nodes: Mapping[str, Obj]) -> Iterator[Cause]:
         )
 
 
-def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
-    """Pods of an older revision run beside, were read, and do not have the most frequent error, or far fewer of it. Where pods of the newest template from before its
-    restart do not have it either, what the others read when they start tells them apart."""
-    current, has = seen.current, log.top.names if log.top else frozenset[str]()
-    has -= {
-        p.name for p in seen.alive if log.top and not seen.newest(p) and p not in as_often(seen, log, log.top)
-    }
-    read = [p for p in seen.alive if p.ready and p.name in log.read]
-    without = [p for p in read if p.name not in has]
-    spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)
-    older = [p for p in read if not seen.newest(p)]
-    return log.top is not None and bool(older) and all(p in without for p in older) and not spared
-
-
 def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
     """Do the pods of the present template do worse than those of an older one? None when revisions are not known."""
     current = seen.current
@@ -364,10 +330,8 @@ def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
         newest = sum(seen.newest(p) for p in pods)
         return newest, len(pods) - newest
 
-    (new_broken, old_broken), (new_ready, old_ready) = (
-        split(broken),
-        split([p for p in seen.alive if p.ready]),
-    )
+    new_broken, old_broken = split(broken)
+    new_ready, old_ready = split([p for p in seen.alive if p.ready])
     data: dict[str, JsonValue] = {
         "only_newest": bool(broken) and old_broken == 0,
         "older_ready": old_ready,

@@ -28,11 +28,11 @@ from remediations.causes.changes import (
     telling,
     told,
 )
-from remediations.causes.compared import as_often, fewer_in_older, only_some
+from remediations.causes.compared import as_often, fewer_in_older, only_newest_has_them, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
 from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
-from remediations.causes.pods import only_newest_has_them, revision_finding
+from remediations.causes.pods import revision_finding
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, only_configuration, without_lines
 from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
@@ -126,11 +126,8 @@ def _broken(found: Investigation) -> str:
     """The cause of why pods of the last rollout do not run, where it alone can have brought it; empty without one."""
     word, first = found.blame, found.causes[0] if found.causes else None
     sure = first is not None and first.sureness is not Sureness.POSSIBLE and bool(first.pods)
-    return (
-        first.text
-        if first is not None and sure and word is not None and word.rollout and not word.asks
-        else ""
-    )
+    brought = sure and word is not None and word.rollout and not word.asks
+    return first.text if first is not None and brought else ""
 
 
 def _new_image(last: Deployment, log: ErrorLog) -> bool:
@@ -163,16 +160,15 @@ def _everywhere(seen: Snapshot, log: ErrorLog) -> Blame | None:
     older = sorted(p.name for p in as_often(seen, log, log.top)) if log.top else []
     if not older:
         return None
-    return Blame(
-        False, f"not the newest revision alone has the errors: pod {older[0]} of an older one has them too"
-    )
+    told = f"not the newest revision alone has the errors: pod {older[0]} of an older one has them too"
+    return Blame(False, told)
 
 
 def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> Finding | None:
     """The finding `errors.origin`; None where neither the logs nor what was measured tell of errors. Data: `rollout` (the last rollout can have brought them), `asks` (why a
     person has to say so), `instead` (the change that fits better), `beware` (what is told of going back also where that is right), `only_newest` (pods of an older revision run beside without
     them), `dependency` (they speak of something else that does not answer), `named` (what of the release they name), `before` (what was
-    measured of the time before it) and `measured` (the same in words)."""
+    measured of the time before it), `measured` (the same in words) and `containers` (those that have them, where they accuse the program)."""
     seen, word = found.seen, errors_acquit(found, log, measured)
     if log.top is None and word is None:
         return None
@@ -187,6 +183,7 @@ def origin_finding(found: Investigation, log: ErrorLog, measured: Measured) -> F
         "dependency": log.share(Nature.DEPENDENCY) >= 0.5,
         "named": named,
         "before": measured.since.value,
+        "containers": sorted(log.top.containers) if log.top and log.accuse is Sign.OWN else [],
         "measured": "" if measured.since is Since.UNKNOWN else measured.said,
     }
     text = "The last rollout can have brought the errors"
@@ -244,9 +241,8 @@ def _cause(found: Investigation, changed: Finding | None, log: ErrorLog | None) 
         if "pods" in seen.unread:
             text = f"The pods could not be read: {seen.unread['pods']}"
             return Finding(CAUSE, text, Certainty.UNKNOWN, {"code": None, "rest": ""}, gaps)
-        text = (
-            found.rest or f"no cause was found: {seen.ready} of {count(seen.workload.desired, 'pod')} ready"
-        )
+        none = f"no cause was found: {seen.ready} of {count(seen.workload.desired, 'pod')} ready"
+        text = found.rest or none
         return Finding(CAUSE, _capital(text), data={"code": None, "rest": found.rest}, details=gaps)
     first, word = found.causes[0], found.blame
     repair = Repair(changed, first.code, seen.now)
@@ -259,6 +255,7 @@ def _cause(found: Investigation, changed: Finding | None, log: ErrorLog | None) 
         "held": repair.holds,
         "pods": len(first.pods),
         "newest_ready": any(p.ready and seen.newest(p) for p in seen.alive),
+        "containers": [first.container] if first.container else [],
         "since": first.since.isoformat() if first.since else None,
         "rollout": word.rollout,
         "rollout_why": word.why,
@@ -384,9 +381,15 @@ def beware_of(diagnosis: Diagnosis) -> str:
     return next((str(f.data["beware"]) for f in found if f is not None and f.data.get("beware")), "")
 
 
-_COUNTED_OVER = timedelta(
-    minutes=5
-)  # what handlers ask of requests: for so long pods that are gone still count
+def shown_by(diagnosis: Diagnosis) -> frozenset[str]:
+    """The containers that have what a rollback is for and accuse themselves: those with the errors, else that of the cause."""
+    found = diagnosis.finding(ORIGIN) or diagnosis.finding(CAUSE)
+    data: Any = found.data if found is not None else {}
+    return frozenset(data.get("containers") or ())
+
+
+_COUNTED_OVER = timedelta(minutes=5)
+"""What handlers ask of requests: for so long pods that are gone still count."""
 
 
 def stands_by_design(diagnosis: Diagnosis, now: datetime, value: float | None, bad: float) -> str:

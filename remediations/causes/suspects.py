@@ -47,6 +47,11 @@ class Suspects:
         """All of them, what proves most first."""
         return (*self.worse, *self.changed)
 
+    def adds(self, container: str) -> bool:
+        """Whether the release brought this container, which has no past in which it did well."""
+        places = (f"containers[{container}]", f"initContainers[{container}]")
+        return any(d.path in places and d.before is None and d.after is not None for d in self.all)
+
 
 def suspects(cause: Cause, before: Obj, after: Obj) -> Suspects:
     """Hold the older and the newer template against what the cause says of its origin."""

@@ -5,7 +5,7 @@ Called by the handlers. Reads only."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -262,12 +262,12 @@ def rollout_finding(found: Sequence[Revision] | str, scene: Scene, params: Rollb
 
 
 async def rollback_step(
-    name: str, why: str, scene: Scene, params: RollbackParams, *, starts: bool = False
-) -> Step:
+    name: str, why: str, scene: Scene, params: RollbackParams, *, starts: bool = False, shows: Collection[str] = ()
+) -> Step:  # fmt: skip
     """The step that rolls back to the revision whose pods are ready now, else to the newest that is known to be good, together with the
     pod deletions without which a StatefulSet would wait forever for its bad pod. It asks where no revision is known to be good, where
     another one that may be good is passed over, and where a one-way step lies in between. `starts`: it is for pods that do not become
-    ready, so that those which are prove their revision."""
+    ready, so that those which are prove their revision. `shows`: the containers that have the fault, where they accuse themselves."""
     found = await read_revisions(scene.cluster, scene.workload)
     if isinstance(found, str):
         return refuse(name, f"the revisions could not be read: {found}")
@@ -280,7 +280,7 @@ async def rollback_step(
     built = roll_back(scene.workload, found, left, records, redeployed=again, pods=sorted_)
     if isinstance(built, Impossible):
         return refuse(name, built.why, built.advice)
-    way = await way_back(scene, Past(found, pods, records), built, params.one_way, starts=starts)
+    way = await way_back(scene, Past(found, pods, records, shows), built, params.one_way, starts=starts)
     step = act(name, "; ".join(filter(None, [why, way.told])), built, unstick(scene.workload, pods))
     return replace(step, asks=way.asks)
 
@@ -300,6 +300,7 @@ class Past:
     found: Sequence[Revision]
     pods: Sequence[Pod]
     records: Records
+    shows: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,7 +333,7 @@ async def way_back(
     ]
     bad = records.standing(goal).word is Word.BAD
     behind = await one_way_since(scene, found, goal, release_after(records.lives, goal), one_way, past.pods)
-    sure = [doubts(goal, found, left, past.pods), behind]
+    sure = [doubts(goal, found, left, past.pods, past.shows), behind]
     weighed = [
         (ordered is Ordered.NO, repair[:1]),
         (ordered is Ordered.NO or bad, [doubt]),

@@ -6,7 +6,7 @@ becomes the newest, so that a second "undo" would bring the bad one back.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Collection, Container, Sequence
 from dataclasses import dataclass, replace
 
 from app.domain.json import JsonValue, Obj
@@ -156,11 +156,16 @@ def _best(kept: Sequence[Revision], records: Records | None, pods: PodsByTemplat
 
 
 def doubts(
-    goal: Revision, revisions: Sequence[Revision], left: Container[str], pods: Sequence[Pod] = ()
+    goal: Revision,
+    revisions: Sequence[Revision],
+    left: Container[str],
+    pods: Sequence[Pod] = (),
+    shows: Collection[str] = (),
 ) -> str:
     """What a person has to know of this goal itself: somebody went back from it once, or its image's name stands for another image by what the
-    `pods` run. As clauses, empty where nothing is known."""
-    return "; ".join(filter(None, (_left_before(goal, revisions, left), pushed_over(revisions, goal, pods))))
+    `pods` run, of which these containers show the fault. As clauses, empty where nothing is known."""
+    over = pushed_over(revisions, goal, pods, shows)
+    return "; ".join(filter(None, (_left_before(goal, revisions, left), over)))
 
 
 def _left_before(goal: Revision, revisions: Sequence[Revision], left: Container[str]) -> str:

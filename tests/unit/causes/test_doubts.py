@@ -20,6 +20,7 @@ from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.test_errors import NPE, told
+from tests.unit.causes.test_whose_fault import NOTHING, OTHERS, REFUSED
 from tests.unit.causes.world import SPACE, V2, World, at
 
 READY: Obj = {"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}, "periodSeconds": 5}}
@@ -287,3 +288,40 @@ async def test_where_pods_of_an_older_revision_are_broken_of_something_else_only
     assert "only pods of revision" not in cause.rollout_why
     assert "pods of revision 2 show it" in cause.rollout_why
     assert "pod old-0 of an older revision is broken as well" in steps["roll-back"].asks
+
+
+def beside(said: str, *, place: str = "containers", before: str = "", code: int = 1) -> World:
+    """The release of 6 min ago added `agent`, which crashes in its only pod and says this; `before`: who had it, an older template or its pods alone."""
+    world = World().rolling(deployed=6, old=3, new=1)
+    agent = {"name": "agent", "image": "registry.test/agent:1", "resources": {}}
+    world.only_new(lambda spec: spec.setdefault(place, []).append(dict(agent, image="registry.test/agent:2")))
+    for name, pod in world.pods.items():
+        if before == "pods" and name.startswith("old"):
+            pod["spec"].setdefault(place, []).append(agent)
+    if before == "template":
+        world.before["spec"].setdefault(place, []).append(agent)
+    runs = {"name": "app", "ready": True, "restartCount": 0, "state": {"running": {"startedAt": at(minutes=5)}}}  # fmt: skip
+    if place == "containers":
+        world.pods["new-0"]["status"]["containerStatuses"] = [runs]
+    return world.crash("new-0", container="agent", restarts=4, code=code).said("agent", said)
+
+
+MISSING = "FATAL missing AGENT_TOKEN"
+ADDED: dict[str, tuple[Callable[[], World], str]] = {
+    "its words name nothing": (lambda: beside(MISSING), ""),
+    "it is an init container": (lambda: beside(MISSING, place="initContainers"), ""),
+    "it is told to end": (lambda: beside("INFO agent done", code=143), ""),
+    "its words speak of others": (lambda: beside(REFUSED), OTHERS),
+    "the template before had it": (lambda: beside(MISSING, before="template"), NOTHING),
+    "its older pods had it put in": (lambda: beside(MISSING, before="pods"), NOTHING),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+async def test_a_container_that_the_release_added_is_itself_what_changed(name: str) -> None:
+    happens, asks = ADDED[name]
+    _, steps = await happens().look(PodRestarting())
+    step = steps["roll-back"]
+    assert step.applies, step.why
+    assert asks in step.asks
+    assert bool(step.asks) is bool(asks), step.asks

@@ -13,7 +13,7 @@ from remediations.causes import CauseCode, FirstCause
 from remediations.high_error_rate import HighErrorRate
 from remediations.high_latency import HighLatency
 from remediations.pod_restarting import PodRestarting
-from tests.unit.causes.cluster import NOW
+from tests.unit.causes.cluster import NOW, Requests
 from tests.unit.causes.test_errors import told
 from tests.unit.causes.world import World, at
 
@@ -107,3 +107,78 @@ async def test_the_node_whose_pods_alone_have_the_errors_is_named(name: str) -> 
             assert not step.applies
             recent = step.name != "roll-back" or "6 min" in name
             assert not recent or "node node-2" in step.advice, step
+
+
+# During a rollout new pods and new nodes are often the same ones: what the template changed and where its pods are explain the same.
+
+
+def released(
+    *, said: str = LOOKUP, news: int = 2, nodes: tuple[str, ...] = ("node-2",), writes: bool = True
+) -> World:
+    """Two pods of v1 on node-1 do well, and those of v2, deployed 6 min ago, are on these nodes: they write such errors from their start, or crash."""
+    world = World().rolling(deployed=6, old=2, new=0)
+    world.fired = 4
+    for n in range(news):
+        world.pod(f"new-{n}", revision=2, made=5.8)["spec"]["nodeName"] = nodes[n % len(nodes)]
+    if not writes:
+        return world.crash(*(f"new-{n}" for n in range(news)), restarts=4).said("app", said)
+    for name in world.pods:
+        word = f"ERROR {said}" if name.startswith("new") else "INFO served"
+        world.cluster.timed[name] = [(NOW - timedelta(seconds=ago), word) for ago in range(340, 0, -2)]
+    world.metrics = Requests(340)
+    return world
+
+
+def made(world: World, minutes: float, *names: str) -> World:
+    """These nodes joined so many minutes ago, and say nothing of themselves."""
+    for name in names or ("node-2",):
+        world.put("Node", name, namespace="", spec={}, status={"conditions": []})
+        world.cluster.objects[Kind.NODE, "", name]["metadata"]["creationTimestamp"] = at(minutes=minutes)
+    return world
+
+
+def set_host(world: World) -> World:
+    return world.only_new(lambda spec: spec["containers"][0].update(env=[{"name": "DB", "value": "db.new.test"}]))  # fmt: skip
+
+
+AWAY = "Error: getaddrinfo ENOTFOUND db.new.test"
+DENIED = "psycopg2.OperationalError: connection to server at 10.0.0.9, port 5432 failed: Connection refused"
+DISK: Obj = {"type": "DiskPressure", "status": "True"}
+ACTS, ASKS, REFUSES = "acts", "asks", "refuses"
+ROLLOUTS: dict[str, tuple[Callable[..., World], str, str]] = {
+    "two share a node": (lambda **k: node(released(**k)), ASKS, "node node-2"),
+    "a node made 8 min ago": (lambda **k: made(released(said="ConnectTimeout: api.test timed out", news=1, **k), 8), ASKS, "node node-2 (made 8 min ago)"),
+    "one pod, and no answer from DNS": (lambda **k: released(news=1, **k), ASKS, "node node-2"),
+    "two nodes made 8 min ago": (lambda **k: made(released(nodes=("node-2", "node-3"), **k), 8, "node-2", "node-3"), ASKS, "nodes node-2 (made 8 min ago) and node-3 (made 8 min ago)"),
+    "two nodes of long ago": (lambda **k: made(released(nodes=("node-2", "node-3"), **k), 9_000, "node-2", "node-3"), ACTS, ""),
+    "no network before": (lambda **k: node(released(**k), NO_NETWORK), REFUSES, "node node-2"),
+    "no network since it failed": (lambda **k: node(released(**k), NO_NETWORK, since=5), ASKS, "since 5 min"),
+    "a condition that does not fit": (lambda **k: node(released(**k), DISK), ASKS, "node node-2"),
+    "no room on its disk": (lambda **k: node(released(said="OSError: [Errno 28] No space left on device", **k), DISK), REFUSES, "node node-2"),
+    "a clock that is behind": (lambda **k: released(said="x509: certificate is not yet valid: current time 2021-01-01T00:00:00Z is before 2025-01-01T00:00:00Z", **k), ASKS, "node node-2"),
+    "the same node as the others": (lambda **k: released(nodes=("node-1",), **k), ACTS, ""),
+    "a fault of the program": (lambda **k: node(released(said=OWN, **k), NO_NETWORK), ACTS, ""),
+    "somebody who answered": (lambda **k: made(released(said=DENIED, **k), 8), ACTS, ""),
+    "a host that the release set": (lambda **k: set_host(made(released(said=AWAY, **k), 8)), ACTS, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ROLLOUTS)
+async def test_a_node_that_only_pods_of_the_release_are_on_explains_their_errors_as_well(name: str) -> None:
+    happens, does, words = ROLLOUTS[name]
+    diagnosis, steps = await happens().look(HighErrorRate())
+    step = steps["roll-back"]
+    assert (REFUSES if not step.applies else ASKS if step.asks else ACTS) == does, (step.why, step.asks)
+    assert words in diagnosis.summary
+    assert ("node-2" in f"{diagnosis.summary} {step.asks}") is bool(words)
+    assert does != ASKS or f"{words} " in step.asks or f"{words})" in step.asks
+
+
+@pytest.mark.parametrize("name", ROLLOUTS)
+async def test_so_it_does_for_pods_of_the_release_that_crash(name: str) -> None:
+    happens, does, words = ROLLOUTS[name]
+    diagnosis, steps = await happens(writes=False).look(PodRestarting())
+    step = steps["roll-back"]
+    assert step.applies is (does != REFUSES), step.why
+    assert words in diagnosis.summary.lower()
+    assert ("explain" in step.asks) is (does == ASKS), step.asks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 
@@ -12,7 +13,7 @@ from app.domain.target import Kind
 from app.kube.parse import RESTARTED_AT
 from remediations.high_error_rate import HighErrorRate
 from remediations.pod_restarting import PodRestarting
-from tests.unit.causes.cluster import Requests
+from tests.unit.causes.cluster import NOW, Requests
 from tests.unit.causes.sets import SetWorld
 from tests.unit.causes.test_errors import log
 from tests.unit.causes.world import V1, V2, World, at
@@ -156,6 +157,45 @@ async def test_going_back_by_a_name_that_stands_for_another_image_by_now_is_aske
     assert ("stable stood for sha256:aaaaaaaaaaaa in the pods of revision 1" in steps["roll-back"].asks) is (
         moved and not pinned
     )
+
+
+MOVED = {  # who moved beside `app`, which fails with what the release changed, and how it runs: is that a reason to ask?
+    "nobody": ("none", {}, False),
+    "a sidecar that runs well": ("agent", {}, False),
+    "a sidecar that is restarted": ("agent", {"restartCount": 2, "lastState": {"terminated": {"exitCode": 1}}}, True),
+    "a sidecar that is not ready": ("agent", {"ready": False}, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("errors", [True, False])
+@pytest.mark.parametrize("name", MOVED)
+async def test_a_tag_that_moved_beside_is_asked_about_where_its_container_ails(
+    name: str, *, errors: bool
+) -> None:
+    """Pods that go back get that image as well, and run well with it as those of now do."""
+    moved, state, asks = MOVED[name]
+    world = World().rolling(deployed=6, old=2, new=1)
+    world.fired = 4
+    beside = {"name": "agent", "image": "registry.test/agent:latest", "resources": {}}
+    world.both(lambda spec: spec["containers"].append(copy.deepcopy(beside)))
+    runs = {"name": "agent", "ready": True, "restartCount": 0, "state": {"running": {"startedAt": at(minutes=5)}}}  # fmt: skip
+    if errors:
+        world.pod("new-0", revision=2, made=5.8)
+    for pod in world.pods.values():
+        listed = pod["status"]["containerStatuses"]
+        listed[:] = [c for c in listed if c["name"] != "agent"] + [copy.deepcopy(runs)]
+    world.pods["new-0"]["status"]["containerStatuses"][-1] |= state
+    words = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
+    if errors:
+        for each in world.pods:
+            said = f"ERROR {words}" if each == "new-0" else "INFO served"
+            world.cluster.timed[f"{each}/app"] = [(NOW - timedelta(seconds=s), said) for s in range(340, 0, -2)]  # fmt: skip
+        world.metrics = Requests(340)
+    else:
+        world.crash("new-0", restarts=4).said("app", words)
+    _, steps = await _digests(world, moved, "new").look(HighErrorRate() if errors else PodRestarting())
+    assert steps["roll-back"].applies, steps["roll-back"].why
+    assert ("agent:latest stood for" in steps["roll-back"].asks) is asks
 
 
 def _joined(kind: Kind, said: str, *, node: float = 6, made: float = 5, others: float = 40) -> SetWorld:

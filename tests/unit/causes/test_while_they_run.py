@@ -105,6 +105,28 @@ def gated() -> World:
     return world
 
 
+GATE = "target-health.elbv2.k8s.aws/k8s-web"
+REGISTERS = ("Elb.RegistrationInProgress", "Target registration is in progress")
+MISMATCH = ("Target.ResponseCodeMismatch", "Health checks failed with these codes: [502]")
+
+
+def checked(told: tuple[str, str], *said: str, rolling: bool = True, added: bool = False) -> World:
+    """The gate's own condition tells what a load balancer found of one pod: of a release, or of one of long ago."""
+    world = World().rolling(deployed=16) if rolling else World()
+    world.fired = 1
+    gates = [{"conditionType": GATE}]
+    (world.only_new if added else world.both)(lambda spec: spec.update(readinessGates=gates))
+    world = unready(world, "new-0", since=15 if rolling else 3)
+    status = world.pods["new-0"]["status"]
+    status["phase"] = "Running"
+    status["containerStatuses"][0] |= {"ready": True, "state": {"running": {"startedAt": at(minutes=15)}}}
+    message = f'the status of pod readiness gate "{GATE}" is not "True", but False'
+    status["conditions"][0] |= {"reason": "ReadinessGatesNotReady", "message": message}
+    own = {"type": GATE, "status": "False", "reason": told[0], "message": told[1]}
+    status["conditions"] += [{**own, "lastTransitionTime": at(minutes=3)}] if any(told) else []
+    return world.said("app", *said, previous=False) if said else world
+
+
 def dark() -> World:
     world = World()
     world.pods["new-0"]["status"] = {
@@ -194,6 +216,13 @@ UNREADY = [
     Row("readiness fails after a Secret was changed", lambda: config(probed(READINESS, since=0.5), 1), C.READINESS_PROBE, "Pod new-0", words=("ConfigMap web-config changed",)),
     Row("runs and is not ready, nothing says why", lambda: unready(World(), "new-0"), C.NOT_READY, "Pod new-0"),
     Row("readiness gate", gated, C.READINESS_GATE, "Pod new-0", words=("target-health",)),
+    Row("a load balancer gets a wrong answer of a release", lambda: checked(MISMATCH), C.READINESS_PROBE, "Pod new-0", "roll-back", (": ".join(MISMATCH), "why app answers the load balancer so")),
+    Row("it gets none", lambda: checked(("Target.Timeout", "Request timed out")), C.READINESS_PROBE, "Pod new-0", "roll-back", ("Request timed out",)),
+    Row("the program says that others are away", lambda: checked(MISMATCH, "ERROR dial tcp 10.0.0.3:5432: connect: connection refused"), C.READINESS_PROBE, "Pod new-0", "roll-back", asks="speaks of something else"),
+    Row("it gets a wrong answer of a version of long ago", lambda: checked(MISMATCH, rolling=False), C.READINESS_PROBE, "Pod new-0", words=("ran well for", ": ".join(MISMATCH))),
+    Row("it does not know the pod yet", lambda: checked(REGISTERS), C.READINESS_GATE, "Pod new-0", words=(f"{GATE} says {': '.join(REGISTERS)}", "the revision before had the same readinessGates")),
+    Row("the release brought the gate", lambda: checked(REGISTERS, added=True), C.READINESS_GATE, "Pod new-0", "roll-back", ("changed readinessGates",)),
+    Row("nobody says why a gate is not passed", lambda: checked(("", "")), C.READINESS_GATE, "Pod new-0", words=(f'"{GATE}" is not "True", but False',)),
     Row("Pending without a word", dark, C.NOT_READY, "Pod new-0", words=("nothing says why",)),
     Row("evicted, and nothing came", evicted, C.EVICTED, "Node node-1", words=("low on resource: memory",)),
 ]  # fmt: skip
