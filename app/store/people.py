@@ -32,7 +32,7 @@ from app.store import work
 from app.store.audit import EPISODES_OF, episodes_of, episodes_of_all
 from app.store.columns import flag_column, maybe_text, maybe_time, text_column, time_column
 from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable
-from app.store.schema import IN_FORCE, OPEN, episodes, incidents, metadata, pauses
+from app.store.schema import IN_FORCE, OPEN, digest_incidents, episodes, incidents, metadata, pauses
 from app.store.tx import Tx
 
 # Pauses: the switches a person throws to keep the service from acting, each with reason, author and end.
@@ -348,6 +348,18 @@ def another_on(conn: Connection, target_key: str | None, incident_id: str) -> bo
     return (
         target_key is None or conn.execute(select(incidents.c.id).where(*mine).limit(1)).first() is not None
     )
+
+
+def perhaps_taken(conn: Connection, target_key: str, incident_id: str) -> bool:
+    """Whether anybody may be at this target by more than the incident's own standing word: another incident of it was there, a word was outgrown, or a
+    storm has told of it. Of most alerts nothing is, so that nothing else is looked for."""
+    if another_on(conn, target_key, incident_id):
+        return True
+    word = _WORD.where(incident_acknowledgements.c.outgrown_at.is_not(None))
+    if conn.execute(word, {"incident": incident_id}).first() is not None:
+        return True
+    told = select(digest_incidents.c.incident_id).where(digest_incidents.c.incident_id == incident_id)
+    return conn.execute(told.limit(1)).first() is not None
 
 
 def undecided_beside(conn: Connection, incident_id: str, since: datetime) -> list[str]:

@@ -58,9 +58,7 @@ class ErrorLine:
     def judged(self) -> tuple[Sign, Nature]:
         """Whom it accuses, and what it says about its cause: where it began, else the nearest around that which does."""
         own = f"{self.package}{self.type}: {self.text}" if self.named else self.text
-        sign, nature = judged((own, *self.chain))
-        own_fault = self.type == "panic" and (sign, nature) == (Sign.NONE, Nature.CODE)
-        return (Sign.OWN if own_fault else sign), nature
+        return judged((own, *self.chain))
 
     @property
     def follows(self) -> bool:

@@ -327,7 +327,7 @@ def facts_in(tx: Tx, services: Services, ground: Ground, seen: Outside, it: Inci
         ceiling=services.ceiling,
         silenced=seen.silenced,
         acknowledged=at_it,
-        acknowledged_beside=attended.at_its_target(conn, target.key, it, now, at_it),
+        acknowledged_beside=history.taken_beside(tx, key, it, at_it),
         acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,

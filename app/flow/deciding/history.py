@@ -20,7 +20,7 @@ from app.domain.target import Target
 from app.domain.units import counted, duration
 from app.domain.verification import Worth
 from app.flow.calling import severity
-from app.flow.calling.attended import at_it, taken_before
+from app.flow.calling.attended import at_it, at_its_target, taken_before
 from app.flow.ids import COUNTED_AGAINST_ENTRY, COUNTED_ENTRY
 from app.flow.notifying.record import announce, escalate, is_theirs
 from app.flow.running.journal import OWED
@@ -391,3 +391,9 @@ def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
         return "", None
     taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
     return ("", None) if taken is None else (taken.text, taken.until)
+
+
+def taken_beside(tx: Tx, key: str, incident: Incident, known: str) -> str:
+    """Who is at the target by anything else than the incident's own standing word; looked for only where anybody may be."""
+    at_all = people.perhaps_taken(tx.conn, key, incident.id)
+    return at_its_target(tx.conn, key, incident, tx.now, known) if at_all else ""

@@ -188,13 +188,12 @@ User-Agent: curl/8.1
 @pytest.mark.parametrize(
     ("line", "sign"),
     [
-        ("thread 'tokio-runtime-worker' panicked at src/main.rs:3:5:", Sign.OWN), ("http: panic serving 10.0.0.1:3344: no tenant", Sign.OWN),
+        ("http: panic serving 10.0.0.1:3344: runtime error: index out of range [3] with length 3", Sign.OWN),
+        ("thread 'tokio-runtime-worker' panicked at src/main.rs:3:5:", Sign.NONE), ("http: panic serving 10.0.0.1:3344: no tenant", Sign.NONE),
         ("panic: dial tcp 10.0.0.7:5432: connect: connection refused", Sign.OTHERS), ("ERROR no tenant", Sign.NONE),
     ],
 )  # fmt: skip
-def test_a_panic_is_the_program_s_own_fault_unless_its_words_name_somebody_else(
-    line: str, sign: Sign
-) -> None:
+def test_a_panic_accuses_whom_its_words_name_and_by_itself_nobody(line: str, sign: Sign) -> None:
     (error,) = errors_in([line])
     assert error.judged[0] is sign
 
