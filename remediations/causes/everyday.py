@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from app.domain.accusing import Sign
 from app.domain.cluster import Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Finding
@@ -81,7 +82,11 @@ async def judged(
         left_out = every - log.errors - sum(g.count for g in log.warned)
         log = replace(log, everyday=gone, set_aside=left_out, aside=_aside(scene, left_out, gone, old))
         if older and not old:
-            log = replace(log, aside=f"{_of(left_out, gone)}: {_without_it(gone)}")
+            aside = f"{_of(left_out, gone)}: {_without_it(gone)}"
+            if _fails_nothing(gone) and log.accuse is Sign.OWN:
+                left_out = 0
+                aside = f"{aside.removeprefix(_UNTOLD)}, and not counted"
+            log = replace(log, set_aside=left_out, aside=aside)
         if gone and all(g.mark in daily and _hung_up(g.said) for g in gone) and not old:
             example = short(gone[0].example, 100)
             log = replace(
@@ -113,9 +118,18 @@ def _without_it(gone: Sequence[ErrorGroup]) -> str:
     return "telemetry that could not be sent" if sent else "pods of an older revision have them as often"
 
 
+def _fails_nothing(gone: Sequence[ErrorGroup]) -> bool:
+    """Whether none of these accuses anybody whom a request needs: where older pods have them as often and a fault of the program is the newest's alone,
+    nothing is left to ask about them."""
+    return all(g.sign is not Sign.OTHERS or of_telemetry(g) for g in gone)
+
+
+_UNTOLD = "not taken for the cause, and nobody can tell: "
+
+
 def _of(lines: int, gone: Sequence[ErrorGroup]) -> str:
     like = f' like "{short(gone[0].example, 100)}"' if gone else ""
-    return f"not taken for the cause, and nobody can tell: {count(lines, 'line')}{like}"
+    return f"{_UNTOLD}{count(lines, 'line')}{like}"
 
 
 async def _behind(scene: Scene, named: Sequence[Neighbour], log: ErrorLog) -> list[Finding]:

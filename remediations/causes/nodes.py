@@ -55,7 +55,7 @@ _UNREACHED = re.compile(
 """No way to anybody, and no answer from DNS: whatever a program asks for, it does not bring that by itself."""
 _NETWORK = re.compile(
     r"name resolution|name or service not known|no such host|nodename nor servname|\bE(?:NOTFOUND|TIMEDOUT)\b|getaddrinfo|gaierror|unknown ?host|"
-    r"(?:could not|couldn.t|failed to|cannot) resolve|connect\w*\W{0,3}(?:attempt )?(?:has |operation )?tim(?:ed|e)[ -]?out|i/o timeout|max retries exceeded|"
+    r"(?:could not|couldn.t|failed to|cannot) resolve|connect\w{0,12}\W{0,3}(?:attempt )?(?:has |operation )?tim(?:ed|e)[ -]?out|i/o timeout|max retries exceeded|"
     r"tim(?:ed|e)[ -]?out (?:while )?connecting",
     re.IGNORECASE,
 )

@@ -108,8 +108,8 @@ ITSELF: Final = Gated(
 )
 """An address of the pod itself: what does not answer there is a part of it."""
 ANOTHER_SIDE: Final = Gated(
-    r"\blookup \S|\bproxy\w*\b.{0,60}(?:localhost|127\.)|\bhost(?:name)?[=: ]{1,2}[\"'](?!localhost|127\.|::1)\w"
-    r"|->(?!127\.|\[::1)[\d\[]|(?:dial \w{2,5}|connect\w*|upstream:|to|from|at|with) \W{0,2}(?:\w{2,20}://)?(?!localhost\b|127\.)[a-z0-9][\w.-]{1,120}:\d{2,5}\b",
+    r"\blookup \S|\bproxy\w{0,20}\b.{0,60}(?:localhost|127\.)|\bhost(?:name)?[=: ]{1,2}[\"'](?!localhost|127\.|::1)\w"
+    r"|->(?!127\.|\[::1)[\d\[]|(?:dial \w{2,5}|connect\w{0,12}|upstream:|to|from|at|with) \W{0,2}(?:\w{2,20}://)?(?!localhost\b|127\.)[a-z0-9][\w.-]{1,120}:\d{2,5}\b",
 )
 """Somebody else is named as well, or asked by way of the pod itself."""
 NOT_IN_TIME: Final = Gated(r"\btimed? ?-?out\b|\btimeout\b|\bdeadline\b|\bETIMEDOUT\b|\btoo late\b")

@@ -31,7 +31,7 @@ CHOSEN = {
     "redaction is linear": ("app/domain/redact.py", "re2"),
     "PromQL is read by Prometheus' grammar": ("app/policytools/lint_promql.py", "promql_parser"),
     "a leak is a line through its readings": (
-        "remediations/evidence/leaks.py",
+        "remediations/evidence/growth.py",
         "statistics.linear_regression",
     ),
     "quantities of manifests": ("app/kube/manifest.py", "kubernetes.utils"),
