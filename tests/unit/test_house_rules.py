@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -218,6 +219,14 @@ def test_no_project_file_names_this_machine() -> None:
     """Paths of a developer's machine have no place in the project."""
     others = [p for p in SOURCES + TESTS if p != Path(__file__)]
     assert [_named(p) for p in others if "/work/" in p.read_text(encoding="utf-8")] == []
+
+
+def test_no_link_is_committed() -> None:
+    """One that a developer has set to a folder of their own leads to nothing in any other checkout, or to itself."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("NOT TESTED: this is no checkout of git")
+    told = subprocess.run(["git", "ls-files", "-s"], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert [line for line in told.stdout.splitlines() if line.startswith("120000")] == []
 
 
 def test_docstrings_and_documents_name_modules_that_exist() -> None:
