@@ -6,6 +6,7 @@ read: of a text of many matches that is most of the time. Texts of ASCII, as mos
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -94,13 +95,13 @@ class Linear:
             pos, end = _within(text, pos, endpos)
             spans = self._run(anchor, text.encode(), pos, end) if pos <= end else None
             return Found(self, text, spans) if spans and spans[0] != _NONE else None
-        found = next(self._slow._match(anchor, text, pos, endpos), None)  # noqa: SLF001
+        found = next(self._slow._match(anchor, _readable(text), pos, endpos), None)  # noqa: SLF001
         return None if found is None else Found(self, text, found._spans)  # noqa: SLF001
 
     def finditer(self, text: str, pos: int = 0, endpos: int | None = None) -> Iterator[Found]:
         """All matches, none within another."""
         if not text.isascii():
-            for found in self._slow.finditer(text, pos, endpos):
+            for found in self._slow.finditer(_readable(text), pos, endpos):
                 yield Found(self, text, found._spans)  # noqa: SLF001
             return
         at, end = _within(text, pos, endpos)
@@ -111,6 +112,15 @@ class Linear:
                 return
             yield Found(self, text, spans)
             at = spans[0][1] if spans[0][1] > at else at + 1  # as the library goes on behind an empty match
+
+
+_ALONE: Final = re.compile("[\ud800-\udfff]")
+"""Halves of a character, as bytes that are none become: no encoding has them."""
+
+
+def _readable(text: str) -> str:
+    """The text with a sign of the same length for each of them, so that a match stands where it stood."""
+    return _ALONE.sub("\ufffd", text)
 
 
 def _within(text: str, pos: int, endpos: int | None) -> tuple[int, int]:
