@@ -55,13 +55,16 @@ def as_often(seen: Snapshot, log: ErrorLog, group: ErrorGroup) -> list[Pod]:
     return [p for p in older if not _far_fewer(seen, log, group, p)]
 
 
+def names_having(seen: Snapshot, log: ErrorLog, group: ErrorGroup) -> frozenset[str]:
+    """The pods that have it, but for older ones that have far fewer of it."""
+    often = as_often(seen, log, group)
+    return group.names - {p.name for p in seen.alive if not seen.newest(p) and p not in often}
+
+
 def only_newest_has_them(seen: Snapshot, log: ErrorLog) -> bool:
     """Pods of an older revision run beside, were read, and do not have the most frequent error, or far fewer of it. Where pods of the newest template from before its
     restart do not have it either, what the others read when they start tells them apart."""
-    current, has = seen.current, log.top.names if log.top else frozenset[str]()
-    has -= {
-        p.name for p in seen.alive if log.top and not seen.newest(p) and p not in as_often(seen, log, log.top)
-    }
+    current, has = seen.current, names_having(seen, log, log.top) if log.top else frozenset[str]()
     read = [p for p in seen.alive if p.ready and p.name in log.read]
     without = [p for p in read if p.name not in has]
     spared = any(seen.newest(p) and not (current and of_revision(p, current)) for p in without)

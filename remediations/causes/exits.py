@@ -14,6 +14,7 @@ from app.domain.accusing import Sign
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod, Terminated
+from app.kube.newpods.goal import all_containers
 from remediations.causes.demands import needs
 from remediations.causes.model import (
     RECENT,
@@ -288,7 +289,7 @@ def told_to_end(seen: Snapshot, cause: Cause, own: Suspects) -> str:
 def _added(seen: Snapshot, cause: Cause, own: Suspects) -> bool:
     """The release brought the cause's container, and nobody else had put it into older pods: it is itself what changed."""
     older = (seen.specs.get(p.name) or {} for p in seen.alive if not seen.newest(p))
-    listed = (c for s in older for c in (*(s.get("initContainers") or ()), *(s.get("containers") or ())))
+    listed = (c for s in older for c in all_containers(s))
     return own.adds(cause.container) and not any(c.get("name") == cause.container for c in listed)
 
 

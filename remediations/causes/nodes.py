@@ -20,7 +20,7 @@ from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from app.kube.parse import parse_time
 from app.kube.quoted import told_by
-from remediations.causes.compared import as_often
+from remediations.causes.compared import names_having
 from remediations.causes.model import (
     NEAR,
     STARTING,
@@ -33,7 +33,7 @@ from remediations.causes.model import (
 )
 from remediations.causes.suspects import named_by
 from remediations.evidence.error_words import PLACE
-from remediations.evidence.logs import ErrorGroup, ErrorLog
+from remediations.evidence.logs import ErrorLog
 from remediations.evidence.pods import ON_NODE
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import count, span
@@ -232,7 +232,7 @@ async def newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequen
     mainly = 2 * sum(g.count for g in groups) >= log.errors - log.unclear > 0
     if not groups or not mainly or last is None or log.accuse is Sign.OWN or named_by(last, log):
         return []
-    has = frozenset[str]().union(*(_having(seen, log, g) for g in groups))
+    has = frozenset[str]().union(*(names_having(seen, log, g) for g in groups))
     bad = [p for p in read if p.name in has]
     well = [p for p in read if p.ready and p.name not in has and p.node]
     if not bad or not all(map(seen.newest, bad)) or any(map(seen.newest, well)):
@@ -252,9 +252,3 @@ async def newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequen
     names = sorted({p.node for p in bad})
     advice = away(names[0]) if ill else f"see first what is wrong with {where}"
     return [Finding(ON_NODE, text, data={"node": names[0], "ill": ill, "advice": advice})]
-
-
-def _having(seen: Snapshot, log: ErrorLog, group: ErrorGroup) -> frozenset[str]:
-    """The pods that have it, but for older ones that have far fewer of it."""
-    often = as_often(seen, log, group)
-    return group.names - {p.name for p in seen.alive if not seen.newest(p) and p not in often}

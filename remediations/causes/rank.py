@@ -91,12 +91,12 @@ def selector_of(service: Obj) -> dict[str, str]:
 
 
 async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
-    name = service["metadata"]["name"]
-    text = selector_text({"matchLabels": selector_of(service)})
+    name, text = service["metadata"]["name"], selector_text({"matchLabels": selector_of(service)})
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
-    pods = [p for p in map(parse_pod, listed) if not p.over]
-    if ready := tuple(m for m in listed if (p := parse_pod(m)).ready and not p.over):
-        times = [c.since for m in ready if (c := parse_pod(m).condition("Ready")) is not None]
+    there = [(m, p) for m in listed if not (p := parse_pod(m)).over]
+    pods = [p for _, p in there]
+    if ready := tuple(m for m, p in there if p.ready):
+        times = [c.since for p in pods if p.ready and (c := p.condition("Ready")) is not None]
         began = min((t for t in times if t is not None), default=None) if all(times) else None
         return Neighbour(name, "", began, addresses=tuple(sorted(_addresses(service))), ready=ready)
     if await kept_away(scene, listed):

@@ -224,8 +224,8 @@ def release_finding(last: Deployment | None, group: Group | None, now: datetime)
     if not timedelta() <= after <= _SOON:
         return None
     what = f"revision {last.revision.number} ({last.change})"
-    told = f"imited answers of {group.title} began {span(after.total_seconds())} after {what} was deployed {span(last.age)} ago"
-    return Finding(RELEASE, f"L{told}", data={"text": f"l{told}"})
+    told = f"limited answers of {group.title} began {span(after.total_seconds())} after {what} was deployed {span(last.age)} ago"
+    return Finding(RELEASE, f"{told[:1].upper()}{told[1:]}", data={"text": told})
 
 
 def groups_in(finding: Finding | None) -> list[Group]:
