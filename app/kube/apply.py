@@ -41,7 +41,7 @@ from app.kube.look import (
 from app.kube.manifest import operations, same, value_at
 from app.kube.owners import who_changed, written_at
 from app.kube.parse import parse_ref
-from app.kube.readback import CONFLICT_PAUSE, Finding, not_applied, pod_gone, read_back, real_sleep, removed
+from app.kube.readback import Finding, between_attempts, not_applied, pod_gone, read_back, real_sleep, removed
 from app.kube.sizer import newer_sizer
 from app.kube.undo import undo
 
@@ -232,6 +232,7 @@ async def _patch(
     ref, seen = found
     looked_at = seen
     for attempt in range(_ATTEMPTS):
+        await between_attempts(attempt, sleep)
         manifest = seen or await cluster.get(ref.kind, ref.namespace, ref.name)
         seen = None  # it is as it was looked at only once
         looked_at = looked_at or manifest
@@ -244,9 +245,7 @@ async def _patch(
             wrote = await cluster.patch(ref.kind, ref.namespace, ref.name, patch)
             return replace(_applied(action, wrote, "applied"), generation=generation_of(wrote), left=wrote)
         except ObjectChanged:
-            await sleep(
-                CONFLICT_PAUSE * attempt
-            )  # then looked at again from the start: the marker, then every field
+            continue  # then looked at again from the start: the marker, then every field
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
             return await _found(cluster, action, action_id, (bound, error), sleep)

@@ -33,7 +33,7 @@ from app.kube.certificates import ISSUING, OF_CERTIFICATE, Certificate, parse_ce
 from app.kube.guarded import Guarded
 from app.kube.issuance import Standing, against, standing, waits_for
 from app.kube.manifest import Operation
-from app.kube.readback import CONFLICT_PAUSE, PAUSES
+from app.kube.readback import PAUSES, between_attempts
 
 REASON: Final = "ManuallyTriggered"
 """The reason that cert-manager's own command gives."""
@@ -166,6 +166,7 @@ class CertificateActuator(NothingToUndo):
 
     async def _asked(self, cluster: Cluster, means: Means, action: Action, action_id: str) -> Applied:
         for attempt in range(_ATTEMPTS):
+            await between_attempts(attempt, means.sleep)
             manifest = await _read(cluster, action)
             if done := _done(manifest, action, action_id):
                 return Applied(ActionResult.APPLIED, done)
@@ -175,7 +176,7 @@ class CertificateActuator(NothingToUndo):
                 await _ask(cluster, action, _issuing(manifest, action, action_id))
                 return Applied(ActionResult.APPLIED, f"{action.summary}: asked")
             except ObjectChanged:
-                await means.sleep(CONFLICT_PAUSE * attempt)
+                continue
             except OutcomeUnclear as lost:
                 return await _read_back(means, action, action_id, lost)
         text = f"Certificate {_name(action)} changed again before each of {_ATTEMPTS} attempts"

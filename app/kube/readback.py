@@ -23,8 +23,11 @@ PAUSES = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each look; together longer than the API server works on a write of ours (its time-out is 15 s)."""
 
 
-CONFLICT_PAUSE = 0.1
-"""Seconds, times the number of attempts so far: a controller writes the status of a rollout in bursts."""
+async def between_attempts(attempt: int, sleep: Sleep) -> None:
+    """Wait before this attempt (from 0), if it is not the first: a controller writes the status of a rollout in bursts, and slow servers
+    stretch them, so that each wait is twice the one before."""
+    if attempt:
+        await sleep(0.1 * 2.0**attempt)
 
 
 class Finding(StrEnum):

@@ -23,7 +23,7 @@ from app.domain.target import ObjectRef
 from app.kube.look import displaced, generation_of, marker_of, moved, new_owner, require_values, undo_id
 from app.kube.manifest import operations, pointer, same, value_at
 from app.kube.owners import who_changed
-from app.kube.readback import CONFLICT_PAUSE, Finding, not_applied, read_back, real_sleep
+from app.kube.readback import Finding, between_attempts, not_applied, read_back, real_sleep
 from app.kube.sizer import newer_sizer
 
 _ATTEMPTS = 5
@@ -94,6 +94,7 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
     ref = action.object
     looked_at: Obj | None = None
     for attempt in range(_ATTEMPTS):
+        await between_attempts(attempt, sleep)
         manifest = await cluster.get(ref.kind, ref.namespace, ref.name)
         if over := _over(manifest, action, marker):
             return over
@@ -107,7 +108,7 @@ async def _undo(cluster: Cluster, action: Action, marker: str, sleep: Sleep) -> 
                 raise TryLater(
                     error.message, where=error.where
                 ) from error  # the size that it has by now is to be known first
-            await sleep(CONFLICT_PAUSE * attempt)
+            continue
         except OutcomeUnclear as error:
             bound = replace(ref, resource_version=manifest["metadata"]["resourceVersion"])
             finding, _ = await read_back(cluster, bound, marker, sleep)

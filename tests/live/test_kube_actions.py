@@ -28,7 +28,7 @@ from app.kube.event import event_for
 from app.kube.owners import resolve
 from app.kube.rollout import rollout_status
 from tests.live.stack import ControlPlane, wait_until
-from tests.live.workload import Shop, action_of, carry_out, workload_of
+from tests.live.workload import Shop, action_of, carry_out, put_back, workload_of
 
 pytestmark = pytest.mark.live
 
@@ -45,9 +45,9 @@ async def test_scaling_is_written_once_marked_and_undone(cluster: KubeCluster, s
     assert (again.result, shop.get()["spec"]["replicas"]) == (ActionResult.APPLIED, 4)
     assert shop.get()["metadata"]["annotations"][MARKER] == "run_1/0.0"
     assert len([m for m in shop.plane.mutations(namespace=shop.namespace) if m.verb == "patch"]) == 1
-    undone = await apply.undo(cluster, action, "run_1/0.0")
+    undone = await put_back(cluster, action)
     assert (undone.result, shop.get()["spec"]["replicas"]) == (UndoResult.UNDONE, 2), undone.text
-    assert (await apply.undo(cluster, action, "run_1/0.0")).result is UndoResult.UNDONE
+    assert (await put_back(cluster, action)).result is UndoResult.UNDONE
 
 
 async def test_an_edit_in_between_is_named_with_its_author(cluster: KubeCluster, shop: Shop) -> None:
@@ -83,7 +83,7 @@ async def test_rolling_back_skips_restarts_and_can_be_undone(cluster: KubeCluste
     left = frozenset({str(action.params["left"])})
     second = actions.roll_back(after, await read.revisions(cluster, after), left)
     assert isinstance(second, actions.Impossible), second
-    undone = await apply.undo(cluster, action, "run_1/0.0")
+    undone = await put_back(cluster, action)
     assert undone.result is UndoResult.UNDONE, undone
     assert (await workload_of(cluster, shop)).containers[0].image == "registry.test/web:2"
 
@@ -96,7 +96,7 @@ async def test_undo_leaves_a_template_alone_that_somebody_changed(cluster: KubeC
     action = action_of(actions.roll_back(workload, await read.revisions(cluster, workload)))
     await carry_out(cluster, action)
     shop.image("registry.test/web:3")
-    undone = await apply.undo(cluster, action, "run_1/0.0")
+    undone = await put_back(cluster, action)
     assert undone.result is UndoResult.CONFLICT
     assert "kubectl-edit" in undone.text
     assert "registry.test/web:3" in undone.text
@@ -110,7 +110,7 @@ async def test_raising_memory_keeps_the_request_equal_and_is_undone(cluster: Kub
     assert (await carry_out(cluster, action)).result is ActionResult.APPLIED
     resources = shop.get()["spec"]["template"]["spec"]["containers"][0]["resources"]
     assert (resources["limits"]["memory"], resources["requests"]["memory"]) == ("1Gi", "1Gi")
-    assert (await apply.undo(cluster, action, "run_1/0.0")).result is UndoResult.UNDONE
+    assert (await put_back(cluster, action)).result is UndoResult.UNDONE
     assert (await workload_of(cluster, shop)).containers[0].memory_limit == 512 * 1024**2
 
 
@@ -129,7 +129,7 @@ async def test_an_autoscaled_workload_gets_a_higher_minimum(cluster: KubeCluster
     assert (await carry_out(cluster, action)).result is ActionResult.APPLIED
     hpa = await cluster.get(Kind.HPA, shop.namespace, "web-hpa")
     assert hpa["spec"]["minReplicas"] == 4
-    assert (await apply.undo(cluster, action, "run_1/0.0")).result is UndoResult.UNDONE
+    assert (await put_back(cluster, action)).result is UndoResult.UNDONE
 
 
 async def test_a_stateful_set_stuck_on_a_bad_pod_gets_going_again(cluster: KubeCluster, shop: Shop) -> None:

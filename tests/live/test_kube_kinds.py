@@ -14,7 +14,7 @@ from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
 from app.kube.rollout import rollout_status
 from tests.live.stack import wait_until
-from tests.live.workload import KINDS, Shop, action_of, carry_out, workload_of
+from tests.live.workload import KINDS, Shop, action_of, carry_out, put_back, workload_of
 
 pytestmark = pytest.mark.live
 
@@ -49,7 +49,7 @@ async def test_a_restart_replaces_every_pod_once(cluster: KubeCluster, shop: Sho
     after = shop.pods()
     assert len(after) == len(before)
     assert not set(before.values()) & set(after.values())
-    assert (await apply.undo(cluster, action, "run_1/0.0")).result is UndoResult.NOTHING
+    assert (await put_back(cluster, action)).result is UndoResult.NOTHING
     patches = [
         m for m in shop.plane.mutations(namespace=shop.namespace) if (m.verb, m.name) == ("patch", "web")
     ]
@@ -74,7 +74,7 @@ async def test_a_rollback_takes_the_older_template_and_can_be_undone(
     left = frozenset({str(action.params["left"])})
     second = actions.roll_back(after, await read.revisions(cluster, after), left)
     assert isinstance(second, actions.Impossible), second
-    undone = await apply.undo(cluster, action, "run_1/0.0")
+    undone = await put_back(cluster, action)
     assert undone.result is UndoResult.UNDONE, undone
     await _rolled(cluster, shop, kind, "registry.test/web:2")
 
@@ -86,7 +86,7 @@ async def test_a_stateful_set_is_scaled_and_scaled_back(cluster: KubeCluster, sh
     assert (await carry_out(cluster, action)).result is ActionResult.APPLIED
     shop.settle("statefulsets")
     assert sorted(shop.pods()) == ["web-0", "web-1", "web-2"]
-    undone = await apply.undo(cluster, action, "run_1/0.0")
+    undone = await put_back(cluster, action)
     assert undone.result is UndoResult.UNDONE, undone
     wait_until(lambda: shop.pods() == kept, what="the third pod to go, and no other")
 
@@ -107,7 +107,7 @@ async def test_a_memory_limit_of_a_stateful_set_is_raised_and_put_back(
     assert (await carry_out(cluster, action)).result is ActionResult.APPLIED
     await _rolled(cluster, shop, Kind.STATEFUL_SET, "registry.test/web:1")
     assert (await workload_of(cluster, shop, Kind.STATEFUL_SET)).containers[0].memory_limit == 1024**3
-    assert (await apply.undo(cluster, action, "run_1/0.0")).result is UndoResult.UNDONE
+    assert (await put_back(cluster, action)).result is UndoResult.UNDONE
     assert (await workload_of(cluster, shop, Kind.STATEFUL_SET)).containers[0].memory_limit == 512 * 1024**2
 
 
@@ -131,7 +131,7 @@ async def test_a_removed_pod_of_a_stateful_set_is_removed_once_though_its_name_c
     again = await apply.apply(cluster, action, "run_1/0.0", pod.ref)
     assert (again.result, shop.pods()) == (ActionResult.APPLIED, came)
     assert came["web-1"] == before["web-1"]
-    found = await apply.undo(cluster, action, "run_1/0.0")
+    found = await put_back(cluster, action)
     assert (found.result, "makes a new pod" in found.text) == (UndoResult.NOTHING, True)
 
 

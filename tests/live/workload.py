@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
+from app.domain.actuator import Undone
+from app.domain.errors import TryLater
 from app.domain.json import Obj
 from app.domain.plan import Action
 from app.domain.target import Kind, Target
@@ -13,6 +17,7 @@ from app.kube import actions, apply, read
 from app.kube.client import KubeCluster
 from tests.live.stack import ControlPlane, wait_until
 
+Done = TypeVar("Done")
 STRATEGIC = {"Content-Type": "application/strategic-merge-patch+json"}
 KINDS = {"deployments": Kind.DEPLOYMENT, "statefulsets": Kind.STATEFUL_SET, "daemonsets": Kind.DAEMON_SET}
 
@@ -114,8 +119,30 @@ def action_of(built: Action | actions.Impossible) -> Action:
 
 
 async def carry_out(cluster: KubeCluster, action: Action, action_id: str = "run_1/0.0") -> apply.Applied:
-    """Looked at, rehearsed, written: as the flow does it."""
-    found = await apply.check(cluster, action)
-    assert found.ref is not None, found.text
-    await apply.dry_run(cluster, action, action_id, found.ref)
-    return await apply.apply(cluster, action, action_id, found.ref)
+    """Looked at, rehearsed, written: as the flow does it, all of it anew when the object moved on in passing."""
+
+    async def once() -> apply.Applied:
+        found = await apply.check(cluster, action)
+        assert found.ref is not None, found.text
+        await apply.dry_run(cluster, action, action_id, found.ref)
+        done = await apply.apply(cluster, action, action_id, found.ref)
+        if done.passing:
+            raise TryLater(done.text)
+        return done
+
+    return await _until_still(once)
+
+
+async def put_back(cluster: KubeCluster, action: Action, action_id: str = "run_1/0.0") -> Undone:
+    """Undone as the flow does it: tried again for as long as nothing was written because the object kept changing."""
+    return await _until_still(lambda: apply.undo(cluster, action, action_id))
+
+
+async def _until_still(call: Callable[[], Awaitable[Done]]) -> Done:
+    """A rollout's controllers write its status for some seconds, longer on a busy machine."""
+    for _ in range(20):
+        try:
+            return await call()
+        except TryLater:
+            await asyncio.sleep(1)
+    return await call()

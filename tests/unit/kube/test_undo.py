@@ -293,6 +293,14 @@ async def test_an_object_that_never_holds_still_is_looked_at_again_later() -> No
     assert len(cluster.before) == 4
 
 
+async def test_a_rollout_whose_status_is_written_for_seconds_is_waited_for() -> None:
+    """Controllers on a busy server were seen to write it longer than a second."""
+    cluster, action = await _scaled()
+    cluster.before, naps = [lambda: cluster.edit(D, NAME, spec=False)] * 4, Naps()
+    assert (await apply.undo(cluster, action, ID, sleep=naps)).result is UndoResult.UNDONE
+    assert (sum(naps.taken) >= 3, naps.taken == sorted(naps.taken)) == (True, True)
+
+
 async def test_whose_the_object_became_between_two_attempts_of_an_undo_is_heard_of_first() -> None:
     """Owners and marks move no generation, so that the values alone are still ours."""
     cluster, action = await _scaled()
