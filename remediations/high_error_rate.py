@@ -20,22 +20,20 @@ from app.kube.actions import scale
 from remediations.causes import CauseCode, FirstCause, first_findings, investigate
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.investigate import errors_of, with_neighbours
-from remediations.causes.pods import on_one_node
+from remediations.causes.pods import where_alone
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, shown_by, stands_by_design
 from remediations.causes.silent import only_held, used_up_since
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
-from remediations.evidence.capacity import not_measured, other_signs
+from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity, not_measured, other_signs
+from remediations.evidence.directions import where_to_look
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
-    OF_OTHERS,
-    ON_NODE,
+    ALONE,
     Errors,
-    against_more,
     at_their_limit,
     load_counted,
-    no_capacity,
     pods_finding,
     troubles,
     unread_pods,
@@ -44,6 +42,7 @@ from remediations.evidence.rollouts import RollbackParams, read_revisions, rollb
 from remediations.evidence.usage import (
     Metric,
     about_neighbours,
+    changed_neighbours,
     count,
     dependency_findings,
     failed_dependencies,
@@ -82,6 +81,7 @@ from remediations.shared import (
 )
 
 ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
+_TO_CHECK = "check what the pods connect to, and name it in the rule's params (dependencies)"
 _SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
 
 
@@ -169,7 +169,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
     told = [*first_findings(found, log), *([origin] if origin else []), usage]
-    return [errors_finding(log), state, *told, *await on_one_node(scene, found.seen, log), *neighbours]
+    return [errors_finding(log), state, *told, *await where_alone(scene, found.seen, log), *neighbours]
 
 
 async def _rollout(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
@@ -199,8 +199,9 @@ def _summary(diagnosis: Diagnosis) -> str:
     parts = [
         *first,
         *named,
-        *known(diagnosis, ON_NODE, "rollout.recent"),
+        *known(diagnosis, *ALONE, "rollout.recent"),
         *_acquitted(diagnosis),
+        *changed_neighbours(diagnosis),
         *(f.text for f in failed_dependencies(diagnosis)),
     ]
     if healthy := healthy_dependencies(diagnosis):
@@ -324,7 +325,7 @@ def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
         return refuse(
             ROLL_BACK,
             f"the errors speak of a dependency, and {checked}: {errors.top}",
-            f"check what the pods connect to, and name it in the rule's params (dependencies); the most frequent error is {errors.top}",
+            f"{where_to_look(errors.said) or _TO_CHECK}; the most frequent error is {errors.top}",
         )
     return None
 

@@ -21,20 +21,18 @@ from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.outgrown import LEAKS, leak_of_release
-from remediations.causes.pods import on_one_node
+from remediations.causes.pods import where_alone
 from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
+from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (
-    OF_OTHERS,
-    ON_NODE,
+    ALONE,
     Errors,
-    against_more,
     at_their_limit,
     load_counted,
-    no_capacity,
     pods_finding,
     troubles,
     unread_pods,
@@ -170,7 +168,7 @@ async def _pods(scene: Scene, found: Investigation) -> list[Finding]:
         [errors_finding(log)] if log.errors or log.warned or log.everyday or not log.known else []
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *first_findings(found, log), *errors]
-    told += await on_one_node(scene, found.seen, log)
+    told += await where_alone(scene, found.seen, log)
     return [*told, *([slower] if slower else []), *neighbours]
 
 
@@ -178,7 +176,7 @@ def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
     diagnosis = Diagnosis("", tuple(findings))
     cause = FirstCause(diagnosis)
     parts = [_load(scene, diagnosis), *([cause.text] if cause.sure else filter(None, [cause.of_size]))]
-    parts += known(diagnosis, SLOWER, ON_NODE)
+    parts += known(diagnosis, SLOWER, *ALONE)
     parts += [f.text for f in (*failed_dependencies(diagnosis), *slow_queries(diagnosis))]
     if shown(diagnosis, "memory.leak", "leak"):
         parts += known(diagnosis, "memory.leak")

@@ -2,7 +2,7 @@
 
 `investigate` takes a bounded snapshot, the finders turn it into causes, `rank` orders them, `blame` says whether the last rollout
 can have brought the first one, `report` makes findings of all that. Called by the handlers. Only `investigate` and
-`rank.neighbours_in`, `rank.lacking`, `pods.on_one_node`, `everyday` and `others` do I/O; nothing here writes, and nothing decides what is done about a cause.
+`neighbours`, `pods.where_alone`, `everyday` and `others` do I/O; nothing here writes, and nothing decides what is done about a cause.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Terminated
+from app.kube.newpods.goal import all_containers
 from remediations.causes.exits import (
     ARCHITECTURE,
     BY_NODE,
@@ -39,6 +40,7 @@ from remediations.causes.model import (
 from remediations.causes.outgrown import short_node
 from remediations.causes.sizes import of_container
 from remediations.causes.stopped import starting
+from remediations.evidence.directions import where_to_look
 from remediations.evidence.usage import count, short, span
 
 _CANNOT_START = frozenset(
@@ -281,7 +283,16 @@ def _end(at: At, ended: Terminated) -> Cause:
         return at.cause(CauseCode.ENDS, text, f"let the command of {at.state.name} run on, or make it a Job")
     about = f' about "{said}"' if said else ""
     target = at.seen.workload.target
-    advice = f"read kubectl logs --previous of {target.name} in namespace {target.namespace} and fix the code or its input{about}"
+    there = {c.get("name") for c in all_containers(at.seen.spec)}
+    own = (
+        "fix the code or its input"
+        if at.state.name in there
+        else f"ask who puts {at.state.name} into the pods"
+    )
+    look = where_to_look(said) or own
+    advice = (
+        f"read kubectl logs --previous of {target.name} in namespace {target.namespace} and {look}{about}"
+    )
     return at.cause(CauseCode.CRASH, f"{at.name} crashes with {ending(ended)}{restarts}{words}", advice)
 
 

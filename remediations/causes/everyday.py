@@ -25,7 +25,7 @@ from app.domain.workload import Pod
 from remediations.causes.changes import STAMP
 from remediations.causes.compared import of_telemetry
 from remediations.causes.model import Neighbour
-from remediations.causes.rank import lacking
+from remediations.causes.neighbours import lacking
 from remediations.evidence.error_lines import errors_in, first_time, normalise, said_in
 from remediations.evidence.logs import ErrorGroup, ErrorLog
 from remediations.evidence.natures import may_tell, slow_query
@@ -95,6 +95,7 @@ async def judged(
                 aside=f'{count(left_out, "line")} like "{example}" not counted: {_EVERY_DAY}',
             )
     down = [_told(scene, n, log) for n in away]
+    down += [f for n in named if n.ready and n.changed and (f := _changed(n, log)) is not None]
     if any("healthy" in f.data for f in down):
         return log, down
     return log, [*down, *await _behind(scene, named, log)]
@@ -156,6 +157,19 @@ def _told(scene: Scene, away: Neighbour, log: ErrorLog) -> Finding:
     if enough(lines + warned, every):
         asks = f"whether {away.name} has to do with it is not known: {text} and {count(lines + warned, 'line')} of {every:,} name it"
     return Finding(f"neighbour.{away.name}", text, data={"name": away.name, "asks": asks})
+
+
+def _changed(near: Neighbour, log: ErrorLog) -> Finding | None:
+    """What was changed lately of a Service with ready pods that errors name: it may have brought them, and a release of ours as well."""
+    lines = sum(g.count for g in (*log.groups, *log.warned) if near.named_in(g.said))
+    every = log.errors + sum(g.count for g in log.warned)
+    if not lines:
+        return None
+    text, asks = f"{near.name}, which errors name: {near.changed}", ""
+    if enough(lines, every):
+        asks = f"whether {near.name} has to do with it is not known: {near.changed}, and {count(lines, 'line')} of {every:,} name it"
+    data: dict[str, JsonValue] = {"name": near.name, "asks": asks, "changed": near.changed}
+    return Finding(f"neighbour.{near.name}", text, data=data)
 
 
 # What was there before.

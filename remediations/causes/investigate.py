@@ -40,9 +40,10 @@ from remediations.causes.model import (
     log_of,
     not_ready_since,
 )
+from remediations.causes.neighbours import kept_away, neighbours_in, selector_of
 from remediations.causes.others import with_nodes, with_others
 from remediations.causes.pods import ends_soon, stuck
-from remediations.causes.rank import causes_of, kept_away, neighbours_in, selector_of
+from remediations.causes.rank import causes_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
 from remediations.evidence.error_lines import TOKENS

@@ -151,7 +151,7 @@ class Kept:
 class Neighbour:
     """A Service that is not the workload's own, and has no ready pod or does not exist: its name, its pods in words, since when the
     last of them has not been ready, None when that is not known, and its addresses in the cluster. One that has ready pods holds these
-    as `ready`, and since when one of them has been: that they are ready does not prove that they answer."""
+    as `ready`, and since when one of them has been: that they are ready does not prove that they answer; and what was `changed` of it lately."""
 
     name: str
     state: str
@@ -159,6 +159,7 @@ class Neighbour:
     exists: bool = True
     addresses: tuple[str, ...] = ()
     ready: tuple[Obj, ...] = ()
+    changed: str = ""
 
     def fits(self, began: datetime) -> bool | None:
         """Did it lose its pods near the time when the trouble began, or since? None where nobody knows; one that is away for longer did not

@@ -24,8 +24,8 @@ from app.kube.parse import parse_event
 from app.kube.read import in_turns, pdb_manifests
 from app.kube.scaled_objects import of_target
 from remediations.causes.model import Neighbour, Snapshot, maker_of
+from remediations.causes.neighbours import kept_away, neighbours_in
 from remediations.causes.outgrown import SYSTEM_OOM
-from remediations.causes.rank import kept_away, neighbours_in
 from remediations.causes.scheduling import ADDING, NOT_ADDING
 from remediations.evidence.last_words import LastWords, last_words
 

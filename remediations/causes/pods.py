@@ -34,6 +34,7 @@ from remediations.causes.model import (
 from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away, newest_apart, read_nodes
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
 from remediations.causes.rejected import rejections
+from remediations.causes.restarted import since_their_start
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.pods import ON_NODE
 from remediations.evidence.usage import count, span
@@ -82,7 +83,13 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
     )
 
 
-async def on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
+async def where_alone(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
+    """What tells the pods apart that have the most frequent error: `errors.since_start`, else `errors.node`; nothing where nothing does."""
+    began = since_their_start(seen, log)
+    return [began] if began is not None else await _on_one_node(scene, seen, log)
+
+
+async def _on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
     """The finding `errors.node`, where only pods of one node have the most frequent error and those of the same version on others do not: two, or one
     of a node that says that it lacks something; or where nodes explain what only the newest version has. Data: `ill`, and what a person does (`advice`)."""
     has = log.top.names if log.top is not None and 2 * log.top.count >= log.errors else frozenset[str]()

@@ -2,7 +2,7 @@
 what the others read when they start that tells them apart, and no release. And which configuration they read of which a key may be gone: that leaves
 no time and no name.
 
-Asked by `blame`. Pure."""
+Asked by `blame`, and of errors by `pods`. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from app.domain.accusing import Sign
+from app.domain.evidence import Finding
 from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.known_good import of_revision, short_digests, stood_for
 from app.kube.parse import parse_time
 from remediations.causes.changes import deployed_at
+from remediations.causes.compared import names_having
 from remediations.causes.demands import configured_by
 from remediations.causes.exits import runs_well
 from remediations.causes.model import Cause, Snapshot
+from remediations.evidence.logs import ErrorLog
+from remediations.evidence.pods import SINCE_START
 from remediations.evidence.usage import count, span
 
 _NAMED = 2
@@ -45,10 +50,40 @@ class FromBefore:
 
 def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
     """That pods of the present template run which were made before its restart, while all that show the cause were made by it; None otherwise."""
-    current, ailing = seen.current, _ailing(seen, cause)
+    return _from_before(seen, _ailing(seen, cause), seen.alive)
+
+
+def of_another_image(seen: Snapshot, cause: Cause) -> FromBefore | None:
+    """That the image of the container that shows the cause stood for something else in all pods of the present template that were made before and
+    run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one."""
+    return _of_another_image(seen, _ailing(seen, cause), seen.alive, cause.container)
+
+
+def since_their_start(seen: Snapshot, log: ErrorLog) -> Finding | None:
+    """The finding `errors.since_start`, where most errors are alone in pods that got another image by the same name than those of the same
+    template before them, or were made by a restart which the others were not. Data: `ill`, whether that explains them, and `advice`."""
+    group = log.top
+    if group is None or 2 * group.count < log.errors:
+        return None
+    has, read = names_having(seen, log, group), [p for p in seen.alive if p.name in log.read]
+    ailing, others = [p for p in read if p.name in has], [p for p in read if p.name not in has]
+    if not all(map(seen.newest, ailing)):
+        return None
+    found = (_of_another_image(seen, ailing, others, name) for name in sorted(group.containers))
+    pushed = next(filter(None, found), None)
+    told = pushed or _from_before(seen, ailing, others)
+    if told is None:
+        return None
+    text = f"Only {count(len(ailing), 'pod')} made later {'has' if len(ailing) == 1 else 'have'} the most frequent error: {told.told}"
+    ill = pushed is not None and group.sign is Sign.OWN
+    return Finding(SINCE_START, text, data={"ill": ill, "advice": told.look or "compare them"})
+
+
+def _from_before(seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod]) -> FromBefore | None:
+    current = seen.current
     if current is None or not ailing or not all(of_revision(p, current) for p in ailing):
         return None
-    own = [p for p in seen.alive if seen.newest(p) and not of_revision(p, current)]
+    own = [p for p in others if seen.newest(p) and not of_revision(p, current)]
     well = [p for p in own if runs_well(seen, p)]
     if not well or max(p.created_at for p in well) >= min(p.created_at for p in ailing):
         return None
@@ -58,13 +93,12 @@ def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
     return FromBefore(told, f"compare {names} with what the program needs at its start" if names else "")
 
 
-def of_another_image(seen: Snapshot, cause: Cause) -> FromBefore | None:
-    """That the image of the container that shows the cause stood for something else in all pods of the present template that were made before and
-    run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one."""
-    ailing = _ailing(seen, cause)
-    well = _well_before(seen, ailing)
-    image = next((c.image for c in seen.workload.containers if c.name == cause.container), "")
-    now, before = stood_for(ailing, well, cause.container)
+def _of_another_image(
+    seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod], container: str
+) -> FromBefore | None:
+    well = _well_before(seen, ailing, others)
+    image = next((c.image for c in seen.workload.containers if c.name == container), "")
+    now, before = stood_for(ailing, well, container)
     if not image or "@" in image or not now or not before or now & before:
         return None
     told = f"{image} stood for another image when they started ({short_digests(now)}; before {short_digests(before)})"
@@ -78,10 +112,10 @@ def _ailing(seen: Snapshot, cause: Cause) -> list[Pod]:
     return found if all(seen.newest(p) for p in found) else []
 
 
-def _well_before(seen: Snapshot, ailing: Sequence[Pod]) -> list[Pod]:
-    """Pods of the present template that run, and were made before all of these."""
+def _well_before(seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod]) -> list[Pod]:
+    """Pods of the present template among the others that run, and were made before all of these."""
     first = min((p.created_at for p in ailing), default=None)
-    own = [p for p in seen.alive if seen.newest(p) and p not in ailing and runs_well(seen, p)]
+    own = [p for p in others if seen.newest(p) and p not in ailing and runs_well(seen, p)]
     return [p for p in own if first is not None and p.created_at < first]
 
 

@@ -23,7 +23,7 @@ from app.domain.workload import ContainerState, Pod, Terminated, Workload
 from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import share_of
-from remediations.evidence.usage import about_neighbours, count, measured, percent, short
+from remediations.evidence.usage import changed_neighbours, count, measured, percent, short
 from remediations.evidence.used_up import FULL_GC, LATE, MEMORY_FULL, STALLED, USED_UP
 from remediations.shared import share_counted
 
@@ -34,7 +34,7 @@ _CANNOT_START = frozenset(
 # CreateContainerConfigError also stands for e.g. a user that may not be root, which no ConfigMap heals.
 _CONFIG_WORDS = re.compile(r"not found|couldn't find key|non-existent config key|^$", re.IGNORECASE)
 _SHOWN = 8
-ON_NODE = "errors.node"
+ON_NODE, SINCE_START = ALONE = ("errors.node", "errors.since_start")
 _SIGNALS = {137: "SIGKILL, not for memory", 139: "SIGSEGV", 143: "SIGTERM", 134: "SIGABRT"}
 
 
@@ -232,9 +232,15 @@ class Errors:
         self._natures: Mapping[str, int] = data.get("natures", {})
         self._unclear: int = data.get("unclear", 0)
         self.of_nobody = self._unclear > 0.9 * self.total  # they accuse nobody, not even the program
-        self.place = diagnosis.finding(ON_NODE)
-        """The node whose pods alone have them, if one is known."""
+        self._changed = changed_neighbours(diagnosis)
+        self.place = next(filter(None, map(diagnosis.finding, ALONE)), None)
+        """What tells the pods apart that alone have them, if it is known: their node, or what they started with."""
         self.ill = self.place is not None and self.place.data["ill"] is True
+
+    @property
+    def lately(self) -> str:
+        """What was changed lately of Services that the errors name, in brackets; empty for nothing."""
+        return f" ({'; '.join(self._changed)})" if self._changed else ""
 
     @property
     def top(self) -> str:
@@ -322,79 +328,3 @@ def load_counted(diagnosis: Diagnosis, cpu_high: float) -> tuple[Counted, ...]:
     """What more pods are for, where the pods are at their limit."""
     found = share_counted("CPU of the limit", measured(diagnosis, "usage.pods", "cpu_share"), cpu_high)
     return tuple(replace(one, of_load=True) for one in found)
-
-
-_NOT_CAPACITY: Mapping[Nature, tuple[str, str]] = {
-    Nature.CODE: (
-        "the errors come from the code, and more replicas of it fail alike",
-        "fix the code or its input",
-    ),
-    Nature.RATE_LIMIT: (
-        "a provider limits our requests, and more replicas would ask more often",
-        "back off, spread the load over more API keys, cache, or ask the provider for a higher limit",
-    ),
-    Nature.DEPENDENCY: (
-        "the errors speak of a dependency, and more replicas would load it more",
-        "check what the pods connect to, also its certificate and its connection limit",
-    ),
-    Nature.ANSWER: (
-        "what the pods call answers with an error or too late, and more replicas would call it more",
-        "look at what the error names",
-    ),
-    Nature.LOGIN: (
-        "somebody does not let the pods in, and more replicas are turned away alike",
-        "check the login, key or certificate that the error is about",
-    ),
-    Nature.PLACE: (
-        "the pods' node or volume lacks something, and more replicas do not bring it",
-        "look at the nodes and volumes of the pods",
-    ),
-}
-OF_OTHERS = frozenset(_NOT_CAPACITY) - {Nature.CODE}
-"""What speaks of something else than the program and its load."""
-
-
-def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) -> tuple[str, str] | None:
-    """Why more pods would not help, by what most errors are about, and what a person does; None when these natures say nothing of the
-    kind. `strained` pods may get late answers, not wrong ones, by their own doing, and what accuses nobody tells nothing against what was measured."""
-    place = errors.place
-    if place is not None and errors.ill:
-        return place.text, str(place.data["advice"])
-    look = f"{place.data['advice']} ({place.text}); " if place is not None else ""
-    for nature, (why, advice) in _NOT_CAPACITY.items():
-        late = nature is Nature.ANSWER and errors.only_late
-        own = strained and (late or (nature is Nature.CODE and errors.of_nobody))
-        if nature in natures and not own and errors.share(nature) >= 0.5:
-            return f"{why}: {errors.top}", f"{look}{advice}; the most frequent error is {errors.top}"
-    return None
-
-
-def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bool = False) -> list[str]:
-    """Why only a person may say that more pods help, although nothing rules it out. `own_release_judged`: whether the last rollout
-    brought it was asked before."""
-    errors = Errors(diagnosis)
-    unread = f"whether the errors speak of something else is not known: {errors.unknown}"
-    doubts = [unread] if errors.unknown else []
-    doubts += [errors.place.text] if errors.place is not None else []
-    natures = OF_OTHERS - ({Nature.ANSWER} if strained and errors.only_late else set())
-    lines = errors.count(*natures)
-    if errors.used_up:
-        doubts.append(
-            f"connections, a pool or a quota are used up, and more pods take more of them: {errors.used_up}"
-        )
-    elif enough(lines, errors.total):
-        doubts.append(
-            f"{count(lines, 'error line')} of {errors.total:,} speak of something else: {errors.of(natures)}"
-        )
-    elif warned := errors.warned(natures):
-        doubts.append(f"the logs speak of something else: {warned}")
-    if errors.stalled and not errors.used_up:
-        doubts.append(f"the database is what is slow, and more pods ask it for more: {errors.stalled}")
-    if errors.memory_full:
-        full = "the pods' own memory is full, which more pods do not change (more heap may, or what fills it)"
-        doubts.append(f"{full}: {errors.memory_full}")
-    changes = diagnosis.finding("changes.recent")
-    asked = ("lately",) if own_release_judged else ("lately", "released")
-    told = [changes.data.get(which) for which in asked] if changes is not None else []
-    doubts += about_neighbours(diagnosis)
-    return [*doubts, *(f"what changed {change} may have brought it" for change in told if change)]

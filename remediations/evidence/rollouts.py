@@ -39,6 +39,7 @@ from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
 from remediations.evidence.pods import pods_of
+from remediations.evidence.tags import from_to, tag
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
 
@@ -176,7 +177,7 @@ def what_changed(old: Revision | None, new: Revision) -> str:
         return f"same image {tags}, changed {_parts(old, new)}"
     if len(old.images) == len(new.images):
         pairs = zip(old.images, new.images, strict=True)
-        return ", ".join(few([f"{tag(a)} -> {tag(b)}" for a, b in pairs if a != b]))
+        return ", ".join(few([from_to(a, b) for a, b in pairs if a != b]))
     return f"{', '.join(few([*map(tag, old.images)]))} -> {tags}"
 
 
@@ -189,15 +190,6 @@ def _parts(old: Revision, new: Revision) -> str:
         for a, b in zip(before["containers"], after["containers"], strict=True):
             changed |= {k for k in {*a, *b} if a.get(k) != b.get(k)}
     return ", ".join(sorted(changed)) or "labels or annotations"
-
-
-def tag(image: str) -> str:
-    """What tells versions of an image apart: its tag, or the start of its digest; the name when it has neither."""
-    name, _, digest = image.partition("@")
-    last = name.rpartition("/")[2]
-    if ":" in last:
-        return last.partition(":")[2]
-    return digest[:19] if digest else last
 
 
 async def read_revisions(cluster: Cluster, workload: Workload) -> list[Revision] | str:

@@ -221,9 +221,14 @@ def failed_dependencies(diagnosis: Diagnosis) -> list[Finding]:
 
 
 def about_neighbours(diagnosis: Diagnosis) -> list[str]:
-    """What is not known of Services without a ready pod that errors name."""
+    """What is not known of Services that errors name: of those without a ready pod, and of those that somebody changed lately."""
     near = (f for f in diagnosis.findings if f.code.startswith("neighbour."))
     return [str(f.data["asks"]) for f in near if f.data["asks"]]
+
+
+def changed_neighbours(diagnosis: Diagnosis) -> list[str]:
+    """What was changed lately of Services that errors name, in words."""
+    return [f.text for f in diagnosis.findings if f.code.startswith("neighbour.") and f.data.get("changed")]
 
 
 def unknown_dependencies(diagnosis: Diagnosis) -> list[Finding]:

@@ -12,7 +12,8 @@ from app.domain.remediation import Scene
 from app.domain.workload import Revision
 from app.kube.lineage import template_written_at
 from app.sim import SimCluster, VirtualClock
-from remediations.evidence.rollouts import RollbackParams, last_deployment, rollout_finding, tag
+from remediations.evidence.rollouts import RollbackParams, last_deployment, rollout_finding
+from remediations.evidence.tags import from_to, tag
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services
 
@@ -228,3 +229,18 @@ def test_an_unreadable_history_is_unknown_with_the_reason() -> None:
 )
 def test_an_image_is_told_by_its_tag(image: str, text: str) -> None:
     assert tag(image) == text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "text"),
+    [
+        ("web:v1", "web:v2", "v1 -> v2"),
+        ("web:v1@sha256:aaaaaaaaaaaa11", "web:v2@sha256:bbbbbbbbbbbb22", "v1 -> v2"),
+        ("web:main@sha256:aaaaaaaaaaaa11", "web:main@sha256:bbbbbbbbbbbb22", "sha256:aaaaaaaaaaaa -> sha256:bbbbbbbbbbbb"),
+        ("web:main", "mirror.test/web:main", "web:main -> mirror.test/web:main"),
+        ("web:main", "web:main@sha256:bbbb", "web:main -> web:main@sha256:bbbb"),
+    ],
+    ids=["tags", "tags that tell it", "one tag, two digests", "another repository", "a digest added"],
+)  # fmt: skip
+def test_two_images_are_told_by_what_differs(old: str, new: str, text: str) -> None:
+    assert from_to(old, new) == text
