@@ -94,9 +94,7 @@ def with_neighbours(
     return [f for f in pods if f not in near], [*own, *said.values()]
 
 
-# The snapshot: one bounded look at a workload and at what its pods use.
-#
-# Called by `investigate`. A source that cannot be read is named in `unread` with the reason, and what depends on it
+# The snapshot: one bounded look at a workload and at what its pods use. Called by `investigate`. A source that cannot be read is named in `unread` with the reason, and what depends on it
 # stays unknown. What healthy pods need is not read, and no source is read without a bound in number or time.
 
 LIMIT = 12.0
