@@ -348,4 +348,6 @@ def revision_finding(seen: Snapshot, causes: Sequence[Cause]) -> Finding | None:
         f"{count(new_broken, 'pod')} of revision {current.number} broken and {new_ready} ready; "
         f"of older revisions {old_broken} broken and {old_ready} ready"
     )
+    if both := sum(p.ready for p in broken):
+        text += f" ({both} of the broken {'is' if both == 1 else 'are'} ready for now)"
     return Finding("pods.revision", text, data=data)

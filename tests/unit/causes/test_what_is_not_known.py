@@ -368,3 +368,16 @@ async def test_of_errors_it_is_told_as_well() -> None:
 async def test_an_annotation_of_this_moment_is_no_change_that_the_controller_missed() -> None:
     found = await investigate(await unobserved(annotated=True).scene())
     assert "has not looked at" not in str(findings_of(found))
+
+
+async def test_a_broken_pod_that_is_ready_for_now_is_counted_as_one() -> None:
+    """It ended a moment ago and is up again: three pods in all, and not four."""
+    world = World().crash(restarts=4).said("app", "KeyError: 'QUEUE'")
+    status = world.pods["new-2"]["status"]
+    status["containerStatuses"][0].update(ready=True, state={"running": {"startedAt": at(seconds=20)}})
+    status["conditions"][0]["status"] = "True"
+    diagnosis, _ = await world.look(PodRestarting())
+    told = diagnosis.finding("pods.revision")
+    assert told is not None
+    assert "3 pods of revision 2 broken and 1 ready" in told.text
+    assert told.text.endswith("(1 of the broken is ready for now)")
