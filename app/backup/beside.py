@@ -12,6 +12,7 @@ from typing import Any
 
 from psycopg import sql
 
+from app.backup.comparing import differences
 from app.backup.contents import Rights
 from app.backup.failure import BackupFailed
 from app.backup.giving import alike, grant, limit, set_of
@@ -20,7 +21,6 @@ from app.backup.source import (
     LOCALE,
     Connection,
     connection_of,
-    count_rows,
     create,
     drop,
     locale_of,
@@ -238,11 +238,9 @@ def validate(options: Mapping[str, str], order: RestoreOrder, rows: Mapping[str,
     with connection_of(options, autocommit=False) as connection:
         with worded():
             connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        found = count_rows(connection)
-        if found != rows:
-            wrong = sorted(name for name in {*found, *rows} if found.get(name) != rows.get(name))
+        if wrong := differences(connection, rows):
             first = wrong[0]
-            text = f"{len(wrong)} tables differ from the manifest: {first} has {found.get(first)} rows, not {rows.get(first)}"
+            text = f"{len(wrong)} tables differ from the manifest: {first.table} has {first.found} rows, not {first.wanted}"
             raise BackupFailed(text, code="differs")
         for number, query in enumerate(order.checks, 1):
             _check(connection, number, query, order.seconds)

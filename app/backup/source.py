@@ -197,12 +197,6 @@ def scratch(options: Mapping[str, str], name: str, now: datetime) -> Iterator[di
         drop(connection, fresh, options)
 
 
-def rows_of(options: Mapping[str, str]) -> dict[str, int]:
-    """Rows of each table of a database, now. Raises BackupFailed."""
-    with connection_of(options, autocommit=True) as connection:
-        return count_rows(connection)
-
-
 def locale_of(connection: Connection, name: str) -> tuple[Any, ...] | None:
     """What `LOCALE` names, and the rules of ICU, of a database; None when there is none of that name."""
     with worded():

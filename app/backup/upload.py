@@ -16,6 +16,7 @@ from typing import Any
 
 from app.backup.beside import owners_rights
 from app.backup.bucket import Bucket, Counted, written
+from app.backup.comparing import differences
 from app.backup.contents import cannot
 from app.backup.counting import counting
 from app.backup.failure import BackupFailed
@@ -26,7 +27,7 @@ from app.backup.packing import packed, unpacked
 from app.backup.pipes import Pipes
 from app.backup.progress import Say, size_words, told
 from app.backup.pruning import prune
-from app.backup.source import Source, connected, rows_of, scratch
+from app.backup.source import Source, connected, connection_of, scratch
 from app.backup.waiting import lock_waits_told
 from app.database.login import Options, with_authority
 from app.domain.database import APPLICATION
@@ -181,13 +182,11 @@ def _try_restore(stored: _Stored, complete: Options, logins: Logins, manifest: d
     with scratch(complete, parts.order.name, parts.clock.now()) as fresh:
         logins.write({"backup": complete, "scratch": fresh})
         stored.pipes.restore(unpacked(stored.blocks()))
-        found = rows_of(fresh)
-    wanted = manifest["rows"]
-    if found != wanted:
-        wrong = sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
-        raise BackupFailed(
-            f"the restored copy differs in {len(wrong)} tables, {wrong[0]} for one", code="differs"
-        )
+        with connection_of(fresh, autocommit=True) as connection:
+            wrong = differences(connection, manifest["rows"])
+    if wrong:
+        text = f"the restored copy differs in {len(wrong)} tables, {wrong[0].table} for one"
+        raise BackupFailed(text, code="differs")
     manifest["restored"] = True
 
 

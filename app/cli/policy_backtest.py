@@ -54,9 +54,10 @@ FailOn = Annotated[
 
 def backtest(
     alerts: Alerts,
-    policy: Annotated[Path, typer.Option("--policy", metavar="DIR", help="The policy to try.")] = Path(
-        "policies"
-    ),
+    policy: Annotated[
+        Path,
+        typer.Option("--policy", metavar="DIR", envvar="REMEDIATOR_POLICY_DIR", help="The policy to try."),
+    ] = Path("policies"),
     against: Annotated[
         Path | None, typer.Option("--against", metavar="DIR", help="The policy to compare it with.")
     ] = None,
@@ -81,6 +82,9 @@ def backtest(
         for record in merge(*(_records(f, reading, read) for f in alerts), key=lambda r: r.at):
             if start <= record.at < end:
                 test.hear(record)
+    if reading.lines and reading.unreadable == reading.lines:
+        none = f"none of {reading.lines} lines can be read: {reading.faults[0]}"
+        raise BadInput(none, code="bad_alerts", where=str(alerts[0]))
     hit = limits_hit(test, fail_on or [])
     if as_json:
         give(report_json(test, reading, hit))

@@ -39,11 +39,12 @@ from app.kube.paths import ACCESS_REVIEWS, POD_METRICS, RESOURCES, Resource
 from app.kube.wire import (
     WRITE_SECONDS,
     Call,
-    applying,
+    How,
     delete_options,
     deleting,
     patching,
     place,
+    putting,
     seconds_of,
     status_object,
     write_query,
@@ -188,12 +189,9 @@ class KubeCluster:
         """See the port. The answer's own status is looked at: a failure can come with HTTP 201."""
         resource = RESOURCES[Kind.POD]
         request = Request("create", "pods/eviction", place(resource, namespace, name), not dry_run)
-        body = {
-            "apiVersion": "policy/v1",
-            "kind": "Eviction",
-            "metadata": {"name": name, "namespace": namespace},
-            "deleteOptions": delete_options(uid, dry_run=dry_run),
-        }
+        meta = {"name": name, "namespace": namespace}
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": meta}
+        body |= {"deleteOptions": delete_options(uid, dry_run=dry_run)}
         path = resource.path(namespace, name, "eviction")
         answer = await self._json(Call("POST", path, request, write_query(dry_run=dry_run), body))
         if answer.get("status") == "Failure":
@@ -302,16 +300,16 @@ class KubeCluster:
     async def read(
         self, resource: Resource, namespace: str, name: str, query: Sequence[tuple[str, str]]
     ) -> Obj:
-        """See `app.kube.everything.Raw`."""
-        verb = "get" if name else "list"
-        request = Request(verb, resource.full_name, place(resource, namespace, name), mutates=False)
+        """See `Raw`."""
+        at = place(resource, namespace, name)
+        request = Request("get" if name else "list", resource.full_name, at, mutates=False)
         return await self._json(Call("GET", resource.path(namespace, name), request, list(query)))
 
     async def put_as(
-        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+        self, at: tuple[Resource, str], body: Obj, how: How = How.APPLIED, *, manager: str, dry_run: bool
     ) -> Obj:
-        """See `app.kube.everything.Raw`."""
-        return await self._json(applying(resource, namespace, body, manager, dry_run=dry_run))
+        """See `Raw`."""
+        return await self._json(putting(at, body, how, manager, dry_run=dry_run))
 
     async def _json(self, call: Call) -> Obj:
         data = await self._bytes(call)

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.json import Obj
 from app.kube.paths import Resource
+from app.kube.wire import How
 
 PAGE: Final = 25
 """Objects of one page: with it the memory is bounded, whatever a namespace holds. An object has 1.5 MiB at most."""
@@ -32,9 +33,10 @@ class Raw(Protocol):
         ...
 
     async def put_as(
-        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+        self, at: tuple[Resource, str], body: Obj, how: How = How.APPLIED, *, manager: str, dry_run: bool
     ) -> Obj:
-        """Server-side apply, by force."""
+        """One object into a namespace. Raises ObjectInvalid with the code `not_appliable` for what server-side apply cannot express, such as a
+        variable that stands twice, and what the API server takes all the same."""
         ...
 
 

@@ -156,10 +156,20 @@ def _invalid(request: Request, answer: Answer) -> RemediatorError:
 _BEFORE_STORING = ("failed calling webhook", "no endpoints available for service")
 
 
+_UNAPPLIABLE = re.compile(
+    r"^failed to (?:create|convert) .{0,400}\btyped\b|: duplicate entries for key \[", re.DOTALL
+)
+"""Server-side apply cannot tell the entries of a list apart, in what was sent or in what is there. It is told before anything is stored."""
+
+
 def _server_fault(request: Request, answer: Answer) -> RemediatorError:
+    if answer.status == 500 and request.verb == "patch" and _UNAPPLIABLE.search(answer.message):
+        return ObjectInvalid(_shown(answer), code="not_appliable", where=request.text)
     text = f"HTTP {answer.status}: {_shown(answer)}".rstrip(": ")
-    before = any(sign in answer.message for sign in _BEFORE_STORING)
-    if request.mutates and not before:
+    if any(sign in answer.message for sign in _BEFORE_STORING):  # the API server itself is there
+        code = "webhook_unavailable"
+        return ClusterUnavailable(text, code=code, where=request.text, retry_after=answer.seconds)
+    if request.mutates:
         return OutcomeUnclear(text, where=request.text)
     return ClusterUnavailable(text, where=request.text, retry_after=answer.seconds)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final
 
 from app.domain.cluster import FIELD_MANAGER
@@ -46,14 +47,25 @@ def patching(kind: Kind, at: tuple[str, str, str], patch: Sequence[dict[str, Any
     return Call("PATCH", resource.path(namespace, name, subresource), request, query, list(patch), JSON_PATCH)
 
 
-def applying(resource: Resource, namespace: str, body: Obj, manager: str, *, dry_run: bool) -> Call:
-    """Server-side apply by force: the fields of the body become what it says, whoever held them."""
-    name = body["metadata"]["name"]
-    request = Request("patch", resource.full_name, place(resource, namespace, name), not dry_run)
-    query = [("fieldManager", manager), ("force", "true"), ("timeout", f"{WRITE_SECONDS:.0f}s")]
+class How(StrEnum):
+    """How a whole object is put: by server-side apply by force, whose fields become what it says, whoever held them; made anew; or merged into
+    the one that is there, with its lists as they are."""
+
+    APPLIED = "application/apply-patch+yaml"
+    MADE = "application/json"
+    MERGED = "application/merge-patch+json"
+
+
+def putting(at: tuple[Resource, str], body: Obj, how: How, manager: str, *, dry_run: bool) -> Call:
+    """One object into the namespace `at[1]`."""
+    (resource, namespace), name = at, body["metadata"]["name"]
+    verb, method = ("create", "POST") if how is How.MADE else ("patch", "PATCH")
+    request = Request(verb, resource.full_name, place(resource, namespace, name), not dry_run)
+    query = [("fieldManager", manager), ("timeout", f"{WRITE_SECONDS:.0f}s")]
+    query += [("force", "true")] if how is How.APPLIED else []
     query += [("dryRun", "All")] if dry_run else []
-    path = resource.path(namespace, name)
-    return Call("PATCH", path, request, query, body, "application/apply-patch+yaml")
+    path = resource.path(namespace, "" if how is How.MADE else name)
+    return Call(method, path, request, query, body, how.value)
 
 
 def deleting(kind: Kind, at: Place, uid: str, *, dry_run: bool) -> Call:

@@ -184,16 +184,16 @@ def as_yaml(
 ) -> str:
     """The manifests as text in which each rule says who needs it."""
     parts = [
-        f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {to.name}, namespace: {to.namespace}}}\n"
+        f"apiVersion: v1\nkind: ServiceAccount\nmetadata: {{name: {_word(to.name)}, namespace: {_word(to.namespace)}}}\n"
     ]
     for namespace in namespaces:
-        meta = f"{{name: {to.role}, namespace: {namespace}}}"
+        meta = f"{{name: {_word(to.role)}, namespace: {_word(namespace)}}}"
         role = f"apiVersion: {_RBAC}/v1\nkind: Role\nmetadata: {meta}\nrules:\n"
         parts.append(role + "".join(f"  - {line}\n" for line in _lines(grants(policy, catalogue, namespace))))
         parts.append(
             f"apiVersion: {_RBAC}/v1\nkind: RoleBinding\nmetadata: {meta}\n"
-            f"roleRef: {{apiGroup: {_RBAC}, kind: Role, name: {to.role}}}\n"
-            f"subjects: [{{kind: ServiceAccount, name: {to.name}, namespace: {to.namespace}}}]\n"
+            f"roleRef: {{apiGroup: {_RBAC}, kind: Role, name: {_word(to.role)}}}\n"
+            f"subjects: [{{kind: ServiceAccount, name: {_word(to.name)}, namespace: {_word(to.namespace)}}}]\n"
         )
     return "---\n".join(parts)
 
@@ -202,7 +202,7 @@ def as_values(policy: Policy, catalogue: Mapping[str, AnyRemediation], namespace
     """Values for the chart when it does not hold the policy itself, and so cannot tell what it needs."""
     text = "rbac:\n  roles:\n"
     for namespace in namespaces:
-        text += f"    {namespace}:\n"
+        text += f"    {_word(namespace)}:\n"
         for grant in grants(policy, catalogue, namespace):
             text += f"      - {_flow(grant)[:-1]}, neededBy: [{', '.join(map(_word, grant.needed_by))}]}}\n"
     return text
@@ -221,8 +221,11 @@ def _flow(grant: Grant) -> str:
 
 
 def _word(text: str) -> str:
-    """Quoted where YAML would read something else than this text."""
-    return text if yaml.safe_load(f"[{text}]") == [text] else json.dumps(text)
+    """Quoted where YAML would read something else than this text: also the readers of kubectl and helm, to which y and n are truth values, and
+    more is a number."""
+    told = text.lower() in ("y", "n") or text[:1].isdigit()
+    plain = not told and yaml.safe_load(f"[{text}]") == [text]
+    return text if plain else json.dumps(text)
 
 
 def rights_table(catalogue: Mapping[str, AnyRemediation]) -> dict[str, Any]:

@@ -96,6 +96,7 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
     lacks = [name for name in (keys.lines, *keys.names) if name and text_of(manifest, name) is None]
     if not order:
         told = f"; Secret {keys.secret} has no text under {', '.join(lacks[:_SHOWN])}" if lacks else ""
+        told += f"; {untaken}" if (untaken := _untaken(manifest, keys)) else ""
         return f"the list has no other key ({count(len(listed), 'key')}{told})", None
     since = rest.now - timedelta(seconds=rest.seconds)
     for at in order:
@@ -109,10 +110,22 @@ def _next(manifest: Obj, keys: KeyList, rest: Rest) -> tuple[str, int | None]:
     )
 
 
+def _untaken(manifest: Obj, keys: KeyList) -> str:
+    number = keys.untaken(manifest)
+    form = "one key alone on each line" if keys.lines else "one key alone under each name"
+    return (
+        f"{count(number, 'part')} of the list not taken: it has to hold {form}, without blanks, commas, quotes and brackets"
+        if number
+        else ""
+    )
+
+
 def _unsure(manifest: Obj, keys: KeyList, pods: Sequence[Pod]) -> Iterator[str]:
     """What speaks against relying on it, and only a person knows."""
     if lacks := [name for name in keys.names if text_of(manifest, name) is None]:
         yield f"Secret {keys.secret} has no text under {', '.join(lacks[:_SHOWN])}, which the rule names"
+    if untaken := _untaken(manifest, keys):
+        yield untaken
     if tool := written_from(manifest):
         yield f"the next {tool} sets the former key back, unless it is changed there too"
     written = [at for _, at in who_changed(manifest, keys.path) if at is not None]

@@ -155,3 +155,64 @@ def test_what_was_lost_or_changed_comes_back_from_an_encrypted_backup(
     assert _read(control_plane, namespace, Kind.DEPLOYMENT, "web")["spec"] == before
     code, found, _ = _run(control_plane, monkeypatch, "diff", file, *where)
     assert {o["word"] for o in found["objects"]} == {"same"}, found
+
+
+_PODS: Obj = {"replicas": 1, "selector": {"matchLabels": {"app": "twice"}}}
+_TWICE: dict[str, Obj] = {
+    "variable": {"env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}]},
+    "port": {"ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 8080}]},
+    "variable-and-port": {
+        "env": [{"name": "A", "value": "1"}, {"name": "A", "value": "2"}],
+        "ports": [{"name": "http", "containerPort": 8080}, {"name": "metrics", "containerPort": 8080}],
+    },
+}
+"""What the API server takes and server-side apply cannot express."""
+
+
+def _deployment(name: str, container: Obj) -> Obj:
+    pod = {"containers": [{"name": "main", "image": "registry.test/web:1", **container}]}
+    template = {"metadata": {"labels": {"app": "twice"}}, "spec": pod}
+    return {"metadata": {"name": name}, "spec": {**_PODS, "template": template}}
+
+
+def test_what_apply_cannot_express_comes_back_and_so_does_an_address_that_somebody_wrote(
+    control_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    namespace = control_plane.create_namespace("twice")
+    core = f"/api/v1/namespaces/{namespace}"
+    deployments = RESOURCES[Kind.DEPLOYMENT].path(namespace)
+    outside = {"subsets": [{"addresses": [{"ip": "10.1.2.3"}], "ports": [{"port": 5432}]}]}
+    client = control_plane.client()
+    for name, container in _TWICE.items():
+        client.post(deployments, json=_deployment(name, container)).raise_for_status()
+    client.post(
+        f"{core}/services", json={"metadata": {"name": "outside"}, "spec": {"ports": [{"port": 5432}]}}
+    ).raise_for_status()
+    client.post(f"{core}/endpoints", json={"metadata": {"name": "outside"}, **outside}).raise_for_status()
+    identity, recipient = fresh()
+    key = tmp_path / "identity.txt"
+    key.write_text(f"{identity}\n")
+    key.chmod(0o600)
+    file, manifest = _saved(control_plane, namespace, tmp_path / "store", recipient)
+    assert manifest["objects"]["endpoints"] == 1
+    where = ("--identity", str(key))
+    code, found, _ = _run(control_plane, monkeypatch, "diff", file, *where)
+    assert (code, {o["word"] for o in found["objects"]}) == (0, {"same"}), found
+    before = {name: _read(control_plane, namespace, Kind.DEPLOYMENT, name)["spec"] for name in _TWICE}
+    client.patch(
+        f"{deployments}/port",
+        json=[{"op": "replace", "path": "/spec/replicas", "value": 7}],
+        headers={"Content-Type": "application/json-patch+json"},
+    ).raise_for_status()
+    for path in (
+        f"{deployments}/variable",
+        f"{deployments}/variable-and-port",
+        f"{core}/services/outside",
+    ):
+        client.delete(path).raise_for_status()
+    client.delete(f"{core}/endpoints/outside")  # the service's controller may have been there first
+    code, _, told = _run(control_plane, monkeypatch, "restore", file, *where, "--yes")
+    assert code == 0, told
+    assert {name: _read(control_plane, namespace, Kind.DEPLOYMENT, name)["spec"] for name in _TWICE} == before
+    endpoints = client.get(f"{core}/endpoints/outside").raise_for_status().json()
+    assert endpoints["subsets"][0]["addresses"] == [{"ip": "10.1.2.3"}]

@@ -22,6 +22,7 @@ from app.backup.order import Keep, Place
 from app.domain.errors import AccessDenied, ClusterUnavailable, ObjectMissing, RemediatorError
 from app.domain.json import Obj
 from app.kube.paths import Resource
+from app.kube.wire import How
 from app.sim import VirtualClock
 
 CANARY = "canary-5d1c"
@@ -115,9 +116,10 @@ class Api:
         return {"items": [held[n] for n in names[at : at + 1]], "metadata": more}
 
     async def put_as(
-        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+        self, at: tuple[Resource, str], body: Obj, how: How = How.APPLIED, *, manager: str, dry_run: bool
     ) -> Obj:
-        assert manager == "alert-remediator-restore"
+        assert (manager, how) == ("alert-remediator-restore", How.APPLIED)
+        resource = at[0]
         held, name = self.objects[resource.full_name], body["metadata"]["name"]
         after = {**held.get(name, {}), **{k: v for k, v in body.items() if k not in ("apiVersion", "kind")}}
         after["metadata"] = {**after["metadata"], **SERVER}

@@ -22,6 +22,7 @@ from app.domain.errors import (
 )
 from app.domain.json import Obj
 from app.kube.paths import Resource
+from app.kube.wire import How
 
 RBAC = "rbac.authorization.k8s.io"
 
@@ -37,13 +38,14 @@ def config_map(name: str, **data: str) -> Entry:
 
 class Api:
     """ConfigMaps and RoleBindings are served in namespaces, ClusterRoleBindings beside them. `at` fails a request of an object: by its
-    name and `read`, `try` or `write`."""
+    name and `read`, `try` or `write`; `unappliable` are those that server-side apply cannot express."""
 
     def __init__(self) -> None:
         self.held: dict[str, Obj] = {}
         self.written: list[str] = []
         self.at: dict[tuple[str, str], RemediatorError] = {}
         self.lost_after = ""
+        self.unappliable: set[str] = set()
 
     async def document(self, path: str) -> Obj:
         listed = {
@@ -66,12 +68,16 @@ class Api:
         return self.held[name]
 
     async def put_as(
-        self, resource: Resource, namespace: str, body: Obj, *, manager: str, dry_run: bool
+        self, at: tuple[Resource, str], body: Obj, how: How = How.APPLIED, *, manager: str, dry_run: bool
     ) -> Obj:
         name = body["metadata"]["name"]
+        if name in self.unappliable and how is How.APPLIED:
+            raise ObjectInvalid("failed to create typed patch object", code="not_appliable")
+        assert (how is How.MADE) <= (name not in self.held)
+        assert (how is How.MERGED) <= (name in self.held)
         self._fail(name, "try" if dry_run else "write")
         if not dry_run:
-            self.written.append(resource.path(namespace, name))
+            self.written.append(at[0].path(at[1], name))
             self.held[name] = body
             if name == self.lost_after:
                 raise OutcomeUnclear("the connection broke")
@@ -211,6 +217,16 @@ async def test_a_write_of_which_the_answer_is_lost_is_read_back() -> None:
     assert len(api.written) == 1
 
 
+@pytest.mark.parametrize("there", [False, True])
+async def test_what_apply_cannot_express_is_put_back_whole_and_holds_nothing_up(*, there: bool) -> None:
+    api, names = Api(), "abcde"
+    api.unappliable = set("abcd")
+    api.held = {n: config_map(n, x="0").object for n in names} if there else {}
+    done = await Restorer(api, "rag7").put_back([config_map(n, x="1") for n in names])
+    assert [d.word for d in done] == [Word.CHANGE if there else Word.CREATE] * len(names)
+    assert {n: api.held[n]["data"] for n in names} == {n: {"x": "1"} for n in names}
+
+
 async def test_an_api_server_that_is_gone_is_not_asked_for_each_object() -> None:
     api = Api()
     names = [f"n{number}" for number in range(6)]
@@ -219,6 +235,15 @@ async def test_an_api_server_that_is_gone_is_not_asked_for_each_object() -> None
     assert [d.why for d in done] == ["no route"] * 3 + [
         "not tried, as the API server gave no answer before"
     ] * 3
+
+
+async def test_a_webhook_that_is_not_back_yet_holds_up_its_own_objects_alone() -> None:
+    """It may run in the very namespace that is put back."""
+    api = Api()
+    down = ClusterUnavailable("failed calling webhook", code="webhook_unavailable")
+    api.at = {(name, "try"): down for name in "abcd"}
+    done = await Restorer(api, "rag7").put_back([config_map(name) for name in "abcde"])
+    assert [d.word for d in done] == [Word.FAILED] * 4 + [Word.CREATE]
 
 
 def test_role_bindings_to_accounts_of_the_former_namespace_are_named() -> None:

@@ -72,6 +72,8 @@ _ORDER: Final = (
     "roles.rbac.authorization.k8s.io",
     "rolebindings.rbac.authorization.k8s.io",
     "services",
+    "endpoints",
+    "endpointslices.discovery.k8s.io",
     "daemonsets.apps",
     "replicationcontrollers",
     "deployments.apps",

@@ -17,11 +17,12 @@ from app.backup.configuration.cleaning import SECRETS, cleaned
 from app.backup.configuration.lines import Entry, Reader, Unpacker
 from app.backup.configuration.sealed import Identity, unseal
 from app.backup.failure import BackupFailed
-from app.domain.errors import ClusterRefused, ObjectMissing, OutcomeUnclear, TryLater
+from app.domain.errors import ClusterRefused, ObjectInvalid, ObjectMissing, OutcomeUnclear, TryLater
 from app.domain.json import Obj
 from app.domain.text import visible
 from app.kube.everything import Raw, kinds_of
 from app.kube.paths import Resource
+from app.kube.wire import How
 
 MANAGER: Final = "alert-remediator-restore"
 """The field manager of what a restore writes."""
@@ -73,7 +74,7 @@ def read_backup(file: Path, identities: Iterable[Identity], entry: Callable[[Ent
 
 class Restorer:
     """Puts objects of a backup into one namespace. Each one stands for itself: what is refused or gets no answer is told, and the next one
-    has its turn. After some without an answer in a row the rest is not tried."""
+    has its turn. After some in a row to which the API server gave no answer the rest is not tried: a webhook that is not back yet is none of that."""
 
     def __init__(self, cluster: Raw, namespace: str) -> None:
         self._cluster, self._namespace = cluster, namespace
@@ -104,7 +105,7 @@ class Restorer:
                 silent = 0
             except (TryLater, OutcomeUnclear) as error:
                 found.append(Difference(entry, Word.FAILED, why=error.message))
-                silent += 1
+                silent += error.code != "webhook_unavailable"
         return found
 
     async def _difference(self, entry: Entry) -> Difference:
@@ -115,7 +116,7 @@ class Restorer:
             live = await self._cluster.read(resource, self._namespace, wanted["metadata"]["name"], [])
         except ObjectMissing:
             live = None
-        after = await self._put(entry, dry_run=True)
+        after = await self._put(entry, there=live is not None, dry_run=True)
         if live is None:
             return Difference(entry, Word.CREATE)
         secret = resource.full_name == SECRETS
@@ -129,7 +130,7 @@ class Restorer:
         if found.word not in (Word.CREATE, Word.CHANGE):
             return found
         try:
-            await self._put(entry, dry_run=False)
+            await self._put(entry, there=found.word is Word.CHANGE, dry_run=False)
         except OutcomeUnclear as lost:
             if (await self._difference(entry)).word is not Word.SAME:
                 raise lost from None
@@ -146,11 +147,16 @@ class Restorer:
         told = entry.object["kind"]
         return "" if kind == told else f"{_resource(entry).full_name} are of kind {kind}, not {told}"
 
-    async def _put(self, entry: Entry, *, dry_run: bool) -> Obj:
-        body = _placed(entry, self._namespace)
-        return await self._cluster.put_as(
-            _resource(entry), self._namespace, body, manager=MANAGER, dry_run=dry_run
-        )
+    async def _put(self, entry: Entry, *, there: bool, dry_run: bool) -> Obj:
+        """By apply; what that cannot express, though the API server takes it, as a whole."""
+        at, body = (_resource(entry), self._namespace), _placed(entry, self._namespace)
+        try:
+            return await self._cluster.put_as(at, body, manager=MANAGER, dry_run=dry_run)
+        except ObjectInvalid as error:
+            if error.code != "not_appliable":
+                raise
+        how = How.MERGED if there else How.MADE
+        return await self._cluster.put_as(at, body, how, manager=MANAGER, dry_run=dry_run)
 
 
 def left_behind(entries: Iterable[Entry], origin: str, namespace: str) -> list[str]:

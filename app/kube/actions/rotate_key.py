@@ -24,6 +24,8 @@ from app.kube.secrets import closed
 MAX_KEYS = 100
 """Keys of one list that are looked at."""
 _LONGEST = 4_096
+_OF_LISTS = frozenset(" ,;\"'`[]{}<>")
+"""What stands between keys, or around them, in lists of other forms, and in no key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class KeyList:
     def keys(self, manifest: Obj) -> tuple[str, ...]:
         """All usable keys in their order, each once. Never to be shown."""
         return tuple(dict.fromkeys(key for key in self._listed(manifest) if _usable(key)))[:MAX_KEYS]
+
+    def untaken(self, manifest: Obj) -> int:
+        """How many lines and values are no key as anybody writes one alone, e.g. part of a list in another form."""
+        return sum(bool(key) and not _usable(key) for key in self._listed(manifest))
 
     def _listed(self, manifest: Obj) -> Iterator[str]:
         if self.lines:
@@ -68,7 +74,8 @@ def path_of(key: str) -> str:
 
 
 def _usable(key: str) -> bool:
-    return bool(key) and len(key) <= _LONGEST and key.isascii() and key.isprintable() and " " not in key
+    plain = len(key) <= _LONGEST and key.isascii() and key.isprintable()
+    return bool(key) and plain and not set(key) & _OF_LISTS
 
 
 def rotate_key(

@@ -32,9 +32,25 @@ def test_the_shipped_policy_is_good(shell: Shell) -> None:
     }
 
 
-def test_the_policy_folder_can_come_from_the_environment(shell: Shell) -> None:
+def test_the_policy_folder_can_come_from_the_environment(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every command that judges a policy takes the one that is in force here, and no other that lies where it is called."""
+    (alerts := tmp_path / "alerts.jsonl").write_text("")
+    (tmp_path / "policies").mkdir()
+    monkeypatch.chdir(tmp_path)
     shell.set(REMEDIATOR_POLICY_DIR=str(POLICIES))
     shell.good("policy", "check")
+    played = shell.good("policy", "backtest", "--alerts", str(alerts), "--json").json
+    assert played["policy"]["version"] == shell.good("policy", "check", "--json").json["version"]
+
+
+def test_a_file_of_which_no_line_is_an_alert_is_refused(shell: Shell, tmp_path: Path) -> None:
+    """A pipeline that was given another file would pass for ever."""
+    (alerts := tmp_path / "alerts.jsonl").write_text("name,value\n1,2\n")
+    ended = shell("policy", "backtest", "--policy", str(POLICIES), "--alerts", str(alerts))
+    assert (ended.code, "none of 2 lines can be read" in ended.err) == (2, True)
+    assert "[bad_alerts]" in ended.err
 
 
 def test_every_fault_of_a_policy_is_told_with_its_place(shell: Shell, tmp_path: Path) -> None:

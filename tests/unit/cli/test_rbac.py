@@ -41,3 +41,14 @@ def test_a_faulty_policy_is_told_with_its_place(shell: Shell, tmp_path: Path) ->
     ended = shell("rbac", "--policy", str(tmp_path))
     assert ended.code == 1
     assert ended.out.startswith("a.yaml:3:1:")
+
+
+@pytest.mark.parametrize("name", ["no", "y", "on", "1e3"])
+def test_a_namespace_that_some_reader_takes_for_a_truth_or_a_number_is_quoted(
+    shell: Shell, tmp_path: Path, name: str
+) -> None:
+    """Kubectl and helm read YAML 1.1, in which y and n are truth values as well."""
+    (tmp_path / "a.yaml").write_text(f"version: 1\nscope: {{namespaces: ['{name}']}}\n")
+    given = ("rbac", "--policy", str(tmp_path), "--service-account", f"{name}/fixer")
+    assert f'metadata: {{name: fixer, namespace: "{name}"}}' in shell.good(*given).out
+    assert f'    "{name}":\n' in shell.good(*given, "--format", "helm").out

@@ -105,7 +105,16 @@ _CAUSE = [{"field": "spec.replicas", "message": "Invalid value: -7: must be grea
             500,
             _status('Internal error occurred: failed calling webhook "x"'),
             e.ClusterUnavailable,
-            "cluster_unavailable",
+            "webhook_unavailable",
+        ),
+        (
+            WRITE,
+            500,
+            _status(
+                'failed to create typed patch object (rag7/web; apps/v1, Kind=Deployment): .spec: duplicate entries for key [name="A"]'
+            ),
+            e.ObjectInvalid,
+            "not_appliable",
         ),
         (WRITE, 502, {}, e.OutcomeUnclear, "outcome_unclear"),
         (WRITE, 503, {}, e.OutcomeUnclear, "outcome_unclear"),

@@ -182,7 +182,15 @@ async def test_when_every_other_key_was_left_nothing_is_rotated() -> None:
         ),
         (
             {"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": encoded("# none\nwith blank\n\nsimulated-key-1\nsimulated-key-1")},
-            "the list has no other key (1 key)", "",
+            "the list has no other key (1 key; 1 part of the list not taken: it has to hold one key alone on each line", "",
+        ),
+        (
+            {"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": encoded('["simulated-key-1", "simulated-key-2"]')},
+            "the list has no other key (0 keys; 1 part of the list not taken", "",
+        ),
+        (
+            {"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": encoded("simulated-key-1\nsimulated-key-2\nsimulated-key-3,")},
+            "", "1 part of the list not taken: it has to hold one key alone on each line, without blanks, commas, quotes and brackets",
         ),
         ({"op": "replace", "path": "/data/OPENAI_API_KEYS", "value": "%%%"},
          "the list has no other key (0 keys; Secret langgraph-api-keys has no text under OPENAI_API_KEYS)", ""),
