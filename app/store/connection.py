@@ -52,6 +52,7 @@ from app.domain.errors import BadInput, CommitUnclear, RemediatorError, StoreUna
 from app.domain.free_text import one_line
 from app.store.answering import ANSWER, connected, not_begun
 from app.store.folder import make_folder, require_database
+from app.store.options import known
 
 # How values stand in the database: times as microseconds since the epoch, JSON and text in a storable form.
 #
@@ -274,7 +275,7 @@ def parse(url: str) -> URL:
     if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:":
         return parsed.set(drivername="sqlite+pysqlite")
     if parsed.drivername in ("postgresql", "postgres"):
-        return parsed.set(drivername="postgresql+psycopg")
+        return known(parsed).set(drivername="postgresql+psycopg")
     raise BadInput(
         "expected sqlite:///PATH or postgresql://USER@HOST/NAME", code="bad_setting", where="DATABASE_URL"
     )

@@ -329,7 +329,10 @@ async def test_postgres_transactions_that_deadlock_are_run_again(postgres_stores
     assert sizes == [3, 3]
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "nonsense", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["sqlite://", "sqlite:///:memory:", "mysql://x/y", "nonsense", "", "postgresql://u@db/x?sslmod=require"],
+)
 def test_a_url_we_cannot_keep_alerts_in_is_refused_by_name(url: str, clock: HandClock) -> None:
     with pytest.raises(BadInput) as caught:
         Stores(url, clock)()
