@@ -14,6 +14,7 @@ from enum import Enum, auto
 from app.domain.cluster import FIELD_MANAGER, Cluster, LogQuery
 from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
+from app.domain.image_names import from_to, tag
 from app.domain.json import JsonValue
 from app.domain.migration_words import of_the_schema
 from app.domain.migrations import marked, migrates, migration, short_name
@@ -39,7 +40,6 @@ from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
 from remediations.evidence.pods import pods_of
-from remediations.evidence.tags import from_to, tag
 from remediations.evidence.usage import span
 from remediations.shared import Names, Seconds, act, refuse
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from app.domain.evidence import Certainty
+from app.domain.image_names import from_to, tag
 from app.domain.remediation import Scene
 from app.domain.workload import Revision
 from app.kube.lineage import template_written_at
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.rollouts import RollbackParams, last_deployment, rollout_finding
-from remediations.evidence.tags import from_to, tag
 from tests.unit.remediations.snapshots import NOW, ago, revision, workload
 from tests.unit.remediations.stage import Services
 
