@@ -5,9 +5,11 @@ Given by the port `AlertSources`, read by decisions and by the verification, so 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+
+from app.domain.alert import Source
 
 
 class Reported(StrEnum):
@@ -45,3 +47,25 @@ def silence(reports: Iterable[AlertReport]) -> str:
     """What keeps all these alerts from being told, in words; empty where one of them is, or all are gone."""
     word = combined(reports)
     return word.text if word.state is Reported.SILENCED else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Takers:
+    """Who has acknowledged alerts where a person can: `of_all` of those that fire, `of_any` of them, in words, empty for nobody. `asked`: their source itself said so,
+    and not only its messages."""
+
+    of_all: str
+    of_any: str
+    asked: bool
+
+
+UNTAKEN = Takers("", "", asked=True)
+
+
+def takers(sources: Iterable[Source], reports: Sequence[AlertReport]) -> Takers:
+    """By the report of each alert and where it came from. What Alertmanager sends beside others cannot be acknowledged, and says nothing here."""
+    told = [r for s, r in zip(sources, reports, strict=False) if s is Source.PAGERDUTY or r.held_by]
+    firing = [r.held_by for r in told if r.state is Reported.FIRING]
+    of_any = next(filter(None, firing), "")
+    asked = all(r.state not in (Reported.TOLD, Reported.UNKNOWN) for r in told)
+    return Takers(of_any if all(firing) else "", of_any, asked)

@@ -104,7 +104,7 @@ def decide_without_step(
     """No step applies: PERSON_NEEDED with the advice, or NO_STEP with every step's reason; an order is told every step's reason
     in any case; unless the target is none of our business (paused, out of scope, not firing, silenced, being deleted) or is not known to be, which is then the
     answer. In a storm nobody is called for one target, nor while another run mends it or something else is under way that may help, nor as long as the
-    alert may yet resolve by that.
+    alert may yet resolve by that; nor while somebody has the incident, who reads the same.
 
     The verdict is DENY, in observe mode OBSERVE. Where the investigation says that nothing is to be done (`rest`) it is
     NOTHING_TO_DO and OBSERVE: nobody is called for a workload that is healthy again or still starting, and an order of what stands already
@@ -134,12 +134,16 @@ def decide_without_step(
     if facts.ordered_by and ladder:
         code = Code.PERSON_NEEDED if advice else Code.NO_STEP
         return _ended(policy, rule, (verdict, code, f"Nothing is done: {_refused(ladder)}"), "", gates)
+    theirs = "" if observes or facts.ordered_by else facts.theirs
+    quiet = f"; nobody is called, as it is {theirs}" if theirs else ""
     if advice:
-        quiet = "; only observing, so nobody is called" if observes else ""
+        quiet = "; only observing, so nobody is called" if observes else quiet
         text = f"A person is needed: {'; '.join(_once(advice))}{quiet}"
-        return _ended(policy, rule, (verdict, Code.PERSON_NEEDED, text), "", gates)
+        code = Code.ACKNOWLEDGED if theirs else Code.PERSON_NEEDED
+        return _ended(policy, rule, (verdict, code, text), "", gates)
     reasons = "; ".join(f"{step.name}: {step.why}" for step in ladder) or "the remediation has no step left"
-    return _ended(policy, rule, (verdict, Code.NO_STEP, f"No step applies. {reasons}"), "", gates)
+    code = Code.ACKNOWLEDGED if theirs else Code.NO_STEP
+    return _ended(policy, rule, (verdict, code, f"No step applies. {reasons}{quiet}"), "", gates)
 
 
 def not_yet(word: Decision, ladder: Sequence[Step], now: datetime, *, waits: bool) -> Decision:

@@ -176,6 +176,11 @@ class Facts:
     touched: tuple[Target, ...] = ()
     taken_since: bool = False
 
+    @property
+    def theirs(self) -> str:
+        """Whose the incident is as long as it lasts, in words, so that nobody is called; not of whoever had its alert before."""
+        return self.acknowledged if self.acknowledged_until is None else ""
+
 
 # The case before the gates: policy, rule, step and facts, and the words in which a gate answers.
 #

@@ -128,20 +128,19 @@ def earlier(conn: Connection, incident: Incident) -> list[Earlier]:
 
 
 def closed_on(conn: Connection, target_key: str, since: datetime) -> list[tuple[str, datetime]]:
-    """The incidents of whichever alert about this target that were closed since then, newest first, and when each was opened."""
+    """The incidents of whichever alert about this target that were closed since then, newest first, and when each was."""
     mine = (_C.target_key == storable(target_key), _C.closed_at > micros(since), _C.merged_into.is_(None))
-    asked = select(_C.id, _C.opened_at).where(*mine).order_by(_C.opened_at.desc(), _C.id.desc())
-    return [(row.id, moment(row.opened_at)) for row in conn.execute(asked.limit(MAX_LOOKED_AT))]
+    asked = select(_C.id, _C.closed_at).where(*mine).order_by(_C.opened_at.desc(), _C.id.desc())
+    return [(row.id, moment(row.closed_at)) for row in conn.execute(asked.limit(MAX_LOOKED_AT))]
 
 
 @dataclass(frozen=True, slots=True)
 class OfStorm:
-    """An incident that the digest of a storm tells: when it was opened, whether it is closed, and who answered for the storm at last, when."""
+    """An incident that the digest of a storm tells: when it was closed, None while it is open, and who answered for the storm at last, when."""
 
     storm: str
     incident_id: str
-    opened_at: datetime
-    closed: bool
+    closed_at: datetime | None
     by: str
     at: datetime
 
@@ -150,7 +149,7 @@ def of_storms_on(conn: Connection, target_key: str, since: datetime) -> list[OfS
     """The incidents about this target that are open, or were closed since then, of storms that somebody has, newest first."""
     c, of = incidents.c, digest_incidents
     there = (c.target_key == storable(target_key), or_(OPEN, c.closed_at > micros(since)))
-    columns = (c.id, c.opened_at, c.closed_at, escalations.c.subject, *(escalations.c[n] for n in _ANSWER))
+    columns = (c.id, c.closed_at, escalations.c.subject, *(escalations.c[n] for n in _ANSWER))
     asked = (
         select(*columns)
         .join(of, of.c.incident_id == c.id)
@@ -165,7 +164,7 @@ def of_storms_on(conn: Connection, target_key: str, since: datetime) -> list[OfS
             row.id, row
         )  # its storm's last round comes first: an answer that was given back is none
     return [
-        OfStorm(row.subject, row.id, moment(row.opened_at), row.closed_at is not None, row.answered_by, at)
+        OfStorm(row.subject, row.id, moment_or_none(row.closed_at), row.answered_by, at)
         for row in last.values()
         if (at := moment_or_none(row.answered_at)) is not None
     ]

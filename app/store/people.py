@@ -142,11 +142,13 @@ def _pause(row: Row[Any]) -> Pause:
 
 
 # Who has what: which of PagerDuty's incidents a person has taken, as its messages tell, and which of our own
-# incidents.
+# incidents. It is asked for here whose word stands, so that nobody else is called; who may be at work, so that nothing
+# is written over without a question, is more, and `hands` tells it.
 #
 # Of PagerDuty's the newest word on each counts; they are written by `ingest`, and where PagerDuty's API can be asked,
 # its answer counts and not this. Of our own one person has it, whichever way they said so, until it is given back.
-# Read by the facts of the gates inside their transaction. Never says what follows from it.
+# A word is deleted only where its giver took it back, or somebody else has the incident by now; any other end lets it
+# go, and it stays where it was. Read by the facts of the gates inside their transaction. Never says what follows from it.
 
 acknowledgements = Table(
     "acknowledgements",
@@ -227,20 +229,20 @@ class Holder:
 
 
 def put_pagerduty_word(tx: Tx, given: Acknowledgement) -> None:
-    """Keep the word, unless a newer one on the same incident is known. That nobody has it any more is kept only of what
-    somebody had."""
+    """Keep the word, unless a newer one on the same incident is known. So is that nobody has it any more: what that takes back may be
+    delivered after it."""
     fingerprint, at = storable(given.alert.fingerprint), micros(given.at)
     values = {"given_by": storable(given.by), "at": at, "stands": given.stands}
     known = tx.conn.execute(_KNOWN, {"wanted": fingerprint}).scalar()
-    if known is None and given.stands:
+    if known is None:
         tx.conn.execute(insert(acknowledgements), {"fingerprint": fingerprint, **values})
-    elif known is not None:
+    else:
         tx.conn.execute(_CHANGE.values(values), {"wanted": fingerprint, "since": at})
 
 
 def taken_in_pagerduty(conn: Connection, incident_id: str) -> str:
     """Who has taken all of the incident's alerts of PagerDuty that fire, as one clause; empty when one of them is nobody's, or
-    there is none."""
+    there is none. How severe they are it does not say."""
     newest = _newest(conn, incident_id)
     if newest is None:
         return ""
@@ -248,9 +250,9 @@ def taken_in_pagerduty(conn: Connection, incident_id: str) -> str:
 
 
 def takers(conn: Connection, incident_id: str) -> list[tuple[str, datetime]]:
-    """Who has the incident, as far as our own store tells, and since when: by their word to us, and by PagerDuty's."""
-    newest, holder = _newest(conn, incident_id), holder_of(conn, incident_id)
-    found = [] if newest is None else [(str(newest.given_by), moment(newest.at))]
+    """Who has the incident or a part of it, as far as our own store tells, and since when: by their word to us, and by PagerDuty's."""
+    there, holder = conn.execute(_OF, episodes_of(conn, incident_id)).all(), holder_of(conn, incident_id)
+    found = [(str(row.given_by), moment(row.at)) for row in there if row.stands]
     return found if holder is None else [*found, (holder.by, holder.at)]
 
 
@@ -312,25 +314,32 @@ def withdraw_holder(tx: Tx, incident_id: str) -> None:
     _decide_anew(tx, incident_id)
 
 
-def outgrow_holder(tx: Tx, incident_id: str) -> None:
-    """Whoever has the incident has it no longer, as it is more severe than what they took; they may still be at it. It is decided anew."""
+def let_go(tx: Tx, incident_id: str) -> None:
+    """Whoever has the incident has it no longer, by none of their own words: it is more severe than what they took, or others are needed for it. They
+    may be at it all the same. It is decided anew; nothing where nobody has it."""
     mine = (
         incident_acknowledgements.c.incident_id == incident_id,
         incident_acknowledgements.c.outgrown_at.is_(None),
     )
-    tx.conn.execute(update(incident_acknowledgements).where(*mine).values(outgrown_at=tx.stamp))
-    _decide_anew(tx, incident_id)
+    if holder_of(tx.conn, incident_id) is not None:
+        tx.conn.execute(update(incident_acknowledgements).where(*mine).values(outgrown_at=tx.stamp))
+        _decide_anew(tx, incident_id)
+
+
+def hand_on(tx: Tx, gone: str, into: str) -> None:
+    """Whoever had the incident that is gone may be at the one that it has become, unless somebody else has that, or took it later."""
+    row, there = (tx.conn.execute(_WORD, {"incident": one}).one_or_none() for one in (gone, into))
+    if row is None or (there is not None and (there.outgrown_at is None or there.at >= row.at)):
+        return
+    mine, table = incident_acknowledgements.c.incident_id == into, incident_acknowledgements
+    tx.conn.execute(delete(table).where(mine))
+    word = {"given_by": row.given_by, "through": row.through, "at": row.at, "severity": row.severity}
+    tx.conn.execute(insert(table).values(incident_id=into, outgrown_at=row.outgrown_at or tx.stamp, **word))
 
 
 def _decide_anew(tx: Tx, incident_id: str) -> None:
     due = case((incidents.c.due_at < tx.stamp, incidents.c.due_at), else_=tx.stamp)
     tx.conn.execute(update(incidents).where(incidents.c.id == incident_id, OPEN).values(due_at=due))
-
-
-def forget_holder(tx: Tx, incident_id: str) -> None:
-    """`withdraw` when somebody has it; nothing otherwise."""
-    if holder_of(tx.conn, incident_id) is not None:
-        withdraw_holder(tx, incident_id)
 
 
 _BESIDE = 20
@@ -350,13 +359,15 @@ def another_on(conn: Connection, target_key: str | None, incident_id: str) -> bo
     )
 
 
-def perhaps_taken(conn: Connection, target_key: str, incident_id: str) -> bool:
-    """Whether anybody may be at this target by more than the incident's own standing word: another incident of it was there, a word was outgrown, or a
-    storm has told of it. Of most alerts nothing is, so that nothing else is looked for."""
-    if another_on(conn, target_key, incident_id):
+def perhaps_taken(conn: Connection, target_keys: Sequence[str], incident_id: str) -> bool:
+    """Whether anybody may be at these targets by more than the incident's own standing word: another incident of one was there, a word was let go or is
+    PagerDuty's, or a storm has told of it. Of most alerts nothing is, so that nothing else is looked for."""
+    if any(another_on(conn, key, incident_id) for key in target_keys):
         return True
     word = _WORD.where(incident_acknowledgements.c.outgrown_at.is_not(None))
     if conn.execute(word, {"incident": incident_id}).first() is not None:
+        return True
+    if conn.execute(_ANY_WORD).first() is not None:
         return True
     told = select(digest_incidents.c.incident_id).where(digest_incidents.c.incident_id == incident_id)
     return conn.execute(told.limit(1)).first() is not None
@@ -374,11 +385,3 @@ def holder_of(conn: Connection, incident_id: str) -> Holder | None:
     """Who has the incident by their own word; None for nobody."""
     row = conn.execute(_HOLDER, {"incident": incident_id}).one_or_none()
     return None if row is None else Holder(row.given_by, row.through, moment(row.at), row.severity)
-
-
-def at_work_on(conn: Connection, incident_id: str, since: datetime) -> Holder | None:
-    """Who has the incident, or had it until it became more severe, no longer ago than `since`; None for nobody."""
-    row = conn.execute(_WORD, {"incident": incident_id}).one_or_none()
-    if row is None or (row.outgrown_at is not None and moment(row.outgrown_at) <= since):
-        return None
-    return Holder(row.given_by, row.through, moment(row.at), row.severity)

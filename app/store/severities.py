@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Connection, Select, select
 
 from app.domain.alert import AlertStatus, Source
@@ -23,3 +25,13 @@ def firing(conn: Connection, incident_id: str, source: Source | None = None) -> 
     query = _LABELS if source is None else _LABELS.where(episodes.c.source == source.value)
     found = conn.execute(query, episodes_of(conn, incident_id)).scalars()
     return frozenset(said for labels in found if (said := str(to_json(labels).get("severity", ""))))
+
+
+def last_of(conn: Connection, incident_id: str, source: Source) -> frozenset[str]:
+    """Those of its alerts from one source that went last, of an incident that is closed."""
+    mine = (EPISODES_OF, episodes.c.source == source.value, episodes.c.ends_at.is_not(None))
+    asked: Select[Any] = select(episodes.c.labels, episodes.c.ends_at).where(*mine)
+    newest = asked.order_by(episodes.c.ends_at.desc()).limit(_MAX_EPISODES)
+    found = conn.execute(newest, episodes_of(conn, incident_id)).all()
+    last = [row.labels for row in found if row.ends_at == found[0].ends_at]
+    return frozenset(said for labels in last if (said := str(to_json(labels).get("severity", ""))))

@@ -14,13 +14,16 @@ from enum import StrEnum
 
 from sqlalchemy import Connection
 
+from app.domain.alert_report import Takers
 from app.domain.decision import Code, Mode
+from app.domain.free_text import OF_PAGERDUTY
 from app.domain.outcome import IncidentState, RunState
 from app.flow.calling import severity
 from app.policy.match import rank_of
-from app.store import escalations, incidents, lately, people, runs, work
+from app.store import escalations, hands, incidents, lately, people, runs, work
 from app.store import facts as counts
 from app.store.escalations import StoredEscalation
+from app.store.hands import AtWork
 from app.store.incidents import Incident
 from app.store.lately import Call, Earlier
 from app.store.people import Holder
@@ -35,6 +38,9 @@ BLINK = timedelta(minutes=5)
 """What is back within this has been there all along for whoever is at it: a sender groups its messages for as long."""
 
 
+_GROUPED = timedelta(minutes=1)  # so long a sender may take to tell that an alert went
+
+
 class Left(StrEnum):
     """How it stands with what is left to a person. WAITS: nobody has it, and people are asked, or were. ANEW: nobody has it, and nobody is asked
     any more for what is there now."""
@@ -45,12 +51,24 @@ class Left(StrEnum):
     ANEW = "anew"
 
 
+# Two questions, and who takes an incident answers both: whose word stands, so that nobody else is called (`at_it`), and who may be at work, so
+# that nothing is written over without a question (`at_its_target`, `at_work`). Of what is more severe than what they took, or once others are
+# needed for it, they have no more than the second.
+
+
 def holder(conn: Connection, incident_id: str) -> Holder | None:
     """Whose own word stands for the incident: it was given for what is no less severe than what fires."""
     found = people.holder_of(conn, incident_id)
     if found is None or (found.severity is not None and severity.above(conn, incident_id, found.severity)):
         return None
     return found
+
+
+def in_pagerduty(conn: Connection, incident_id: str) -> str:
+    """Whose word in PagerDuty stands for the incident, in words: it was given for all of its alerts there that fire, and for what is no less severe
+    than what fires."""
+    told = people.taken_in_pagerduty(conn, incident_id)
+    return told if told and severity.stands_in_pagerduty(conn, incident_id) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +113,7 @@ _LEFT = {
 def _had(conn: Connection, one: Earlier) -> tuple[str, str | None, datetime] | None:
     """Who had that incident to its end, in words, for what severity and until when: by their word, or by what they said to its run or did beside it."""
     if one.holder is not None:
-        return one.holder.text, one.holder.severity, one.spell.ended
+        return one.holder.text, severity.given_for(conn, one.incident_id, one.holder), one.spell.ended
     text = left_to(conn, one.incident_id) if one.ran and one.call is not None else ""
     return (text, one.call.severity, one.spell.ended) if one.call is not None and text else None
 
@@ -122,22 +140,27 @@ class _Word:
     at: datetime
 
 
-def at_its_target(conn: Connection, target_key: str, incident: Incident, now: datetime, known: str) -> str:
-    """Who is at the target of an incident by another one of it, whichever alert that was for, or by this one as it was less severe, in words; empty for
-    nobody. For how severe they took it says whom people call, and not who is at work. `known`: who has this one, or had its alert before. A person's own
-    order is not asked: they know of all of them."""
+def at_its_target(  # the question's parts
+    conn: Connection, keys: Sequence[str], incident: Incident, now: datetime, known: str, said: Takers
+) -> str:
+    """Who is at what is written for an incident (the `keys`, its target first) by another one of it, whichever alert that was for, or by a part of this one or as it was
+    less severe, in words; empty for nobody. For how severe they took it says whom people call, and not who is at work. `known`: who has this one, or had its
+    alert before. `said`: what PagerDuty itself says of this one. A person's own order is not asked: they know of all of them."""
     if _knew_of_all(incident):
         return ""
-    return next((word.text for word in _beside(conn, target_key, incident, now, known)), "")
+    if said.of_any and not known:
+        return f"it is {said.of_any}, but not for all of it"
+    words = _beside(conn, keys, incident, now, known, not said.asked)
+    return next((word.text for word in words), "")
 
 
-def at_work(conn: Connection, incident_id: str, target_key: str, now: datetime) -> str:
-    """Who is at what was written for an incident, by it or by anything else of the target, so that nothing there is taken back by itself; in words,
+def at_work(conn: Connection, incident_id: str, keys: Sequence[str], now: datetime) -> str:
+    """Who is at what was written for an incident (the `keys`, its target first), by it or by anything else of them, so that nothing there is taken back by itself; in words,
     empty for nobody. Whoever ordered what was done knew of all who had it then."""
     if own := at_it(conn, incident_id):
         return own
     incident = incidents.get(conn, incident_id)
-    words = _beside(conn, target_key, incident, now, "")
+    words = _beside(conn, keys, incident, now, "", True)
     knew = incident.opened_at if _knew_of_all(incident) else None
     return next((word.text for word in words if knew is None or word.at > knew), "")
 
@@ -148,39 +171,80 @@ def _knew_of_all(incident: Incident) -> bool:
 
 
 def _beside(
-    conn: Connection, target_key: str, incident: Incident, now: datetime, known: str
+    conn: Connection, keys: Sequence[str], incident: Incident, now: datetime, known: str, as_told: bool
 ) -> Iterator[_Word]:
+    """`as_told`: what PagerDuty's messages told of the incident counts."""
     since = now - THEIRS
-    own = None if known or incident.state.closed else people.at_work_on(conn, incident.id, since)
-    if own is not None:
-        yield _Word(f"it was {own.text}, for what was less severe", own.at)
-    for other in people.other_incidents_on(conn, target_key, incident.id):
-        if (word := _at_other(conn, other, since)) is not None:
-            yield replace(word, text=f"{other} on this target is {word.text}")
-    for told in [] if known else lately.of_storms_on(conn, target_key, since):
-        mended = told.closed and counts.mended_at(conn, target_key, "", told.opened_at) is not None
-        if not mended and in_a_storm(conn, told.incident_id):
-            yield _Word(f"{told.by} has the storm {told.storm}, which this target is part of", told.at)
-    closed = [] if known else lately.closed_on(conn, target_key, since)
-    in_pagerduty = people.had_in_pagerduty(conn, [one for one, _ in closed])
-    for one, opened in closed:
-        if counts.mended_at(conn, target_key, "", opened) is not None:
-            break
-        holder = people.at_work_on(conn, one, since) or in_pagerduty.get(one)
-        if (word := _Word(holder.text, holder.at) if holder is not None else _left_to(conn, one)) is not None:
-            yield replace(word, text=f"{one} on this target was {word.text}")
+    if not known and not incident.state.closed:
+        yield from _on_a_part(conn, incident.id, since, as_told)
+    for key in dict.fromkeys(keys):
+        place = "this target" if key == keys[0] else key
+        yield from _by_another(conn, key, place, incident, since)
+        if not known:
+            yield from _of_storms(conn, key, since)
+            yield from _before(conn, key, place, since)
+
+
+def _on_a_part(conn: Connection, incident_id: str, since: datetime, as_told: bool) -> Iterator[_Word]:
+    """Who took the incident as it was before, or one of its alerts in PagerDuty."""
+    word = hands.on(conn, [incident_id], since, as_told=as_told).get(incident_id)
+    if word is None:
+        return
+    holder, of_all = word.holder, bool(people.taken_in_pagerduty(conn, incident_id))
+    if holder.severity is None:
+        less = "for what was less severe" if of_all else "for a part of it"
+    else:
+        risen = severity.above(conn, incident_id, holder.severity)
+        less = "for what was less severe" if risen else "and others were needed for it since"
+    yield _Word(f"it {'is' if word.now else 'was'} {holder.text}, {less}", holder.at)
+
+
+def _by_another(
+    conn: Connection, key: str, place: str, incident: Incident, since: datetime
+) -> Iterator[_Word]:
+    """Who has another open incident of it, or a part of one."""
+    others = people.other_incidents_on(conn, key, incident.id)
+    words = hands.on(conn, others, since)
+    for other in others:
+        if (word := _word(conn, other, words)) is not None:
+            still = other not in words or words[other].now
+            yield replace(word, text=f"{other} on {place} {'is' if still else 'was'} {word.text}")
+
+
+def _word(conn: Connection, incident_id: str, words: Mapping[str, AtWork]) -> _Word | None:
+    found = words.get(incident_id)
+    return _left_to(conn, incident_id) if found is None else _Word(found.holder.text, found.holder.at)
+
+
+def _of_storms(conn: Connection, key: str, since: datetime) -> Iterator[_Word]:
+    """Who has a storm that it is part of."""
+    found = lately.of_storms_on(conn, key, since)
+    mended = counts.mended_at(conn, key, "", since) if found else None
+    for told in found:
+        if not _went_with(told.closed_at, mended) and in_a_storm(conn, told.incident_id):
+            by = told.by.removeprefix(OF_PAGERDUTY)
+            yield _Word(f"{by} has the storm {told.storm}, which this target is part of", told.at)
+
+
+def _before(conn: Connection, key: str, place: str, since: datetime) -> Iterator[_Word]:
+    """Who had an incident of it, or a part of one, that went a while ago."""
+    closed = lately.closed_on(conn, key, since)
+    mended = counts.mended_at(conn, key, "", since) if closed else None
+    theirs = [one for one, at in closed if not _went_with(at, mended)]
+    words = hands.on(conn, theirs, since)
+    for one in theirs:
+        if (word := _word(conn, one, words)) is not None:
+            yield replace(word, text=f"{one} on {place} was {word.text}")
+
+
+def _went_with(closed: datetime | None, mended: datetime | None) -> bool:
+    """It was over when a run mended the target, or went with that: what somebody had is done. What fired on is theirs as before."""
+    return closed is not None and mended is not None and closed <= mended + _GROUPED
 
 
 def in_a_storm(conn: Connection, incident_id: str) -> bool:
     """It was decided in a storm: not all that is told in the message of one is part of it."""
     return any(one.body.get("code") == Code.STORM.value for one in work.decisions_of(conn, incident_id))
-
-
-def _at_other(conn: Connection, other: str, since: datetime) -> _Word | None:
-    if text := people.taken_in_pagerduty(conn, other):
-        return _Word(text, max(at for _, at in people.takers(conn, other)))
-    holder = people.at_work_on(conn, other, since)
-    return _Word(holder.text, holder.at) if holder is not None else _left_to(conn, other)
 
 
 def asked_last(conn: Connection, incident: Incident) -> Run | None:
@@ -268,7 +332,7 @@ def at_it(conn: Connection, incident_id: str) -> str:
     """Who has an incident that is not over, in words; empty for nobody."""
     if incidents.get(conn, incident_id).state.closed:
         return ""
-    if told := people.taken_in_pagerduty(conn, incident_id):
+    if told := in_pagerduty(conn, incident_id):
         return told
     found = holder(conn, incident_id)
     return "" if found is None else found.text

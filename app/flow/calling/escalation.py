@@ -186,7 +186,7 @@ def _heard(
     if walk.page_word is PageWord.RELEASED:  # said once: it is no answer to what comes later
         escalations.change(tx, walk.id, page_word="")
     if walk.answered_at is None:
-        if had or own:
+        if had or (own and severity.stands_in_pagerduty(tx.conn, walk.subject)):
             _answered(tx, services, policy, walk, Acknowledged(walk.page_by if had else own, _PAGERDUTY))
         return escalations.get(tx.conn, walk.id) or walk, ""
     of_page = walk.page_word is PageWord.RELEASED
@@ -224,10 +224,8 @@ def _joined(tx: Tx, walk: StoredEscalation, again: str) -> tuple[StoredEscalatio
     if walk.page_key:
         calls.put_page(tx, walk, walk.page_key, Do.RESOLVE)
     text = "its alert fires again"
-    if not risen:
-        people.forget_holder(tx, walk.subject)
-    else:
-        people.outgrow_holder(tx, walk.subject)
+    people.let_go(tx, walk.subject)
+    if risen:
         text = record.risen(severity.of_incident(tx.conn, walk.subject), walk.severity or "")
     return escalations.anew(tx, walk, walk.why), text
 

@@ -19,6 +19,7 @@ from app.policy.model import Policy, Rule
 from app.store import escalations, incidents, outbox, people, severities, work
 from app.store.escalations import StoredEscalation
 from app.store.incidents import Incident
+from app.store.people import Holder
 
 OF_STORM = "critical"
 """Of a storm as a whole, whatever its first alert says."""
@@ -98,6 +99,19 @@ def above(conn: Connection, incident_id: str, given: str) -> bool:
     """What fires is more severe than that. Where nothing fires, nothing has risen, whatever its first alert was."""
     fires = incidents.firing_count(conn, incident_id) > 0
     return fires and rank_of(of_incident(conn, incident_id)) < rank_of(given)
+
+
+def given_for(conn: Connection, incident_id: str, word: Holder) -> str | None:
+    """For how severe this word was given on an incident that is closed; one of PagerDuty's was for what fired there to its end. None where nothing tells it."""
+    if word.severity is not None or word.through != "PagerDuty":
+        return word.severity
+    return min(severities.last_of(conn, incident_id, Source.PAGERDUTY), key=rank_of, default=None)
+
+
+def stands_in_pagerduty(conn: Connection, incident_id: str) -> bool:
+    """What was said in PagerDuty of its own alerts of the incident was said of what is no less severe than what fires. What its alerts do not tell is taken for that."""
+    of_its_own = severities.firing(conn, incident_id, Source.PAGERDUTY)
+    return not of_its_own or not above(conn, incident_id, min(of_its_own, key=rank_of))
 
 
 def called_beside(conn: Connection, policy: Policy, incident: Incident, rule: Rule, target_key: str) -> str:

@@ -142,7 +142,7 @@ async def left(
         settle_without(tx, incident, told, None)
         if rule is not None:
             call_when_blind(tx, incident, told, acts)
-        if look_at and put_off is None and record.holder_in_force(tx, incident.id) is None:
+        if look_at and put_off is None and not record.theirs(tx, incident.id):
             why = Escalation(f"nothing can be done here: {word.text}", look_at=(look_at,))
             record.call(tx, incident.id, why, once="nowhere")
         return True

@@ -14,8 +14,7 @@ from itertools import starmap
 
 from sqlalchemy import Connection
 
-from app.domain.alert import Source
-from app.domain.alert_report import TOLD, AlertReport, Reported, combined, silence
+from app.domain.alert_report import TOLD, UNTAKEN, AlertReport, Reported, Takers, combined, silence, takers
 from app.domain.copies import HeldDatabase, databases_of
 from app.domain.errors import RemediatorError
 from app.domain.new_pods import NewPods
@@ -23,7 +22,7 @@ from app.domain.owner import Owners
 from app.domain.plan import Action, touched
 from app.domain.target import Target
 from app.domain.workload import Manager, Workload
-from app.flow.calling import attended
+from app.flow.calling import attended, severity
 from app.flow.deciding import history, marks
 from app.flow.notifying import record
 from app.flow.people.approvers import names_of
@@ -51,7 +50,7 @@ UNSEEN = Unknown("its controller has not seen its newest change yet")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """Facts from outside the store, as of `at`. `holders_asked`: whether PagerDuty itself said who has its incidents."""
+    """Facts from outside the store, as of `at`."""
 
     at: datetime
     target: Target
@@ -60,8 +59,7 @@ class Outside:
     firing: Fact[bool] | None
     blocking: Fact[Mapping[str, tuple[str, ...]]]
     silenced: str = ""
-    acknowledged: str = ""
-    holders_asked: bool = True
+    takers: Takers = UNTAKEN
     changed_by: Fact[str] = ""
     changed_at: datetime | None = None
     leaving: Fact[str] = ""
@@ -132,8 +130,7 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         workload=Unknown(workload) if isinstance(workload, str) else workload,
         marks=marked,
         firing=_firing(report),
-        acknowledged=held_by(alerts, reported),
-        holders_asked=_holders_asked(alerts, reported),
+        takers=takers((alert.source for alert in alerts), reported),
         changed_by=changed,
         changed_at=at,
         leaving=leaving,
@@ -144,23 +141,6 @@ async def outside(services: Services, rule: Rule, sight: Sight, alerts: Sequence
         databases=databases_of(sight.actions),
         touched=sight.touched,
     )
-
-
-def _of_pagerduty(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> list[AlertReport]:
-    """What is said of the alerts that a person can acknowledge."""
-    return [r for a, r in zip(alerts, reported, strict=False) if a.source is Source.PAGERDUTY or r.held_by]
-
-
-def held_by(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> str:
-    """Who has taken all of those that fire; empty when one of them is nobody's. What Alertmanager sends beside them cannot be
-    acknowledged, and says nothing here."""
-    firing = [r for r in _of_pagerduty(alerts, reported) if r.state is Reported.FIRING]
-    return firing[0].held_by if firing and all(r.held_by for r in firing) else ""
-
-
-def _holders_asked(alerts: Sequence[StoredAlert], reported: Sequence[AlertReport]) -> bool:
-    """PagerDuty itself said who has them; otherwise only its messages tell."""
-    return all(r.state not in (Reported.TOLD, Reported.UNKNOWN) for r in _of_pagerduty(alerts, reported))
 
 
 async def changed_by(
@@ -304,6 +284,7 @@ def facts_in(tx: Tx, services: Services, ground: Ground, seen: Outside, it: Inci
     target, workload, manual = seen.target, seen.workload, it.manual
     spent = partial(counts.spent, conn, excluding=(own.run_id, own.step_index))
     (at_it, until), key = _acknowledged(tx, seen, it), target.key
+    keys = (key, *(one.key for one in seen.touched))
     return Facts(
         now=now,
         target=target,
@@ -327,7 +308,7 @@ def facts_in(tx: Tx, services: Services, ground: Ground, seen: Outside, it: Inci
         ceiling=services.ceiling,
         silenced=seen.silenced,
         acknowledged=at_it,
-        acknowledged_beside=history.taken_beside(tx, key, it, at_it),
+        acknowledged_beside=history.taken_beside(tx, keys, it, at_it, seen.takers),
         acknowledged_until=until,
         changed_by=seen.changed_by,
         leaving=seen.leaving,
@@ -374,9 +355,11 @@ def _was_due(tx: Tx, incident: Incident, own: Own) -> datetime | None:
 
 def _acknowledged(tx: Tx, seen: Outside, incident: Incident) -> tuple[str, datetime | None]:
     """Who has the incident: by PagerDuty's word on its own, or by their own on this one, or on the same alert before, and then until when."""
-    of_pagerduty = "" if seen.holders_asked else people.taken_in_pagerduty(tx.conn, incident.id)
-    has = record.holder_in_force(tx, incident.id)
-    if told := seen.acknowledged or of_pagerduty or (has.text if has else ""):
+    of_pagerduty = "" if seen.takers.asked else people.taken_in_pagerduty(tx.conn, incident.id)
+    told, has = seen.takers.of_all or of_pagerduty, record.holder_in_force(tx, incident.id)
+    if told and not severity.stands_in_pagerduty(tx.conn, incident.id):
+        told = ""
+    if told := told or (has.text if has else ""):
         return told, None
     return history.had_before(tx, incident)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection
 
 from app.domain.alert import AlertStatus, ended_unmeasured
+from app.domain.alert_report import Takers
 from app.domain.change import Digested, DigestKey, Replaced
 from app.domain.decision import Code, Decision, Mode
 from app.domain.json import digest
@@ -390,10 +391,10 @@ def had_before(tx: Tx, incident: Incident) -> tuple[str, datetime | None]:
     if not people.another_on(tx.conn, incident.target_key, incident.id):
         return "", None
     taken = taken_before(tx.conn, incident, lately.earlier(tx.conn, incident), tx.now)
-    return ("", None) if taken is None else (taken.text, taken.until)
+    return (taken.text, taken.until) if taken else ("", None)
 
 
-def taken_beside(tx: Tx, key: str, incident: Incident, known: str) -> str:
-    """Who is at the target by anything else than the incident's own standing word; looked for only where anybody may be."""
-    at_all = people.perhaps_taken(tx.conn, key, incident.id)
-    return at_its_target(tx.conn, key, incident, tx.now, known) if at_all else ""
+def taken_beside(tx: Tx, keys: Sequence[str], incident: Incident, known: str, said: Takers) -> str:
+    """Who is at what is written (the `keys`) by anything else than the incident's own standing word; looked for only where anybody may be."""
+    at_all = said.of_any or people.perhaps_taken(tx.conn, keys, incident.id)
+    return at_its_target(tx.conn, keys, incident, tx.now, known, said) if at_all else ""

@@ -123,11 +123,12 @@ def settle(tx: Tx, services: Services, case: Case) -> Settled | None:
     acts = may_act(rule, case.policy, services.ceiling)
     meantime = acts and seen.step is not None and not joins
     why = _in_the_meantime(tx, incident, rule, decision, measured) if meantime else None
+    joins = joins or bool(measured.theirs)
     calls = not joins and (why is not None or handing.calls_a_person(decision, seen))
     if calls and (lately := beside.called_lately(tx.conn, incident, tx.now)):
         decision, why, joins = handing.put_off(decision, lately), None, True
     settle_without(tx, incident, decision, seen, passing=case.passing, joins=joins)
-    call_when_blind(tx, incident, decision, acts)
+    call_when_blind(tx, incident, decision, acts and not measured.theirs)
     if why is not None:
         call(tx, incident.id, why, once="after a failure")
     return Settled(decision, None)
@@ -220,7 +221,7 @@ def settle_without(
     joins: bool = False,
 ) -> None:
     """A decision that starts nothing: observed, refused or handed to a person. Told only when it says something new. What is in the way calls
-    nobody as long as another incident's call is for it too, or earlier ones of its alert are (`joins`)."""
+    nobody as long as another incident's call is for it too, or earlier ones of its alert are, or somebody has it (`joins`)."""
     last = work.latest_decision(tx.conn, incident.id)
     new = last is None or not decision.repeats(last.body)
     number = len(work.decisions_of(tx.conn, incident.id)) + new
@@ -255,7 +256,7 @@ def call_when_blind(tx: Tx, incident: Incident, decision: Decision, acts: bool) 
     if not acts or decision.silenced or incident.manual is not None or decision.code is not Code.UNKNOWN_FACT:
         return
     last = work.latest_decision(tx.conn, incident.id)
-    if last is None or record.holder_in_force(tx, incident.id) is not None:
+    if last is None or record.theirs(tx, incident.id):
         return
     left = _BLIND_FOR - (tx.now - last.at)
     if left > timedelta() and beside.was_blind(tx.conn, incident, left) < left:
@@ -284,7 +285,7 @@ def _in_the_meantime(
     held = decision.code is Code.TARGET_BUSY and beside.kept_away(tx.conn, incident, measured)
     before = held or (history.not_for_good(rule, decision, measured) if decision.code in _LATER else "")
     observed = any(gate.verdict is Verdict.OBSERVE for gate in decision.gates)
-    if not before or observed or record.holder_in_force(tx, incident.id) is not None:
+    if not before or observed or measured.theirs:
         return None
     return Escalation(reason=f"{before}, the alert fires, and nothing may be done now: {decision.text}")
 

@@ -70,9 +70,15 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
     for one in sorted({incident_id, into}):
         incidents.hold(tx, one)
     gone, here = _standing(tx, incident_id, stays=False), _standing(tx, into, stays=True)
-    if not incidents.merge(tx, incident_id, into):
-        return
-    escalations.joined(tx, [into])
+    if incidents.merge(tx, incident_id, into):
+        escalations.joined(tx, [into])
+        _one_word(tx, gone, here)
+        people.hand_on(tx, incident_id, into)  # whose word is not the one may be at work all the same
+
+
+def _one_word(tx: Tx, gone: Standing, here: Standing) -> None:
+    """One round goes on, and one word on who has it counts."""
+    into = here.incident
     both = sorted((s for s in (here, gone) if s.known), key=lambda s: s.order)
     if not gone.known:
         record.holder_in_force(tx, into)
@@ -87,12 +93,12 @@ def merge(tx: Tx, incident_id: str, into: str) -> None:
         return
     walk = _the_one(tx, owner, (gone, here))
     if first.answer is None:
-        people.forget_holder(tx, into)
+        people.let_go(tx, into)
     elif first is gone or here.walk is None:
-        _answered(tx, walk, first, incident_id)
+        _answered(tx, walk, first, gone.incident)
         escalations.follow(tx, walk, severity=first.answered_for)
     if owner is gone and first.answer is None and walk.answered_at is None:
-        _goes_on(tx, walk, incident_id)
+        _goes_on(tx, walk, gone.incident)
 
 
 def _standing(tx: Tx, incident_id: str, *, stays: bool) -> Standing:
@@ -148,7 +154,7 @@ def _answered(tx: Tx, walk: StoredEscalation, of: Standing, merged: str) -> None
     if of.holder is not None:
         record.take_incident(tx, walk.subject, of.holder.by, of.holder.through, of.answered_for)
     else:
-        people.forget_holder(tx, walk.subject)
+        people.let_go(tx, walk.subject)
     fact = Acknowledged(by, through, len(walk.asked), tx.now, f"{merged} was merged into this incident")
     tell(tx, Topic.ACKNOWLEDGED, fact, incident_id=walk.subject, once=f"merged/{merged}")
 

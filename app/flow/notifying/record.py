@@ -105,7 +105,7 @@ def call(tx: Tx, incident_id: str, why: Escalation, *, once: str, run_id: str = 
     if (holder := people.holder_of(tx.conn, incident_id)) is not None:
         if begun.before is None:  # nobody was asked before, and the steps do not say that they begin anew
             _say_let_go(tx, incident_id, holder, "a person is needed again")
-        people.forget_holder(tx, incident_id)
+        people.let_go(tx, incident_id)
     if begun.before is not None and begun.before.page_key:
         # PagerDuty calls nobody for an event that joins a page which somebody has taken: the next one is a new page.
         calls.put_page(tx, begun.before, begun.before.page_key, Do.RESOLVE)
@@ -259,9 +259,15 @@ def holder_in_force(tx: Tx, incident_id: str) -> Holder | None:
         people.held_for(tx, incident_id, now)
     elif severity.above(tx.conn, incident_id, holder.severity):
         _say_let_go(tx, incident_id, holder, risen(now, holder.severity))
-        people.outgrow_holder(tx, incident_id)
+        people.let_go(tx, incident_id)
         return None
     return holder
+
+
+def theirs(tx: Tx, incident_id: str) -> str:
+    """Whose the incident is, in words, so that nobody is called for it: by their own word, as it is in force, or by PagerDuty's."""
+    holder = holder_in_force(tx, incident_id)
+    return attended.in_pagerduty(tx.conn, incident_id) if holder is None else holder.text
 
 
 def taken_since(conn: Connection, services: Services, incident_id: str, agreed: Sequence[Given]) -> bool:

@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from app.domain import plan
 from app.domain.errors import Refused, RemediatorError, TryLater
 from app.domain.events import EventKind
 from app.domain.json import JsonValue
@@ -91,7 +92,8 @@ def _waits(conn: Connection, services: Services, run: Run, touched: holding.Touc
     """What the end of a temporary change waits for once its time is over; empty when it may be taken back."""
     if hold := holding.held(conn, services, run, touched):
         return f"{OVER_BUT} {hold}"
-    if taken := at_work(conn, run.incident_id, run.target_key, services.clock.now()):
+    keys = (run.target_key, *(one.key for one in plan.touched(sizes(conn, run.id))))
+    if taken := at_work(conn, run.incident_id, keys, services.clock.now()):
         return f"{OVER_BUT} {taken}"
     if later := facts.later_temporary(conn, run.target_key, run.id, TEMPORARY_ENTRY):
         # Taken back first, so that each goes back to what it found.

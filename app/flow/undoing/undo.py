@@ -15,7 +15,7 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from app.domain import half_way
+from app.domain import half_way, plan
 from app.domain.actuator import Means, Undone
 from app.domain.decision import Code
 from app.domain.errors import Held, OutcomeUnclear, RemediatorError, TryLater
@@ -211,7 +211,8 @@ def _taken_by(conn: Connection, services: Services, run: Run, acted: JournalEntr
     cause = journal.life_of(run).cause
     if cause is Cause.PERSON or not journal.is_whole(runs.entries(conn, run.id), acted):
         return ""
-    theirs = at_work(conn, run.incident_id, run.target_key, services.clock.now())
+    keys = (run.target_key, *(one.key for one in plan.touched(journal.actions([acted]))))
+    theirs = at_work(conn, run.incident_id, keys, services.clock.now())
     return theirs or holding.not_by_itself(conn, services, run, cause)
 
 

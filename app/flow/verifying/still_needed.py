@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from app.domain.alert_report import Reported, silence
+from app.domain.alert_report import Reported, silence, takers
 from app.domain.cluster import PodUsage, measured_lately
 from app.domain.errors import ObjectMissing, RemediatorError
 from app.domain.plan import Action, Step
@@ -81,7 +81,7 @@ async def silenced(services: Services, run: Run, acted: JournalEntry) -> str:
     if not whole:
         return ""
     reports = await reported.reports(services, alerts)
-    return reported.held_by(alerts, reports) or silence(reports)
+    return takers((alert.source for alert in alerts), reports).of_any or silence(reports)
 
 
 async def gone(services: Services, run: Run, acted: JournalEntry) -> bool:
