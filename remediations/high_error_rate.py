@@ -13,19 +13,28 @@ from pydantic import Field
 
 from app.domain.evidence import Certainty, Diagnosis, Finding, Trouble
 from app.domain.loads import beside_at_limit, hot_pod
-from app.domain.onset import Since
 from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
-from remediations.causes import CauseCode, FirstCause, first_findings, investigate
+from remediations.causes import FirstCause, first_findings, investigate
+from remediations.causes.acquitted import (
+    ROLL_BACK,
+    accused,
+    acquitted,
+    answers,
+    cut_off,
+    dependency_first,
+    doubt_of,
+    innocent,
+)
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
+from remediations.causes.ended import ended_finding, ended_in_part, errors_over
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import where_alone
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, shown_by, stands_by_design
-from remediations.causes.silent import only_held, used_up_since
+from remediations.causes.silent import used_up_since
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity, not_measured, other_signs
-from remediations.evidence.directions import where_to_look
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding
@@ -80,8 +89,7 @@ from remediations.shared import (
     warned,
 )
 
-ROLL_BACK, SCALE_UP = "roll-back", "scale-up"
-_TO_CHECK = "check what the pods connect to, and name it in the rule's params (dependencies)"
+SCALE_UP = "scale-up"
 _SOME_FAIL = 0.01  # share of failing requests that shows errors where the logs show none
 
 
@@ -129,11 +137,14 @@ class HighErrorRate(Remediation[HighErrorRateParams]):
         findings = (*own, *rollout, *needed, *metrics)
         found = Diagnosis(_summary(Diagnosis("", findings)), findings)
         rest = stands_by_design(found, scene.now, measured(found, "metrics.errors"), _SOME_FAIL)
+        rest = rest or errors_over(found)
         found = replace(found, summary=rest or found.summary, rest=rest)
         return replace(found, troubles=(*_failing(found), *load_counted(found, params.cpu_high)))
 
     async def ladder(self, scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Sequence[Step]:
-        """Roll back, then scale up."""
+        """Roll back, then scale up; neither for errors that are over."""
+        if over := errors_over(diagnosis):
+            return tuple(refuse(name, over) for name in self.steps)
         back = replace(await _roll_back(scene, params, diagnosis), troubles=_failing(diagnosis))
         up = await of_many(_scale_up(scene, params, diagnosis), scene)
         steps = (asking(back, diagnosis.set_aside(few=False)), asking(up, diagnosis.set_aside()))
@@ -168,7 +179,8 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
-    told = [*first_findings(found, log), *([origin] if origin else []), usage]
+    ended = await ended_finding(scene, log, pods, params.error_query)
+    told = [*first_findings(found, log), *filter(None, (origin, ended)), usage]
     return [errors_finding(log), state, *told, *await where_alone(scene, found.seen, log), *neighbours]
 
 
@@ -200,24 +212,13 @@ def _summary(diagnosis: Diagnosis) -> str:
         *first,
         *named,
         *known(diagnosis, *ALONE, "rollout.recent"),
-        *_acquitted(diagnosis),
+        *acquitted(diagnosis),
         *changed_neighbours(diagnosis),
         *(f.text for f in failed_dependencies(diagnosis)),
     ]
     if healthy := healthy_dependencies(diagnosis):
-        parts.append(_answer(healthy))
+        parts.append(answers(healthy))
     return joined(parts)
-
-
-def _acquitted(diagnosis: Diagnosis) -> list[str]:
-    """That the rollout which stands beside did not bring the errors, and why: who reads of it alone takes it back by hand."""
-    origin, rollout = diagnosis.finding(ORIGIN), diagnosis.finding("rollout.recent")
-    beside = rollout is not None and rollout.data.get("recent") is True
-    return [origin.text] if origin is not None and beside and origin.data["rollout"] is not True else []
-
-
-def _answer(names: Sequence[str]) -> str:
-    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
 
 
 async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
@@ -233,14 +234,14 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
         return refuse(ROLL_BACK, f"{rollout.text}, and it still fires", cause.cure)
     if rollout.data["after_alert"] is True:
         return refuse(ROLL_BACK, f"{rollout.text}, so it is not the cause and perhaps a repair")
-    cut_off = _cut_off(diagnosis)
-    if errors.none and not cut_off and not _fails(diagnosis):
+    off = cut_off(diagnosis)
+    if errors.none and not off and not _fails(diagnosis):
         return refuse(
             ROLL_BACK, f"the logs have no errors that a deployment could have brought: {rollout.text}"
         )
-    if no := _dependency_first(diagnosis, errors, "an older version needs it as well"):
+    if no := dependency_first(diagnosis, errors, "an older version needs it as well"):
         return Step(ROLL_BACK, no.why, advice=no.advice)
-    if no := _innocent(diagnosis, errors):
+    if no := innocent(diagnosis, errors):
         return no
     unsure = unknown_dependencies(diagnosis)
     speaks = errors.share(Nature.DEPENDENCY) >= 0.5
@@ -252,46 +253,16 @@ async def _roll_back(scene: Scene, params: HighErrorRateParams, diagnosis: Diagn
             f"check {_meant(unsure, errors.said)}; the most frequent error is {errors.top}",
         )
     beside = f"{cause.text}, which brings no such error" if cause.beside else ""
-    parts = [cut_off, rollout.text, f"most frequent is {errors.top}" if errors.top else "", beside]
+    parts = [off, rollout.text, f"most frequent is {errors.top}" if errors.top else "", beside]
     if healthy := healthy_dependencies(diagnosis):
-        parts.append(_answer(healthy))
+        parts.append(answers(healthy))
     step = await rollback_step(ROLL_BACK, joined(parts), scene, params, shows=shown_by(diagnosis))
     # Whose Service chooses no pod of it has no errors in the logs, and none are needed. What is not known of a cause that is only possible,
     # such as a pod that still starts, is no doubt about the errors: these have their own.
     place = errors.place.text if errors.place is not None else ""
-    doubts = () if cut_off else (_doubt(diagnosis), place, pool, *about_neighbours(diagnosis))
-    of_cause = cause.asks if (cause.sure and not cause.beside) or cut_off else ""
-    return warned(_accused(asking(step, of_cause, *doubts), diagnosis), beware_of(diagnosis))
-
-
-def _accused(step: Step, diagnosis: Diagnosis) -> Step:
-    """The step; where it cannot be taken, with whose the errors are, for who does it by hand."""
-    origin = diagnosis.finding(ORIGIN)
-    alone = origin is not None and origin.data["rollout"] is True and origin.data["only_newest"] is True
-    return (
-        step
-        if step.applies or not alone or origin is None
-        else replace(step, why=f"{origin.text}. {step.why}")
-    )
-
-
-def _doubt(diagnosis: Diagnosis) -> str:
-    """Why a person has to say that the last rollout brought the errors; empty when the logs do."""
-    origin, errors = diagnosis.finding(ORIGIN), diagnosis.finding("errors.grouped")
-    if origin is not None:
-        held = origin.data["only_newest"] is True and not origin.data["named"]
-        return str(origin.data["asks"]) or (only_held(Errors(diagnosis)) if held else "")
-    why = errors.text if errors is not None else "the logs were not read"
-    return f"since when requests fail is not known: {why}"
-
-
-def _cut_off(diagnosis: Diagnosis) -> str:
-    """The cause when the last rollout has cut its pods off from their Service: requests fail then, and no pod writes an error."""
-    cause = FirstCause(diagnosis)
-    off = (
-        cause.code in (CauseCode.SERVICE_SELECTOR, CauseCode.SERVICE_PORT) and cause.sure and cause.by_rollout
-    )
-    return f"{cause.text} ({cause.rollout_why})" if off else ""
+    doubts = (doubt_of(diagnosis), place, pool, ended_in_part(diagnosis), *about_neighbours(diagnosis))
+    of_cause = cause.asks if (cause.sure and not cause.beside) or off else ""
+    return warned(accused(asking(step, of_cause, *(() if off else doubts)), diagnosis), beware_of(diagnosis))
 
 
 def _meant(unsure: Sequence[Finding], error: str) -> str:
@@ -299,59 +270,9 @@ def _meant(unsure: Sequence[Finding], error: str) -> str:
     return next((str(f.data["name"]) for f in unsure if names_dependency(f, error)), "what the error names")
 
 
-def _innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
-    """The step that is refused because the last rollout did not bring this, or nobody can tell; None when it can have."""
-    cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
-    if acquitted := cause.acquits:
-        return refuse(ROLL_BACK, acquitted, cause.advice)
-    if errors.place is not None and errors.ill:
-        return refuse(ROLL_BACK, errors.place.text, str(errors.place.data["advice"]))
-    if origin is None or (errors.none and _cut_off(diagnosis)):
-        return None
-    if origin.data["rollout"] is not True:
-        told = f" ({origin.data['measured']})" if errors.none else ""
-        older = f"find what began before the rollout{told}: an older version meets it as well"
-        advice = f"look at what changed {origin.data['instead']}" if origin.data["instead"] else ""
-        return refuse(
-            ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")
-        )
-    if origin.data["dependency"] is True and not (
-        _named_healthy(diagnosis, errors) or used_up_since(errors, origin)
-    ):
-        if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):
-            return None  # told from the old version or by a name, or refused with the dependency's name below
-        answering = healthy_dependencies(diagnosis)
-        checked = f"only {_answer(answering)}, which it does not name" if answering else "none is checked"
-        return refuse(
-            ROLL_BACK,
-            f"the errors speak of a dependency, and {checked}: {errors.top}",
-            f"{where_to_look(errors.said) or _TO_CHECK}; the most frequent error is {errors.top}",
-        )
-    return None
-
-
-def _named_healthy(diagnosis: Diagnosis, errors: Errors) -> bool:
-    """Does a dependency answer that the most frequent error names? That others answer tells nothing of it."""
-    answering = healthy_dependencies(diagnosis)
-    return any(
-        f.data.get("name") in answering and names_dependency(f, errors.said)
-        for f in diagnosis.findings
-        if f.code.startswith("dependency.")
-    )
-
-
-def _dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | None:
-    if not (failed := failed_dependencies(diagnosis)):
-        return None
-    down = "; ".join(f.text for f in failed)
-    names = " and ".join(str(f.data["name"]) for f in failed)
-    about = f"; the most frequent error is {errors.top}" if errors.top else ""
-    return refuse("", f"{names} is down and {why}: {down}", f"restore {names} first ({down}){about}")
-
-
 def _scale_up(scene: Scene, params: HighErrorRateParams, diagnosis: Diagnosis) -> Step:
     errors, cause = Errors(diagnosis), FirstCause(diagnosis)
-    if no := _dependency_first(diagnosis, errors, "more replicas would load it more"):
+    if no := dependency_first(diagnosis, errors, "more replicas would load it more"):
         return Step(SCALE_UP, no.why, advice=no.advice)
     limited, measures = at_their_limit(diagnosis, params.cpu_high, params.throttling_high)
     late = by_load(cause, diagnosis, limited) if cause.sure else ""

@@ -19,6 +19,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
+from remediations.causes.ended import ended_finding, errors_over
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.causes.pods import where_alone
@@ -126,6 +127,7 @@ class HighLatency(Remediation[HighLatencyParams]):
         findings = (*latency, *own, *needed, *slow, leak, *([since] if since else []))
         found = Diagnosis(_summary(scene, findings), findings)
         rest = stands_by_design(found, scene.now, measured(found, "metrics.latency"), params.latency_low)
+        rest = rest or _over(params, found)
         found = replace(found, summary=rest or found.summary, rest=rest)
         used = measured(found, "usage.pods", "memory_share")
         leaks = shown(found, "memory.leak", "leak")
@@ -134,7 +136,9 @@ class HighLatency(Remediation[HighLatencyParams]):
         return replace(found, troubles=(*load_counted(found, params.cpu_high), *memory, *state))
 
     async def ladder(self, scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) -> Sequence[Step]:
-        """Scale out, then restart; a question where the last release took from its pods what they lack now."""
+        """Scale out, then restart; a question where the last release took from its pods what they lack now. Neither for errors that are over."""
+        if over := _over(params, diagnosis):
+            return tuple(refuse(name, over) for name in self.steps)
         out = await of_many(_scale_out(scene, params, diagnosis), scene)
         steps = [asking(s, diagnosis.set_aside()) for s in (out, _restart(scene, params, diagnosis))]
         if slower := diagnosis.finding(SLOWER):
@@ -169,7 +173,8 @@ async def _pods(scene: Scene, found: Investigation) -> list[Finding]:
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *first_findings(found, log), *errors]
     told += await where_alone(scene, found.seen, log)
-    return [*told, *([slower] if slower else []), *neighbours]
+    ended = await ended_finding(scene, log, pods)
+    return [*told, *filter(None, (ended, slower)), *neighbours]
 
 
 def _summary(scene: Scene, findings: Sequence[Finding]) -> str:
@@ -201,6 +206,14 @@ def _elsewhere(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     if aside and cause.says_them:
         return None  # what is said of that cause says nothing of the others
     return no_capacity(Errors(diagnosis), OF_OTHERS, strained=bool(limited))
+
+
+def _over(params: HighLatencyParams, diagnosis: Diagnosis) -> str:
+    """Why nothing is to be done: what made it slow, as the errors tell, is over, and what is measured of the last minutes tells of it still. Empty where something
+    that lasts explains it: pods at their limit that failed by nobody else's fault, a leak, slow queries."""
+    over, (limited, _) = errors_over(diagnosis), _limited(params, diagnosis)
+    lasts = limited and not no_capacity(Errors(diagnosis), OF_OTHERS, strained=True)
+    return "" if lasts or slow_queries(diagnosis) or shown(diagnosis, "memory.leak", "leak") else over
 
 
 def _limited(params: HighLatencyParams, diagnosis: Diagnosis) -> tuple[list[str], list[str]]:

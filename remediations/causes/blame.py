@@ -350,12 +350,6 @@ def _words(case: _Case) -> str:
     return unsaid(seen, cause, case.own) or beside(seen, cause) or told
 
 
-def _slight(case: _Case) -> str:
-    """That the rollout changed only what hardly makes a program fail."""
-    changed = slight(case.seen, case.cause, case.own)
-    return f"{_name(case.last)} changed {changed} only, which hardly makes a program fail" if changed else ""
-
-
 def _configuration(case: _Case) -> str:
     """That configuration changed together with the rollout or before it, or may have since."""
     if case.cause.code in _FILLS and case.own.worse:
@@ -381,6 +375,7 @@ def _taken_away(case: _Case) -> str:
 
 
 _ALL = frozenset(CauseCode)
+_STARTS = frozenset({CauseCode.STARTUP_PROBE})
 DOUBTS: Final = (
     Doubt(lambda case: perhaps_repaired(case.seen, _said(case.seen, case.cause), case.deployed), _BY_CONFIGURATION, always=True),
     Doubt(_undated, _ALL, always=True),
@@ -391,9 +386,10 @@ DOUBTS: Final = (
     Doubt(lambda case: short_node(case.seen, case.cause.pods), frozenset({CauseCode.OUT_OF_MEMORY}), always=True),
     Doubt(lambda case: set_aside(case.seen, case.cause), _BY_CONFIGURATION, always=True),
     Doubt(lambda case: ailing_before(case.seen, case.cause, case.last, case.deployed), OF_A_CONTAINER, always=True),
+    Doubt(lambda case: case.cause.doubt, _STARTS, always=True),
     Doubt(_configuration, _BY_CONFIGURATION),
-    Doubt(lambda case: "" if case.own.worse else case.cause.doubt, _ALL),
+    Doubt(lambda case: "" if case.own.worse else case.cause.doubt, _ALL - _STARTS),
     Doubt(_words, _BY_CONFIGURATION),
-    Doubt(_slight, OF_A_CONTAINER),
+    Doubt(lambda case: slight(case.seen, case.cause, case.own, _name(case.last)), OF_A_CONTAINER),
 )  # fmt: skip
 """All of them, in the order in which they are told."""

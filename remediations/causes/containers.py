@@ -39,7 +39,7 @@ from remediations.causes.model import (
 )
 from remediations.causes.outgrown import short_node
 from remediations.causes.sizes import of_container
-from remediations.causes.stopped import starting
+from remediations.causes.stopped import starting, waits_in_vain
 from remediations.evidence.directions import where_to_look
 from remediations.evidence.usage import count, short, span
 
@@ -356,8 +356,8 @@ def _unready(at: At) -> Cause | None:
     order = (_PROBES[0], _PROBES[2], _PROBES[1])
     began = at.state.running_since
     young = began is not None and at.seen.now - began < STARTING and not at.state.restarts
-    if starting(at):
-        return None
+    if told := starting(at):
+        return None if young else waits_in_vain(at, told)
     for probe in order:
         event = at.probe(probe[0])
         if event is not None and not young:

@@ -293,13 +293,16 @@ def _added(seen: Snapshot, cause: Cause, own: Suspects) -> bool:
     return own.adds(cause.container) and not any(c.get("name") == cause.container for c in listed)
 
 
-def slight(seen: Snapshot, cause: Cause, own: Suspects) -> str:
-    """What the rollout changed, where that hardly makes a program fail."""
+def slight(seen: Snapshot, cause: Cause, own: Suspects, name: str) -> str:
+    """That the rollout `name` changed only what hardly makes a program fail; empty where it changed more."""
     ends = ends_of(seen, cause)
     killed = any(e.exit_code in TOLD_TO_END or e.exit_code in OF_THE_PROGRAM for e in ends)
     of_memory = any(_MEMORY.search(w.text) for w in last_words_of(seen, cause))
     by_size = killed or of_memory if cause.code is CauseCode.CRASH else bool(own.worse)
-    return "" if by_size or not all(map(is_slight, own.all)) else ", ".join(d.path for d in own.all[:3])
+    if by_size or not all(map(is_slight, own.all)):
+        return ""
+    changed = ", ".join(d.path for d in own.all[:3])
+    return f"{name} changed {changed} only, which hardly makes a program fail" if changed else ""
 
 
 # Since when a container is in trouble, and how long its pod did well before. Asked by `blame`.

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from typing import Final
 
+from app.domain.accusing import Sign
 from app.domain.cluster import FIELD_MANAGER
 from app.domain.json import Obj
 from app.domain.target import Kind
@@ -19,7 +20,7 @@ from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.rollout import rollout_status
 from app.kube.scaled_objects import at_zero, maker_of, paused
-from remediations.causes.model import At, Cause, CauseCode, Snapshot, Sureness
+from remediations.causes.model import STARTING, At, Cause, CauseCode, Snapshot, Sureness
 from remediations.causes.sizes import patience
 from remediations.evidence.usage import count, span
 
@@ -164,6 +165,44 @@ def starts(seen: Snapshot, pods: Iterable[Pod]) -> str:
     return ""
 
 
+def waits_in_vain(at: At, told: str) -> Cause | None:
+    """A container that is within its own time to start is no trouble while others serve; it is where too few do (`outage`): a person has to hear of that, with
+    what the program says, and judges whether it will start yet."""
+    if not (few := outage(at.seen)):
+        return None
+    said = at.said()
+    words = f', said last "{said}"' if said else ""
+    return at.cause(
+        CauseCode.STARTUP_PROBE,
+        f"{few}: {told}{words}",
+        f"find out whether {at.state.name} will start yet{f': it said last {said!r}' if said else ''}",
+        sureness=Sureness.LIKELY,
+        since=at.state.running_since,
+        doubt=f"{few}, and nobody knows whether it will start yet: {told}{words}",
+    )
+
+
+def outage(seen: Snapshot) -> str:
+    """That no pod, or less than half of those that are wanted, is ready, in words. Those that were only just added are none that were lost."""
+    wanted = seen.workload.desired
+    few = 2 * seen.ready < wanted and not (seen.ready and _added(seen))
+    return f"only {seen.ready} of {count(wanted, 'pod')} ready" if few else ""
+
+
+def _added(seen: Snapshot) -> bool:
+    """Were all pods that are not ready made right after somebody set the replicas, or the autoscaler did?"""
+    status = (seen.autoscaler or {}).get("status") or {}
+    times = [writer(seen, "/spec/replicas")[1], parse_time(status.get("lastScaleTime"))]
+    made = [p.created_at for p in seen.alive if not p.ready]
+    return any(at is not None and all(at - STARTING <= m <= at + STARTING for m in made) for at in times)
+
+
+def _says_it_fails(seen: Snapshot, pods: Iterable[Pod]) -> bool:
+    """Does a container that is starting accuse itself?"""
+    found = (At(seen, p, c) for p in pods for c in p.containers)
+    return any(at.heard().sign is Sign.OWN and not at.heard().follows for at in found if starting(at))
+
+
 def under_way(seen: Snapshot, causes: Collection[Cause]) -> str:
     """Why a rollout of somebody else is waited for: its controller says that it progresses, within its deadline, or a new pod takes no longer to start than
     its probe allows; and its new pods fail at nothing. One that began after the alert is perhaps the repair, whatever older pods do; one from before, while
@@ -180,6 +219,8 @@ def under_way(seen: Snapshot, causes: Collection[Cause]) -> str:
     new = [p for p in seen.alive if seen.newest(p)]
     late = not progresses or seen.now - moved >= deadline
     if (late and not starts(seen, new)) or not new or any(map(_fails, new)):
+        return ""
+    if outage(seen) and _says_it_fails(seen, new):
         return ""
     after = at > seen.fired_at
     if not (after or seen.ready >= workload.desired):

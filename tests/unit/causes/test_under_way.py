@@ -181,3 +181,69 @@ async def test_a_start_that_failed_is_judged(name: str) -> None:
     happens, code = DOES_NOT_START[name]
     diagnosis, steps = await happens().look()
     assert (diagnosis.rest, FirstCause(diagnosis).code, judged(steps["roll-back"])) == ("", code, "acts")
+
+
+def none_serves(
+    ready: int = 0, *, deployed: float = 18.0, last: str = "INFO loading model shard 7 of 30"
+) -> World:
+    """All pods start, but for so many: a release that replaces all at once, or an old one whose nodes were restarted."""
+    world = World()
+    world.deployed = deployed
+    for number, name in enumerate(list(world.pods)):
+        world.pod(name, made=deployed)
+        if number >= ready:
+            again = (
+                {"reason": "Unknown", "exitCode": 255, "finishedAt": at(minutes=19)}
+                if deployed > 60
+                else None
+            )
+            world.state(name, RUNS(17.8), last=again, restarts=int(deployed > 60))
+    world.both(lambda s: s["containers"][0].update(startupProbe=PROBE))
+    world.fired = 3
+    return world.said("app", last, previous=False)
+
+
+def added(ready: int, by: str = "kubectl-scale") -> World:
+    """Somebody set more replicas, and the new pods start."""
+    world = none_serves(ready, deployed=18)
+    world.fields = [{"manager": by, "time": at(minutes=18.1), "fieldsV1": {"f:spec": {"f:replicas": {}}}}]
+    return world
+
+
+TYPE_ERROR = "TypeError: connect() got an unexpected keyword argument"
+
+
+@pytest.mark.parametrize(
+    ("happens", "back"),
+    [
+        (none_serves, "asks"),
+        (lambda: none_serves(last=TYPE_ERROR), "asks"),
+        (lambda: none_serves(1), "asks"),
+        (lambda: none_serves(deployed=8000), "refuses"),
+        (lambda: added(0), "asks"),
+    ],
+    ids=["a release that replaces all at once", "its program accuses itself", "one of three is left", "nodes were restarted", "none of them serves"],
+)  # fmt: skip
+async def test_where_too_few_serve_a_start_is_not_waited_for_in_silence(
+    happens: Callable[[], World], back: str
+) -> None:
+    """What its startup probe allows is a reason to take nothing back by itself, and none to let nobody know of an outage."""
+    world = happens()
+    diagnosis, steps = await world.look()
+    assert (diagnosis.rest, judged(steps["roll-back"])) == ("", back), steps["roll-back"]
+    ready = sum(p["status"]["conditions"][0]["status"] == "True" for p in world.pods.values())
+    told = steps["roll-back"].asks if back == "asks" else steps["fix-by-hand"].why
+    assert f"only {ready} of 3 pods ready" in told
+    assert "for 18 min of the 30 min that its startupProbe allows, said last" in told
+    assert world.cluster.log["app", False].split(" ", 1)[1] in told
+    assert "find out whether app will start yet" in FirstCause(diagnosis).advice
+
+
+async def test_pods_that_were_only_added_are_none_that_are_lost() -> None:
+    diagnosis, _ = await added(1).look()
+    assert diagnosis.rest.startswith("still starting, nothing to do: 1 of 3 pods ready"), diagnosis.summary
+
+
+async def test_a_repair_that_accuses_itself_is_not_waited_for_while_nothing_serves() -> None:
+    diagnosis, _ = await mends().said("app", TYPE_ERROR, previous=False).look()
+    assert not diagnosis.rest

@@ -1,0 +1,118 @@
+"""Whether the last release is to be taken back for errors: what acquits it, what makes it a question, and what failed first. Called by the handler of errors. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.domain.evidence import Diagnosis
+from app.domain.onset import Since
+from app.domain.plan import Step
+from remediations.causes.model import CauseCode
+from remediations.causes.report import ORIGIN, FirstCause
+from remediations.causes.silent import only_held, used_up_since
+from remediations.evidence.directions import where_to_look
+from remediations.evidence.pods import Errors
+from remediations.evidence.usage import (
+    failed_dependencies,
+    healthy_dependencies,
+    names_dependency,
+    unknown_dependencies,
+)
+from remediations.shared import refuse
+
+ROLL_BACK = "roll-back"
+_TO_CHECK = "check what the pods connect to, and name it in the rule's params (dependencies)"
+
+
+def acquitted(diagnosis: Diagnosis) -> list[str]:
+    """That the rollout which stands beside did not bring the errors, and why: who reads of it alone takes it back by hand."""
+    origin, rollout = diagnosis.finding(ORIGIN), diagnosis.finding("rollout.recent")
+    beside = rollout is not None and rollout.data.get("recent") is True
+    return [origin.text] if origin is not None and beside and origin.data["rollout"] is not True else []
+
+
+def accused(step: Step, diagnosis: Diagnosis) -> Step:
+    """The step; where it cannot be taken, with whose the errors are, for who does it by hand."""
+    origin = diagnosis.finding(ORIGIN)
+    alone = origin is not None and origin.data["rollout"] is True and origin.data["only_newest"] is True
+    return (
+        step
+        if step.applies or not alone or origin is None
+        else replace(step, why=f"{origin.text}. {step.why}")
+    )
+
+
+def doubt_of(diagnosis: Diagnosis) -> str:
+    """Why a person has to say that the last rollout brought the errors; empty when the logs do."""
+    origin, errors = diagnosis.finding(ORIGIN), diagnosis.finding("errors.grouped")
+    if origin is not None:
+        held = origin.data["only_newest"] is True and not origin.data["named"]
+        return str(origin.data["asks"]) or (only_held(Errors(diagnosis)) if held else "")
+    why = errors.text if errors is not None else "the logs were not read"
+    return f"since when requests fail is not known: {why}"
+
+
+def cut_off(diagnosis: Diagnosis) -> str:
+    """The cause when the last rollout has cut its pods off from their Service: requests fail then, and no pod writes an error."""
+    cause = FirstCause(diagnosis)
+    off = (
+        cause.code in (CauseCode.SERVICE_SELECTOR, CauseCode.SERVICE_PORT) and cause.sure and cause.by_rollout
+    )
+    return f"{cause.text} ({cause.rollout_why})" if off else ""
+
+
+def innocent(diagnosis: Diagnosis, errors: Errors) -> Step | None:
+    """The step that is refused because the last rollout did not bring this, or nobody can tell; None when it can have."""
+    cause, origin = FirstCause(diagnosis), diagnosis.finding(ORIGIN)
+    if why := cause.acquits:
+        return refuse(ROLL_BACK, why, cause.advice)
+    if errors.place is not None and errors.ill:
+        return refuse(ROLL_BACK, errors.place.text, str(errors.place.data["advice"]))
+    if origin is None or (errors.none and cut_off(diagnosis)):
+        return None
+    if origin.data["rollout"] is not True:
+        told = f" ({origin.data['measured']})" if errors.none else ""
+        older = f"find what began before the rollout{told}: an older version meets it as well"
+        advice = f"look at what changed {origin.data['instead']}" if origin.data["instead"] else ""
+        return refuse(
+            ROLL_BACK, origin.text, advice or (older if origin.data["before"] == Since.OLDER else "")
+        )
+    if origin.data["dependency"] is True and not (
+        _named_healthy(diagnosis, errors) or used_up_since(errors, origin)
+    ):
+        if origin.data["only_newest"] is True or origin.data["named"] or unknown_dependencies(diagnosis):
+            return None  # told from the old version or by a name, or refused with the dependency's name below
+        answering = healthy_dependencies(diagnosis)
+        checked = f"only {answers(answering)}, which it does not name" if answering else "none is checked"
+        return refuse(
+            ROLL_BACK,
+            f"the errors speak of a dependency, and {checked}: {errors.top}",
+            f"{where_to_look(errors.said) or _TO_CHECK}; the most frequent error is {errors.top}",
+        )
+    return None
+
+
+def _named_healthy(diagnosis: Diagnosis, errors: Errors) -> bool:
+    """Does a dependency answer that the most frequent error names? That others answer tells nothing of it."""
+    answering = healthy_dependencies(diagnosis)
+    return any(
+        f.data.get("name") in answering and names_dependency(f, errors.said)
+        for f in diagnosis.findings
+        if f.code.startswith("dependency.")
+    )
+
+
+def dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | None:
+    """The step that is refused because a dependency is down; None where none is."""
+    if not (failed := failed_dependencies(diagnosis)):
+        return None
+    down = "; ".join(f.text for f in failed)
+    names = " and ".join(str(f.data["name"]) for f in failed)
+    about = f"; the most frequent error is {errors.top}" if errors.top else ""
+    return refuse("", f"{names} is down and {why}: {down}", f"restore {names} first ({down}){about}")
+
+
+def answers(names: Sequence[str]) -> str:
+    """That these dependencies answer."""
+    return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
