@@ -37,7 +37,6 @@ from remediations.causes.model import (
     Neighbour,
     Snapshot,
     Sureness,
-    log_of,
     not_ready_since,
 )
 from remediations.causes.neighbours import kept_away, neighbours_in, selector_of
@@ -46,8 +45,8 @@ from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
+from remediations.causes.witnesses import with_words
 from remediations.evidence.error_lines import TOKENS
-from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
 from remediations.evidence.usage import DEPENDENCY, count, span
 
@@ -135,7 +134,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen, killed)
             seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
-            seen = await _words(scene, reads, seen)
+            seen = await with_words(scene, seen, reads.unread)
             seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:
@@ -282,26 +281,6 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
 def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
     """Services that select the pods, or are meant to."""
     return tuple(s for s in services if serves(s, seen.workload.pod_labels) or meant(seen, s))
-
-
-async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
-    """What at most three containers in trouble said last, one of each name."""
-    chosen: dict[str, tuple[Pod, str]] = {}
-    for pod in seen.alive:
-        for state in pod.containers:
-            ran = state.running_since or state.last_terminated or state.terminated
-            ended = state.last_terminated is not None or (
-                state.terminated is not None and state.terminated.exit_code
-            )
-            stuck = (state.first and state.running_since) or not state.ready or (pod.gated and not state.init)
-            if ran and (ended or stuck) and len(chosen) < _MAX_PODS:
-                chosen.setdefault(state.name, (pod, state.name))
-    said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))
-    words = {(pod.name, name): text for (pod, name), text in zip(chosen.values(), said, strict=True) if text}
-    for (_, name), text in zip(chosen.values(), said, strict=True):
-        if text.unread:
-            reads.unread[log_of(name)] = text.unread
-    return replace(seen, words=words)
 
 
 async def _beside(scene: Scene, seen: Snapshot) -> Snapshot:
