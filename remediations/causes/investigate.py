@@ -5,6 +5,7 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -101,7 +102,8 @@ LIMIT = 12.0
 _MAX_OBJECTS = 40
 _MAX_EVENTS, _MAX_NODES = 200, 1_000
 _LATELY = timedelta(hours=1)
-_MAX_PODS = 3  # whose nodes and last words are read
+_MAX_PODS, _MAX_PLACES = 3, 12
+"""Services of which is read, and nodes."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -237,8 +239,9 @@ async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapsh
 
 
 async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
-    """The nodes of at most three of these pods. The right to read them is optional: it is for the whole cluster."""
-    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MAX_PODS]
+    """The nodes of these pods, those that have most of them first: a zone that is lost takes many. The right to read them is optional: it is for the
+    whole cluster."""
+    names = [name for name, _ in Counter(p.node for p in pods if p.node).most_common(_MAX_PLACES)]
     asked = ((Kind.NODE, "", "", f"metadata.name={name}") for name in names)
     listed = await asyncio.gather(
         *(reads.one("nodes", [], scene.cluster.list_objects, *one) for one in asked)

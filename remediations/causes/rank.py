@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,6 +14,7 @@ from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
 from remediations.causes.model import (
+    NEAR,
     PULLING,
     STARTING,
     Cause,
@@ -81,8 +82,19 @@ def _key(seen: Snapshot, cause: Cause) -> tuple[object, ...]:
     again = _runs_again(seen, cause)
     # What an admission put into the pods is a helper of the rest, which fails with it or without it.
     helper = bool(cause.container) and cause.container not in {c.name for c in seen.workload.containers}
+    # Of two that are alike the alert is about the one that is not much older than it.
+    old = cause.since is not None and cause.since < seen.fired_at - NEAR
     began = (cause.since or seen.now).timestamp()
-    return int(stopped), _SURE[cause.sureness], again, int(latent) - shown, _ORDER[cause.code], helper, began
+    return (
+        int(stopped),
+        _SURE[cause.sureness],
+        again,
+        int(latent) - shown,
+        _ORDER[cause.code],
+        helper,
+        old,
+        began,
+    )
 
 
 def _states(seen: Snapshot, cause: Cause) -> list[ContainerState]:
@@ -114,7 +126,29 @@ def _merged(seen: Snapshot, found: Iterable[Cause]) -> list[Cause]:
         own = "" if kind in _POD_BOUND else cause.object
         past = cause.code is CauseCode.CRASH and cause.sureness is Sureness.POSSIBLE
         groups.setdefault((cause.code, own, "" if cause.needs else cause.container, past), []).append(cause)
-    return [_one(seen, part) for group in groups.values() for part in _by_words(seen, group)]
+    return _of_nodes([_one(seen, part) for group in groups.values() for part in _by_words(seen, group)])
+
+
+_NAMED = 5
+
+
+def _of_nodes(found: Sequence[Cause]) -> list[Cause]:
+    """Several nodes that fail alike (a zone, a switch) are one cause, told with all of them."""
+    lost = [
+        c for c in found if c.code is CauseCode.NODE and not c.container and c.sureness is Sureness.CERTAIN
+    ]
+    if len(lost) < 2:
+        return list(found)
+    first, *others = sorted(lost, key=lambda c: -len(c.pods))
+    names = [c.object.removeprefix("Node ") for c in others]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    pods = tuple(dict.fromkeys(n for c in (first, *others) for n in c.pods))
+    alike = f"{count(len(names), 'other node')} alike: {', '.join(names[:_NAMED])}{more}"
+    text = f"{first.text} ({alike}; {count(len(pods), 'pod')} on them)"
+    advice = f"find out what these {len(lost)} nodes have in common, such as a zone; {first.advice}, and the others alike"
+    since = earliest([c.since for c in lost])
+    whole = replace(first, text=text, advice=advice, pods=pods, since=since)
+    return [whole if c is first else c for c in found if c not in others]
 
 
 def _by_words(seen: Snapshot, group: list[Cause]) -> list[list[Cause]]:
