@@ -179,13 +179,14 @@ def _one(seen: Snapshot, group: list[Cause]) -> Cause:
     )
 
 
-def _told(seen: Snapshot, cause: Cause) -> tuple[bool, float]:
-    """Which of several that are alike is told: one whose words were read, and that ended last."""
+def _told(seen: Snapshot, cause: Cause) -> tuple[bool, bool, float]:
+    """Which of several that are alike is told: one whose words were read, of the newest revision, and that ended last."""
     ends = [
         e.finished_at for c in _states(seen, cause) if (e := c.terminated or c.last_terminated) is not None
     ]
     last = max((at.timestamp() for at in ends if at is not None), default=0.0)
-    return not words_of(seen, cause.container, cause.pods), -last
+    older = not any(seen.newest(p) for p in seen.alive if p.name in cause.pods)
+    return not words_of(seen, cause.container, cause.pods), older, -last
 
 
 def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:

@@ -396,4 +396,5 @@ def _row(g: ErrorGroup) -> dict[str, JsonValue]:
         "nature": g.nature.value,
         "first_seen": g.first_seen.isoformat() if g.first_seen else None,
         "pods": g.pods,
+        "accuses_program": g.sign is Sign.OWN,
     }
