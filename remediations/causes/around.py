@@ -15,6 +15,7 @@ from app.kube.lineage import last_write
 from app.kube.owners import last_applied, who_changed
 from app.kube.parse import parse_time, selects, serves
 from app.kube.quoted import told_by
+from remediations.causes.alike import in_trouble
 from remediations.causes.creation import unobserved
 from remediations.causes.demands import named, unselected, without_port
 from remediations.causes.edits import Edit, edit_of
@@ -43,14 +44,13 @@ def other_causes(seen: Snapshot) -> Iterator[Cause]:
 def _said(seen: Snapshot) -> Iterator[Cause]:
     """What containers in trouble said last: a neighbour that is away, or a right that they lack."""
     for (pod, container), words in seen.words.items():
-        shown = _in_trouble(seen, container)
-        if not shown:
-            continue
         for neighbour in seen.neighbours:
-            if not neighbour.ready and neighbour.named_in(words.text):
+            shown = in_trouble(seen, container, neighbour.named_in)
+            if shown and not neighbour.ready and neighbour.named_in(words.text):
                 cause = _neighbour(seen, neighbour, (pod, container), shown)
                 yield cause if not neighbour.exists else _in_time(seen, neighbour, cause)
-        if found := _FORBIDDEN.search(words.text):
+        found = _FORBIDDEN.search(words.text)
+        if found and (shown := in_trouble(seen, container, _FORBIDDEN.search)):
             yield _right(seen, (pod, container), shown, found)
 
 
@@ -92,15 +92,6 @@ def _in_time(seen: Snapshot, away: Neighbour, cause: Cause) -> Cause:
         return cause
     text = f"{cause.text}; {away.since_when(seen.now)}"
     return replace(cause, sureness=Sureness.POSSIBLE, text=text, pods=(), container="", since=None)
-
-
-def _in_trouble(seen: Snapshot, container: str) -> tuple[str, ...]:
-    """Pods that are not ready whose container of this name is not."""
-    return tuple(
-        p.name
-        for p in seen.alive
-        if not p.ready and any(c.name == container and not c.ready for c in p.containers)
-    )
 
 
 def _right(seen: Snapshot, where: tuple[str, str], shown: tuple[str, ...], found: re.Match[str]) -> Cause:

@@ -18,6 +18,7 @@ from app.domain.workload import Pod
 from app.kube.known_good import of_revision
 from app.kube.lineage import template_written_at, written_by_us
 from app.kube.manifest import Difference, differences
+from remediations.causes.alike import said_else
 from remediations.causes.changes import CONFIGURATION, Change, changes_of, telling
 from remediations.causes.creation import beware, picked_up
 from remediations.causes.edits import came_with
@@ -135,20 +136,15 @@ def _name(last: Deployment) -> str:
 def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame | None:
     """Pods of older revisions that show the same acquit the newest."""
     by_name = {p.name: p for p in seen.pods}
-    same = {n for c in causes if c.code is cause.code and c.container == cause.container for n in c.pods}
+    alike = (c for c in causes if c.code is cause.code and c.container == cause.container)
+    same = {n for c in alike for n in c.pods if not said_else(seen, c, cause.pods, {n})}
     older = sorted(n for n in same if n in by_name and not seen.newest(by_name[n]))
-    if older:
-        return Blame(
-            False, f"not the newest revision alone is broken: pod {older[0]} of an older one shows the same"
-        )
     current = seen.current
     family = {r.name for r in seen.revisions if current and r.fingerprint == current.fingerprint}
-    if cause.revisions and not set(cause.revisions) <= family:
-        names = ", ".join(sorted(set(cause.revisions) - family))
-        return Blame(
-            False, f"not the newest revision alone is broken: {names} of an older one shows the same"
-        )
-    return None
+    others = sorted(set(cause.revisions) - family)
+    shown = f"pod {older[0]}" if older else ", ".join(others)
+    text = f"not the newest revision alone is broken: {shown} of an older one shows the same"
+    return Blame(False, text) if shown else None
 
 
 def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) -> Blame | None:

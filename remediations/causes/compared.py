@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import inf
 
+from app.domain.accusing import Sign
 from app.domain.workload import Pod
 from app.kube.known_good import of_revision, short_digests, stood_for
 from app.kube.lineage import template_written_at
@@ -114,15 +115,24 @@ def _other_image(having: Sequence[Pod], well: Sequence[Pod], group: ErrorGroup) 
 
 def of_older_too(seen: Snapshot, log: ErrorLog, released: float) -> Mapping[int, float] | None:
     """The errors that older pods have as often, or that are about telemetry, by their mark, where another one accuses the newest revision: pods of that
-    have it, and older ones do not, or far fewer. However frequent the others are, it is compared by itself. Nothing where there is none, and None
-    where nothing was released in so many seconds."""
+    have it, and older ones do not, or far fewer. However frequent the others are, it is compared by itself; but what accuses others whom a request
+    needs stays where it is far more frequent, as that may be the trouble. Nothing where there is none, and None where nothing was released in so
+    many seconds."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     if last is None or last.age > released:
         return None
     aside = {g.mark for g in log.groups if as_often(seen, log, g) or of_telemetry(g)}
     lines = {g.mark: sum(g.each[p.name] for p in _having(seen, g)) for g in log.groups}
     most = max((number for mark, number in lines.items() if mark not in aside), default=0)
-    return dict.fromkeys(aside, inf) if most >= max(_TELLS, _SHARE * sum(lines.values())) else {}
+    needed = {g.mark for g in log.groups if g.mark in aside and g.sign is Sign.OTHERS and not of_telemetry(g)}
+    if is_little(most, sum(number for mark, number in lines.items() if mark not in aside - needed)):
+        aside -= needed
+    return dict.fromkeys(aside, inf) if most >= _TELLS else {}
+
+
+def is_little(lines: int, every: int) -> bool:
+    """Whether so many lines of all accuse nobody by themselves."""
+    return lines < _SHARE * every
 
 
 def of_telemetry(group: ErrorGroup) -> bool:

@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from app.domain.redact import redact
 from app.domain.workload import KubeEvent, Terminated
 from app.kube.newpods.goal import all_containers
+from remediations.causes.alike import heard_alike
 from remediations.causes.exits import (
     ARCHITECTURE,
     BY_NODE,
@@ -103,21 +104,34 @@ def _of(at: At) -> Cause | None:
     return _unready(at) if state.running_since is not None and not state.ready else None
 
 
+def ended_lately(at: At) -> bool:
+    """Has it an end that is still part of the present?"""
+    ended = at.state.terminated or at.state.last_terminated
+    return ended is not None and _recent(at, ended)
+
+
 def _recent(at: At, ended: Terminated) -> bool:
     """Is that end still part of the present? A run that has lasted longer than the back-off's reset is over it, unless the one
-    before lasted as long: then it is on its way to the next. One or two restarts at a start are over once the pod is ready, and
-    so is an end that the node brought."""
+    before lasted as long: then it is on its way to the next. One or two restarts at a start are over once the container is ready, whatever
+    others of its pod do, and so is an end that the node brought, and one before a long run in which the pod was ready."""
     if with_node(ended) and at.state.running_since is not None:
         return not at.state.ready and at.seen.now - at.state.running_since < STARTING
-    if ended.finished_at is None or not at.state.ready:
+    if ended.finished_at is None or (not at.state.ready and not _served_since(at)):
         return True
     age = at.seen.now - ended.finished_at
     once = at.state.restarts < _OFTEN and ended.reason != "OOMKilled"
-    if once and age >= STARTING and at.pod.ready:
+    if once and age >= STARTING and at.state.ready:
         return False
     if age <= _RESET:
         return True
     return at.state.restarts >= _OFTEN and age < 1.5 * _run(ended)
+
+
+def _served_since(at: At) -> bool:
+    """Has its pod stopped being ready in its present run, so that it was ready in it? Then that end is not why."""
+    told, began = at.pod.condition("Ready"), at.state.running_since
+    since = told.since if told is not None and told.status == "False" else None
+    return began is not None and since is not None and since > began
 
 
 def _run(ended: Terminated) -> timedelta:
@@ -129,7 +143,7 @@ def _run(ended: Terminated) -> timedelta:
 
 def _runs_again(at: At, ended: Terminated) -> bool:
     """Ready, and for clearly longer than it ran before its last end: it may be over, and nothing fails now."""
-    if ended.finished_at is None or ended.reason == "OOMKilled" or not (at.state.ready and at.pod.ready):
+    if ended.finished_at is None or ended.reason == "OOMKilled" or not at.state.ready:
         return False
     age = at.seen.now - ended.finished_at
     return age > STARTING and age > 1.5 * _run(ended)
@@ -255,7 +269,7 @@ def _end(at: At, ended: Terminated) -> Cause:
         node = short_node(at.seen, (at.pod.name,))
         text = f"{at.name} was killed for memory (OOMKilled, {of}{restarts}){f'; {node}' if node else ''}"
         return at.cause(CauseCode.OUT_OF_MEMORY, text, more_memory(at, node), fields=(at.where, "volumes"))
-    said, heard = at.said(), at.heard().text
+    said, heard = at.said(), heard_alike(at).text
     if ended.reason in ("StartError", "ContainerCannotRun") or ARCHITECTURE.search(heard):
         told = short(redact(ended.message), 300) or said
         if ARCHITECTURE.search(ended.message) or ARCHITECTURE.search(heard):

@@ -23,7 +23,7 @@ from app.domain.remediation import Scene
 from app.domain.text import beside
 from app.domain.workload import Pod
 from remediations.causes.changes import STAMP
-from remediations.causes.compared import of_telemetry
+from remediations.causes.compared import is_little, of_telemetry
 from remediations.causes.model import Neighbour
 from remediations.causes.neighbours import lacking
 from remediations.evidence.error_lines import errors_in, first_time, normalise, said_in
@@ -83,7 +83,8 @@ async def judged(
         log = replace(log, everyday=gone, set_aside=left_out, aside=_aside(scene, left_out, gone, old))
         if older and not old:
             aside = f"{_of(left_out, gone)}: {_without_it(gone)}"
-            if _fails_nothing(gone) and log.accuse is Sign.OWN:
+            of_requests = sum(g.count for g in gone if not of_telemetry(g))
+            if _fails_nothing(gone) and log.accuse is Sign.OWN and not is_little(log.errors, log.errors + of_requests):  # fmt: skip
                 left_out = 0
                 aside = f"{aside.removeprefix(_UNTOLD)}, and not counted"
             log = replace(log, set_aside=left_out, aside=aside)

@@ -15,6 +15,7 @@ from app.domain.json import Obj
 from app.domain.target import Kind
 from app.domain.workload import ConfigRef, Pod, Terminated
 from app.kube.newpods.goal import all_containers
+from remediations.causes.alike import words_of
 from remediations.causes.demands import needs
 from remediations.causes.model import (
     RECENT,
@@ -126,10 +127,10 @@ def missing_config(seen: Snapshot, ref: ConfigRef, pods: tuple[str, ...], who: s
 
 
 def last_words_of(seen: Snapshot, cause: Cause) -> list[LastWords]:
-    """What the cause's container said last, in its log or as it ended."""
+    """What the cause's container said last in its pods, in its log or as it ended."""
     if not cause.container:
         return []
-    said = [words for (_, name), words in seen.words.items() if name == cause.container]
+    said = words_of(seen, cause.container, cause.pods)
     return said + [words for ended in ends_of(seen, cause) if (words := heard(ended.message))]
 
 

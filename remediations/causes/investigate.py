@@ -5,6 +5,7 @@ Called by the handlers in `diagnose`. Reads only, and nothing without a bound in
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -37,7 +38,6 @@ from remediations.causes.model import (
     Neighbour,
     Snapshot,
     Sureness,
-    log_of,
     not_ready_since,
 )
 from remediations.causes.neighbours import kept_away, neighbours_in, selector_of
@@ -46,8 +46,8 @@ from remediations.causes.pods import ends_soon, stuck
 from remediations.causes.rank import causes_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
+from remediations.causes.witnesses import with_words
 from remediations.evidence.error_lines import TOKENS
-from remediations.evidence.last_words import last_words
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
 from remediations.evidence.usage import DEPENDENCY, count, span
 
@@ -102,7 +102,8 @@ LIMIT = 12.0
 _MAX_OBJECTS = 40
 _MAX_EVENTS, _MAX_NODES = 200, 1_000
 _LATELY = timedelta(hours=1)
-_MAX_PODS = 3  # whose nodes and last words are read
+_MAX_PODS, _MAX_PLACES = 3, 12
+"""Services of which is read, and nodes."""
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -135,7 +136,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen, killed)
             seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
-            seen = await _words(scene, reads, seen)
+            seen = await with_words(scene, seen, reads.unread)
             seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:
@@ -238,8 +239,9 @@ async def _claims(scene: Scene, reads: _Reads, pods: Sequence[Pod], seen: Snapsh
 
 
 async def _nodes(scene: Scene, reads: _Reads, pods: Iterable[Pod]) -> tuple[Obj, ...]:
-    """The nodes of at most three of these pods. The right to read them is optional: it is for the whole cluster."""
-    names = list(dict.fromkeys(p.node for p in pods if p.node))[:_MAX_PODS]
+    """The nodes of these pods, those that have most of them first: a zone that is lost takes many. The right to read them is optional: it is for the
+    whole cluster."""
+    names = [name for name, _ in Counter(p.node for p in pods if p.node).most_common(_MAX_PLACES)]
     asked = ((Kind.NODE, "", "", f"metadata.name={name}") for name in names)
     listed = await asyncio.gather(
         *(reads.one("nodes", [], scene.cluster.list_objects, *one) for one in asked)
@@ -282,26 +284,6 @@ async def _around(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
 def _near(seen: Snapshot, services: Sequence[Obj]) -> tuple[Obj, ...]:
     """Services that select the pods, or are meant to."""
     return tuple(s for s in services if serves(s, seen.workload.pod_labels) or meant(seen, s))
-
-
-async def _words(scene: Scene, reads: _Reads, seen: Snapshot) -> Snapshot:
-    """What at most three containers in trouble said last, one of each name."""
-    chosen: dict[str, tuple[Pod, str]] = {}
-    for pod in seen.alive:
-        for state in pod.containers:
-            ran = state.running_since or state.last_terminated or state.terminated
-            ended = state.last_terminated is not None or (
-                state.terminated is not None and state.terminated.exit_code
-            )
-            stuck = (state.first and state.running_since) or not state.ready or (pod.gated and not state.init)
-            if ran and (ended or stuck) and len(chosen) < _MAX_PODS:
-                chosen.setdefault(state.name, (pod, state.name))
-    said = await asyncio.gather(*(last_words(scene.cluster, pod, name) for pod, name in chosen.values()))
-    words = {(pod.name, name): text for (pod, name), text in zip(chosen.values(), said, strict=True) if text}
-    for (_, name), text in zip(chosen.values(), said, strict=True):
-        if text.unread:
-            reads.unread[log_of(name)] = text.unread
-    return replace(seen, words=words)
 
 
 async def _beside(scene: Scene, seen: Snapshot) -> Snapshot:

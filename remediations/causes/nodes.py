@@ -20,6 +20,7 @@ from app.domain.workload import Pod
 from app.kube.lineage import template_written_at
 from app.kube.parse import parse_time
 from app.kube.quoted import told_by
+from remediations.causes.alike import words_of
 from remediations.causes.compared import names_having
 from remediations.causes.model import (
     NEAR,
@@ -164,7 +165,7 @@ def placed(seen: Snapshot, cause: Cause) -> Cause:
 
 
 def _beside_older(seen: Snapshot, cause: Cause, pods: Sequence[Pod], older: Sequence[Pod]) -> Cause:
-    said = [w for (_, name), w in seen.words.items() if name == cause.container and w.sign is not Sign.OWN]
+    said = [w for w in words_of(seen, cause.container, cause.pods) if w.sign is not Sign.OWN]
     words = "\n".join(f"{w.shown}\n{w.text}" for w in said)
     where = _apart(seen, pods, older, {m["metadata"]["name"]: m for m in seen.nodes}, words)
     if not where:

@@ -27,7 +27,8 @@ from remediations.causes.model import Neighbour, Snapshot, maker_of
 from remediations.causes.neighbours import kept_away, neighbours_in
 from remediations.causes.outgrown import SYSTEM_OOM
 from remediations.causes.scheduling import ADDING, NOT_ADDING
-from remediations.evidence.last_words import LastWords, last_words
+from remediations.causes.witnesses import heard_from
+from remediations.evidence.last_words import LastWords
 
 _PUT_OUT = ("Preempted", "EvictedByVPA")
 """Reasons of events of the scheduler and of the updater of VerticalPodAutoscalers, about pods that are gone by then."""
@@ -40,7 +41,8 @@ P = ParamSpec("P")
 
 async def _named(scene: Scene, seen: Snapshot) -> list[Neighbour]:
     """Those without a ready pod, and those that have had one again since a run began that ended. Of one that is kept away nothing is told."""
-    ends = [c.last_terminated or c.terminated for p in seen.alive for c in p.containers]
+    spoke = [c for p in seen.alive for c in p.containers if (p.name, c.name) in seen.words]
+    ends = [c.last_terminated or c.terminated for c in spoke]
     began = min((t.started_at for t in ends if t is not None and t.started_at is not None), default=None)
     found = await neighbours_in(scene, [w.text for w in seen.words.values()])
     back = [n for n in found if n.ready and n.since is not None and began is not None and n.since > began]
@@ -105,7 +107,7 @@ async def _without_old(
         if not of_old or pod not in pods:
             continue
         without = partial(_names_one, of_old)
-        rest = await last_words(scene.cluster, pods[pod], container, without=without)
+        rest = await heard_from(scene.cluster, seen, pods[pod], container, without)
         if rest.sign is Sign.OWN and (not rest.follows or all(n.since is not None for n in of_old)):
             away = "; ".join(
                 f"Service {n.name} has no ready pod ({n.state}), and {n.since_when(seen.now)}" for n in of_old

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from app.domain.workload import Pod
+from app.domain.workload import ContainerState, Pod
 from app.kube.parse import parse_time
 from app.kube.quoted import told_by
+from remediations.causes.alike import said_else, words_of
 from remediations.causes.around import around_causes, other_causes
 from remediations.causes.containers import container_causes
 from remediations.causes.creation import creation_causes, put_out_causes, reference_causes, stopped_causes
 from remediations.causes.model import (
+    NEAR,
     PULLING,
     STARTING,
     Cause,
@@ -62,7 +64,7 @@ def causes_of(seen: Snapshot) -> list[Cause]:
     found = [_dated(c, found) for c in found]
     found += _unexplained(seen, found)
     found = [c for c in found if not _being_removed(seen, c)]
-    return [placed(seen, c) for c in sorted(_merged(found), key=lambda c: _key(seen, c))]
+    return [placed(seen, c) for c in sorted(_merged(seen, found), key=lambda c: _key(seen, c))]
 
 
 def _dated(cause: Cause, found: Iterable[Cause]) -> Cause:
@@ -73,11 +75,38 @@ def _dated(cause: Cause, found: Iterable[Cause]) -> Cause:
     return replace(cause, since=earliest(ends))
 
 
-def _key(seen: Snapshot, cause: Cause) -> tuple[int, int, int, int]:
+def _key(seen: Snapshot, cause: Cause) -> tuple[object, ...]:
     stopped = cause.code is not CauseCode.SCALED_TO_ZERO
     shown = len(cause.pods) or (max(seen.missing, seen.unmade) if cause.revisions else 0)
     latent = cause.code is CauseCode.CONFIG_MISSING and not cause.pods
-    return (int(stopped), _SURE[cause.sureness], int(latent) - shown, _ORDER[cause.code])
+    again = _runs_again(seen, cause)
+    # What an admission put into the pods is a helper of the rest, which fails with it or without it.
+    helper = bool(cause.container) and cause.container not in {c.name for c in seen.workload.containers}
+    # Of two that are alike the alert is about the one that is not much older than it.
+    old = cause.since is not None and cause.since < seen.fired_at - NEAR
+    began = (cause.since or seen.now).timestamp()
+    return (
+        int(stopped),
+        _SURE[cause.sureness],
+        again,
+        int(latent) - shown,
+        _ORDER[cause.code],
+        helper,
+        old,
+        began,
+    )
+
+
+def _states(seen: Snapshot, cause: Cause) -> list[ContainerState]:
+    """The cause's container in its pods."""
+    mine = [p for p in seen.alive if p.name in cause.pods]
+    return [c for p in mine for c in p.containers if c.name == cause.container]
+
+
+def _runs_again(seen: Snapshot, cause: Cause) -> bool:
+    """Is its container ready again in all of its pods, while pods are not ready? What fails now comes first."""
+    states = _states(seen, cause)
+    return bool(states) and all(c.ready for c in states) and not all(p.ready for p in seen.alive)
 
 
 def _being_removed(seen: Snapshot, cause: Cause) -> bool:
@@ -88,18 +117,54 @@ def _being_removed(seen: Snapshot, cause: Cause) -> bool:
     return sum(p.ready and seen.newest(p) for p in seen.alive) >= seen.workload.desired > 0
 
 
-def _merged(found: Iterable[Cause]) -> list[Cause]:
-    """The same cause of several pods is one. A missing reference that pods wait for is told once."""
+def _merged(seen: Snapshot, found: Iterable[Cause]) -> list[Cause]:
+    """The same cause of several pods is one. A missing reference that pods wait for is told once. A crash that is over is not the same as one of
+    now, and one of older pods that say something else than the newest is another one."""
     groups: dict[tuple[object, ...], list[Cause]] = {}
     for cause in found:
         kind = cause.object.partition(" ")[0]
         own = "" if kind in _POD_BOUND else cause.object
-        groups.setdefault((cause.code, own, "" if cause.needs else cause.container), []).append(cause)
-    return [_one(group) for group in groups.values()]
+        past = cause.code is CauseCode.CRASH and cause.sureness is Sureness.POSSIBLE
+        groups.setdefault((cause.code, own, "" if cause.needs else cause.container, past), []).append(cause)
+    return _of_nodes([_one(seen, part) for group in groups.values() for part in _by_words(seen, group)])
 
 
-def _one(group: list[Cause]) -> Cause:
-    first = min(group, key=lambda c: (_SURE[c.sureness], -len(c.pods), not any(n.key for n in c.needs)))
+_NAMED = 5
+
+
+def _of_nodes(found: Sequence[Cause]) -> list[Cause]:
+    """Several nodes that fail alike (a zone, a switch) are one cause, told with all of them."""
+    lost = [
+        c for c in found if c.code is CauseCode.NODE and not c.container and c.sureness is Sureness.CERTAIN
+    ]
+    if len(lost) < 2:
+        return list(found)
+    first, *others = sorted(lost, key=lambda c: -len(c.pods))
+    names = [c.object.removeprefix("Node ") for c in others]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    pods = tuple(dict.fromkeys(n for c in (first, *others) for n in c.pods))
+    alike = f"{count(len(names), 'other node')} alike: {', '.join(names[:_NAMED])}{more}"
+    text = f"{first.text} ({alike}; {count(len(pods), 'pod')} on them)"
+    advice = f"find out what these {len(lost)} nodes have in common, such as a zone; {first.advice}, and the others alike"
+    since = earliest([c.since for c in lost])
+    whole = replace(first, text=text, advice=advice, pods=pods, since=since)
+    return [whole if c is first else c for c in found if c not in others]
+
+
+def _by_words(seen: Snapshot, group: list[Cause]) -> list[list[Cause]]:
+    """The same cause of newest and of older pods, in two where these say something else."""
+    newest = {p.name for p in seen.alive if seen.newest(p)}
+    of_newest = [c for c in group if newest.issuperset(c.pods)]
+    of_older = [c for c in group if c not in of_newest]
+    new, old = ({n for c in part for n in c.pods} for part in (of_newest, of_older))
+    return [of_newest, of_older] if said_else(seen, group[0], new, old) else [group]
+
+
+def _one(seen: Snapshot, group: list[Cause]) -> Cause:
+    first = min(
+        group,
+        key=lambda c: (_SURE[c.sureness], -len(c.pods), not any(n.key for n in c.needs), *_told(seen, c)),
+    )
     pods = tuple(dict.fromkeys(n for c in group for n in c.pods))
     more = len(pods) - len(first.pods)
     text = f"{first.text} ({count(len(pods), 'pod')} alike)" if more > 0 else first.text
@@ -112,6 +177,16 @@ def _one(group: list[Cause]) -> Cause:
         demands=tuple({d.acquits: d for c in group for d in c.demands}.values()),
         needs=tuple(dict.fromkeys(n for c in group for n in c.needs)),
     )
+
+
+def _told(seen: Snapshot, cause: Cause) -> tuple[bool, bool, float]:
+    """Which of several that are alike is told: one whose words were read, of the newest revision, and that ended last."""
+    ends = [
+        e.finished_at for c in _states(seen, cause) if (e := c.terminated or c.last_terminated) is not None
+    ]
+    last = max((at.timestamp() for at in ends if at is not None), default=0.0)
+    older = not any(seen.newest(p) for p in seen.alive if p.name in cause.pods)
+    return not words_of(seen, cause.container, cause.pods), older, -last
 
 
 def _unexplained(seen: Snapshot, found: list[Cause]) -> list[Cause]:

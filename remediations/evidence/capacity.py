@@ -106,6 +106,10 @@ def against_more(diagnosis: Diagnosis, *, strained: bool, own_release_judged: bo
         )
     elif warned := errors.warned(natures):
         doubts.append(f"the logs speak of something else: {warned}")
+    elif other := errors.of_another_side:
+        doubts.append(
+            f"the errors name no fault of the program and speak of another side, which more pods ask for more: {other}"
+        )
     if errors.stalled and not errors.used_up:
         doubts.append(f"the database is what is slow, and more pods ask it for more: {errors.stalled}")
     if errors.memory_full:

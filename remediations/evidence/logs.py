@@ -36,6 +36,7 @@ from remediations.evidence.error_lines import (
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import Said
 from remediations.evidence.pods import log_queries
+from remediations.evidence.samples import sample
 from remediations.evidence.usage import count, short, span
 from remediations.evidence.used_up import LONG_QUERY, MEMORY_FULL, STALLED, USED_UP
 
@@ -152,7 +153,7 @@ class _Sorted:
 async def read_errors(
     cluster: Cluster, pods: Sequence[Pod], now: datetime, window: float, tokens: Sequence[str] = TOKENS, *, usual: Usual = NOTHING
 ) -> ErrorLog:  # fmt: skip
-    """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods, broken first; without those of which
+    """Read and group the error lines of the `window` seconds before `now`, of at most MAX_PODS pods (`sample`); without those of which
     there are no more than `usual`."""
     start = now - timedelta(seconds=window)
     chosen, reads = await read_logs(cluster, pods, window)
@@ -177,7 +178,7 @@ async def read_errors(
         begins=min(
             (t for r in reads if not r.previous and (t := first_time(r.text)) and t >= start), default=None
         ),
-        read=frozenset(p.name for p in chosen),
+        read=frozenset(p.name for p in chosen) - {r.pod for r in reads if r.fault and not r.previous},
         seconds=sum(one or window for one in covered) / len(covered) if covered else window,
         cut=covered.count(None),
     )
@@ -280,11 +281,8 @@ def _without_secrets(line: _Sorted, tokens: Sequence[str]) -> ErrorLine:
 async def read_logs(
     cluster: Cluster, pods: Sequence[Pod], window: float
 ) -> tuple[Sequence[Pod], Sequence[PodLog]]:
-    """The logs of the last `window` seconds of at most MAX_PODS pods, broken first, and whose they are."""
-    chosen = sorted(
-        pods, key=lambda p: (p.ready, -max((c.restarts for c in p.containers), default=0), p.name)
-    )
-    chosen = chosen[:MAX_PODS]
+    """The logs of the last `window` seconds of at most MAX_PODS pods, a fair share of each kind (`sample`), and whose they are."""
+    chosen = sample(pods, MAX_PODS)
     queries = [q for pod in chosen for q in log_queries(pod, window, POD_BYTES)]
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -307,13 +305,14 @@ async def read_log(cluster: Cluster, query: LogQuery) -> PodLog:
 
 
 def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
-    kept, size = [], 0
-    for read in reads:
-        room = max(0, TOTAL_BYTES - size)
-        size += len(read.text)
-        # A line of which the beginning is gone no longer says what it is.
-        kept.append(read if len(read.text) <= room else replace(read, text=read.text[len(read.text) - room :].partition("\n")[2], cut=True))  # fmt: skip
-    return kept
+    """Together no more than TOTAL_BYTES: what short ones leave is shared out evenly, for of a log that is left out nothing could be told."""
+    room, left = TOTAL_BYTES, TOTAL_BYTES
+    for n, size in enumerate(sorted(len(read.text) for read in reads)):
+        room = left // (len(reads) - n)
+        left -= min(size, room)
+    # A line of which the beginning is gone no longer says what it is.
+    ends = (r.text[max(0, len(r.text) - room) :] for r in reads)
+    return [r if len(r.text) <= room else replace(r, text=end.partition("\n")[2], cut=True) for r, end in zip(reads, ends, strict=True)]  # fmt: skip
 
 
 def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:
@@ -397,4 +396,5 @@ def _row(g: ErrorGroup) -> dict[str, JsonValue]:
         "nature": g.nature.value,
         "first_seen": g.first_seen.isoformat() if g.first_seen else None,
         "pods": g.pods,
+        "accuses_program": g.sign is Sign.OWN,
     }

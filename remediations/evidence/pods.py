@@ -23,6 +23,7 @@ from app.domain.workload import ContainerState, Pod, Terminated, Workload
 from app.kube.read import read_pods
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import share_of
+from remediations.evidence.other_sides import OTHER_SIDES
 from remediations.evidence.usage import changed_neighbours, count, measured, percent, short
 from remediations.evidence.used_up import FULL_GC, LATE, MEMORY_FULL, STALLED, USED_UP
 from remediations.shared import share_counted
@@ -269,6 +270,12 @@ class Errors:
     def stalled(self) -> str:
         """The most frequent error that says that a database waits for itself; empty when so few do that it is its everyday."""
         found = list(self._speaking_of(STALLED))
+        return self._told(found[0]) if self._often(found) else ""
+
+    @property
+    def of_another_side(self) -> str:
+        """The most frequent error that names no fault and speaks of another side; empty when so few do that it is everyday."""
+        found = [g for g in self._speaking_of(OTHER_SIDES) if not g["accuses_program"]]
         return self._told(found[0]) if self._often(found) else ""
 
     def warned(self, natures: Collection[Nature]) -> str:
