@@ -34,7 +34,7 @@ from remediations.causes.exits import (
     unsaid,
 )
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
-from remediations.causes.outgrown import filled_before, fills_since, short_node
+from remediations.causes.outgrown import filled_before, fills_since, short_node, shows_kills_too
 from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import (
     completed,
@@ -137,18 +137,13 @@ def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame 
     by_name = {p.name: p for p in seen.pods}
     same = {n for c in causes if c.code is cause.code and c.container == cause.container for n in c.pods}
     older = sorted(n for n in same if n in by_name and not seen.newest(by_name[n]))
-    if older:
-        return Blame(
-            False, f"not the newest revision alone is broken: pod {older[0]} of an older one shows the same"
-        )
+    if cause.code is CauseCode.OUT_OF_MEMORY and (alike := shows_kills_too(seen, (cause.container,))):
+        older.append(alike.name)
     current = seen.current
     family = {r.name for r in seen.revisions if current and r.fingerprint == current.fingerprint}
-    if cause.revisions and not set(cause.revisions) <= family:
-        names = ", ".join(sorted(set(cause.revisions) - family))
-        return Blame(
-            False, f"not the newest revision alone is broken: {names} of an older one shows the same"
-        )
-    return None
+    who = f"pod {older[0]}" if older else ", ".join(sorted(set(cause.revisions) - family))
+    text = f"not the newest revision alone is broken: {who} of an older one shows the same"
+    return Blame(False, text) if who else None
 
 
 def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) -> Blame | None:

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue
+from app.domain.workload import Pod
 from app.kube.lineage import lives, template_written_at, written_by_us
 from app.kube.manifest import containers_of, differences, pod_memory_limit
 from remediations.causes.changes import changes_of
 from remediations.causes.model import At, Cause, CauseCode, Snapshot
-from remediations.causes.outgrown import fills_since, short_node
+from remediations.causes.outgrown import fills_since, killed_before, short_node, shows_kills_too
 from remediations.causes.suspects import suspects
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, joined, memory, span
@@ -153,9 +154,12 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
     data: dict[str, JsonValue] = {"revision": last.revision.number}
     ends = [c for c in causes if c.code is CauseCode.OUT_OF_MEMORY]
     first = min((c.since for c in ends if c.since), default=seen.now)
-    if repair := _repair(seen, last, deployed, frozenset(c.container for c in ends if c.container)):
+    names = frozenset(c.container for c in ends if c.container)
+    if repair := _repair(seen, last, deployed, names):
         return repair if first - deployed < _WITH or deployed > seen.fired_at else None
-    if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
+    if _older_too(seen, ends, names):
+        return None
+    if well := _well(seen, names):
         beside = (
             f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
         )
@@ -167,6 +171,19 @@ def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset
         return None
     after = f"The kills began {span((first - deployed).total_seconds())} after {name}, which is as long as memory may take to fill"
     return Finding(BROUGHT, f"{after}, and the version before it was there for longer without", data=data)
+
+
+def _well(seen: Snapshot, names: frozenset[str]) -> list[Pod]:
+    """Ready pods of older revisions in which none of these containers was killed for memory lately."""
+    killed = {p.name for p in killed_before(seen, names)}
+    return [p for p in seen.alive if p.ready and not seen.newest(p) and p.name not in killed]
+
+
+def _older_too(seen: Snapshot, ends: Sequence[Cause], names: frozenset[str]) -> bool:
+    """Whether a pod of an older revision shows the same: then the kills did not come with the newest one."""
+    told = {n for c in ends for n in c.pods}
+    same = any(p.name in told and not seen.newest(p) for p in seen.pods)
+    return same or shows_kills_too(seen, names) is not None
 
 
 _MEMORY = (".resources.limits.memory", ".resources.requests.memory")
@@ -181,8 +198,7 @@ def _repair(seen: Snapshot, last: Deployment, deployed: datetime, names: frozens
     raised = {n: size for n, size in had.items() if now.get(n, 0) > size}
     alone = all(d.path.endswith(_MEMORY) for d in differences(before, last.revision.template))
     after = deployed > seen.fired_at
-    well = any(p.ready and not seen.newest(p) for p in seen.alive)
-    if not (raised and len(raised) == len(names) and alone) and (not after or well):
+    if not (raised and len(raised) == len(names) and alone) and (not after or _well(seen, names)):
         return None
     kind = seen.workload.target.kind
     own = next((c for c in changes_of(seen) if c.kind is kind and c.at == deployed), None)
