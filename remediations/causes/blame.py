@@ -35,7 +35,7 @@ from remediations.causes.exits import (
     unsaid,
 )
 from remediations.causes.model import STARTING, Cause, CauseCode, Snapshot, never_ready
-from remediations.causes.outgrown import filled_before, fills_since, short_node
+from remediations.causes.outgrown import filled_before, fills_since, short_node, shows_kills_too
 from remediations.causes.repaired import perhaps_repaired
 from remediations.causes.restarted import (
     completed,
@@ -139,12 +139,13 @@ def _other_pods(seen: Snapshot, cause: Cause, causes: Sequence[Cause]) -> Blame 
     alike = (c for c in causes if c.code is cause.code and c.container == cause.container)
     same = {n for c in alike for n in c.pods if not said_else(seen, c, cause.pods, {n})}
     older = sorted(n for n in same if n in by_name and not seen.newest(by_name[n]))
+    if cause.code is CauseCode.OUT_OF_MEMORY and (killed := shows_kills_too(seen, (cause.container,))):
+        older.append(killed.name)
     current = seen.current
     family = {r.name for r in seen.revisions if current and r.fingerprint == current.fingerprint}
-    others = sorted(set(cause.revisions) - family)
-    shown = f"pod {older[0]}" if older else ", ".join(others)
-    text = f"not the newest revision alone is broken: {shown} of an older one shows the same"
-    return Blame(False, text) if shown else None
+    who = f"pod {older[0]}" if older else ", ".join(sorted(set(cause.revisions) - family))
+    text = f"not the newest revision alone is broken: {who} of an older one shows the same"
+    return Blame(False, text) if who else None
 
 
 def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) -> Blame | None:

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 
 from app.domain.evidence import Finding
 from app.domain.json import JsonValue
+from app.domain.workload import Pod
 from app.kube.lineage import lives, template_written_at, written_by_us
 from app.kube.manifest import containers_of, differences, pod_memory_limit
 from remediations.causes.changes import changes_of
 from remediations.causes.model import At, Cause, CauseCode, Snapshot
-from remediations.causes.outgrown import fills_since, short_node
+from remediations.causes.outgrown import fills_since, killed_before, short_node, shows_kills_too
 from remediations.causes.suspects import suspects
 from remediations.evidence.rollouts import Deployment, last_deployment
 from remediations.evidence.usage import count, joined, memory, span
@@ -35,7 +36,7 @@ NODE = "memory.node"
 _WITH = timedelta(minutes=10)
 """Kills that began so soon after a release began with it, whatever that changed. What it changed of the killed container fills slower."""
 _DAY = timedelta(days=1)
-"""A limit that an earlier release than the last one took away is a suspect for so long."""
+"""A limit that an earlier release than the last one took away is a suspect for so long, and one that this service raised was not enough for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,32 +142,50 @@ def _higher(template: Mapping[str, object], now: Mapping[str, int]) -> dict[str,
 
 def came_with_release(seen: Snapshot, causes: Sequence[Cause], killed: frozenset[str]) -> Finding | None:
     """The finding `memory.released`: only pods of the last release were killed, and older ones run well beside them or the kills began with
-    it; or `memory.repair`, where it can only have been meant to end them. None otherwise, and for what this service wrote itself."""
+    it; or `memory.repair`, where it can only have been meant to end them, also by this service. None otherwise."""
     last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
     pods = [p for p in seen.alive if p.name in killed]
     if last is None or last.previous is None or not pods or not all(map(seen.newest, pods)):
         return None
     deployed = seen.now - timedelta(seconds=last.age)
-    if written_by_us(seen.workload, deployed):
-        return None
+    own = written_by_us(seen.workload, deployed)
     name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
     data: dict[str, JsonValue] = {"revision": last.revision.number}
     ends = [c for c in causes if c.code is CauseCode.OUT_OF_MEMORY]
     first = min((c.since for c in ends if c.since), default=seen.now)
-    if repair := _repair(seen, last, deployed, frozenset(c.container for c in ends if c.container)):
+    names = frozenset(c.container for c in ends if c.container)
+    repair = _repair(seen, last, deployed, names)
+    if own:  # no release: what it gave more was not enough, also where it took some hours to fill
+        return repair if repair is not None and seen.now - deployed <= _DAY else None
+    if repair is not None:
         return repair if first - deployed < _WITH or deployed > seen.fired_at else None
-    if well := [p for p in seen.alive if p.ready and not seen.newest(p)]:
+    if _older_too(seen, ends, names):
+        return None
+    if well := _well(seen, names):
         beside = (
             f"{count(len(well), 'pod')} of an older one {'runs' if len(well) == 1 else 'run'} well beside"
         )
         return Finding(BROUGHT, f"Only pods of {name}, are killed, and {beside}", data=data)
     if first - deployed < _WITH:
         return Finding(BROUGHT, f"The kills began with {name}", data=data)
-    own = any(suspects(c, last.previous.template, last.revision.template).all for c in ends)
-    if not own or not fills_since(seen, last, first, killed):
+    brings = any(suspects(c, last.previous.template, last.revision.template).all for c in ends)
+    if not brings or not fills_since(seen, last, first, killed):
         return None
     after = f"The kills began {span((first - deployed).total_seconds())} after {name}, which is as long as memory may take to fill"
     return Finding(BROUGHT, f"{after}, and the version before it was there for longer without", data=data)
+
+
+def _well(seen: Snapshot, names: frozenset[str]) -> list[Pod]:
+    """Ready pods of older revisions in which none of these containers was killed for memory lately."""
+    killed = {p.name for p in killed_before(seen, names)}
+    return [p for p in seen.alive if p.ready and not seen.newest(p) and p.name not in killed]
+
+
+def _older_too(seen: Snapshot, ends: Sequence[Cause], names: frozenset[str]) -> bool:
+    """Whether a pod of an older revision shows the same: then the kills did not come with the newest one."""
+    told = {n for c in ends for n in c.pods}
+    same = any(p.name in told and not seen.newest(p) for p in seen.pods)
+    return same or shows_kills_too(seen, names) is not None
 
 
 _MEMORY = (".resources.limits.memory", ".resources.requests.memory")
@@ -181,12 +200,12 @@ def _repair(seen: Snapshot, last: Deployment, deployed: datetime, names: frozens
     raised = {n: size for n, size in had.items() if now.get(n, 0) > size}
     alone = all(d.path.endswith(_MEMORY) for d in differences(before, last.revision.template))
     after = deployed > seen.fired_at
-    well = any(p.ready and not seen.newest(p) for p in seen.alive)
-    if not (raised and len(raised) == len(names) and alone) and (not after or well):
+    ours = written_by_us(seen.workload, deployed)
+    if not (raised and len(raised) == len(names) and alone) and (ours or not after or _well(seen, names)):
         return None
     kind = seen.workload.target.kind
     own = next((c for c in changes_of(seen) if c.kind is kind and c.at == deployed), None)
-    by = f" by {own.by}" if own is not None and own.by else ""
+    by = " by this service itself" if ours else f" by {own.by}" if own is not None and own.by else ""
     when = f"{span(last.age)} ago{by}{', after the alert fired' if after else ''}"
     told = [
         f"the memory limit of {n} was raised from {memory(size)} to {memory(now[n])} {when}, and that is not enough either"

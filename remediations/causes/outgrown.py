@@ -13,7 +13,7 @@ from typing import Any
 
 from app.domain.evidence import Finding
 from app.domain.json import Obj
-from app.domain.workload import Pod, killed_at, killed_within
+from app.domain.workload import Pod, Terminated, killed_at, killed_within
 from app.kube.lineage import lives, template_written_at, written_by_us
 from app.kube.parse import parse_time
 from remediations.causes.exits import runs_well
@@ -104,6 +104,45 @@ def fills_since(seen: Snapshot, last: Deployment, first: datetime, full: Collect
     return took <= _MAX_FILLING and max(before, default=timedelta()) > took
 
 
+_AT_START = timedelta(minutes=10)
+"""A container that was killed sooner needed too much to begin with; one that ran for longer filled its memory."""
+
+
+def killed_before(seen: Snapshot, names: Collection[str]) -> list[Pod]:
+    """Pods of older revisions, also those that are going, in which one of these containers was killed for memory so lately that they do not run well."""
+    return [
+        p
+        for p in seen.pods
+        if not seen.newest(p)
+        and (end := _kill(p, names)) is not None
+        and (end.finished_at is None or seen.now - end.finished_at <= _MAX_FILLING)
+    ]
+
+
+def shows_kills_too(seen: Snapshot, names: Collection[str]) -> Pod | None:
+    """A pod of an older revision in which these containers were killed in the same way: the newest version alone is not what fills. Who is killed as it
+    starts is not the same as who filled its memory in hours, and who had more to fill is not either."""
+    ends = [end for p in seen.alive if seen.newest(p) and (end := _kill(p, names)) is not None]
+    quick = bool(ends) and all(map(_at_start, ends))
+    now = {c.name: c.memory_limit for c in seen.workload.containers}
+    for pod in killed_before(seen, names):
+        had = {s.name: s.memory_limit for s in pod.specs if s.name in names}
+        more = any(size is None or size > limit for n, size in had.items() if (limit := now.get(n)))
+        end = _kill(pod, names)
+        if not more and end is not None and (not quick or _at_start(end)):
+            return pod
+    return None
+
+
+def _kill(pod: Pod, names: Collection[str]) -> Terminated | None:
+    return next((end for c in pod.containers if c.name in names and (end := c.oom_killed) is not None), None)
+
+
+def _at_start(end: Terminated) -> bool:
+    ran = end.finished_at - end.started_at if end.finished_at and end.started_at else None
+    return ran is not None and ran < _AT_START
+
+
 LEAKS = "memory.since"
 """Finding: that memory may leak since the last release. Data: `revision`."""
 _NEARLY = 0.75
@@ -123,7 +162,8 @@ def leak_of_release(seen: Snapshot, leak: Finding) -> Finding | None:
     took: Any = leak.data.get("took_seconds") or 0
     if written_by_us(seen.workload, deployed) or took < _NEARLY * ran:
         return None
-    if not fills_since(seen, last, seen.now, names):
+    own = {c.name for p in pods for c in p.containers}
+    if not fills_since(seen, last, seen.now, names) or shows_kills_too(seen, own):
         return None
     name = f"revision {last.revision.number} ({last.change}), deployed {span(last.age)} ago"
     text = f"Memory has grown since the pods of {name}, began, and the version before it was there for longer"

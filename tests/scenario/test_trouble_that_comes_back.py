@@ -21,7 +21,7 @@ from app.policy.model import Rule
 from app.sim import load_scenario
 from app.sim.scenario import Scenario
 from tests.scenario.rig import Rig, shipped_policy
-from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, trail
+from tests.scenario.scenes import alert, all_incidents, all_runs, body, born, says_yes, trail
 from tests.unit.policy.cases import NOW, TARGET, facts_of, step_of
 
 OOM: dict[str, Any] = {"alertname": "OutOfMemory", "deployment": "langgraph-embedder"}
@@ -38,10 +38,14 @@ def _leak() -> Scenario:
     return world.model_copy(update={"behaviours": grown, "story": (), "alerts": ()})
 
 
-async def _killed(rig: Rig, number: int, *, resolved: bool = True) -> None:
+async def _killed(rig: Rig, number: int, *, asked: bool = False, resolved: bool = True) -> None:
     fired = alert(rig, **OOM, n=str(number))
     await rig.send(body(fired))
     await rig.run(40, alerts=False)
+    if asked:  # that the raise before was not enough
+        assert (await all_runs(rig))[-1].state is RunState.WAITING
+        await says_yes(rig)
+        await rig.run(40, alerts=False)
     if resolved:
         await rig.send(body({**fired, "status": "resolved", "endsAt": rig.clock.now().isoformat()}))
     await rig.run(2400, alerts=False)
@@ -51,7 +55,7 @@ async def test_memory_that_was_raised_twice_and_is_short_again_calls_a_person_on
     rig = await born(tmp_path, world=_leak(), use_api=False)
     await rig.run(600, alerts=False)
     await _killed(rig, 1)
-    await _killed(rig, 2)
+    await _killed(rig, 2, asked=True)
     assert [run.state for run in await all_runs(rig)] == [RunState.CONTAINED, RunState.CONTAINED]
     assert await trail(rig, EventKind.ESCALATED) == []
     await _killed(rig, 3, resolved=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from app.domain.cluster import PodUsage
+from app.domain.cluster import FIELD_MANAGER, PodUsage
 from app.domain.json import Obj
 from app.domain.ports import Sample
 from remediations.high_latency import HighLatency
@@ -92,6 +92,16 @@ async def test_a_leak_that_a_release_brought_names_it_and_only_an_old_one_is_res
     assert ("revision 2" in steps["scale-out"].asks) is new
 
 
+async def test_memory_that_an_older_pod_was_killed_for_as_well_grows_since_no_release() -> None:
+    world = Full().fills(40, 40)
+    end = {"reason": "OOMKilled", "exitCode": 137, "finishedAt": at(minutes=90), "startedAt": at(minutes=300)}
+    world.pod("old-0", revision=1, made=3000)["status"]["containerStatuses"][0]["lastState"] = {
+        "terminated": end
+    }
+    _, steps = await world.look(HighLatency())
+    assert "grown since the pods of revision 2" not in steps["restart"].asks
+
+
 def released(
     change: Callable[[World], Any], *, deployed: float = 12, fired: float = 25, first: float = 4
 ) -> World:
@@ -104,6 +114,13 @@ def released(
         world.pod(name, made=deployed)
     change(world)
     return world.crash(code=137, reason="OOMKilled", restarts=2, ran=3, ended=0.5, first=first)
+
+
+def ours(change: Callable[[World], Any], deployed: float = 12) -> World:
+    """The same, written by this service."""
+    world = released(change, deployed=deployed)
+    world.by = FIELD_MANAGER
+    return world
 
 
 def raised(world: World) -> None:
@@ -121,7 +138,12 @@ def both(world: World) -> None:
 
 BACK = "a rollback of that release may fit better"
 RAISED = "the memory limit of app was raised from 512 MiB to 1 GiB 12 min ago by kubectl-edit"
+OF_OURS = "by this service itself, after the alert fired, and that is not enough either"
 RELEASES: list[tuple[str, Callable[[], World], str, bool]] = [
+    ("raised by this service", lambda: ours(raised), f"the memory limit of app was raised from 512 MiB to 1 GiB 12 min ago {OF_OURS}", False),
+    ("raised by this service hours before", lambda: ours(raised, 300), "raised from 512 MiB to 1 GiB 5 h ago by this service itself, and that is not enough either", False),
+    ("raised by this service days before", lambda: ours(raised, 3000), "", False),
+    ("another write of this service", lambda: ours(another), "", False),
     ("raised after the alert", lambda: released(raised), f"{RAISED}, after the alert fired, and that is not enough either", False),
     ("raised a while before the alert", lambda: released(raised, fired=3), f"{RAISED}, and that is not enough either", False),
     ("raised with another image after the alert", lambda: released(both), f"{RAISED}, after the alert fired, and that is not enough either", False),
