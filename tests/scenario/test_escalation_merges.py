@@ -12,7 +12,7 @@ from app.domain.events import EventKind
 from app.domain.outcome import IncidentState
 from app.flow.notifying import merging
 from app.policy.escalation import EscalationPolicy
-from app.store import escalations, incidents, people
+from app.store import escalations, hands, incidents, people
 from app.store.escalations import StoredEscalation
 from app.store.people import Holder
 from tests.doubles.pagerduty import Fault
@@ -109,6 +109,10 @@ async def test_of_two_that_become_one_the_more_severe_counts_then_an_answer_then
     else:
         assert live == []
     assert (has.by if has else "") == (f"who has {ids[of]}" if how in ("answered", "taken") else "")
+    known = rig.clock.now()
+    at_work = await rig.store.read(lambda conn: hands.on(conn, [ids["into"]], known))
+    took = any(stood in ("answered", "taken") for _, stood in (gone, into))
+    assert (ids["into"] in at_work) == took, "whose word does not stand may be at work all the same"
     if how == "called":
         await rig.later(15)
         assert rig.heads[-1].startswith(f"Asked {SECOND}")

@@ -181,7 +181,7 @@ def _beside(
         place = "this target" if key == keys[0] else key
         yield from _by_another(conn, key, place, incident, since)
         if not known:
-            yield from _of_storms(conn, key, since)
+            yield from _of_storms(conn, key, place, since)
             yield from _before(conn, key, place, since)
 
 
@@ -216,14 +216,14 @@ def _word(conn: Connection, incident_id: str, words: Mapping[str, AtWork]) -> _W
     return _left_to(conn, incident_id) if found is None else _Word(found.holder.text, found.holder.at)
 
 
-def _of_storms(conn: Connection, key: str, since: datetime) -> Iterator[_Word]:
+def _of_storms(conn: Connection, key: str, place: str, since: datetime) -> Iterator[_Word]:
     """Who has a storm that it is part of."""
     found = lately.of_storms_on(conn, key, since)
     mended = counts.mended_at(conn, key, "", since) if found else None
     for told in found:
         if not _went_with(told.closed_at, mended) and in_a_storm(conn, told.incident_id):
             by = told.by.removeprefix(OF_PAGERDUTY)
-            yield _Word(f"{by} has the storm {told.storm}, which this target is part of", told.at)
+            yield _Word(f"{by} has the storm {told.storm}, which {place} is part of", told.at)
 
 
 def _before(conn: Connection, key: str, place: str, since: datetime) -> Iterator[_Word]:

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 from app.domain.decision import Decision
 from app.domain.errors import Refused
 from app.domain.events import EventKind
+from app.domain.free_text import OF_PAGERDUTY
 from app.domain.outcome import IncidentState, RunState
 from app.domain.text import bounded, visible
 from app.flow.calling import attended, calls, severity, statuses
@@ -148,6 +149,7 @@ def _who_is_asked_for_its_storm(tx: Tx, incident_id: str) -> str | None:
     taker = escalations.storm_of(tx.conn, incident_id)
     if taker is None or not attended.in_a_storm(tx.conn, incident_id):
         return None
+    taker = taker.removeprefix(OF_PAGERDUTY)
     return f"{taker} has the storm it is part of" if taker else "people are asked for the storm it is part of"
 
 

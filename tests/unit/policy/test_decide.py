@@ -137,6 +137,7 @@ IMAGE = Step(
     advice="Image registry/app:v2 does not exist: push it or deploy another tag.",
 )
 NOTHING = Step("scale-up", "already at 5 replicas")
+TAKEN = {"acknowledged": "kim's"}
 
 
 @pytest.mark.parametrize(
@@ -148,6 +149,10 @@ NOTHING = Step("scale-up", "already at 5 replicas")
         ((), {}, Verdict.DENY, Code.NO_STEP, "No step applies. the remediation has no step left"),
         ((IMAGE,), COOLING, Verdict.DENY, Code.PERSON_NEEDED, "A person is needed"),
         ((IMAGE,), {"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.PERSON_NEEDED, "A person is needed"),
+        ((IMAGE,), TAKEN, Verdict.DENY, Code.ACKNOWLEDGED, "tag.; nobody is called, as it is kim's"),
+        ((NOTHING,), TAKEN, Verdict.DENY, Code.ACKNOWLEDGED, "replicas; nobody is called, as it is kim's"),
+        ((IMAGE,), TAKEN | {"ceiling": Mode.OBSERVE}, Verdict.OBSERVE, Code.PERSON_NEEDED, "A person"),
+        ((IMAGE,), TAKEN | {"acknowledged_until": NOW}, Verdict.DENY, Code.PERSON_NEEDED, "A person"),
         ((IMAGE,), PAUSED, Verdict.DENY, Code.KILL_SWITCH, "Not acting: kill switch: all paused by ana"),
         ((IMAGE,), {"firing": False}, Verdict.DENY, Code.NOT_FIRING, "Not acting: freshness"),
         ((IMAGE,), {"marks": {"object": "false"}}, Verdict.DENY, Code.OPTED_OUT, "Not acting: scope"),
