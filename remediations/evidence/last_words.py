@@ -85,7 +85,13 @@ class LastWords:
 
 
 async def last_words(
-    cluster: Cluster, pod: Pod, container: str, *, without: Aside | None = None, ended: bool = True
+    cluster: Cluster,
+    pod: Pod,
+    container: str,
+    tokens: Sequence[str] = TOKENS,
+    *,
+    without: Aside | None = None,
+    ended: bool = True,
 ) -> LastWords:
     """What a container said before it last ended, else what it says now (runbook, Pod Crash Loop: `kubectl logs --previous`), of the last
     300 lines: a stack trace may have a hundred. `without`: what of it counts for nothing; `ended`: whether its last end belongs to the
@@ -94,7 +100,7 @@ async def last_words(
     for previous in (True, False) if ended else (False,):
         query = LogQuery(pod.ref.namespace, pod.name, container, previous=previous, tail_lines=_TAIL)
         read = await read_log(cluster, query)
-        hear = partial(heard, read.text, cut=_is_cut(read.text), without=without)
+        hear = partial(heard, read.text, tokens, cut=_is_cut(read.text), without=without)
         if said := await beside(len(read.text), hear):
             return said
         fault = read.fault

@@ -18,7 +18,7 @@ OTHER_SIDES: Final = Gated(
         for phrase in (
             # An address that is not the pod's own.
             r"\bhttps?://(?!localhost\b|127\.|0\.0\.0\.0|\[::1?\])[a-z0-9\[]",
-            rf"\b(?:executing|during|calling|for) \[?{_CALL}\b|\bawaiting headers\b|\bupstream\b",
+            rf"\b(?:executing|during|calling|for) \[?{_CALL}\b",
             # An answer that says no, or that nobody can read.
             r"\b(?:error code|status(?: code)?|unexpected response|http)\W{1,3}(?:4(?:0[0-79]|1[0-9]|2[0-8])|50[0-25-9])\b|\bcode = (?:Unimplemented|NotFound|PermissionDenied|InvalidArgument|FailedPrecondition|Unknown|Internal)\b",
             r"JSONDecodeError|\bis not valid JSON\b|\bunexpected (?:end of JSON|token '?<)|Your account|our servers",

@@ -275,7 +275,7 @@ class Errors:
     @property
     def of_another_side(self) -> str:
         """The most frequent error that names no fault and speaks of another side; empty when so few do that it is everyday."""
-        found = [g for g in self._speaking_of(OTHER_SIDES) if not g["accuses_program"]]
+        found = [g for g in self._speaking_of(OTHER_SIDES) if not g.get("accuses_program")]
         return self._told(found[0]) if self._often(found) else ""
 
     def warned(self, natures: Collection[Nature]) -> str:

@@ -207,7 +207,37 @@ def _few(every: int) -> World:
     return _also(_rolling(), NPE, "old-0", every=every)
 
 
+def _rare(error: str, noise: str = "", every: int = 20, *, alone: bool = False) -> World:
+    """The release's pods have an error now and then; all pods write this each second."""
+    world = told(error, 0, 360, deployed=6) if alone else World().rolling(deployed=6, old=2, new=0)
+    if not alone:
+        world.pod("new-0", revision=2, made=5.8)
+    world.metrics = Requests(340)
+    _clean(world, *world.pods)
+    names = [name for name in world.pods if name.startswith("new")]
+    return _also(_also(world, noise, *world.pods), error, *names, every=every)
+
+
+def _large(name: str, *, old: int = 20, new: int = 3, olders: str = "", noise: str = "") -> World:
+    """A service of many pods: those of the release have errors, the older ones `olders`, and all of them this noise now and then."""
+    world = World().rolling(deployed=6, old=0, new=0)
+    world.pods.clear()
+    older = [f"mm-{number:02}" for number in range(old)]
+    newest = [f"{name}-{number:02}" for number in range(new)]
+    for one in (*older, *newest):
+        world.pod(one, revision=1 if one in older else 2, made=8000 if one in older else 5.8)
+    world.pods, world.replicas = dict(sorted(world.pods.items())), old + new
+    world.metrics = Requests(340)
+    _also(_clean(world, *world.pods), NPE, *newest, every=2)
+    world = _also(world, olders, *older, every=2) if olders else world
+    return _also(world, noise, *world.pods, every=20) if noise else world
+
+
 BOTH = ("old-0", "old-1", "new-0")
+FAVICON, DEADLOCK = (
+    "NotFoundError: /favicon.ico not found",
+    "psycopg2.errors.DeadlockDetected: deadlock detected",
+)
 
 
 @pytest.mark.parametrize(
@@ -221,10 +251,21 @@ BOTH = ("old-0", "old-1", "new-0")
         (lambda: _also(_rolling(), NOISE, *BOTH), "", 'lines like "could not parse user agent "x"": pods of an older revision have them as often, and not counted'),
         (lambda: _also(_rolling(), REFUSED, *BOTH, every=3), 'connection refused": pods of an older revision have them as often', "NullPointer"),
         (lambda: _also(_rolling(), NOISE, "new-0", every=9), "", "NullPointer"),
+        (lambda: _rare(NPE, STATSD), "", "15 error lines in 5 min on 1 of 3 pods, all of them"),
+        (lambda: _rare(NPE, STATSD, alone=True), "", "45 error lines in 5 min on 3 pods, all of them"),
+        (lambda: _rare(NPE, FAVICON), 'lines like "NotFoundError: /favicon.ico not found": pods of an older revision have them as often', "15 error lines"),
+        (lambda: _rare(NPE, REFUSED), None, "pod old-0 of an older one has them too"),
+        (lambda: _rare(NPE, STATSD, 90), None, "pod old-0 of an older one has them too"),
+        (lambda: _large("zz", noise=DEADLOCK), "", "(11 more not read)"),
+        (lambda: _large("aa", noise=DEADLOCK), "", "(11 more not read)"),
+        (lambda: _large("aa", old=5, new=13, olders=NPE), None, "pod mm-00 of an older one has them too"),
+        (lambda: _large("zz", old=5, new=13, olders=NPE), None, "pod mm-00 of an older one has them too"),
         (lambda: _also(told(NPE, 350, 360, deployed=6, rate=5), STATSD, "new-0", "new-1", "new-2"), "", 'connection refused": telemetry that could not be sent, and not counted'),
     ],
     ids=["one pod of three", "one pod with another image", "one line of an older pod", "a few of it", "as many of it", "a noise that all have",
-         "a dependency that all miss", "a rare noise of its own", "telemetry"],
+         "a dependency that all miss", "a rare noise of its own",
+         "telemetry far more often", "telemetry far more often, no older pod", "a noise far more often", "a dependency far more often", "too few lines",
+         "of many pods, the newest last by name", "of many pods, the newest first", "of many, older ones alike", "of many, older ones alike and first", "telemetry"],
 )  # fmt: skip
 async def test_errors_are_held_against_other_pods_by_kind_and_by_how_often(
     world: Any, asks: str | None, summary: str

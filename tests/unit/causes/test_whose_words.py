@@ -4,6 +4,7 @@ or that only starts hides nothing, and what it said is not told as theirs."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -88,114 +89,46 @@ def served_for_days() -> World:
     return world
 
 
-def _rows() -> list[Row]:
-    rows = []
-    for here, there in (("new-0", "new-1"), ("new-1", "new-0")):
-        pod = f"Pod {here}"
-        rows += [
-            Row(
-                f"{there} starts, {here} misses redis",
-                lambda h=here, t=there: two(h, REDIS, t, "INFO loading"),
-                C.CRASH,
-                pod,
-                "roll-back",
-                ("redis:6379",),
-                FOREIGN,
-            ),  # type: ignore[misc]
-            Row(
-                f"{there} starts with an error, {here} misses redis",
-                lambda h=here, t=there: two(h, REDIS, t, f"ERROR {OWN}"),
-                C.CRASH,
-                pod,
-                "roll-back",
-                ("redis:6379",),
-                FOREIGN,
-            ),  # type: ignore[misc]
-            Row(
-                f"{there} starts, {here} fails by itself",
-                lambda h=here, t=there: two(h, OWN, t, "INFO loading"),
-                C.CRASH,
-                pod,
-                "roll-back",
-                ("TypeError",),
-            ),  # type: ignore[misc]
-            Row(
-                f"{there} missed redis and is ready again, {here} fails by itself",
-                lambda h=here, t=there: recovered(t, h),
-                C.CRASH,
-                pod,
-                "roll-back",
-                ("TypeError",),
-            ),  # type: ignore[misc]
-        ]
-    for name in ("aaa-0", "zzz-0"):
-        rows += [
-            Row(
-                f"{name} ended three days ago, redis is down",
-                lambda n=name: down(beside(n, REDIS, "INFO shutting down"), "redis", 6379),
-                C.DEPENDENCY,
-                "Service redis",
-                "",
-                ("redis has no ready pod",),
-            ),  # type: ignore[misc]
-            Row(
-                f"{name} ended with its node, redis is missed",
-                lambda n=name: beside(n, REDIS, "", reason="Unknown", exitCode=255),
-                C.CRASH,
-                "Pod new-0",
-                "roll-back",
-                ("redis:6379",),
-                FOREIGN,
-            ),  # type: ignore[misc]
-            Row(
-                f"{name} missed redis three days ago, the release fails",
-                lambda n=name: beside(n, OWN, REDIS),
-                C.CRASH,
-                "Pod new-0",
-                "roll-back",
-                ("TypeError",),
-            ),  # type: ignore[misc]
-            Row(
-                f"{name} of before crashes with redis, the release by itself",
-                lambda n=name: both_crash(n, REDIS),
-                C.CRASH,
-                "Pod new-0",
-                "roll-back",
-                ("TypeError",),
-                f"pod {name} of an older revision is broken as well, of something else",
-            ),  # type: ignore[misc]
-            Row(
-                f"{name} of before crashes alike",
-                lambda n=name: both_crash(n, OWN),
-                C.CRASH,
-                "Pod new-0",
-                "",
-                (f"pod {name} of an older one shows the same",),
-            ),  # type: ignore[misc]
-        ]
-    for first in (True, False):
-        rows += [
-            Row(
-                f"a helper that is ready again, first {first}",
-                lambda f=first: with_helper(f),
-                C.CRASH,
-                "Pod new-0",
-                "roll-back",
-                ("Container app of new-0 crashes", "TypeError"),
-            ),  # type: ignore[misc]
-            Row(
-                f"a helper that was restarted often, first {first}",
-                lambda f=first: with_helper(f, 4),
-                C.CRASH,
-                "Pod new-0",
-                "roll-back",
-                ("Container app of new-0 crashes", "TypeError"),
-            ),  # type: ignore[misc]
-        ]
-    return rows
+def _pairs(here: str, there: str) -> list[Row]:
+    pod, case = f"Pod {here}", f"{there} beside {here} that"
+    return [
+        Row(f"{case} misses redis", partial(two, here, REDIS, there, "INFO loading"), C.CRASH, pod, "roll-back", ("redis:6379",), FOREIGN),
+        Row(f"{case} misses redis, with an error", partial(two, here, REDIS, there, f"ERROR {OWN}"), C.CRASH, pod, "roll-back", ("redis:6379",), FOREIGN),
+        Row(f"{case} fails by itself", partial(two, here, OWN, there, "INFO loading"), C.CRASH, pod, "roll-back", ("TypeError",)),
+        Row(f"{case} fails by itself, ready again", partial(recovered, there, here), C.CRASH, pod, "roll-back", ("TypeError",)),
+    ]  # fmt: skip
 
 
-@pytest.mark.parametrize("row", _rows(), ids=lambda row: row.name)
+def _olders(name: str) -> list[Row]:
+    new, apart = "Pod new-0", f"pod {name} of an older revision is broken as well, of something else"
+    return [
+        Row(f"{name} ended three days ago, redis is down", lambda: down(beside(name, REDIS, "INFO shutting down"), "redis", 6379), C.DEPENDENCY, "Service redis", "", ("redis has no ready pod",)),
+        Row(f"{name} ended with its node, redis is missed", partial(beside, name, REDIS, "", reason="Unknown", exitCode=255), C.CRASH, new, "roll-back", ("redis:6379",), FOREIGN),
+        Row(f"{name} missed redis three days ago, the release fails", partial(beside, name, OWN, REDIS), C.CRASH, new, "roll-back", ("TypeError",)),
+        Row(f"{name} of before crashes with redis, the release by itself", partial(both_crash, name, REDIS), C.CRASH, new, "roll-back", ("TypeError",), apart),
+        Row(f"{name} of before crashes alike", partial(both_crash, name, OWN), C.CRASH, new, "", (f"pod {name} of an older one shows the same",)),
+    ]  # fmt: skip
+
+
+def _helpers(*, first: bool) -> list[Row]:
+    words = ("Container app of new-0 crashes", "TypeError")
+    return [
+        Row(f"a helper that is ready again, first {first}", partial(with_helper, first), C.CRASH, "Pod new-0", "roll-back", words),
+        Row(f"a helper that was restarted often, first {first}", partial(with_helper, first, 4), C.CRASH, "Pod new-0", "roll-back", words),
+    ]  # fmt: skip
+
+
+ROWS = [
+    *_pairs("new-0", "new-1"),
+    *_pairs("new-1", "new-0"),
+    *_olders("aaa-0"),
+    *_olders("zzz-0"),
+    *_helpers(first=True),
+    *_helpers(first=False),
+]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 async def test_the_words_of_those_that_fail_are_heard_whatever_the_pods_are_called(row: Row) -> None:
     await holds(row)
 

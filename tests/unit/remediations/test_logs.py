@@ -28,8 +28,9 @@ from remediations.evidence.logs import (
     errors_finding,
     read_errors,
 )
+from remediations.evidence.samples import sample
 from remediations.shared import errors_counted
-from tests.unit.remediations.snapshots import NOW, ended, pod, state
+from tests.unit.remediations.snapshots import NOW, ago, ended, pod, state
 from tests.unit.work import measured
 
 
@@ -138,13 +139,42 @@ async def test_at_most_so_many_pods_are_read_and_broken_ones_first() -> None:
 
 
 async def test_at_most_so_many_bytes_are_looked_at() -> None:
-    # Twelve such logs are more than the total: one is cut from its start, the rest is dropped.
+    # Twelve such logs are more than the total: each is cut from its start, so that of each pod its newest lines are looked at.
     big = ("x" * 99 + "\n") * (POD_BYTES // 100)
-    cluster = Logs({(f"p{i:02}", "app", False): big for i in range(MAX_PODS)})
+    texts = {(f"p{i:02}", "app", False): big + lines(1, "boom", 0.1) for i in range(MAX_PODS)}
+    texts["p00", "app", False] = lines(3, "boom")
 
-    log = await read(cluster, *(pod(f"p{i:02}") for i in range(MAX_PODS)))
+    log = await read(Logs(texts), *(pod(f"p{i:02}") for i in range(MAX_PODS)))
 
     assert TOTAL_BYTES // 100 - 20 <= log.lines <= TOTAL_BYTES // 100 + 20
+    assert log.groups[0].names == {f"p{i:02}" for i in range(MAX_PODS)}
+    assert log.groups[0].each["p00"] == 3
+
+
+def _fleet(first: str) -> list[Pod]:
+    """Twenty pods of the older version and three of the newest, two of these not ready; and one that is ending."""
+    older = [
+        pod(f"mm-{i:02}", template_hash="r1", created_at=ago(days=9), node=f"node-{i % 7}") for i in range(20)
+    ]
+    again = state(restarts=1, last_terminated=ended(at=ago(days=3)))
+    older[3:9] = [replace(one, containers=(again,)) for one in older[3:9]]
+    newest = [pod(f"{first}-{i}", state(ready=i == 0), template_hash="r2") for i in range(3)]
+    return sorted([*older, *newest, pod("ending", terminating=True, ready=False)], key=lambda p: p.name)
+
+
+@pytest.mark.parametrize("first", ["aa", "zz"])
+def test_of_many_pods_some_of_each_revision_are_read_whatever_their_names(first: str) -> None:
+    found = sample(_fleet(first), MAX_PODS)
+    assert [p.template_hash for p in found[:6]] == ["r2", "r1"] * 3
+    assert not found[0].ready
+    assert len({p.node for p in found if p.template_hash == "r1"}) == 7
+    assert [p.name for p in sample(_fleet(first), 99)][-1] == "ending"
+    assert sample([], MAX_PODS) == []
+
+
+async def test_a_pod_whose_log_could_not_be_read_is_not_told_as_one_without_errors() -> None:
+    cluster = Logs({("a", "app", False): lines(2, "boom")}, gone=("b",))
+    assert (await read(cluster, pod("a"), pod("b"))).read == {"a"}
 
 
 async def test_at_most_so_many_groups_are_kept() -> None:
