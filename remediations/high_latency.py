@@ -276,7 +276,11 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         return refuse(SCALE_OUT, f"it was scaled out in this incident already, {stayed}")
     leak = diagnosis.finding("memory.leak")
     used = measured(diagnosis, "usage.pods", "memory_share")
-    if leak and shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high:
+    limited, _ = _limited(params, diagnosis)
+    full = shown(diagnosis, "memory.leak", "leak") and used is not None and used >= params.memory_high
+    # What is measured of their CPU is surer than such a leak: neither step is taken for it without asking.
+    unsure = less_sure(diagnosis) if limited and full else ""
+    if leak and used is not None and full and not unsure:
         why = f"{leak.text}, and a container has used {percent(used)} of its limit: new pods help, more pods do not"
         return refuse(SCALE_OUT, why)
     task = f"find out why {count(scene.workload.desired, 'replica')} did not carry the load, or set the size for good"
@@ -287,7 +291,6 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
     if stuck := _autoscaler(diagnosis):
         task = f"{task}; {stuck}"
     built = scale(scene.workload, params.scale_to)
-    limited, _ = _limited(params, diagnosis)
     first = FirstCause(diagnosis)
     if measured(diagnosis, "pods.state", "ready") == 0 and not limited:
         return refuse(
@@ -295,7 +298,7 @@ def _scale_out(scene: Scene, params: HighLatencyParams, diagnosis: Diagnosis) ->
         )
     late = by_load(first, diagnosis, limited)
     step = act(SCALE_OUT, joined([_load(scene, diagnosis), *filter(None, [late])]), built, open_task=task)
-    return asking(step, late and perhaps_never_up(diagnosis), *_doubts(scene, params, diagnosis))
+    return asking(step, late and perhaps_never_up(diagnosis), unsure, *_doubts(scene, params, diagnosis))
 
 
 def _autoscaler(diagnosis: Diagnosis) -> str:

@@ -158,7 +158,11 @@ def _untouched(seen: Snapshot, last: Deployment, cause: Cause, own: Suspects) ->
     found = differences(last.previous.template, last.revision.template)
     changed = ", ".join(d.path for d in found[:3]) or "nothing that a pod has"
     text = f"{_name(last)} changed {changed}, which does not bring that"
-    return Blame(False, f"{text}: {own.acquits}" if own.acquits else text, _before(seen, cause))
+    text = f"{text}: {own.acquits}" if own.acquits else text
+    pushed = of_another_image(seen, cause, older=True) if cause.code in OF_A_CONTAINER else None
+    if pushed is not None:
+        return Blame(False, f"{text}; {pushed.told}", look=pushed.look)
+    return Blame(False, text, _before(seen, cause))
 
 
 def _changed_later(seen: Snapshot, cause: Cause, deployed: datetime) -> Blame | None:

@@ -60,6 +60,11 @@ _NETWORK = re.compile(
     r"tim(?:ed|e)[ -]?out (?:while )?connecting",
     re.IGNORECASE,
 )
+_ANSWERED = re.compile(
+    r"no such host|\bE?NOTFOUND\b|\bNXDOMAIN\b|name or service not known|nodename nor servname",
+    re.IGNORECASE,
+)
+"""DNS was asked, and answered that there is no such name: that came over the node's network."""
 _CLOCK = re.compile(
     r"not (?:yet )?valid (?:yet|before|until)|(?:is )?not yet valid|current time \S{1,40} is (?:before|after)|used before issued|clock (?:skew|drift)|TimeTooSkewed",
     re.IGNORECASE,
@@ -92,13 +97,20 @@ def ails(node: Obj, *but: str) -> tuple[str, datetime | None]:
 
 def _lacks(node: Obj, words: str) -> tuple[str, datetime | None]:
     """The same, of what these words can come from."""
-    fits = {one for one, patterns in _FITS.items() if any(p.search(words) for p in patterns)}
+    lines = [line for line in words.splitlines() if not _ANSWERED.search(line)]
+    fits = {one for one, ps in _FITS.items() if any(p.search(line) for line in lines for p in ps)}
     return ails(node, *(one for one in _AILS if one not in fits))
 
 
 def _of_place(words: str) -> bool:
     """Do they speak of what a node may not give its pods: its network, DNS, a disk, the time?"""
     return any(p.search(words) for p in (_UNREACHED, _NETWORK, _CLOCK, PLACE))
+
+
+def _of_now(since: datetime | None, began: datetime) -> bool:
+    """Whether such a condition came before what began then, and not long before: what it keeps away from the node it has kept away since, so that pods which
+    were placed there with it put up with it."""
+    return since is not None and began - NEAR <= since <= began
 
 
 def away(name: str) -> str:
@@ -128,7 +140,7 @@ def ailing(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
     began = earliest([e.first_seen for e in events] or [ready.since if ready else None]) or pod.created_at
     fits = since <= began + STARTING and (never_ready(pod) or began - since <= NEAR)
     own = any(w.sign is Sign.OWN and not w.follows for w in words)
-    if not fits or own or (apart and since > began):
+    if not fits or own or (apart and not _of_now(since, began)):
         return None
     others = "an older revision" if apart else "the same version"
     return Cause(
@@ -245,7 +257,7 @@ async def newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequen
         return []
     began = max(filter(None, (log.beginning.after, min(p.created_at for p in bad))))
     lacking = [_lacks(found.get(p.node, {}), words)[1] for p in bad]
-    ill = all(since is not None and since <= began for since in lacking)
+    ill = all(_of_now(since, began) for since in lacking)
     have, do = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
     text = f"Only {count(len(bad), 'pod')} on {where} {have} these errors, and {count(len(well), 'pod')} of an older revision on other nodes {do} not"
     explains = "explain" if where.startswith("nodes") else "explains"

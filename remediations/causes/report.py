@@ -381,13 +381,6 @@ def beware_of(diagnosis: Diagnosis) -> str:
     return next((str(f.data["beware"]) for f in found if f is not None and f.data.get("beware")), "")
 
 
-def shown_by(diagnosis: Diagnosis) -> frozenset[str]:
-    """The containers that have what a rollback is for and accuse themselves: those with the errors, else that of the cause."""
-    found = diagnosis.finding(ORIGIN) or diagnosis.finding(CAUSE)
-    data: Any = found.data if found is not None else {}
-    return frozenset(data.get("containers") or ())
-
-
 _COUNTED_OVER = timedelta(minutes=5)
 """What handlers ask of requests: for so long pods that are gone still count."""
 

@@ -53,10 +53,11 @@ def run_from_before(seen: Snapshot, cause: Cause) -> FromBefore | None:
     return _from_before(seen, _ailing(seen, cause), seen.alive)
 
 
-def of_another_image(seen: Snapshot, cause: Cause) -> FromBefore | None:
+def of_another_image(seen: Snapshot, cause: Cause, *, older: bool = False) -> FromBefore | None:
     """That the image of the container that shows the cause stood for something else in all pods of the present template that were made before and
-    run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one."""
-    return _of_another_image(seen, _ailing(seen, cause), seen.alive, cause.container)
+    run: somebody pushed over its name, and no release brought it. None otherwise. Other containers' images explain nothing of this one. `older`: pods of older
+    templates that name the same image tell it too, where the release changed nothing that can bring the cause."""
+    return _of_another_image(seen, _ailing(seen, cause), seen.alive, cause.container, older=older)
 
 
 def since_their_start(seen: Snapshot, log: ErrorLog) -> Finding | None:
@@ -94,16 +95,18 @@ def _from_before(seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod]) -
 
 
 def _of_another_image(
-    seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod], container: str
+    seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod], container: str, *, older: bool = False
 ) -> FromBefore | None:
-    well = _well_before(seen, ailing, others)
     image = next((c.image for c in seen.workload.containers if c.name == container), "")
+    named = {p.name for p in others if any(s.name == container and s.image == image for s in p.specs)}
+    well = [p for p in _well_before(seen, ailing, others, older=older) if p.name in named]
     now, before = stood_for(ailing, well, container)
     if not image or "@" in image or not now or not before or now & before:
         return None
     told = f"{image} stood for another image when they started ({short_digests(now)}; before {short_digests(before)})"
     look = f"put {image} back to {short_digests(before)}, and name images by digest or by a tag that stays"
-    return FromBefore(f"{_run(well, 'made before')}: {told}", look)
+    of = "the same template" if all(map(seen.newest, well)) else "an older one with the same image name"
+    return FromBefore(f"{_run(well, 'made before', of)}: {told}", look)
 
 
 def _ailing(seen: Snapshot, cause: Cause) -> list[Pod]:
@@ -112,15 +115,15 @@ def _ailing(seen: Snapshot, cause: Cause) -> list[Pod]:
     return found if all(seen.newest(p) for p in found) else []
 
 
-def _well_before(seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod]) -> list[Pod]:
-    """Pods of the present template among the others that run, and were made before all of these."""
+def _well_before(seen: Snapshot, ailing: Sequence[Pod], others: Sequence[Pod], *, older: bool) -> list[Pod]:
+    """Pods of the present template among the others that run, and were made before all of these; of `older` ones as well."""
     first = min((p.created_at for p in ailing), default=None)
-    own = [p for p in others if seen.newest(p) and p not in ailing and runs_well(seen, p)]
+    own = [p for p in others if (older or seen.newest(p)) and p not in ailing and runs_well(seen, p)]
     return [p for p in own if first is not None and p.created_at < first]
 
 
-def _run(well: Sequence[Pod], made: str) -> str:
-    return f"{count(len(well), 'pod')} of the same template, {made}, {'runs' if len(well) == 1 else 'run'} without it"
+def _run(well: Sequence[Pod], made: str, of: str = "the same template") -> str:
+    return f"{count(len(well), 'pod')} of {of}, {made}, {'runs' if len(well) == 1 else 'run'} without it"
 
 
 def made_by_a_restart(seen: Snapshot, cause: Cause, deployed: datetime, least: timedelta) -> str:

@@ -153,6 +153,8 @@ ROLLOUTS: dict[str, tuple[Callable[..., World], str, str]] = {
     "two nodes of long ago": (lambda **k: made(released(nodes=("node-2", "node-3"), **k), 9_000, "node-2", "node-3"), ACTS, ""),
     "no network before": (lambda **k: node(released(**k), NO_NETWORK), REFUSES, "node node-2"),
     "no network since it failed": (lambda **k: node(released(**k), NO_NETWORK, since=5), ASKS, "since 5 min"),
+    "no network since long before": (lambda **k: node(released(**k), NO_NETWORK, since=57_600), ASKS, "since 40 d"),
+    "DNS that answers": (lambda **k: node(released(said=AWAY, **k), NO_NETWORK), ASKS, "node node-2"),
     "a condition that does not fit": (lambda **k: node(released(**k), DISK), ASKS, "node node-2"),
     "no room on its disk": (lambda **k: node(released(said="OSError: [Errno 28] No space left on device", **k), DISK), REFUSES, "node node-2"),
     "a clock that is behind": (lambda **k: released(said="x509: certificate is not yet valid: current time 2021-01-01T00:00:00Z is before 2025-01-01T00:00:00Z", **k), ASKS, "node node-2"),

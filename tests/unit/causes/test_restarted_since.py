@@ -159,11 +159,15 @@ async def test_going_back_by_a_name_that_stands_for_another_image_by_now_is_aske
     )
 
 
-MOVED = {  # who moved beside `app`, which fails with what the release changed, and how it runs: is that a reason to ask?
-    "nobody": ("none", {}, False),
-    "a sidecar that runs well": ("agent", {}, False),
-    "a sidecar that is restarted": ("agent", {"restartCount": 2, "lastState": {"terminated": {"exitCode": 1}}}, True),
-    "a sidecar that is not ready": ("agent", {"ready": False}, True),
+OWN = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
+INSIDE = "grpc: error while dialing: dial tcp 127.0.0.1:50051: connect: connection refused"
+MOVED = {  # who moved beside `app`, how it runs, and what `app` says: is that a reason to ask?
+    "nobody": ("none", {}, OWN, False),
+    "a sidecar that runs well": ("agent", {}, OWN, False),
+    "a sidecar that is restarted": ("agent", {"restartCount": 2, "lastState": {"terminated": {"exitCode": 1}}}, OWN, True),
+    "a sidecar that is not ready": ("agent", {"ready": False}, OWN, True),
+    "a sidecar that runs, and the words name the pod itself": ("agent", {}, INSIDE, True),
+    "nobody, and the words name the pod itself": ("none", {}, INSIDE, False),
 }  # fmt: skip
 
 
@@ -173,7 +177,7 @@ async def test_a_tag_that_moved_beside_is_asked_about_where_its_container_ails(
     name: str, *, errors: bool
 ) -> None:
     """Pods that go back get that image as well, and run well with it as those of now do."""
-    moved, state, asks = MOVED[name]
+    moved, state, words, asks = MOVED[name]
     world = World().rolling(deployed=6, old=2, new=1)
     world.fired = 4
     beside = {"name": "agent", "image": "registry.test/agent:latest", "resources": {}}
@@ -185,7 +189,6 @@ async def test_a_tag_that_moved_beside_is_asked_about_where_its_container_ails(
         listed = pod["status"]["containerStatuses"]
         listed[:] = [c for c in listed if c["name"] != "agent"] + [copy.deepcopy(runs)]
     world.pods["new-0"]["status"]["containerStatuses"][-1] |= state
-    words = "TypeError: connect() got an unexpected keyword argument 'pool_size'"
     if errors:
         for each in world.pods:
             said = f"ERROR {words}" if each == "new-0" else "INFO served"
@@ -196,6 +199,24 @@ async def test_a_tag_that_moved_beside_is_asked_about_where_its_container_ails(
     _, steps = await _digests(world, moved, "new").look(HighErrorRate() if errors else PodRestarting())
     assert steps["roll-back"].applies, steps["roll-back"].why
     assert ("agent:latest stood for" in steps["roll-back"].asks) is asks
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_moved_tag_of_what_crashes_is_told_where_the_release_did_not_touch_it(*, moved: bool) -> None:
+    """Older pods of the same name run another image: to put that back ends it, and no rollback does."""
+    world = World().rolling(deployed=6, old=2, new=1)
+    world.fired = 4
+    beside = {"name": "agent", "image": "registry.test/agent:latest", "resources": {}}
+    world.both(lambda spec: spec["containers"].append(copy.deepcopy(beside)))
+    world.pod("new-0", revision=2, made=5.8)
+    for old in ("old-0", "old-1"):
+        world.pod(old, revision=1, made=8000)
+    world.crash("new-0", restarts=4, container="agent").said("agent", "FATAL unknown flag --foo")
+    _, steps = await _digests(world, "agent" if moved else "none", "new").look(PodRestarting())
+    assert not steps["roll-back"].applies
+    told = "put registry.test/agent:latest back to sha256:aaaaaaaaaaaa"
+    assert (told in steps["fix-by-hand"].advice.replace("Put", "put")) is moved, steps["fix-by-hand"].advice
+    assert ("stood for another image when they started" in steps["roll-back"].why) is moved
 
 
 def _joined(kind: Kind, said: str, *, node: float = 6, made: float = 5, others: float = 40) -> SetWorld:

@@ -206,6 +206,23 @@ async def test_e_a_leak_that_is_less_sure_asks_before_a_restart(sure: bool) -> N
     assert sure or "working set" in restart.asks
 
 
+@pytest.mark.parametrize(
+    ("share", "sure", "out"),
+    [(0.9, True, "refuses"), (0.9, False, "asks"), (0.6, True, "acts"), (0.6, False, "acts")],
+)
+async def test_e_a_leak_that_is_less_sure_is_a_question_of_more_pods_at_their_limit_as_well(
+    *, share: float, sure: bool, out: str
+) -> None:
+    """Their CPU is measured, and both steps weigh what is not known alike."""
+    name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
+    looked, handler = scene(ByMetric(**{name: GROWING}, http_requests_total=FLAT)), HighLatency()
+    finding = await leak_finding(looked, LeakParams())
+    steps = await handler.ladder(looked, handler.params(), Diagnosis("", (used(share), finding)))
+    step = next(s for s in steps if s.name == "scale-out")
+    assert ("asks" if step.asks else "acts" if step.applies else "refuses") == out, step
+    assert ("whether memory leaks is less sure" in step.asks) is (out == "asks")
+
+
 @pytest.mark.parametrize("sure", [True, False], ids=["by rss", "by working set"])
 async def test_e_memory_is_raised_for_a_leak_that_is_less_sure_only_with_a_question(sure: bool) -> None:
     name = "container_memory_rss" if sure else "container_memory_working_set_bytes"
@@ -251,7 +268,7 @@ async def test_memory_that_grows_with_its_requests_is_no_leak(
     first = (await memory.ladder(looked, memory.params(), Diagnosis("", (killed, finding))))[0]
     assert (first.applies, bool(first.asks)) == (not leak or bool(unsure), bool(unsure))
     out, again = await latency.ladder(looked, latency.params(), Diagnosis("", (used(0.94), finding)))
-    assert out.applies is not leak
+    assert (out.applies, bool(out.asks)) == (not leak or bool(unsure), bool(unsure))
     assert (again.applies, bool(again.asks)) == (leak, bool(unsure))
 
 
