@@ -24,8 +24,8 @@ from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.actions import Impossible, rollout_restart, rotate_key
 from app.kube.actions.rotate_key import KeyList
-from app.kube.lineage import template_written_at
 from remediations.causes import first_findings, investigate
+from remediations.causes.limited import CHANGED, what_brought
 from remediations.causes.report import stands_by_design
 from remediations.evidence.caches import CACHE, CacheLimits, cache_finding
 from remediations.evidence.keys import KEYS, Rest, keys_of
@@ -37,10 +37,9 @@ from remediations.evidence.limits import (
     clock,
     groups_in,
     limits_finding,
-    release_finding,
+    most_of,
 )
 from remediations.evidence.pods import pods_finding, troubles, unread_pods
-from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import Metric, count, joined, measured, metric_finding, span
 from remediations.shared import (
     LIMITED,
@@ -171,10 +170,8 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
-        last = last_deployment(looked.seen.revisions, scene.now, template_written_at(scene.workload))
-        began = release_finding(last, next(iter(_groups(params, answers)), None), scene.now)
-        optional = [found for found in (keys, began) if found is not None]
-        findings = (answers, *optional, *more, state, *first_findings(looked))
+        brought = what_brought(looked.seen, next(iter(_groups(params, answers)), None), answers, window)
+        findings = (answers, *([keys] if keys else []), *brought, *more, state, *first_findings(looked))
         unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
         limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]
         counted = () if unread else limits_counted(limited, window)
@@ -221,9 +218,17 @@ def _rest(scene: Scene, params: ApiRateLimitsParams, answers: Finding) -> str:
         return ""
     if wait := _waits(group, scene, params):
         return wait
-    if group.over(scene.now) and group.until:
+    return _over(group, scene)
+
+
+def _over(group: Group, scene: Scene) -> str:
+    """That the limit has ended, with how that is known."""
+    if not group.over(scene.now) or group.last is None:
+        return ""
+    if group.until is not None:
         return f"{group.title} said to wait until {clock(group.until)}, and has not limited us since"
-    return ""
+    kind = "failing" if group.whose is Whose.PROVIDER else "limited"
+    return f"{group.title} has given no {kind} answer for {span((scene.now - group.last).total_seconds())}"
 
 
 def _waits(group: Group, scene: Scene, params: ApiRateLimitsParams) -> str:
@@ -252,8 +257,8 @@ async def _rotate(scene: Scene, params: ApiRateLimitsParams, diagnosis: Diagnosi
             else f"look at the list of keys: {why}"
         )
         return refuse(ROTATE, why, advice)
-    began = diagnosis.finding(RELEASE)
-    doubts = [f"{began.data['text']}, which may ask more often than before"] if began else []
+    brought = (diagnosis.finding(code) for code in (RELEASE, CHANGED))
+    doubts = [str(found.data["text"]) for found in brought if found is not None]
     return await _rotated(scene, keys, (group, params), listed, doubts)
 
 
@@ -263,8 +268,8 @@ def _not_this_key(group: Group, scene: Scene, params: ApiRateLimitsParams) -> st
         return f"{count(group.count, 'limited answer')} of {group.title}, and {params.least} are the least"
     if wait := _waits(group, scene, params):
         return wait
-    if group.over(scene.now):
-        return f"{group.title} has not limited us since the wait that it asked for"
+    if over := _over(group, scene):
+        return over
     if group.whose is Whose.PROVIDER:
         return f"{group.title} is overloaded or failing, which another key does not change"
     if group.whose is Whose.ADDRESS:
@@ -305,7 +310,7 @@ async def _rotated(
     unsure = [str(listed.data["asks"] or ""), *doubts]
     if group.pod:
         unsure.append(
-            f"nearly all limited answers are of pod {group.pod}, which uses up the next key as well"
+            f"{most_of(group)} limited answers are of pod {group.pod}, which uses up the next key as well"
         )
     if group.whose is Whose.UNKNOWN and not params.own_quota:
         unsure.append(f"{group.title} does not say whose limit it is, so that another key may meet the same")

@@ -225,11 +225,10 @@ def _tells(seen: Snapshot, node: Obj, bad: Sequence[Pod], well: Sequence[Pod], w
     return ", ".join(filter(None, (age, lacks)))
 
 
-async def read_nodes(scene: Scene, names: Collection[str]) -> dict[str, Obj]:
+async def read_nodes(scene: Scene, names: Collection[str], most: int = _MAX_NODES) -> dict[str, Obj]:
     """These nodes, as far as they may be read: without them, what the pods have in common is told."""
     asked = [
-        scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={n}")
-        for n in sorted(names)[:_MAX_NODES]
+        scene.cluster.list_objects(Kind.NODE, "", "", f"metadata.name={n}") for n in sorted(names)[:most]
     ]
     try:
         listed = await asyncio.gather(*asked)

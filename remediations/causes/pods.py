@@ -18,6 +18,7 @@ from app.domain.workload import ConfigRef, Pod
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
+from remediations.causes.apart import on_some
 from remediations.causes.compared import only_newest_has_them
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.gates import gate_cause
@@ -84,9 +85,11 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
 
 
 async def where_alone(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
-    """What tells the pods apart that have the most frequent error: `errors.since_start`, else `errors.node`; nothing where nothing does."""
+    """What tells the pods apart that have the most frequent error: `errors.since_start`, else `errors.node`, else `errors.some`; nothing where nothing does."""
     began = since_their_start(seen, log)
-    return [began] if began is not None else await _on_one_node(scene, seen, log)
+    if began is not None:
+        return [began]
+    return await _on_one_node(scene, seen, log) or await on_some(scene, seen, log)
 
 
 async def _on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:

@@ -314,12 +314,12 @@ def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
         if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
             which = "released" if own else "lately"
             found[which] = found[which] or change.told(seen.now)
-            if own and change.what.startswith("replicas of ") and not _made_at(seen, change.at):
+            if own and change.what.startswith("replicas of ") and not made_at(seen, change.at):
                 found["scaled"] = found["scaled"] or change.told(seen.now)
     return {**found}
 
 
-def _made_at(seen: Snapshot, at: datetime) -> bool:
+def made_at(seen: Snapshot, at: datetime) -> bool:
     """Were pods made then? Who sets the replicas higher has them made, and nothing else tells how many there were."""
     return any(at - STARTING <= p.created_at <= at + STARTING for p in seen.pods)
 

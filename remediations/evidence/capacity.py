@@ -77,6 +77,7 @@ def no_capacity(errors: Errors, natures: Collection[Nature], *, strained: bool) 
     if place is not None and errors.ill:
         return place.text, str(place.data["advice"])
     look = f"{place.data['advice']} ({place.text}); " if place is not None else ""
+    look = f"{errors.some.data['advice']}; " if errors.some is not None else look
     for nature, (why, advice) in _NOT_CAPACITY.items():
         late = nature is Nature.ANSWER and errors.only_late
         own = strained and (late or (nature is Nature.CODE and errors.of_nobody))

@@ -22,17 +22,18 @@ from app.domain.workload import Pod
 from remediations.evidence.limit_lines import OURS, Limited, limit_in
 from remediations.evidence.limit_providers import PROVIDERS, Whose
 from remediations.evidence.logs import PodLog, read_logs
-from remediations.evidence.rollouts import Deployment
 from remediations.evidence.usage import count, short, span
 
 ANSWERS, RELEASE = "limits.answers", "limits.release"
 MAX_GROUPS = 8
 _GRACE = timedelta(seconds=1)
-_SOON = timedelta(minutes=3)
-"""So long after a release, at most, its own first limited answer comes."""
+_SILENT = timedelta(minutes=1)
+"""Where no wait was asked for, a shorter silence tells nothing."""
 _LONGER = 2.0
 """So many times as long as it usually is silent between two limited answers is a silence that tells something."""
 _USUALLY = _NEARLY_ALL = 0.9
+_FAR_MORE = 5
+"""Half of all, and so many times as many as any other pod has, is of one pod as well."""
 _CONTACTS = {p.name: p.contact for p in PROVIDERS}
 _WORDS = {
     Whose.KEY: "the limit is the key's",
@@ -48,7 +49,7 @@ _WORDS = {
 class Group:
     """What one provider answered. `first` and `last` are None where no line tells its time. `until` is the latest moment until which it
     said to wait; `outlived`: it limited again after a wait that it had asked for was over, so that waiting has been tried. `apart`: how many seconds
-    nine in ten limited answers come after the one before, at most. `pod`: whose log has nine in ten of them, where other pods were read as well."""
+    nine in ten limited answers come after the one before, at most. `pods`: how many each pod that was read has. `pod`: which one has nearly all of them, or far more than any other."""
 
     provider: str
     title: str
@@ -63,7 +64,16 @@ class Group:
     models: tuple[str, ...] = ()
     endpoints: tuple[str, ...] = ()
     apart: float = 0.0
-    pod: str = ""
+    pods: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def pod(self) -> str:
+        """Whose they are, of several pods; empty where more than one has many."""
+        first, second, *_ = (*sorted(self.pods, key=lambda pair: -pair[1]), ("", 0), ("", 0))
+        most = first[1] >= _NEARLY_ALL * self.count or (
+            2 * first[1] >= self.count and first[1] >= _FAR_MORE * second[1]
+        )
+        return first[0] if len(self.pods) > 1 and most else ""
 
     @property
     def contact(self) -> str:
@@ -82,14 +92,12 @@ class Group:
 
     def over(self, now: datetime) -> bool:
         """Whether the wait that it asked for has ended, and it has not limited us since, for longer than between two limited answers before: one
-        silent moment of a steady limit is no end of it."""
-        return (
-            self.until is not None
-            and self.last is not None
-            and self.last <= self.until + _GRACE
-            and self.until <= now
-            and (now - self.last).total_seconds() > _LONGER * self.apart
-        )
+        silent moment of a steady limit is no end of it. Where it asked for none, as for credit, it was silent for a while."""
+        if self.last is None or (now - self.last).total_seconds() <= _LONGER * self.apart:
+            return False
+        if self.until is None:
+            return now - self.last >= _SILENT
+        return self.last <= self.until + _GRACE and self.until <= now
 
     def to_json(self) -> dict[str, JsonValue]:
         """For the data of a finding."""
@@ -107,7 +115,7 @@ class Group:
             "models": list(self.models),
             "endpoints": list(self.endpoints),
             "apart": self.apart,
-            "pod": self.pod,
+            "pods": [list(pair) for pair in self.pods],
         }
 
     @classmethod
@@ -115,7 +123,8 @@ class Group:
         """Rebuild from `to_json`."""
         times = {name: _moment(data[name]) for name in ("first", "last", "until")}
         texts = {name: tuple(data[name]) for name in ("limits", "models", "endpoints")}
-        return cls(**{**data, **times, **texts, "whose": Whose(data["whose"])})
+        pods = tuple((str(name), int(number)) for name, number in data["pods"])
+        return cls(**{**data, **times, **texts, "pods": pods, "whose": Whose(data["whose"])})
 
     def note(self, window: float) -> str:
         """For the provider's support: limit, since when, how often, which model or endpoint; nothing of ours but that."""
@@ -158,9 +167,7 @@ def _group(name: str, lines: Sequence[Limited], fired_at: datetime) -> Group:
         models=_most(one.model for one in lines),
         endpoints=_most(one.endpoint for one in lines),
         apart=_apart(times),
-        pod=next(
-            (p for p, n in Counter(one.pod for one in lines).items() if n >= _NEARLY_ALL * len(lines)), ""
-        ),
+        pods=tuple(Counter(one.pod for one in lines).items()),
     )
 
 
@@ -193,12 +200,14 @@ async def limits_finding(
     unread = [f"{log.pod}/{log.container}: {log.fault}" for log in logs if log.fault]
     if unread and len(unread) == len(logs):
         text = f"Logs of {count(len(chosen), 'pod')} could not be read ({short(unread[0], 150)})"
-        return Finding(ANSWERS, text, Certainty.UNKNOWN, {"groups": [], "ours": 0}, tuple(unread[:5]))
+        return Finding(
+            ANSWERS, text, Certainty.UNKNOWN, {"groups": [], "ours": 0, "cut": False}, tuple(unread[:5])
+        )
     size = sum(len(log.text) for log in logs)
     found, ours = await beside(size, lambda: _lines(logs, now - timedelta(seconds=window)))
     groups = grouped(found, fired_at)
-    if len({log.pod for log in logs if not log.fault}) < 2:
-        groups = [replace(group, pod="") for group in groups]
+    read = {log.pod: 0 for log in logs if not log.fault}
+    groups = [replace(g, pods=tuple({**read, **dict(g.pods)}.items())) for g in groups]
     where = f"in {span(window)} of logs of {count(len(chosen), 'pod')}"
     text = "; ".join(_sentence(g, now) for g in groups[:3]) or f"No answer of a provider {where} is a limit"
     text += f" ({where})" if groups else ""
@@ -211,21 +220,10 @@ async def limits_finding(
     data: dict[str, JsonValue] = {
         "ours": ours,
         "unreadable": len(unread),
+        "cut": any(log.cut for log in logs),
         "groups": [g.to_json() for g in groups],
     }
     return Finding(ANSWERS, text, data=data, details=tuple(_detail(g) for g in groups))
-
-
-def release_finding(last: Deployment | None, group: Group | None, now: datetime) -> Finding | None:
-    """The finding `limits.release`, where limited answers began right after the last release: what asks more often than before may be the new version."""
-    if last is None or last.previous is None or group is None or group.first is None or group.count < 2:
-        return None
-    after = group.first - (now - timedelta(seconds=last.age))
-    if not timedelta() <= after <= _SOON:
-        return None
-    what = f"revision {last.revision.number} ({last.change})"
-    told = f"limited answers of {group.title} began {span(after.total_seconds())} after {what} was deployed {span(last.age)} ago"
-    return Finding(RELEASE, f"{told[:1].upper()}{told[1:]}", data={"text": told})
 
 
 def groups_in(finding: Finding | None) -> list[Group]:
@@ -244,7 +242,7 @@ def _lines(logs: Sequence[PodLog], since: datetime) -> tuple[list[Limited], int]
 
 def _sentence(group: Group, now: datetime) -> str:
     kind = "failing answer" if group.whose is Whose.PROVIDER else "limited answer"
-    only = f", nearly all of them of pod {group.pod}" if group.pod else ""
+    only = f", {most_of(group)} of them of pod {group.pod}" if group.pod else ""
     text = f"{group.title}: {count(group.count, kind)}{only}, {_WORDS[group.whose]}"
     if group.until is None:
         return text
@@ -253,6 +251,12 @@ def _sentence(group: Group, now: datetime) -> str:
     return f"{text}; it says to try again at {clock(group.until)}" + (
         "" if group.until > now else ", which is over"
     )
+
+
+def most_of(group: Group) -> str:
+    """How many of them its one pod has, in words."""
+    own = dict(group.pods)[group.pod]
+    return "nearly all" if own >= _NEARLY_ALL * group.count else f"{own:,}"
 
 
 def clock(at: datetime) -> str:

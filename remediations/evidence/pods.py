@@ -35,7 +35,8 @@ _CANNOT_START = frozenset(
 # CreateContainerConfigError also stands for e.g. a user that may not be root, which no ConfigMap heals.
 _CONFIG_WORDS = re.compile(r"not found|couldn't find key|non-existent config key|^$", re.IGNORECASE)
 _SHOWN = 8
-ON_NODE, SINCE_START = ALONE = ("errors.node", "errors.since_start")
+ON_NODE, SINCE_START, ON_SOME = ALONE = ("errors.node", "errors.since_start", "errors.some")
+"""Which pods alone have the errors, and what tells them apart, if anything does; the last only says which."""
 _SIGNALS = {137: "SIGKILL, not for memory", 139: "SIGSEGV", 143: "SIGTERM", 134: "SIGABRT"}
 
 
@@ -234,8 +235,10 @@ class Errors:
         self._unclear: int = data.get("unclear", 0)
         self.of_nobody = self._unclear > 0.9 * self.total  # they accuse nobody, not even the program
         self._changed = changed_neighbours(diagnosis)
-        self.place = next(filter(None, map(diagnosis.finding, ALONE)), None)
+        self.place = next(filter(None, map(diagnosis.finding, (ON_NODE, SINCE_START))), None)
         """What tells the pods apart that alone have them, if it is known: their node, or what they started with."""
+        self.some = diagnosis.finding(ON_SOME)
+        """Which pods have them, where others do not and nothing else tells them apart."""
         self.ill = self.place is not None and self.place.data["ill"] is True
 
     @property
