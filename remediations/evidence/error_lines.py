@@ -139,7 +139,7 @@ class _Reader:
         self._word = re.compile(rf"(?<![\w-])(?:{each})(?![\w-])")
         self._headed = False
         self._in_trace = False
-        self._margin, self._elixir = "", False
+        self._margin, self._elixir, self._erlang = "", False, False
         self._traced = self._chained = self._listed = False
 
     def feed(self, line: str) -> Iterator[ErrorLine]:
@@ -166,6 +166,7 @@ class _Reader:
         yield from self._turn(error)
         self._headed = error is not None and words.DOTNET.match(line) is not None
         self._elixir = error is not None and words.ELIXIR.match(line) is not None
+        self._erlang = error is not None and records.ERLANG.match(records.STAMP.sub("", line)) is not None
         if error is None:
             yield ErrorLine("", line, None, plain=True)
 
@@ -184,10 +185,15 @@ class _Reader:
             if not words.ASKING.match(line):
                 self.pending = _typed("panic", line, self.pending.at)
             return True
+        if self._erlang and self.pending and (told := records.STAMP.sub("", line)).startswith("** "):
+            self.pending = replace(self.pending, text=records.reported(told[3:], self.pending.text))
+            return True
         if CAUSES.fullmatch(line):
             self._listed = True
             return True
-        indented = line[0] in " \t" and not line.startswith(" panic: ")  # as chi writes it
+        indented = line[0] in " \t" and not line.startswith(
+            (" panic: ", f" {records.CROSS} ")
+        )  # chi, Next.js
         if raised := words.ELIXIR.match(line.lstrip()):
             below = indented or (
                 self.pending is not None and not self._elixir
@@ -260,6 +266,8 @@ def _read(line: str, word: re.Pattern[str]) -> ErrorLine | None:
         return _from_json(record)
     whole = bounded(line, _LONGEST_TEXT)
     line, at = words.PHP_TIME.sub("", records.STAMP.sub("", whole)), _time(whole)
+    if records.ERLANG.match(line):
+        return ErrorLine("ERROR", "", at)
     if found := words.THROWN.match(line):
         return _typed("Exception", found["text"] or line, at)
     if ("anic" in line or "PANIC" in line) and (found := words.PANIC.match(line)):

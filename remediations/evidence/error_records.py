@@ -27,7 +27,9 @@ TYPES = ("exc_type", "error.type", "exception.type", "error_type", "exception_cl
 TRACES = ("exc_info", "exception", "stack", *MESSAGE)
 _LEVELS = ("level", "severity", "levelname", "lvl", "log.level", "loglevel", "severity_text", "severitytext", "@l", "l")  # fmt: skip
 _NUMBERS = ("severity_number", "severitynumber")
-BAD = frozenset({"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic"})
+BAD = frozenset(
+    {"error", "err", "eror", "critical", "crit", "fatal", "alert", "emergency", "emerg", "panic", "dpanic"}
+)
 _STATUS = BAD | {"warning", "warn", "notice", "info", "debug", "trace"}
 _DETAILS = ("error", "err", "exception", "cause", "error.message", "exception.message", "@x")
 _STACKS = ("stack", "stacktrace", "stack_trace", "error.stack_trace", "exception.stacktrace", "errorVerbose", "exc_info", "@x")  # fmt: skip
@@ -55,7 +57,7 @@ HEADS = (
 )  # fmt: skip
 """Heads that tell the level of an error by a letter, or by a word of syslog's or Apache's."""
 STAMP = re.compile(
-    rf"^{_DATED}[ \t]{{1,3}}(?=\*\* \([A-Z]|thread '|<\d{{1,3}}>|\[\w{{1,40}}:{_BAD_WORD}\]|{_SYSLOG_TIME} |\[\w{{3}} \w{{3}} \d|\[?\d{{1,4}}[-/:]\w|Exception in thread )"
+    rf"^{_DATED}[ \t]{{1,3}}(?=\*\* \(?[A-Z]|=[A-Z]{{3,10}} REPORT=|Fatal error: |thread '|<\d{{1,3}}>|\[\w{{1,40}}:{_BAD_WORD}\]|{_SYSLOG_TIME} |\[\w{{3}} \w{{3}} \d|\[?\d{{1,4}}[-/:]\w|Exception in thread )"
 )
 """The time that a runtime or a supervisor writes in front of such a line: what has none of its own, or has it once more."""
 PRIORITY = re.compile(
@@ -66,15 +68,32 @@ _LOGGED = (
     r"^(?:\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d\S{0,20} )?(?:[\w/-]{1,80}\.go:\d{1,6}: |\[[^\]]{1,60}\] )?"
 )
 _OF_SERVERS = "Unknown|DeadlineExceeded|ResourceExhausted|FailedPrecondition|Aborted|Unimplemented|Internal|Unavailable|DataLoss|Unauthenticated|PermissionDenied"
+_PERL = r"Can't |Undefined subroutine|Not an? |Illegal |Attempt to |Died |syntax error |Global symbol |Bareword |DBD::"
+"""How Perl begins what it dies of; what it only warns of ends in the same way."""
+CROSS = "\u2a2f"
+"""Next.js writes it before what failed."""
 FAILED = Linear(
     rf"{_LOGGED}(?:Internal Server Error: (?P<django>/.*)|(?P<grpc>rpc error: code = (?:{_OF_SERVERS})\b.*)"
     # What a client asked for wrongly has no name here.
     r"|(?:[A-Z]\w{0,60}::){0,6}(?:Routing|Parse)Error \(.+\):$|(?P<rails>(?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}(?:Error|Exception) \(.+\):)$"
+    rf"| ?{CROSS} (?P<next>.+)|terminate called (?P<cpp>(?:after throwing an instance of|without an active exception).*)"
+    r"|(?:pid=\d+ tid=\w+|\d+ TID-\w+)(?: [\w-]+=\S+)* WARN: (?P<sidekiq>(?:[A-Z]\w*::)*[A-Z]\w*: .+)"
+    rf"|(?P<perl>(?:{_PERL}).* at \S+ line \d+[.,].*)"
+    r"|[\w.-]+: (?P<haskell>(?:Prelude|Data|GHC|Control)\.[\w.!]+: .+)"
+    r"|[\w/.-]+\.swift:\d+: (?P<swift>Fatal error: .+)"
     r"|[\w/.-]{1,200}\.rb:\d{1,6}:in [`'].{1,100}': (?P<ruby>.+ \((?:[A-Z]\w{0,60}::){0,6}[A-Z]\w{0,60}\))$)"
 )
 """How frameworks say without a level that a request failed: what a group with a name has."""
-FAILED_MARKS = ("rror", "xception", ".rb:")
+ERLANG = re.compile(r"=(?:ERROR|CRASH) REPORT=+ [\w :.-]{5,60} =+$")
+"""The head of an error of Erlang; what failed, and why, stand on lines below it."""
+FAILED_MARKS = ("rror", "xception", ".rb:", CROSS, "terminate called", " WARN: ", " line ", "Prelude.", "Data.", "GHC.", "Control.")  # fmt: skip
 """One of them stands in each such line, and in few others."""
+
+
+def reported(line: str, before: str) -> str:
+    """What an error of Erlang tells once this line of its report is read as well: why, which tells more, or first what failed."""
+    why = line.partition("==")[2] if line.startswith("Reason") else ""
+    return bounded(why.strip(" >") or before or line, _LONGEST_TEXT)
 
 
 def record_in(line: str) -> Mapping[str, Any] | None:

@@ -71,6 +71,15 @@ ERRORS = [
     ("2026/03/04 02:50:00 rpc error: code = Internal desc = boom", "ERROR", "rpc error: code = Internal desc = boom"),
     ("NoMethodError (undefined method `id' for nil:NilClass):", "NoMethodError", "(undefined method `id' for nil:NilClass):"),
     ("/app/web.rb:5:in `show': undefined method `id' for nil (NoMethodError)", "NoMethodError", "undefined method `id' for nil ()"),
+    (" \u2a2f TypeError: x is not a function", "TypeError", "x is not a function"),
+    (" \u2a2f unhandledRejection: boom", "ERROR", "unhandledRejection: boom"),
+    ("2026-03-04T02:50:00.123Z pid=1 tid=x class=Cart jid=a1 WARN: NoMethodError: undefined method `id' for nil", "NoMethodError", "undefined method `id' for nil"),
+    ("2026-03-04T02:50:00.123Z 1 TID-x WARN: ActiveRecord::RecordNotFound: no cart", "ERROR", "ActiveRecord::RecordNotFound: no cart"),
+    ('{"level":"dpanic","msg":"handler panicked"}', "ERROR", "handler panicked"),
+    ("terminate called after throwing an instance of 'std::out_of_range'", "ERROR", "after throwing an instance of 'std::out_of_range'"),
+    ('Can\'t locate object method "id" via package "Cart" at /app/x.pl line 3.', "ERROR", 'Can\'t locate object method "id" via package "Cart" at /app/x.pl line 3.'),
+    ("web: Prelude.head: empty list", "ERROR", "Prelude.head: empty list"),
+    ("App/x.swift:3: Fatal error: Unexpectedly found nil", "ERROR", "Fatal error: Unexpectedly found nil"),
 ]  # fmt: skip
 
 
@@ -100,6 +109,8 @@ def test_each_logger_s_error_is_read(line: str, kind: str, text: str) -> None:
         ("Internal Server Error: /api", "ERROR"),
         ("rpc error: code = Internal desc = boom", "ERROR"),
         ("NoMethodError (undefined method `id' for nil:NilClass):", "NoMethodError"),
+        ("Fatal error: Unexpectedly found nil while unwrapping an Optional value", "PHP"),
+        ("terminate called after throwing an instance of 'std::out_of_range'", "ERROR"),
     ],
 )  # fmt: skip
 def test_a_time_that_a_supervisor_writes_in_front_hides_no_error(line: str, kind: str) -> None:
@@ -120,6 +131,8 @@ def test_a_time_in_front_makes_no_error_of_what_is_none(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
+        "2026-03-04T02:50:00.123Z pid=1 tid=x WARN: /app/x.rb:3:in `f'", "2026-03-04T02:50:00.123Z pid=1 tid=x WARN: queue is late", "Use of uninitialized value $x at /app/x.pl line 3.",
+        "web: Prelude is ready", "the worker was told to terminate called off", '{"level":"warn","msg":"x"}', " \u2713 Compiled in 3 s",
         "2026-03-04 02:50:00 [warning  ] request failed", "2026-03-04 02:50:00 [info     ] served", "PHP Warning:  Undefined variable $x in /a.php",
         '{"@t":"2026-03-04T02:50:00Z","@mt":"served {Id}"}', '{"@l":"Warning","@mt":"slow","@x":"System.TimeoutException: x"}',
         '{"severity_text":"INFO","body":"served","attributes":{"http.route":"/"}}', '{"SeverityNumber":9,"Body":"served"}',
@@ -140,6 +153,23 @@ def test_a_time_in_front_makes_no_error_of_what_is_none(line: str) -> None:
 )  # fmt: skip
 def test_the_other_levels_of_the_same_loggers_are_none(line: str) -> None:
     assert list(errors_in([line])) == []
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-03-04T02:50:00Z "])
+@pytest.mark.parametrize(
+    ("below", "text"),
+    [
+        (["** Generic server x terminating", "** Reason == {badmatch,undefined}"], "{badmatch,undefined}"),
+        (["** Generic server x terminating", "** Reason for termination == ", "** {undef,[]}"], "Generic server x terminating"),
+        (["** Connection attempt from node x rejected"], "Connection attempt from node x rejected"),
+    ],
+)  # fmt: skip
+def test_what_failed_and_why_stands_below_the_head_of_a_report_of_erlang(
+    stamp: str, below: list[str], text: str
+) -> None:
+    head = "=ERROR REPORT==== 4-Mar-2026::02:50:00.123456 ==="
+    (error,) = errors_in([f"{stamp}{line}" for line in (head, *below)])
+    assert (error.type, error.text) == ("ERROR", text)
 
 
 def test_a_message_of_net_s_console_stands_below_its_head_and_its_exception_below_that() -> None:
@@ -190,6 +220,8 @@ User-Agent: curl/8.1
     [
         ("http: panic serving 10.0.0.1:3344: runtime error: index out of range [3] with length 3", Sign.OWN),
         ("thread 'tokio-runtime-worker' panicked at src/main.rs:3:5:", Sign.NONE), ("http: panic serving 10.0.0.1:3344: no tenant", Sign.NONE),
+        ("terminate called after throwing an instance of 'std::out_of_range'", Sign.OWN), ("terminate called after throwing an instance of 'mongo::NetworkError'", Sign.NONE),
+        ("web: Prelude.head: empty list", Sign.OWN), ('Can\'t locate object method "id" via package "Cart" at /app/x.pl line 3.', Sign.OWN),
         ("panic: dial tcp 10.0.0.7:5432: connect: connection refused", Sign.OTHERS), ("ERROR no tenant", Sign.NONE),
     ],
 )  # fmt: skip
