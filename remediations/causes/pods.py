@@ -86,10 +86,20 @@ def _node(seen: Snapshot, pod: Pod, nodes: Mapping[str, Obj]) -> Cause | None:
 
 async def where_alone(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
     """What tells the pods apart that have the most frequent error: `errors.since_start`, else `errors.node`, else `errors.some`; nothing where nothing does."""
-    began = since_their_start(seen, log)
-    if began is not None:
+    mixed = _mixed(seen, log)
+    if mixed and (began := since_their_start(seen, log)) is not None:
         return [began]
-    return await _on_one_node(scene, seen, log) or await on_some(scene, seen, log)
+    node = await _on_one_node(scene, seen, log)
+    return node or (await on_some(scene, seen, log) if mixed else [])
+
+
+def _mixed(seen: Snapshot, log: ErrorLog) -> bool:
+    """Whether of the pods of one version some have the most frequent error and some do not."""
+    has = log.top.names if log.top is not None else frozenset[str]()
+    read = [p for p in seen.alive if p.name in log.read]
+    return any(
+        len({p.name in has for p in read if seen.newest(p) is newest}) == 2 for newest in (True, False)
+    )
 
 
 async def _on_one_node(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:

@@ -18,6 +18,7 @@ from app.domain.errors import ClusterRefused, TryLater
 from app.domain.evidence import Certainty, Finding
 from app.domain.json import JsonValue
 from app.domain.redact import REDACTED, redact, redact_lines
+from app.domain.samples import sample
 from app.domain.text import beside, bounded
 from app.domain.workload import Pod
 from remediations.evidence import natures as kinds
@@ -36,7 +37,6 @@ from remediations.evidence.error_lines import (
 from remediations.evidence.error_words import Nature
 from remediations.evidence.natures import Said
 from remediations.evidence.pods import log_queries
-from remediations.evidence.samples import sample
 from remediations.evidence.usage import count, short, span
 from remediations.evidence.used_up import LONG_QUERY, MEMORY_FULL, STALLED, USED_UP
 

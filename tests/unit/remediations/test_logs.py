@@ -13,6 +13,7 @@ import pytest
 from app.domain.cluster import LogQuery
 from app.domain.errors import ObjectMissing
 from app.domain.evidence import Certainty, look_again
+from app.domain.samples import sample
 from app.domain.workload import Pod
 from app.sim import SimCluster, VirtualClock
 from remediations.evidence.error_lines import TOKENS
@@ -28,7 +29,6 @@ from remediations.evidence.logs import (
     errors_finding,
     read_errors,
 )
-from remediations.evidence.samples import sample
 from remediations.shared import errors_counted
 from tests.unit.remediations.snapshots import NOW, ago, ended, pod, state
 from tests.unit.work import measured
