@@ -10,27 +10,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, or_, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from app.domain.errors import Missing
 from app.domain.events import EventKind
 from app.store import work
-from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json, to_text
+from app.store.connection import micros, micros_or_none, moment, moment_or_none, storable, to_json
 from app.store.schema import UNSENT, UNSENT_STATES, outbox
-from app.store.tx import Tx
-
-
-class MessageState(StrEnum):
-    """Where a row stands."""
-
-    PENDING = "pending"
-    SENDING = "sending"
-    SENT = "sent"
-    FAILED = "failed"
-    DIGESTED = "digested"
+from app.store.tx import MessageState, Tx
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,31 +43,7 @@ class Message:
     digested_into: str
 
 
-# Built once: several messages come with every decision, before its write.
-_KNOWN = select(outbox.c.id).where(outbox.c.id == bindparam("message"))
-_PUT = insert(outbox)
 _DEPTH = select(func.count()).select_from(outbox).where(UNSENT)
-
-
-def put(tx: Tx, message_id: str, incident_id: str, kind: str, payload: Mapping[str, Any]) -> bool:
-    """Queue a message; False when this id was queued before. `incident_id` may be empty (not about one incident)."""
-    if tx.conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
-        return False
-    row = {
-        "id": message_id,
-        "incident_id": incident_id,
-        "kind": kind,
-        "payload": to_text(dict(payload)),
-        "state": MessageState.PENDING.value,
-        "attempts": 0,
-        "created_at": tx.stamp,
-        "channel": "",
-        "ts": "",
-        "error": "",
-        "digested_into": "",
-    }
-    tx.conn.execute(_PUT, row)
-    return True
 
 
 def known(conn: Connection, message_id: str) -> bool:

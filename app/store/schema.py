@@ -347,6 +347,7 @@ outbox = Table(
 )
 Index("uq_outbox_id", outbox.c.id, unique=True)
 Index("ix_outbox_incident", outbox.c.incident_id)
+
 UNSENT_STATES: tuple[ColumnElement[str], ...] = (literal_column("'pending'"), literal_column("'sending'"))
 UNSENT = outbox.c.state.in_(UNSENT_STATES)
 partial_index("ix_outbox_unsent", outbox.c.incident_id, outbox.c.seq, where=UNSENT)

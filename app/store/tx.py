@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
@@ -19,7 +20,7 @@ from app.domain.events import EventKind
 from app.domain.plan import Action, Step
 from app.domain.ports import Ids
 from app.store.connection import micros, storable, to_json, to_text, translate
-from app.store.schema import installation, pre_images
+from app.store.schema import installation, outbox, pre_images
 
 # Pre-images: the real values of the changes that a record shows as hidden, and the keys of this installation.
 #
@@ -41,6 +42,21 @@ _AT = (
 _FIND_IMAGE = select(pre_images.c.coding, pre_images.c.body).where(_AT)
 _KEPT = select(pre_images.c.run_id).where(_AT)
 _KEEP = insert(pre_images)
+
+
+# Built once: several messages come with every decision, before its write.
+_KNOWN = select(outbox.c.id).where(outbox.c.id == bindparam("message"))
+_PUT = insert(outbox)
+
+
+class MessageState(StrEnum):
+    """Where a row stands."""
+
+    PENDING = "pending"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+    DIGESTED = "digested"
 
 
 class PreImageUnreadable(Refused):
@@ -219,3 +235,23 @@ class Tx:
     def record(self, record: AuditRecord) -> None:
         """Append one event whose data is canonical JSON text already."""
         self.records.append(record)
+
+    def put(self, message_id: str, incident_id: str, kind: str, payload: Mapping[str, Any]) -> bool:
+        """Queue a message; False when this id was queued before. `incident_id` may be empty (not about one incident)."""
+        if self.conn.execute(_KNOWN, {"message": message_id}).scalar() is not None:
+            return False
+        row = {
+            "id": message_id,
+            "incident_id": incident_id,
+            "kind": kind,
+            "payload": to_text(dict(payload)),
+            "state": MessageState.PENDING.value,
+            "attempts": 0,
+            "created_at": self.stamp,
+            "channel": "",
+            "ts": "",
+            "error": "",
+            "digested_into": "",
+        }
+        self.conn.execute(_PUT, row)
+        return True

@@ -109,6 +109,11 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+def _calm(seen: Snapshot) -> bool:
+    """Every container runs and is ready, and no end of one is told: what they say is their work."""
+    return all(c.calm for p in seen.alive for c in p.containers) and not any(p.gated for p in seen.alive)
+
+
 class _Reads:
     """Reads that fail one by one. A read is begun by who waits for it: one that is called off before is never begun."""
 
@@ -136,7 +141,7 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen, killed)
             seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
-            seen = await with_words(scene, seen, reads.unread)
+            seen = seen if _calm(seen) else await with_words(scene, seen, reads.unread)
             seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:

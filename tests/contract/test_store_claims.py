@@ -8,8 +8,7 @@ from sqlalchemy import Connection
 
 from app.store import incidents, outbox, work
 from app.store.database import Store
-from app.store.outbox import MessageState
-from app.store.tx import Tx
+from app.store.tx import MessageState, Tx
 from tests.contract.stores import HandClock, open_incident
 
 LEASE = timedelta(minutes=5)
@@ -20,7 +19,7 @@ async def _claimed(store: Store, clock: HandClock, replica: str) -> str:
     incident = await open_incident(store, replica, f"AlertOf{replica}")
 
     def claim(tx: Tx) -> None:
-        outbox.put(tx, f"message of {replica}", incident, "fired", {})
+        tx.put(f"message of {replica}", incident, "fired", {})
         outbox.claim(tx, clock.now(), 10, f"{replica}/boot_1", LEASE)
         incidents.claim_due(tx, replica, LEASE, 10)
 

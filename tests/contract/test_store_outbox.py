@@ -12,8 +12,8 @@ import pytest
 from app.domain.errors import Missing
 from app.store import audit, outbox
 from app.store.database import Store
-from app.store.outbox import Message, MessageState
-from app.store.tx import Tx
+from app.store.outbox import Message
+from app.store.tx import MessageState, Tx
 from tests.contract.stores import START, HandClock, Stores
 
 LEASE = timedelta(minutes=1)
@@ -21,7 +21,7 @@ LEASE = timedelta(minutes=1)
 
 def putting(message_id: str, incident_id: str = "inc_1", kind: str = "moved") -> Callable[[Tx], bool]:
     """A function that queues it."""
-    return lambda tx: outbox.put(tx, message_id, incident_id, kind, {"text": message_id})
+    return lambda tx: tx.put(message_id, incident_id, kind, {"text": message_id})
 
 
 def failing(message_id: str, error: str, retry_minutes: int | None) -> Callable[[Tx], None]:

@@ -77,15 +77,15 @@ DEBTS: dict[str, Debt] = {
         _call_over,
     ),
     "a page that is not resolved yet": (
-        lambda tx, incident, _r: outbox.put(tx, f"{incident}:page.resolve", "", "page", {}),
+        lambda tx, incident, _r: tx.put(f"{incident}:page.resolve", "", "page", {}),
         lambda tx, incident, _r: outbox.sent(tx, f"{incident}:page.resolve", "pagerduty", ""),
     ),
     "a status of a later round that is not out": (
-        lambda tx, incident, _r: outbox.put(tx, f"{incident}~2:note:over", "", "note", {}),
+        lambda tx, incident, _r: tx.put(f"{incident}~2:note:over", "", "note", {}),
         lambda tx, incident, _r: outbox.sent(tx, f"{incident}~2:note:over", "pagerduty", ""),
     ),
     "a message of its thread": (
-        lambda tx, incident, _r: outbox.put(tx, "late", incident, "moved", {}),
+        lambda tx, incident, _r: tx.put("late", incident, "moved", {}),
         lambda tx, _i, _r: outbox.sent(tx, "late", "C", "1"),
     ),
     "a promotion that waits for an answer": (_asked_promotion, _promoted),
@@ -123,7 +123,7 @@ async def test_by_what_is_known_which_page_and_public_entry_are_open_stays_as_lo
 
     def told(tx: Tx) -> None:
         for name in (*names, *others):
-            outbox.put(tx, name, "", "page", {})
+            tx.put(name, "", "page", {})
             outbox.sent(tx, name, "pagerduty", "")
 
     await store.write(told)
@@ -141,7 +141,7 @@ async def test_a_storm_for_which_people_are_asked_keeps_its_digest_and_first_inc
     def called(tx: Tx) -> str:
         digest_id, _ = digests.join(tx, [first])
         escalations.begin(tx, digest_id, first, {"reason": "a storm"})
-        outbox.put(tx, f"{digest_id}:page", "", "page", {})
+        tx.put(f"{digest_id}:page", "", "page", {})
         outbox.sent(tx, f"{digest_id}:page", "pagerduty", "")
         incidents.move(tx, first, IncidentState.RESOLVED)
         digests.close(tx, digest_id)

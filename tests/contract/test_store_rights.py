@@ -14,7 +14,6 @@ from app.doctor import local
 from app.domain.errors import StoreUnavailable
 from app.serving import _say_what_the_role_lacks
 from app.settings import Settings
-from app.store import outbox
 from app.store.database import Store
 from tests.contract.stores import CountingIds, HandClock, open_incident
 from tests.contract.test_store_roles import as_role, urls
@@ -31,7 +30,7 @@ async def test_a_sequence_that_may_not_be_used_makes_the_store_not_ready(
         incident = await open_incident(store)
         as_role(urls["migrate"], "REVOKE USAGE ON ALL SEQUENCES IN SCHEMA public FROM remediator_run")
         with pytest.raises(StoreUnavailable, match="permission denied for sequence"):
-            await store.write(lambda tx: outbox.put(tx, "m", incident, "fired", {}))
+            await store.write(lambda tx: tx.put("m", incident, "fired", {}))
         with pytest.raises(StoreUnavailable, match="lacks USAGE on the sequence outbox_seq_seq"):
             await store.probe_write()
         as_role(urls["migrate"], "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO remediator_run")

@@ -60,7 +60,7 @@ async def test_the_role_that_runs_does_all_of_its_work_and_cannot_touch_the_trai
     store = Store.open(urls["run"], clock=clock, ids=CountingIds())
     try:
         incident = await open_incident(store)
-        await store.write(lambda tx: outbox.put(tx, "m", incident, "fired", {}))
+        await store.write(lambda tx: tx.put("m", incident, "fired", {}))
         await store.write(lambda tx: outbox.sent(tx, "m", "C", "1"))
         await store.write(lambda tx: incidents.move(tx, incident, IncidentState.FIXED))
         await store.probe_write()

@@ -30,8 +30,7 @@ from app.store import escalations, outbox
 from app.store.database import Store
 from app.store.escalations import StoredEscalation
 from app.store.outbox import Message as Row
-from app.store.outbox import MessageState
-from app.store.tx import Tx
+from app.store.tx import MessageState, Tx
 
 PAGE: Final = "page"
 NOTE: Final = "note"
@@ -99,13 +98,13 @@ def put_page(tx: Tx, of: StoredEscalation, key: str, do: Do) -> None:
     """Queue one change of the page with this key; repeating it is harmless."""
     name = {Do.TRIGGER: outbox.page_row(key), Do.RESOLVE: f"{key}:page.resolve"}.get(do, f"{of.id}:page.{do}")
     body = {"event": PAGE, "incident": of.incident_id, "do": do.value, "key": key, "of": of.id}
-    outbox.put(tx, name, "", PAGE, {**body, "data": dict(of.why)})
+    tx.put(name, "", PAGE, {**body, "data": dict(of.why)})
 
 
 def put_note(tx: Tx, of: StoredEscalation, name: str, text: str = "") -> None:
     """Queue a note for the incidents of PagerDuty behind this one; without a text why a person is needed, and what was tried."""
     body = {"event": NOTE, "incident": of.incident_id, "text": text, "data": dict(of.why)}
-    outbox.put(tx, f"{of.id}:note:{name}", "", NOTE, body)
+    tx.put(f"{of.id}:note:{name}", "", NOTE, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def put_status(
         "time": entry.time,
         "layout": dict(layout or {}),
     }
-    outbox.put(tx, entry.named(status), "", STATUS, {**data, "data": dict(body)})
+    tx.put(entry.named(status), "", STATUS, {**data, "data": dict(body)})
 
 
 def layout_of(conn: Connection, entry: Entry) -> Mapping[str, Any]:

@@ -320,7 +320,7 @@ def _say(tx: Tx, walk: StoredEscalation, topic: Topic, fact: EscalationFact, *, 
         tell(tx, topic, fact, incident_id=walk.incident_id, once=f"escalation/{once}")
         return
     data = {"digest": walk.subject, "topic": topic.value, "fact": fact_to_json(topic, fact)}
-    if outbox.put(tx, f"{walk.subject}:{topic}:{once}", "", STORM_CALL, {"event": STORM_CALL, "data": data}):
+    if tx.put(f"{walk.subject}:{topic}:{once}", "", STORM_CALL, {"event": STORM_CALL, "data": data}):
         told = {**fact_to_json(topic, fact), "storm": walk.subject}
         tx.audit(AUDITED[topic], incident_id=walk.incident_id, actor=actor_of(fact), data=told)
 

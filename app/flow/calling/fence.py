@@ -55,13 +55,13 @@ def repair(tx: Tx, row: Row) -> None:
     again = f"{row.id}~{row.attempts}.{tx.stamp}"
     if row.incident_id:
         body = {**payload(Topic.MOVED, None), REDRAW: True}
-        outbox.put(tx, again, row.incident_id, Topic.MOVED.value, body)
+        tx.put(again, row.incident_id, Topic.MOVED.value, body)
     elif row.kind == DIGEST:
-        outbox.put(tx, again, "", DIGEST, row.payload)
+        tx.put(again, "", DIGEST, row.payload)
     elif row.kind == calls.PAGE and calls.Do(row.payload.get("do", calls.Do.TRIGGER)) is calls.Do.TRIGGER:
         key = str(row.payload.get("key", row.payload["incident"]))
         walk = escalations.of_page(tx.conn, key)
         if walk is None or walk.answered_at is not None:
             # Whose it is stays theirs: it is ended only where nobody has to have it.
             do = calls.Do.RESOLVE if walk is None else calls.Do.ACKNOWLEDGE
-            outbox.put(tx, again, "", calls.PAGE, {**row.payload, "do": do.value, "key": key})
+            tx.put(again, "", calls.PAGE, {**row.payload, "do": do.value, "key": key})

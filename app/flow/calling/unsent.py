@@ -64,7 +64,7 @@ def _said(tx: Tx, walk: StoredEscalation, row: Row, fact: NotPaged) -> bool:
         "topic": Topic.NOT_PAGED.value,
         "fact": fact_to_json(Topic.NOT_PAGED, fact),
     }
-    return outbox.put(tx, _id(walk, once), "", STORM_CALL, {"event": STORM_CALL, "data": told})
+    return tx.put(_id(walk, once), "", STORM_CALL, {"event": STORM_CALL, "data": told})
 
 
 def _id(walk: StoredEscalation, once: str) -> str:

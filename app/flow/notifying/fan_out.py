@@ -43,7 +43,7 @@ def join(tx: Tx, incident_ids: Sequence[str], *, storm: bool) -> str:
         escalations.begin(tx, digest_id, incident_ids[0], fact_to_json(Topic.ESCALATED, why))
     if new:
         data: dict[str, Any] = {"digest": digest_id, "incident": incident_ids[0]}
-        outbox.put(tx, f"{digest_id}:0", "", DIGEST, {"event": DIGEST, "data": data})
+        tx.put(f"{digest_id}:0", "", DIGEST, {"event": DIGEST, "data": data})
     return digest_id
 
 
@@ -90,7 +90,7 @@ def _refresh(tx: Tx, digest: Digest, now: datetime) -> None:
     number = digests.changed(tx, digest.id, counts) if counts.states else None
     if number is not None:
         data = {"event": DIGEST, "data": {"digest": digest.id}}
-        outbox.put(tx, f"{digest.id}:{number}", "", DIGEST, data)
+        tx.put(f"{digest.id}:{number}", "", DIGEST, data)
     elif counts.over and now - digest.joined_at > digests.LULL:
         digests.close(tx, digest.id)
     else:

@@ -74,9 +74,7 @@ def tell(
 ) -> bool:
     """Audit the fact and put its thread entry into the outbox. `once` identifies the transition: a second call with
     the same one does nothing and returns False."""
-    if not outbox.put(
-        tx, f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact)
-    ):
+    if not tx.put(f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact)):
         return False
     actor, told = actor_of(fact), fact_to_json(topic, fact)
     tx.audit(AUDITED[topic], incident_id=incident_id, run_id=run_id, actor=actor, data=told)
@@ -165,7 +163,7 @@ def end_run(tx: Tx, run_id: str, state: RunState, result: str) -> Run:
 
 def announce(tx: Tx, topic: Topic, *, incident_id: str, once: str, fact: Fact | None = None) -> None:
     """Put a message without an audit record of its own: what it tells has been audited already."""
-    outbox.put(tx, f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact))
+    tx.put(f"{incident_id}:{topic.value}:{once}", incident_id, topic.value, payload(topic, fact))
 
 
 def waits(tx: Tx, run: Run) -> None:

@@ -97,4 +97,4 @@ def _put(tx: Tx, message_id: str, span: tuple[datetime, datetime, datetime]) -> 
     if outbox.known(tx.conn, message_id):
         return False
     data = {"week": message_id.partition(":")[2], **compared(tx.conn, span)}
-    return outbox.put(tx, message_id, "", WEEKLY, {"event": WEEKLY, "data": data})
+    return tx.put(message_id, "", WEEKLY, {"event": WEEKLY, "data": data})

@@ -52,5 +52,5 @@ def _wanted(conn: Connection, now: datetime) -> bool:
 def _put(tx: Tx, now: datetime) -> Head | None:
     head = trail.head(tx.conn)
     data = {"day": now.date().isoformat(), "seq": head.seq, "head": str(head)}
-    queued = outbox.put(tx, _id(now), "", AUDIT_HEAD, {"event": AUDIT_HEAD, "data": data})
+    queued = tx.put(_id(now), "", AUDIT_HEAD, {"event": AUDIT_HEAD, "data": data})
     return head if queued else None

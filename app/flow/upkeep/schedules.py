@@ -26,7 +26,7 @@ from app.flow.services import Services
 from app.policy.match import own_target
 from app.policy.model import Policy, Rule
 from app.policy.schedule import PUNCTUAL, Fate, Judged, Missed, Schedule, judge
-from app.store import ingest, outbox, schedules
+from app.store import ingest, schedules
 from app.store.schedules import Fire, StoredSchedule
 from app.store.tx import Tx
 
@@ -156,7 +156,7 @@ def _tell_skipped(
     if say:
         message_id = f"{SCHEDULE_SKIPPED}:{digest([rule, due.isoformat()])}"
         body = {"event": SCHEDULE_SKIPPED, "data": {"rule": rule, "fate": fate, "told": told}}
-        outbox.put(tx, message_id, "", SCHEDULE_SKIPPED, body)
+        tx.put(message_id, "", SCHEDULE_SKIPPED, body)
 
 
 def _following(conn: Connection, rule: Rule, now: datetime) -> datetime | None:

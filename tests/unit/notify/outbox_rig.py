@@ -78,9 +78,7 @@ class Rig:
     async def put(self, incident_id: str, topic: Topic, fact: Fact | None = None) -> str:
         """Queue a message as the flow does."""
         message_id = f"{incident_id}:{topic.value}"
-        await self.store.write(
-            lambda tx: outbox.put(tx, message_id, incident_id, topic.value, payload(topic, fact))
-        )
+        await self.store.write(lambda tx: tx.put(message_id, incident_id, topic.value, payload(topic, fact)))
         return message_id
 
     async def call(self, incident_id: str, fact: Escalation) -> str:

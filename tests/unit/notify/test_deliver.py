@@ -14,8 +14,7 @@ from rich.console import Console
 from app.flow.notifying.deliver import deliver_once
 from app.notify.console import ConsoleClient
 from app.notify.timeline import Topic
-from app.store import outbox
-from app.store.outbox import MessageState
+from app.store.tx import MessageState
 from tests.doubles.slack import ALL_SCOPES, TOKEN, Fault
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import CHANNEL, Rig, rig_at
@@ -156,7 +155,7 @@ async def test_one_refused_message_does_not_hold_up_its_own_or_other_incidents(r
 )
 async def test_a_row_that_cannot_be_read_is_given_up_at_once(rig: Rig, payload: dict[str, object]) -> None:
     incident = await rig.incident()
-    await rig.store.write(lambda tx: outbox.put(tx, "odd", incident, "odd", payload))
+    await rig.store.write(lambda tx: tx.put("odd", incident, "odd", payload))
     await rig.put(incident, Topic.FIRED)
     await rig.deliver()
     assert (await rig.row("odd")).state is MessageState.FAILED

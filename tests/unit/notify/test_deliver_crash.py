@@ -13,7 +13,7 @@ from app.flow.notifying.deliver import deliver_once
 from app.notify.client import Found, MessageClient, Posted
 from app.notify.message import Message
 from app.notify.timeline import Escalation, Topic
-from app.store.outbox import MessageState
+from app.store.tx import MessageState
 from tests.doubles.pagerduty import Fault as PagerFault
 from tests.doubles.pagerduty import Incident as PagerIncident
 from tests.doubles.slack import Fault

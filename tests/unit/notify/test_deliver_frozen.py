@@ -17,8 +17,7 @@ from app.notify.message import Message
 from app.notify.pagerduty import Page, PagerDutyClient
 from app.notify.timeline import Timeline, Topic
 from app.store import escalations, outbox
-from app.store.outbox import MessageState
-from app.store.tx import Tx
+from app.store.tx import MessageState, Tx
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import Rig, rig_at
 

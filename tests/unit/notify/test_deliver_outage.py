@@ -17,8 +17,7 @@ from app.flow.notifying.deliver import deliver_once
 from app.notify.timeline import Escalation, Topic
 from app.store import outbox
 from app.store.database import Store
-from app.store.outbox import MessageState
-from app.store.tx import Tx, Vault
+from app.store.tx import MessageState, Tx, Vault
 from tests.doubles.slack import TOKEN, Fault
 from tests.unit.notify import timelines
 from tests.unit.notify.outbox_rig import Rig, rig_at

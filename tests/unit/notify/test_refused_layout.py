@@ -19,7 +19,7 @@ from app.notify.message import Message
 from app.notify.parent import parent
 from app.notify.slack import SlackClient
 from app.notify.timeline import Topic
-from app.store.outbox import MessageState
+from app.store.tx import MessageState
 from tests.doubles import slack as slack_double
 from tests.doubles.slack import TOKEN, Fault, SlackDouble
 from tests.unit.notify import timelines

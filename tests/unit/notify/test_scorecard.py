@@ -14,8 +14,7 @@ from app.flow.notifying.scorecard import WEEKLY
 from app.notify.blocks import to_slack
 from app.notify.console import ConsoleClient
 from app.notify.scorecard import offenders, rows, weekly
-from app.store import outbox
-from app.store.outbox import MessageState
+from app.store.tx import MessageState
 from tests.doubles.slack_limits import fault_of
 from tests.unit.notify.golden import check_golden
 from tests.unit.notify.outbox_rig import rig_at
@@ -108,22 +107,20 @@ async def test_the_card_goes_to_the_channel_once_and_to_a_console_in_full(tmp_pa
     async with rig_at(tmp_path) as rig:
         data = {"event": WEEKLY, "data": {**WEEK, "before": BEFORE}}
         for _ in range(2):
-            await rig.store.write(lambda tx: outbox.put(tx, "scorecard:2026-W11", "", WEEKLY, data))
+            await rig.store.write(lambda tx: tx.put("scorecard:2026-W11", "", WEEKLY, data))
             await rig.deliver()
         (root,) = rig.slack.roots()
         assert root.readable().startswith("*THE WEEK* · 26 of 34 runs verified fixed, 1 harmful")
         out = StringIO()
         console = replace(rig.services, client=ConsoleClient(Console(file=out, width=250)), pager=None)
-        await rig.store.write(lambda tx: outbox.put(tx, "scorecard:2026-W12", "", WEEKLY, data))
+        await rig.store.write(lambda tx: tx.put("scorecard:2026-W12", "", WEEKLY, data))
         await rig.deliver(console)
         assert "Time to mitigate: median 2m42s, 90 % within 7m35s (before: no fix)" in out.getvalue()
 
 
 async def test_a_row_that_holds_no_card_is_given_up_and_holds_nothing_up(tmp_path: Path) -> None:
     async with rig_at(tmp_path) as rig:
-        await rig.store.write(
-            lambda tx: outbox.put(tx, "scorecard:x", "", WEEKLY, {"event": WEEKLY, "data": {}})
-        )
+        await rig.store.write(lambda tx: tx.put("scorecard:x", "", WEEKLY, {"event": WEEKLY, "data": {}}))
         await rig.deliver()
         assert (await rig.row("scorecard:x")).state is MessageState.FAILED
         assert rig.slack.roots() == []
