@@ -26,13 +26,13 @@ from remediations.causes.acquitted import (
     dependency_first,
     doubt_of,
     innocent,
+    shown_by,
 )
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
 from remediations.causes.ended import ended_finding, ended_in_part, errors_over
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import where_alone
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
-from remediations.causes.shown import shown_by
 from remediations.causes.silent import used_up_since
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity, not_measured, other_signs

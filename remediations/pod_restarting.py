@@ -14,10 +14,10 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
+from remediations.causes.acquitted import shown_by
 from remediations.causes.creation import MISSING, is_missing
 from remediations.causes.repaired import CHANGED, RUNS_AGAIN, Repair, Trial
 from remediations.causes.report import beware_of
-from remediations.causes.shown import shown_by
 from remediations.evidence.happenings import events_finding
 from remediations.evidence.leaks import limits_finding
 from remediations.evidence.pods import pods_finding, troubles, unread_pods

@@ -1,17 +1,20 @@
-"""Whether the last release is to be taken back for errors: what acquits it, what makes it a question, and what failed first. Called by the handler of errors. Pure."""
+"""Whether the last release is to be taken back: what acquits it of errors, what makes it a question, what failed first, and which containers show what it is for. Called by the
+handlers' rollback steps. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from app.domain.evidence import Diagnosis
 from app.domain.onset import Since
 from app.domain.plan import Step
 from remediations.causes.model import CauseCode
-from remediations.causes.report import ORIGIN, FirstCause
+from remediations.causes.report import CAUSE, ORIGIN, FirstCause
 from remediations.causes.silent import only_held, used_up_since
 from remediations.evidence.directions import where_to_look
+from remediations.evidence.error_signs import ANOTHER_SIDE, ITSELF
 from remediations.evidence.pods import Errors
 from remediations.evidence.usage import (
     failed_dependencies,
@@ -116,3 +119,14 @@ def dependency_first(diagnosis: Diagnosis, errors: Errors, why: str) -> Step | N
 def answers(names: Sequence[str]) -> str:
     """That these dependencies answer."""
     return f"{' and '.join(names)} {'answers' if len(names) == 1 else 'answer'}"
+
+
+def shown_by(diagnosis: Diagnosis) -> frozenset[str]:
+    """The containers that have what a rollback is for and accuse themselves: those with the errors, else that of the cause. None where what they say is about
+    an address of the pod itself: another container of it has to answer there, whatever that one is."""
+    origin = diagnosis.finding(ORIGIN)
+    found = origin or diagnosis.finding(CAUSE)
+    data: Any = found.data if found is not None else {}
+    said = Errors(diagnosis).said if origin is not None else str(data.get("text", ""))
+    inside = ITSELF.search(said) and not ANOTHER_SIDE.search(said)
+    return frozenset() if inside else frozenset(data.get("containers") or ())
