@@ -282,7 +282,14 @@ def _restart_client(scene: Scene, params: DatabaseConnectionsParams, diagnosis: 
     why = joined([connection.text, clients.text, behind.text])
     task = f"find out why {target} leaks connections"
     step = act(RESTART_CLIENT, why, rollout_restart(scene.workload, scene.now), open_task=task)
-    return replace(step, asks="a restart ends what its pods have in hand") if step.applies else step
+    # More pods hold more connections, and so may another version or configuration: a restart changes none of these.
+    changes = diagnosis.finding("changes.recent")
+    found = (changes.data.get(which) for which in ("released", "lately")) if changes is not None else ()
+    brought = [
+        f"what changed {change} may have brought it, and stays after a restart" for change in found if change
+    ]
+    asks = joined(["a restart ends what its pods have in hand", *brought])
+    return replace(step, asks=asks) if step.applies else step
 
 
 async def _restart_server(scene: Scene, params: DatabaseConnectionsParams, diagnosis: Diagnosis) -> Step:

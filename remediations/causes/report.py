@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +10,6 @@ from app.domain.accusing import Sign
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.onset import Since
-from app.domain.target import Kind
 from app.kube.lineage import template_written_at
 from app.kube.manifest import differences
 from remediations.causes.blame import Blame
@@ -18,7 +17,6 @@ from remediations.causes.bystanders import Whose, whose_errors
 from remediations.causes.changes import (
     CLEAN,
     NEW,
-    Change,
     Measured,
     began_at_once,
     changes_of,
@@ -31,11 +29,17 @@ from remediations.causes.changes import (
 from remediations.causes.compared import as_often, fewer_in_older, only_newest_has_them, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
-from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
+from remediations.causes.lately import lately_of
+from remediations.causes.model import CauseCode, Snapshot, Sureness
 from remediations.causes.pods import revision_finding
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, only_configuration, without_lines
-from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
+from remediations.causes.suspects import (
+    brings_no_errors,
+    in_untouched,
+    named_by,
+    unaccused,
+)
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
 from remediations.evidence.rollouts import Deployment, last_deployment
@@ -296,32 +300,8 @@ def _changes(seen: Snapshot) -> Finding:
     if not rows:
         text = "Nothing that the pods use changed in 24 h, as far as it could be read"
         return Finding(CHANGES, text, data={"changes": 0})
-    data: dict[str, JsonValue] = {"changes": len(lately), **_lately(seen, lately)}
+    data: dict[str, JsonValue] = {"changes": len(lately), **lately_of(seen, lately)}
     return Finding(CHANGES, f"Last known change {rows[0]}", data=data, details=rows)
-
-
-def _lately(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
-    """The newest changes within the hour before the alert, or since, that pods which run can feel: `released`, of the workload itself,
-    and `lately`, of anything else, and `scaled`, of its replicas to fewer; empty without one. What was made together with the workload is no change of it; whose hand was on it
-    or on its autoscaler since the alert is a gate's to judge."""
-    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
-    made = seen.now - timedelta(seconds=last.age) if last is not None and last.previous is None else None
-    found = {"released": "", "lately": "", "scaled": ""}
-    for change in changes:
-        own = change.kind is seen.workload.target.kind
-        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC, Kind.NODE)
-        felt = felt and (change.at <= seen.fired_at or not (own or change.kind is Kind.HPA))
-        if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
-            which = "released" if own else "lately"
-            found[which] = found[which] or change.told(seen.now)
-            if own and change.what.startswith("replicas of ") and not made_at(seen, change.at):
-                found["scaled"] = found["scaled"] or change.told(seen.now)
-    return {**found}
-
-
-def made_at(seen: Snapshot, at: datetime) -> bool:
-    """Were pods made then? Who sets the replicas higher has them made, and nothing else tells how many there were."""
-    return any(at - STARTING <= p.created_at <= at + STARTING for p in seen.pods)
 
 
 _OF_SIZE = frozenset({CauseCode.AUTOSCALER, CauseCode.DISRUPTION_BUDGET})

@@ -13,6 +13,7 @@ from app.domain.json import Obj
 from app.domain.ports import Sample
 from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
+from remediations.pod_restarting import PodRestarting
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.test_memory import sized
 from tests.unit.causes.world import V1, V2, World, at
@@ -189,3 +190,55 @@ async def test_who_scaled_down_right_before_the_kills_is_named(
     assert all((told in step.asks) is named for step in steps.values())
     assert steps["raise-memory"].applies
     assert bool(steps["raise-memory"].asks) is named
+
+
+def older(ended: float, ran: float = 300, *, of_new: float = 26, going: bool = False) -> World:
+    """The release of half an hour ago runs beside a pod of before that was killed for memory so many minutes ago; one of its own was after `of_new`."""
+    world = World().rolling(deployed=30, old=1, new=0).both(sized("512Mi"))
+    for n in range(2):
+        world.pod(f"new-{n}", made=30)
+    pod = world.pods["old-0"]
+    end = {
+        "reason": "OOMKilled",
+        "exitCode": 137,
+        "finishedAt": at(minutes=ended),
+        "startedAt": at(minutes=ended + ran),
+    }
+    began = {"running": {"startedAt": at(minutes=ended - 1)}}
+    pod["status"]["containerStatuses"][0] |= {
+        "restartCount": 1,
+        "state": began,
+        "lastState": {"terminated": end},
+    }
+    if going:
+        pod["metadata"]["deletionTimestamp"] = at(minutes=1)
+    return world.crash("new-0", code=137, reason="OOMKilled", restarts=1, ran=of_new, ended=2, first=2)
+
+
+def cut_since(ended: float) -> World:
+    """The pod of before had twice as much when it was killed."""
+    world = older(ended)
+    sized("1Gi")(world.before["spec"])
+    world.only_new(sized("512Mi"))
+    return world
+
+
+KILLED: list[tuple[str, Callable[[], World], str, bool]] = [
+    ("a pod of before was full hours ago", lambda: older(200), "", True),
+    ("a pod of before was full hours ago and is going", lambda: older(200, going=True), "", True),
+    ("a pod of before was full a day ago", lambda: older(1500), "the last release brought it: only pods of revision 2 show it", False),
+    ("it needs too much to begin with, and a pod of before was full hours ago", lambda: older(200, of_new=1), "the last release brought it: only pods of revision 2", False),
+    ("less memory, and a pod of before was full of more hours ago", lambda: cut_since(200), "the last release lowered the memory limit of app", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("happens", "asked", "alike"), [r[1:] for r in KILLED], ids=[r[0] for r in KILLED])
+async def test_a_release_beside_pods_that_were_killed_themselves_is_acquitted_by_both_who_look(
+    happens: Callable[[], World], asked: str, alike: bool
+) -> None:
+    step = (await happens().look(OutOfMemory()))[1]["raise-memory"]
+    assert step.applies
+    assert step.asks.startswith(asked) if asked else step.asks == ""
+    assert "well beside" not in step.asks
+    back = (await happens().look(PodRestarting()))[1]["roll-back"]
+    assert ("an older one shows the same" in back.why) is alike

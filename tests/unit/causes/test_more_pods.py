@@ -17,7 +17,7 @@ from remediations.high_latency import HighLatency
 from remediations.out_of_memory import OutOfMemory
 from tests.unit.causes.cluster import NOW
 from tests.unit.causes.test_bystanders import released
-from tests.unit.causes.world import SPACE, World, at
+from tests.unit.causes.world import SPACE, V1, World, at
 
 DAYS = 9_000.0
 LIMITED = {"limits": {"cpu": "500m", "memory": "512Mi"}, "requests": {"cpu": "250m"}}
@@ -366,3 +366,15 @@ async def test_logs_that_cannot_be_read_are_a_doubt() -> None:
     world.cluster.logs = logs  # type: ignore[method-assign]
     _, steps = await world.look(HighLatency())
     assert "whether the errors speak of something else is not known" in steps["scale-out"].asks
+
+
+@pytest.mark.parametrize(("labels", "asked"), [(True, False), (False, True)])
+async def test_a_release_of_labels_and_annotations_alone_brings_no_load(labels: bool, asked: bool) -> None:
+    world = World()
+    world.deployed, world.fired = 8, 5
+    if labels:
+        world.template["spec"]["containers"][0]["image"] = V1
+        world.template["metadata"]["annotations"] = {"team": "shop"}
+    _, steps = await busy(world).look(HighLatency())
+    assert steps["scale-out"].applies
+    assert bool(steps["scale-out"].asks) is asked

@@ -211,6 +211,16 @@ async def test_the_client_that_leaks_is_restarted_where_the_run_is_about_it_and_
     assert str(steps[RESTART_CLIENT].actions[0].object) == "rag7/Deployment/langgraph-ingest"
 
 
+async def test_what_changed_of_the_client_lately_is_told_as_a_restart_does_not_take_it_back() -> None:
+    stage = Stage("database-connections", leaking(), target="rag7/Deployment/langgraph-ingest")
+    stage.clock.advance(7200)
+    more = {"op": "replace", "path": "/spec/replicas", "value": 8}
+    stage.edit(Kind.DEPLOYMENT, "langgraph-ingest", more)
+    stage.clock.advance(360)
+    _, steps = await stage.look(service="postgres")
+    assert "what changed 6 min ago: replicas of langgraph-ingest set to 8" in steps[RESTART_CLIENT].asks
+
+
 async def test_a_client_that_the_run_is_not_about_is_named_with_the_order() -> None:
     _, steps = await look(leaking())
     assert applying(steps) == []
