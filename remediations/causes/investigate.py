@@ -43,7 +43,7 @@ from remediations.causes.model import (
 from remediations.causes.neighbours import kept_away, neighbours_in, selector_of
 from remediations.causes.others import with_nodes, with_others
 from remediations.causes.pods import ends_soon, stuck
-from remediations.causes.rank import causes_of
+from remediations.causes.rank import calm, causes_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
 from remediations.causes.witnesses import with_words
@@ -136,7 +136,8 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen, killed)
             seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
-            seen = await with_words(scene, seen, reads.unread)
+            well = calm(seen) and not any(p.gated for p in seen.alive)
+            seen = seen if well else await with_words(scene, seen, reads.unread)
             seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:

@@ -282,7 +282,7 @@ async def read_logs(
     cluster: Cluster, pods: Sequence[Pod], window: float
 ) -> tuple[Sequence[Pod], Sequence[PodLog]]:
     """The logs of the last `window` seconds of at most MAX_PODS pods, a fair share of each kind (`sample`), and whose they are."""
-    chosen = sample(pods, MAX_PODS)
+    chosen = pods if len(pods) <= MAX_PODS else sample(pods, MAX_PODS)
     queries = [q for pod in chosen for q in log_queries(pod, window, POD_BYTES)]
     gate = asyncio.Semaphore(_AT_ONCE)
 
