@@ -29,6 +29,7 @@ from remediations.causes.acquitted import (
     shown_by,
 )
 from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
+from remediations.causes.compared import go_on
 from remediations.causes.ended import ended_finding, ended_in_part, errors_over
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import where_alone
@@ -180,7 +181,7 @@ async def _pods(scene: Scene, params: HighErrorRateParams) -> list[Finding]:
         log = await with_beginning(scene.cluster, log, newest, moment, scene.now)
         measured = await measured_since(scene, params.error_query, found.seen, moment)
     origin = origin_finding(found, log, measured)
-    ended = await ended_finding(scene, log, pods, params.error_query)
+    ended = None if go_on(log, scene.now) else await ended_finding(scene, log, pods, params.error_query)
     told = [*first_findings(found, log), *filter(None, (origin, ended)), usage]
     return [errors_finding(log), state, *told, *await where_alone(scene, found.seen, log), *neighbours]
 

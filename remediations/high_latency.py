@@ -19,6 +19,7 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
+from remediations.causes.compared import go_on
 from remediations.causes.ended import ended_finding, errors_over
 from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.outgrown import LEAKS, leak_of_release
@@ -173,7 +174,7 @@ async def _pods(scene: Scene, found: Investigation) -> list[Finding]:
     )  # without any, nothing is to be told
     told = [usage, limits_finding(scene.workload), state, *first_findings(found, log), *errors]
     told += await where_alone(scene, found.seen, log)
-    ended = await ended_finding(scene, log, pods)
+    ended = None if go_on(log, scene.now) else await ended_finding(scene, log, pods)
     return [*told, *filter(None, (ended, slower)), *neighbours]
 
 

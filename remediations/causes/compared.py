@@ -4,7 +4,7 @@ nothing, and of each kind by itself, as the most frequent one may be the noise o
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import inf
 
 from app.domain.accusing import Sign
@@ -25,6 +25,8 @@ _TELLS = 5
 _SHARE = 0.1
 """What is rarer among the errors of the newest pods accuses nobody beside the others."""
 _NAMED = 3
+_MOMENT = timedelta(seconds=15)
+"""Nothing that was written so lately has ended."""
 
 
 def _seconds(seen: Snapshot, log: ErrorLog, pods: Iterable[Pod]) -> float:
@@ -133,6 +135,16 @@ def of_older_too(seen: Snapshot, log: ErrorLog, released: float) -> Mapping[int,
 def is_little(lines: int, every: int) -> bool:
     """Whether so many lines of all accuse nobody by themselves."""
     return lines < _SHARE * every
+
+
+def go_on(log: ErrorLog, now: datetime) -> bool:
+    """Every pod that has errors has had one a moment ago, as far as their lines tell the time: none of them is over."""
+    newest: dict[str, datetime] = {}
+    for group in log.groups:
+        for pod, at in group.latest.items():
+            newest[pod] = max(at, newest.get(pod, at))
+    having = {name for group in log.groups for name in group.names}
+    return bool(having) and all(n in newest and now - newest[n] < _MOMENT for n in having)
 
 
 def of_telemetry(group: ErrorGroup) -> bool:

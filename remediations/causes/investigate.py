@@ -40,15 +40,16 @@ from remediations.causes.model import (
     Sureness,
     not_ready_since,
 )
-from remediations.causes.neighbours import kept_away, neighbours_in, selector_of
+from remediations.causes.neighbours import addresses_of, kept_away, neighbours_in, selector_of
 from remediations.causes.others import with_nodes, with_others
 from remediations.causes.pods import ends_soon, stuck
-from remediations.causes.rank import causes_of
+from remediations.causes.rank import calm, causes_of
 from remediations.causes.scheduling import node_comes, wants_taints
 from remediations.causes.stopped import paused_on_purpose, starts, stopped_by_design, under_way
 from remediations.causes.witnesses import with_words
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.logs import ErrorLog, Usual, read_errors
+from remediations.evidence.natures import absent_names
 from remediations.evidence.usage import DEPENDENCY, count, span
 
 # The neighbour that failed first, for errors in the logs: a Service which they name and behind which no pod is ready.
@@ -67,8 +68,9 @@ async def errors_of(
     version for certain, and is left to the errors. What was released in `released` seconds may have brought whatever its pods say."""
     seen = found.seen
     log = await read_errors(scene.cluster, seen.pods, scene.now, window, tokens)
+    said = [g.said for g in (*log.groups, *log.warned)]
     try:
-        named = await neighbours_in(scene, [g.said for g in (*log.groups, *log.warned)])
+        named = await neighbours_in(scene, said) if await _may_name(scene, said) else []
     except (ClusterRefused, TryLater):
         named = []  # optional: without it nothing is known of neighbours
     at_least = (seen.now - seen.fired_at).total_seconds() + _RELEASED
@@ -80,6 +82,16 @@ async def errors_of(
         return await read_errors(scene.cluster, seen.pods, scene.now, window, tokens, usual=usual)
 
     return await judged(scene, seen.pods, log, named, read, older=older)
+
+
+async def _may_name(scene: Scene, said: Sequence[str]) -> bool:
+    """At a glance: whether a Service of others has its name or an address in it, or a host was looked up that is none."""
+    namespace, own = scene.workload.target.namespace, scene.workload.pod_labels
+    listed = await scene.cluster.list_objects(Kind.SERVICE, namespace) if said else []
+    services = [s for s in listed if selector_of(s) and not serves(s, own)]
+    names = {name for s in services for name in (s["metadata"]["name"], *addresses_of(s))}
+    text = "\n".join(said).lower()
+    return any(name in text for name in names) or any(absent_names(one.lower(), namespace) for one in said)
 
 
 def with_neighbours(
@@ -109,11 +121,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
-def _calm(seen: Snapshot) -> bool:
-    """Every container runs and is ready, and no end of one is told: what they say is their work."""
-    return all(c.calm for p in seen.alive for c in p.containers) and not any(p.gated for p in seen.alive)
-
-
 class _Reads:
     """Reads that fail one by one. A read is begun by who waits for it: one that is called off before is never begun."""
 
@@ -141,7 +148,8 @@ async def read_snapshot(scene: Scene) -> Snapshot:
             seen = await _used(scene, reads, seen, killed)
             seen = await with_nodes(scene, seen, killed) if killed else seen
             seen = await _around(scene, reads, seen)
-            seen = seen if _calm(seen) else await with_words(scene, seen, reads.unread)
+            well = calm(seen) and not any(p.gated for p in seen.alive)
+            seen = seen if well else await with_words(scene, seen, reads.unread)
             seen = seen if seen.whole else await with_others(scene, seen)
             seen = await _beside(scene, seen)
     except TimeoutError:

@@ -51,7 +51,7 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
     named = [
         s
         for s in services
-        if (s["metadata"]["name"] in words or _addresses(s) & addresses)
+        if (s["metadata"]["name"] in words or addresses_of(s) & addresses)
         and selector_of(s)
         and not serves(s, own)
     ]
@@ -63,7 +63,8 @@ async def neighbours_in(scene: Scene, texts: Iterable[str]) -> list[Neighbour]:
     return [*[*(n for n in known if not n.ready), *missing][:_MAX_NAMED], *(n for n in known if n.ready)]
 
 
-def _addresses(service: Obj) -> set[str]:
+def addresses_of(service: Obj) -> set[str]:
+    """Its addresses in the cluster."""
     spec = service.get("spec") or {}
     return {spec.get("clusterIP", ""), *(spec.get("clusterIPs") or ())} - {"", "None"}
 
@@ -78,7 +79,7 @@ async def _neighbour(scene: Scene, service: Obj) -> Neighbour | None:
     name, text = service["metadata"]["name"], selector_text({"matchLabels": selector_of(service)})
     listed = await scene.cluster.list_objects(Kind.POD, scene.workload.target.namespace, text)
     there = [(m, p) for m in listed if not (p := parse_pod(m)).over]
-    pods, addresses = [p for _, p in there], tuple(sorted(_addresses(service)))
+    pods, addresses = [p for _, p in there], tuple(sorted(addresses_of(service)))
     if ready := tuple(m for m, p in there if p.ready):
         times = [c.since for p in pods if p.ready and (c := p.condition("Ready")) is not None]
         began = min((t for t in times if t is not None), default=None) if all(times) else None

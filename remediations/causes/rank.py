@@ -35,10 +35,14 @@ def unplaced_causes(seen: Snapshot) -> Iterator[Cause]:
     return scheduling_causes(seen) if any(not p.node for p in seen.alive) else iter(())
 
 
+def calm(seen: Snapshot) -> bool:
+    """Whether all containers run, are ready and never ended."""
+    return all(c.calm for p in seen.alive for c in p.containers)
+
+
 def _of_containers(seen: Snapshot) -> Iterable[Cause]:
     """Of containers that run, are ready and never ended there is none."""
-    calm = all(c.calm for p in seen.alive for c in p.containers)
-    return () if calm else container_causes(seen)
+    return () if calm(seen) else container_causes(seen)
 
 
 _FINDERS = (

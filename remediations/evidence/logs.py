@@ -70,6 +70,7 @@ class ErrorGroup:
     names: frozenset[str] = frozenset()
     containers: frozenset[str] = frozenset()
     each: Mapping[str, int] = field(default_factory=dict, compare=False)
+    latest: Mapping[str, datetime] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +283,7 @@ async def read_logs(
     cluster: Cluster, pods: Sequence[Pod], window: float
 ) -> tuple[Sequence[Pod], Sequence[PodLog]]:
     """The logs of the last `window` seconds of at most MAX_PODS pods, a fair share of each kind (`sample`), and whose they are."""
-    chosen = sample(pods, MAX_PODS)
+    chosen = pods if len(pods) <= MAX_PODS else sample(pods, MAX_PODS)
     queries = [q for pod in chosen for q in log_queries(pod, window, POD_BYTES)]
     gate = asyncio.Semaphore(_AT_ONCE)
 
@@ -319,6 +320,7 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
     counts: Counter[str] = Counter()
     first: dict[str, _Sorted] = {}
     times: dict[str, datetime] = {}
+    latest: dict[str, dict[str, datetime]] = {}
     pods: dict[str, Counter[str]] = {}
     containers: dict[str, set[str]] = {}
     for line in found:
@@ -331,6 +333,8 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
         containers.setdefault(key, set()).add(line.container)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
+            of_key = latest.setdefault(key, {})
+            of_key[line.pod] = max(error.at, of_key.get(line.pod, error.at))
     groups = []
     for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
         # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
@@ -338,7 +342,7 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
         said = redact(plain.words)
         group = ErrorGroup(
             type=plain.type, key=plain.key, mark=hash(key), count=number, sign=first[key].sign, nature=first[key].error.judged[1], first_seen=times.get(key),
-            pods=len(pods[key]), names=frozenset(pods[key]), each=pods[key], containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
+            pods=len(pods[key]), names=frozenset(pods[key]), each=pods[key], latest=latest.get(key, {}), containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
         )  # fmt: skip
         groups.append(group)
     return tuple(groups)
