@@ -17,26 +17,31 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import scale
 from remediations.causes import FirstCause, first_findings, investigate
-from remediations.causes.acquitted import (
+from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
+from remediations.causes.compared import go_on
+from remediations.causes.ended import ended_finding
+from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.objections import (
+    OF_OTHERS,
     ROLL_BACK,
     accused,
     acquitted,
+    against_more,
     answers,
     cut_off,
     dependency_first,
     doubt_of,
+    ended_in_part,
+    errors_over,
     innocent,
+    no_capacity,
     shown_by,
 )
-from remediations.causes.changes import Measured, deployed_at, measured_since, with_beginning
-from remediations.causes.compared import go_on
-from remediations.causes.ended import ended_finding, ended_in_part, errors_over
-from remediations.causes.investigate import errors_of, with_neighbours
 from remediations.causes.pods import where_alone
 from remediations.causes.report import ORIGIN, beware_of, origin_finding, stands_by_design
 from remediations.causes.silent import used_up_since
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
-from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity, not_measured, other_signs
+from remediations.evidence.capacity import not_measured, other_signs
 from remediations.evidence.error_lines import TOKENS
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import errors_finding

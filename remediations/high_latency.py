@@ -20,14 +20,14 @@ from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart, scale
 from remediations.causes import CauseCode, FirstCause, Investigation, first_findings, investigate
 from remediations.causes.compared import go_on
-from remediations.causes.ended import ended_finding, errors_over
+from remediations.causes.ended import ended_finding
 from remediations.causes.investigate import errors_of, with_neighbours
+from remediations.causes.objections import OF_OTHERS, against_more, errors_over, no_capacity
 from remediations.causes.outgrown import LEAKS, leak_of_release
 from remediations.causes.pods import where_alone
 from remediations.causes.report import stands_by_design
 from remediations.causes.strained import beside_load, by_load, perhaps_never_up
 from remediations.causes.suspects import SLOWER, slower_finding
-from remediations.evidence.capacity import OF_OTHERS, against_more, no_capacity
 from remediations.evidence.leaks import LeakParams, leak_finding, less_sure, limits_finding
 from remediations.evidence.logs import errors_finding
 from remediations.evidence.pods import (

@@ -14,8 +14,8 @@ from app.domain.plan import ActionKind, Step
 from app.domain.remediation import Remediation, Scene
 from app.kube.actions import rollout_restart
 from remediations.causes import CauseCode, FirstCause, findings_of, investigate
-from remediations.causes.acquitted import shown_by
 from remediations.causes.creation import MISSING, is_missing
+from remediations.causes.objections import shown_by
 from remediations.causes.repaired import CHANGED, RUNS_AGAIN, Repair, Trial
 from remediations.causes.report import beware_of
 from remediations.evidence.happenings import events_finding

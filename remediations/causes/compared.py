@@ -12,7 +12,7 @@ from app.domain.workload import Pod
 from app.kube.known_good import of_revision, short_digests, stood_for
 from app.kube.lineage import template_written_at
 from remediations.causes.exits import runs_well
-from remediations.causes.model import Snapshot
+from remediations.causes.model import STARTING, Snapshot
 from remediations.evidence.error_signs import TELEMETRY
 from remediations.evidence.logs import ErrorGroup, ErrorLog
 from remediations.evidence.rollouts import last_deployment
@@ -150,3 +150,8 @@ def go_on(log: ErrorLog, now: datetime) -> bool:
 def of_telemetry(group: ErrorGroup) -> bool:
     """Whether it tells of telemetry that could not be sent, without which programs do their work."""
     return TELEMETRY.search(group.said) is not None
+
+
+def made_at(seen: Snapshot, at: datetime) -> bool:
+    """Were pods made then? Who sets the replicas higher has them made, and nothing else tells how many there were."""
+    return any(at - STARTING <= p.created_at <= at + STARTING for p in seen.pods)

@@ -15,16 +15,15 @@ from itertools import pairwise
 
 from app.domain.cluster import LogQuery
 from app.domain.errors import ClusterRefused, TryLater
-from app.domain.evidence import Diagnosis, Finding
+from app.domain.evidence import Finding
 from app.domain.remediation import Scene
 from app.domain.text import beside
 from app.domain.workload import ContainerState, Pod
 from remediations.causes.changes import STAMP
-from remediations.causes.report import FirstCause
 from remediations.evidence.error_lines import entries_in, first_time
 from remediations.evidence.logs import POD_BYTES, ErrorLog
 from remediations.evidence.natures import may_tell, own_answer
-from remediations.evidence.usage import count, failed_dependencies, percent, short, span
+from remediations.evidence.usage import count, percent, short, span
 from remediations.shared import aim
 
 ENDED = "errors.ended"
@@ -147,20 +146,6 @@ def _names(pods: Mapping[str, float] | frozenset[str]) -> str:
     names = sorted(pods)
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return f"{'pod' if len(names) == 1 else 'pods'} {', '.join(names[:_NAMED])}{more}"
-
-
-def errors_over(diagnosis: Diagnosis) -> str:
-    """Why nothing is to be done about errors: they are over, and nothing that is there now tells of more to come. Empty otherwise."""
-    found, cause = diagnosis.finding(ENDED), FirstCause(diagnosis)
-    if found is None or not found.data["over"] or failed_dependencies(diagnosis):
-        return ""
-    return "" if cause.unknown or (cause.sure and not cause.beside) else str(found.data["text"])
-
-
-def ended_in_part(diagnosis: Diagnosis) -> str:
-    """Why only a person may say what the errors tell of now: some pods have none any more, or requests fail on without any. Empty otherwise."""
-    found = diagnosis.finding(ENDED)
-    return str(found.data["asks"]) if found is not None else ""
 
 
 # Reading.

@@ -91,7 +91,9 @@ async def _may_name(scene: Scene, said: Sequence[str]) -> bool:
     services = [s for s in listed if selector_of(s) and not serves(s, own)]
     names = {name for s in services for name in (s["metadata"]["name"], *addresses_of(s))}
     text = "\n".join(said).lower()
-    return any(name in text for name in names) or any(absent_names(one.lower(), namespace) for one in said)
+    return any(name in text for name in names) or any(
+        name for one in said for name in absent_names(one.lower(), namespace)
+    )
 
 
 def with_neighbours(

@@ -11,7 +11,7 @@ from app.domain.evidence import Finding
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at, written_by_us
 from remediations.causes.changes import CONFIGURATION, changes_of, of_itself
-from remediations.causes.lately import made_at
+from remediations.causes.compared import made_at
 from remediations.causes.model import Snapshot
 from remediations.causes.suspects import brings_no_errors
 from remediations.evidence.limits import RELEASE, Group

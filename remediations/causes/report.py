@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from app.domain.accusing import Sign
 from app.domain.evidence import Certainty, Diagnosis, Finding
 from app.domain.json import JsonValue
 from app.domain.onset import Since
+from app.domain.target import Kind
 from app.kube.lineage import template_written_at
 from app.kube.manifest import differences
 from remediations.causes.blame import Blame
@@ -17,6 +18,7 @@ from remediations.causes.bystanders import Whose, whose_errors
 from remediations.causes.changes import (
     CLEAN,
     NEW,
+    Change,
     Measured,
     began_at_once,
     changes_of,
@@ -26,23 +28,17 @@ from remediations.causes.changes import (
     telling,
     told,
 )
-from remediations.causes.compared import as_often, fewer_in_older, only_newest_has_them, only_some
+from remediations.causes.compared import as_often, fewer_in_older, made_at, only_newest_has_them, only_some
 from remediations.causes.creation import beware, missing_finding, picked_up
 from remediations.causes.investigate import Investigation
-from remediations.causes.lately import lately_of
-from remediations.causes.model import CauseCode, Snapshot, Sureness
+from remediations.causes.model import STARTING, CauseCode, Snapshot, Sureness
 from remediations.causes.pods import revision_finding
 from remediations.causes.repaired import Repair, changed_finding, perhaps_repaired
 from remediations.causes.silent import brought, came_later, only_configuration, without_lines
-from remediations.causes.suspects import (
-    brings_no_errors,
-    in_untouched,
-    named_by,
-    unaccused,
-)
+from remediations.causes.suspects import SOON, brings_no_errors, in_untouched, named_by, unaccused
 from remediations.evidence.error_words import Nature
 from remediations.evidence.logs import ErrorLog
-from remediations.evidence.rollouts import Deployment, last_deployment
+from remediations.evidence.rollouts import Deployment, labels_only, last_deployment
 from remediations.evidence.usage import count, span
 
 # Can the last rollout have brought the errors in the logs? The same question as `blame`, for pods that run and fail. Pure.
@@ -371,3 +367,26 @@ def stands_by_design(diagnosis: Diagnosis, now: datetime, value: float | None, b
     since = diagnosis.moment(CAUSE, "since")
     fails = value is not None and value >= bad and (since is None or now - since > _COUNTED_OVER)
     return "" if fails else FirstCause(diagnosis).by_design
+
+
+def lately_of(seen: Snapshot, changes: Sequence[Change]) -> dict[str, JsonValue]:
+    """The newest changes within the hour before the alert, or since, that pods which run can feel: `released`, of the workload itself, `lately`, of anything
+    else, and `scaled`, of its replicas to fewer; empty without one. What was made together with the workload is no change of it, nor is a release of labels;
+    whose hand was on it or on its autoscaler since the alert is a gate's to judge."""
+    last = last_deployment(seen.revisions, seen.now, template_written_at(seen.workload))
+    made = seen.now - timedelta(seconds=last.age) if last is not None and last.previous is None else None
+    found = {"released": "", "lately": "", "scaled": ""}
+    for change in changes:
+        own, labels = change.kind is seen.workload.target.kind, labels_only(last)
+        felt = change.kind not in (Kind.RESOURCE_QUOTA, Kind.LIMIT_RANGE, Kind.PVC, Kind.NODE)
+        felt = (
+            felt
+            and not (own and labels and change.what.startswith("revision "))
+            and (change.at <= seen.fired_at or not (own or change.kind is Kind.HPA))
+        )
+        if felt and change.at >= seen.fired_at - SOON and (made is None or change.at > made + STARTING):
+            which = "released" if own else "lately"
+            found[which] = found[which] or change.told(seen.now)
+            if own and change.what.startswith("replicas of ") and not made_at(seen, change.at):
+                found["scaled"] = found["scaled"] or change.told(seen.now)
+    return {**found}

@@ -126,12 +126,6 @@ def slight_only(last: Deployment) -> str:
     return f"revision {last.revision.number} changed {what} only, which hardly makes a program fail"
 
 
-def labels_only(last: Deployment | None) -> bool:
-    """Whether a release changed labels and annotations of its pods alone, which no program feels."""
-    found = differences(last.previous.template, last.revision.template) if last and last.previous else []
-    return bool(found) and all(d.path.startswith("metadata.") for d in found)
-
-
 _SIZE = re.compile(r"(?:^|\.)resources\.(?:limits|requests)\.(?:cpu|memory|ephemeral-storage)$")
 """What brings errors in one direction only."""
 

@@ -55,7 +55,7 @@ NOTHING: Usual = {}
 @dataclass(frozen=True, slots=True)
 class ErrorGroup:
     """Errors of one type that say the same. `said` is one of them as it was written, without secrets, and `example` the same cut for people; `mark` is equal for what has the same key before secrets are hidden; `names` are the pods
-    that have them, `containers` the names of those pods' containers, and `each` how many of them each of these pods has."""
+    that have them, `containers` the names of those pods' containers, `each` how many of them each of these pods has, and `latest` when it wrote the newest, as far as lines tell it."""
 
     type: str
     key: str
@@ -317,12 +317,9 @@ def _bounded(reads: Sequence[PodLog]) -> list[PodLog]:
 
 
 def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGroup, ...]:
-    counts: Counter[str] = Counter()
-    first: dict[str, _Sorted] = {}
-    times: dict[str, datetime] = {}
-    latest: dict[str, dict[str, datetime]] = {}
-    pods: dict[str, Counter[str]] = {}
-    containers: dict[str, set[str]] = {}
+    counts, first = Counter[str](), dict[str, _Sorted]()
+    times, latest = dict[str, datetime](), dict[str, dict[str, datetime]]()
+    pods, containers = dict[str, Counter[str]](), dict[str, set[str]]()
     for line in found:
         key, error = line.key, line.error
         if key not in first and len(first) >= MAX_KEYS:
@@ -333,8 +330,8 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
         containers.setdefault(key, set()).add(line.container)
         if error.at:
             times[key] = min(error.at, times.get(key, error.at))
-            of_key = latest.setdefault(key, {})
-            of_key[line.pod] = max(error.at, of_key.get(line.pod, error.at))
+            newest = latest.setdefault(key, {})
+            newest[line.pod] = max(error.at, newest.get(line.pod, error.at))
     groups = []
     for key, number in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:MAX_GROUPS]:
         # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.

@@ -36,6 +36,7 @@ from app.kube.lineage import (
     release_after,
     template_written_at,
 )
+from app.kube.manifest import differences
 from app.kube.owners import who_changed
 from app.kube.parse import parse_time
 from app.kube.read import revisions
@@ -390,3 +391,9 @@ async def _migrated(scene: Scene, pods: Sequence[Pod]) -> str:
                     if told := of_the_schema(await scene.cluster.logs(query)):
                         return f"container {short_name(one.name)} {redact(told)}"
     return ""
+
+
+def labels_only(last: Deployment | None) -> bool:
+    """Whether a release changed labels and annotations of its pods alone, which no program feels."""
+    found = differences(last.previous.template, last.revision.template) if last and last.previous else []
+    return bool(found) and all(d.path.startswith("metadata.") for d in found)
