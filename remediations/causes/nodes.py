@@ -34,8 +34,8 @@ from remediations.causes.model import (
 )
 from remediations.causes.suspects import named_by
 from remediations.evidence.error_words import PLACE
-from remediations.evidence.logs import ErrorLog
-from remediations.evidence.pods import ON_NODE
+from remediations.evidence.logs import MAX_PODS, ErrorLog
+from remediations.evidence.pods import ON_NODE, ON_SOME
 from remediations.evidence.rollouts import last_deployment
 from remediations.evidence.usage import count, span
 
@@ -264,3 +264,50 @@ async def newest_apart(scene: Scene, seen: Snapshot, log: ErrorLog, read: Sequen
     names = sorted({p.node for p in bad})
     advice = away(names[0]) if ill else f"see first what is wrong with {where}"
     return [Finding(ON_NODE, text, data={"node": names[0], "ill": ill, "advice": advice})]
+
+
+# Which pods have the errors where only some of them do, and whether they share a zone: told, and no reason for or against a step.
+
+_TELLS = 5
+"""So few lines are on one pod by chance."""
+_NAMED = 3
+_ZONES = ("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone")
+
+
+async def on_some(scene: Scene, seen: Snapshot, log: ErrorLog) -> list[Finding]:
+    """The finding `errors.some`, where pods of the same version beside those that have the most frequent error do not have it. Data: what a person does
+    (`advice`)."""
+    top = log.top
+    if top is None or 2 * top.count < log.errors or top.count < _TELLS:
+        return []
+    read = [p for p in seen.alive if p.name in log.read]
+    bad = sorted((p for p in read if p.name in top.names), key=lambda p: p.name)
+    versions = {seen.newest(p) for p in bad}
+    well = [p for p in read if p.ready and p.name not in top.names and seen.newest(p) in versions]
+    if not bad or not well:
+        return []
+    zone = await _zone(scene, bad, well) if len(bad) >= MIN_ALIKE else ""
+    names = ", ".join(p.name if zone or not p.node else f"{p.name} (on node {p.node})" for p in bad[:_NAMED])
+    more = f" and {len(bad) - _NAMED} more" if len(bad) > _NAMED else ""
+    who = f"{'pod' if len(bad) == 1 else 'pods'} {names}{more}"
+    have, do = "has" if len(bad) == 1 else "have", "does" if len(well) == 1 else "do"
+    theirs, elsewhere = (f", all in zone {zone}", " in other zones") if zone else ("", "")
+    text = f"Only {who} {have} the most frequent error{theirs}, and {count(len(well), 'other pod')}{elsewhere} {do} not"
+    advice = f"see first what is different in zone {zone}" if zone else f"see first what sets {who} apart"
+    return [Finding(ON_SOME, text, data={"advice": advice})]
+
+
+async def _zone(scene: Scene, bad: Sequence[Pod], well: Sequence[Pod]) -> str:
+    """The zone that all of these are in, and none of the others; empty where there is none, or not all are known."""
+    names = {p.node for p in (*bad, *well)}
+    if "" in names or len(names) > MAX_PODS:
+        return ""
+    nodes = await read_nodes(scene, names, MAX_PODS)
+    theirs, others = ({_zone_of(nodes.get(p.node, {})) for p in pods} for pods in (bad, well))
+    (first, *more) = sorted(theirs)
+    return first if first and not more and "" not in others and first not in others else ""
+
+
+def _zone_of(node: Obj) -> str:
+    labels: Mapping[str, str] = (node.get("metadata") or {}).get("labels") or {}
+    return next((labels[key] for key in _ZONES if labels.get(key)), "")

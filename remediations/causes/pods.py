@@ -18,7 +18,6 @@ from app.domain.workload import ConfigRef, Pod
 from app.kube.manifest import claims_of
 from app.kube.quoted import told_by
 from remediations.causes import demands, sizes
-from remediations.causes.apart import on_some
 from remediations.causes.compared import only_newest_has_them
 from remediations.causes.exits import missing_config, missing_ref
 from remediations.causes.gates import gate_cause
@@ -32,7 +31,7 @@ from remediations.causes.model import (
     Sureness,
     earliest,
 )
-from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away, newest_apart, read_nodes
+from remediations.causes.nodes import MIN_ALIKE, ailing, ails, away, newest_apart, on_some, read_nodes
 from remediations.causes.outgrown import OWN_SIZE, PUT_OUT, put_out_at
 from remediations.causes.rejected import rejections
 from remediations.causes.restarted import since_their_start

@@ -337,11 +337,10 @@ def _grouped(found: Iterable[_Sorted], tokens: Sequence[str]) -> tuple[ErrorGrou
         # Redacted first: what replaces the digits of a password would hide the password's form from `redact`.
         plain = _without_secrets(first[key], tokens)
         said = redact(plain.words)
-        group = ErrorGroup(
+        groups.append(ErrorGroup(
             type=plain.type, key=plain.key, mark=hash(key), count=number, sign=first[key].sign, nature=first[key].error.judged[1], first_seen=times.get(key),
             pods=len(pods[key]), names=frozenset(pods[key]), each=pods[key], latest=latest.get(key, {}), containers=frozenset(containers[key]), example=short_of_both(said, 300), said=said,
-        )  # fmt: skip
-        groups.append(group)
+        ))  # fmt: skip
     return tuple(groups)
 
 
