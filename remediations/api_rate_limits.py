@@ -170,7 +170,8 @@ class ApiRateLimits(Remediation[ApiRateLimitsParams]):
         keys = await _keys(scene, params, pods)
         state = pods_finding(scene.workload, pods, troubles(pods, scene.fired_at))
         told = [answers.text, cache.text if cache.data["troubles"] else "", keys.text if keys else ""]
-        brought = what_brought(looked.seen, next(iter(_groups(params, answers)), None), answers, window)
+        own = next(iter(_groups(params, answers)), None)
+        brought = what_brought(looked.seen, own, answers, window, params.secret)
         findings = (answers, *([keys] if keys else []), *brought, *more, state, *first_findings(looked))
         unread = answers.certainty is Certainty.UNKNOWN or answers.data["unreadable"]
         limited = [] if unread else [(group.title, group.count) for group in groups_in(answers)]

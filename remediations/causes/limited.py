@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from app.domain.evidence import Finding
+from app.domain.target import Kind
 from app.domain.workload import Pod
 from app.kube.lineage import template_written_at, written_by_us
 from remediations.causes.changes import CONFIGURATION, changes_of, of_itself
@@ -30,14 +31,17 @@ _OFTENER = 3.0
 """So many times as often as a pod of an older version meets it is a limit that the newest one meets of itself."""
 
 
-def what_brought(seen: Snapshot, group: Group | None, answers: Finding, window: float) -> list[Finding]:
-    """The findings `limits.release` and `limits.changed`, of which each says why in one clause."""
+def what_brought(
+    seen: Snapshot, group: Group | None, answers: Finding, window: float, keys: str = ""
+) -> list[Finding]:
+    """The findings `limits.release` and `limits.changed`, of which each says why in one clause. `keys`: the Secret with the list of keys; another key from
+    it asks no more than the one before."""
     if group is None or group.first is None or group.count < 2:
         return []
     whole = group.first - (seen.now - timedelta(seconds=window)) < _AT_ONCE or answers.data["cut"] is True
     released = _released(seen, group, window, whole=whole)
     found = [_told(RELEASE, released)] if released else []
-    changed = next(_changed(seen, group), "") if not whole else ""
+    changed = next(_changed(seen, group, keys), "") if not whole else ""
     return [*found, *([_told(CHANGED, changed)] if changed else [])]
 
 
@@ -90,13 +94,15 @@ def _a_pod(seen: Snapshot, group: Group) -> tuple[tuple[float, int, str] | None,
     return mine, together(older) / len(older) if older else None
 
 
-def _changed(seen: Snapshot, group: Group) -> Iterator[str]:
+def _changed(seen: Snapshot, group: Group, keys: str) -> Iterator[str]:
     """Changes by people, other than a release, right after which they began: more replicas, and configuration."""
     target, itself = seen.workload.target, of_itself(seen.workload)
     for change in changes_of(seen):
         own = change.kind is target.kind and change.what.startswith("replicas of ")
         after = group.first - change.at if group.first is not None else timedelta(days=-1)
         more = made_at(seen, change.at) if own else change.kind in CONFIGURATION
+        if (change.kind, change.name) == (Kind.SECRET, keys):
+            continue
         if more and not itself(change.by) and timedelta() <= after <= _SOON:
             what = f"{span(after.total_seconds())} after what changed {change.told(seen.now)}"
             yield f"limited answers of {group.title} began {what}, by which more may be asked than before"
