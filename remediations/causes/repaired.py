@@ -99,11 +99,15 @@ _LATE = "files of a volume come to pods a minute or two later, so that the run t
 
 
 def _troubled(seen: Snapshot, cause: Cause | None) -> datetime:
-    """What was there before the trouble began has perhaps brought it, and repaired nothing: when the cause began, or the earliest end that is known."""
-    ends = [
-        t.finished_at for p in seen.alive for c in p.containers if _shows(cause, c) for t in _failed(cause, c)
+    """What was there before the trouble began has perhaps brought it, and repaired nothing: when the cause began, or the earliest end that is known.
+    Of a container that was restarted again and again only the last end is, so that it was there when the alert fired."""
+    shown = [c for p in seen.alive for c in p.containers if _shows(cause, c)]
+    known = [
+        cause.since if cause is not None else None,
+        *(t.finished_at for c in shown for t in _failed(cause, c)),
     ]
-    known = [cause.since if cause is not None else None, *ends, seen.fired_at]
+    if not any(known) or any(c.restarts > 1 for c in shown):
+        known.append(seen.fired_at)
     return min(t for t in known if t is not None) - _SAME
 
 
