@@ -1,0 +1,1 @@
+"""The chart installed, upgraded and checked on the real API server, by Helm."""
