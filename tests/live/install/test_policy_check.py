@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests.live.chart.helm import NAME, Helm
-from tests.live.chart.test_installed import Release, release
 from tests.live.chart.test_rendered import WAYS
+from tests.live.install.test_installed import Release, release
 
 __all__ = ["release"]
 pytestmark = pytest.mark.live

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from tests.live.chart.helm import CHART
-from tests.live.chart.test_installed import NAME, Release, release
+from tests.live.install.test_installed import NAME, Release, release
 
 __all__ = ["release"]
 pytestmark = pytest.mark.live
