@@ -18,7 +18,7 @@ export PYTHONDONTWRITEBYTECODE :=
 # all others. A third one would only make the two cores of a small machine late for what is waited for.
 define live_tier
 scenes=$$(mktemp); $(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/live/e2e tests/live/chart > $$scenes 2>&1 & other=$$!; \
-$(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/live tests/contract --ignore=tests/live/e2e --ignore=tests/live/chart; rest=$$?; \
+$(RUN) pytest -p no:xdist $(1) -m "$(2)" -rs tests/contract tests/live --ignore=tests/live/e2e --ignore=tests/live/chart; rest=$$?; \
 wait $$other; code=$$?; cat $$scenes; rm $$scenes; [ $$rest -eq 0 ] && [ $$code -eq 0 ]
 endef
 

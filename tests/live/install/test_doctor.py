@@ -43,8 +43,9 @@ def _findings(plane: ControlPlane, folder: Path, alertmanager: str) -> tuple[int
         "REMEDIATOR_ALERTMANAGER_URL": alertmanager,
         "REMEDIATOR_TOKENS": f"alertmanager:ingest+operate:{hashlib.sha256(b'a-token-of-the-tests-0123456789').hexdigest()}",
     }
+    # Beside other tests a small machine may take its time.
     ended = subprocess.run(
-        [COMMAND, "doctor", "--json"], env=env, capture_output=True, text=True, check=False, timeout=60
+        [COMMAND, "doctor", "--json"], env=env, capture_output=True, text=True, check=False, timeout=240
     )
     found: Any = json.loads(ended.stdout)
     return ended.returncode, {f["code"]: f for f in found["findings"]}
