@@ -74,7 +74,7 @@ class Helm:
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run it."""
         return subprocess.run(
-            [self.path, *arguments], capture_output=True, text=True, check=False, timeout=60
+            [self.path, *arguments], capture_output=True, text=True, check=False, timeout=240
         )
 
     def template(self, *arguments: str, values: str = "default") -> Rendered:

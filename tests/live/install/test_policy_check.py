@@ -29,7 +29,7 @@ def _checked(helm: Helm, folder: Path, *arguments: str) -> subprocess.CompletedP
         (folder / name).write_text(text, "utf-8")
     given = {e["name"]: e["value"].replace("/policies", str(folder)) for e in container["env"]}
     command = [Path(sys.executable).with_name("remediator"), *container["args"]]
-    return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, env=given, capture_output=True, text=True, check=False, timeout=240)
 
 
 def _values(folder: Path, text: str) -> tuple[str, str]:
