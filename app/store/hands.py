@@ -28,7 +28,6 @@ _OF_PAGERDUTY: Select[Any] = (
     .where(acknowledgements.c.stands, episodes.c.source == Source.PAGERDUTY.value)
     .order_by(acknowledgements.c.at)
 )
-_ANY_WORD = select(1).where(acknowledgements.c.stands).limit(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +46,12 @@ def on(
     if not incident_ids:
         return {}
     found = dict[str, AtWork]()
-    if conn.execute(_ANY_WORD).first() is not None:
-        fires = and_(episodes.c.status == AlertStatus.FIRING.value, literal(as_told))
-        there = (episodes_of_all(conn, incident_ids), or_(fires, episodes.c.ends_at > micros(since)))
-        for row in conn.execute(_OF_PAGERDUTY.where(*there)):
-            name = str(row.given_by).removeprefix(OF_PAGERDUTY)
-            holder = Holder(name, "PagerDuty", moment(row.at))
-            found[row.incident_id] = AtWork(holder, row.status == AlertStatus.FIRING.value)
+    fires = and_(episodes.c.status == AlertStatus.FIRING.value, literal(as_told))
+    there = (episodes_of_all(conn, incident_ids), or_(fires, episodes.c.ends_at > micros(since)))
+    for row in conn.execute(_OF_PAGERDUTY.where(*there)):
+        name = str(row.given_by).removeprefix(OF_PAGERDUTY)
+        holder = Holder(name, "PagerDuty", moment(row.at))
+        found[row.incident_id] = AtWork(holder, row.status == AlertStatus.FIRING.value)
     for row in conn.execute(_OWN.where(incident_acknowledgements.c.incident_id.in_(incident_ids))):
         holder = Holder(row.given_by, row.through, moment(row.at), row.severity)
         found[row.incident_id] = AtWork(holder, row.outgrown_at is None)

@@ -203,7 +203,6 @@ _WORDS_ON: Select[Any] = (
     )
     .order_by(episodes.c.ends_at.is_(None).desc(), episodes.c.ends_at.desc())
 )
-_ANY_WORD = select(1).where(acknowledgements.c.stands).limit(1)
 
 
 _WORD = select(incident_acknowledgements).where(
@@ -276,7 +275,7 @@ def _of_all(found: Sequence[Row[Any]]) -> Row[Any] | None:
 def had_in_pagerduty(conn: Connection, incident_ids: Sequence[str]) -> dict[str, Holder]:
     """Who had which of these incidents, which are closed, to its end by PagerDuty's word: whoever had taken all of those alerts of PagerDuty that went
     last."""
-    if not incident_ids or conn.execute(_ANY_WORD).first() is None:
+    if not incident_ids:
         return {}
     mine = (episodes_of_all(conn, incident_ids), episodes.c.source == Source.PAGERDUTY.value)
     of: dict[str, list[Row[Any]]] = {}
@@ -367,7 +366,8 @@ def perhaps_taken(conn: Connection, target_keys: Sequence[str], incident_id: str
     word = _WORD.where(incident_acknowledgements.c.outgrown_at.is_not(None))
     if conn.execute(word, {"incident": incident_id}).first() is not None:
         return True
-    if conn.execute(_ANY_WORD).first() is not None:
+    words = _WORDS_ON.where(episodes_of_all(conn, [incident_id]), acknowledgements.c.stands).limit(1)
+    if conn.execute(words).first() is not None:
         return True
     told = select(digest_incidents.c.incident_id).where(digest_incidents.c.incident_id == incident_id)
     return conn.execute(told.limit(1)).first() is not None
